@@ -1,0 +1,1 @@
+"""Neural architecture search and compound scaling for mobile networks."""

@@ -1,0 +1,314 @@
+"""What a network is: frozen, hashable, plain data, in and out of YAML.
+
+An `Arch` says what a paper's table says, one `Stage` a row, and nothing about how it runs: its
+layers come from `nas.blocks`, its torch module from `nas.network`.  A field may hold a hole
+(`nas.space.OneOf`) instead of a value; an `Arch` with holes is a search space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.errors import UserError, unknown
+
+ACTIVATIONS = ("relu", "relu6", "hswish", "swish")
+GATES = ("sigmoid", "hsigmoid")
+OPERATIONS = ("mbconv", "fused", "separable", "conv", "identity")
+PADDINGS = ("symmetric", "same")
+
+# What a field may hold: a tuple of allowed values, or (lowest, highest).
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "act": ACTIVATIONS,
+    "hidden_layer": ("linear", "conv"),
+    "op": OPERATIONS,
+    "padding": PADDINGS,
+    "se_act": ("", *ACTIVATIONS),
+    "se_from": ("input", "expanded"),
+    "se_gate": GATES,
+}
+_RANGES: dict[str, tuple[float, float]] = {
+    "bn_eps": (1e-9, 1.0),
+    "bn_momentum": (0.0, 1.0),
+    "channels": (1, 4096),
+    "classes": (1, 1_000_000),
+    "depth": (0, 1000),
+    "drop_path": (0.0, 0.99),
+    "dropout": (0.0, 0.99),
+    "expand": (0.1, 64.0),
+    "hidden": (0, 1_000_000),
+    "kernel": (1, 31),
+    "resolution": (1, 8192),
+    "se": (0.0, 1.0),
+    "stride": (1, 2),
+}
+_FRACTIONS = {"bn_eps", "bn_momentum", "drop_path", "dropout", "expand", "se"}
+
+
+def _check(node: Any, least_width: int = 1) -> None:
+    """Refuse a field of `node` that holds neither an allowed value nor a hole."""
+    for name, value in ((f.name, getattr(node, f.name)) for f in fields(node)):
+        allowed = _CHOICES.get(name)
+        low, high = _RANGES.get(name, (least_width, 1_000_000))
+        if hasattr(value, "options") or is_dataclass(value) or isinstance(value, tuple):
+            continue
+        if allowed is not None:
+            if value not in allowed:
+                raise unknown(name, value, allowed)
+        elif name not in {"name", "skip"}:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or (name not in _FRACTIONS and value != int(value)):
+                raise UserError(f"{name} must be a number from {low} to {high}, not {value!r}")
+            if not low <= value <= high or (name == "kernel" and value % 2 == 0):
+                odd = "odd and " if name == "kernel" else ""
+                raise UserError(f"{name} must be {odd}from {low} to {high}, not {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a stage, before its widths and sizes are known.
+
+    op        mbconv: inverted residual with a linear bottleneck (MobileNetV2, Sandler et al. 2018,
+              Table 1; with expand=1 the depthwise separable block of V3, MnasNet, EfficientNet);
+              fused: its expansion and depthwise convolution fused into one (EfficientNetV2, 2021);
+              separable: MobileNetV1's, activated after the pointwise convolution too;
+              conv: a plain convolution; identity: nothing, or where the shape must change a
+              1x1 convolution with a norm (NAS-Bench-Macro, Su et al. 2021).
+    kernel    odd side of the (depthwise) kernel, in pixels.
+    expand    expansion ratio, hidden over input channels; fractions as in MobileNetV3 (2.3).
+    se        squeeze-and-excitation ratio, 0 for none.  `se_from="input"` squeezes to
+              int(se * block input) channels (MnasNet, EfficientNet), "expanded" to a multiple of
+              8 near se * hidden (MobileNetV3).
+    se_gate   sigmoid, or MobileNetV3's hsigmoid.
+    se_act    activation between its two layers; "" for the block's own.
+    act       activation after expansion and depthwise convolution.
+    skip      whether a residual is added where stride is 1 and the width does not change.
+    """
+
+    op: str = "mbconv"
+    kernel: int = 3
+    expand: float = 6
+    se: float = 0
+    act: str = "relu"
+    se_from: str = "input"
+    se_gate: str = "sigmoid"
+    se_act: str = ""
+    skip: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`depth` blocks of one `width` (output channels); the first block has the `stride`.
+
+    `blocks` is one `Block` for all of them, or a tuple with one per slot; the last of the tuple
+    repeats when `depth` is greater, and what lies beyond `depth` has no effect.
+    """
+
+    width: int
+    depth: int = 1
+    stride: int = 1
+    blocks: Block | tuple[Block, ...] = Block()
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if isinstance(self.blocks, tuple) and not self.blocks:
+            raise UserError("a stage needs at least one block, not an empty list")
+
+    def slots(self) -> tuple[Block, ...]:
+        """The `depth` blocks that the stage is made of, in order."""
+        if not isinstance(self.blocks, tuple):
+            return (self.blocks,) * self.depth
+        last = len(self.blocks) - 1
+        return tuple(self.blocks[min(i, last)] for i in range(self.depth))
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """The first convolution, with norm and activation."""
+
+    width: int = 32
+    kernel: int = 3
+    stride: int = 2
+    act: str = "relu"
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What follows the last stage: 1x1 convolution, average pool, hidden layer, classifier.
+
+    width     channels of the 1x1 convolution; 0 for none (MobileNetV1).
+    hidden    width of a layer between pool and classifier, without norm (MobileNetV3's efficient
+              last stage, Howard et al. 2019, Figure 5); 0 for none.
+    hidden_layer  "linear" as torchvision has it, or "conv" (1x1) as TensorFlow: the same numbers.
+    dropout   rate before the classifier.
+    """
+
+    width: int = 1280
+    act: str = "relu"
+    hidden: int = 0
+    hidden_layer: str = "linear"
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check(self, least_width=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Arch:
+    """A whole network.
+
+    resolution   side of the square input, in pixels;  channels: of the input;  classes: outputs.
+    padding      "symmetric" (kernel // 2 on all sides) or TensorFlow's "same".
+    bn_eps, bn_momentum   of every batch norm, the momentum as torch counts it.
+    drop_path    stochastic depth: block i of n drops its residual branch at rate drop_path * i/n.
+    name         for people; not part of what the network is.
+    """
+
+    stages: tuple[Stage, ...]
+    stem: Stem = Stem()
+    head: Head = Head()
+    resolution: int = 224
+    channels: int = 3
+    classes: int = 1000
+    padding: str = "symmetric"
+    bn_eps: float = 1e-5
+    bn_momentum: float = 0.1
+    drop_path: float = 0.0
+    name: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not self.stages:
+            raise UserError("a network needs at least one stage, not an empty list")
+
+
+_NODES: dict[str, type] = {"stem": Stem, "head": Head, "stages": Stage, "blocks": Block}
+
+
+def to_dict(node: Any) -> dict[str, Any]:
+    """Plain dicts, lists and numbers, without the fields that hold their defaults."""
+    out = {}
+    for f in fields(node):
+        value = getattr(node, f.name)
+        if value != f.default:
+            out[f.name] = _plain(value)
+    return out
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return to_dict(value) if is_dataclass(value) else value
+
+
+def from_dict(data: Mapping[str, Any], kind: type = Arch, where: str = "arch") -> Any:
+    """The inverse of `to_dict`; a UserError names the key that is unknown, missing or wrong."""
+    if not isinstance(data, Mapping):
+        raise UserError(f"{where} must be a mapping of fields, not {data!r:.60}")
+    known = {f.name: f for f in fields(kind)}
+    for key in data:
+        if key not in known:
+            raise unknown(f"field of {where}", key, known)
+    for name, f in known.items():
+        if f.default is MISSING and name not in data:
+            raise UserError(f"{where} lacks the field {name!r}")
+    try:
+        return kind(**{key: _node(key, value, f"{where}.{key}") for key, value in data.items()})
+    except UserError as error:
+        raise error if where in str(error) else UserError(f"{where}: {error}") from None
+
+
+def _node(key: str, value: Any, where: str) -> Any:
+    kind = _NODES.get(key)
+    if kind is None:
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(from_dict(v, kind, f"{where}.{i}") for i, v in enumerate(value))
+    if key == "stages":
+        raise UserError(f"{where} must be a list of stages, not {value!r:.60}")
+    return from_dict(value, kind, where)
+
+
+def dumps(arch: Arch) -> str:
+    """YAML text of `arch`, one line a stage or block."""
+    import yaml
+
+    def line(value: Any) -> str:
+        text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+        return text.removesuffix("...\n").strip()
+
+    lines = []
+    for key, value in sorted(to_dict(arch).items(), key=lambda item: item[0] == "stages"):
+        if key != "stages":
+            lines.append(f"{key}: {line(value)}")
+            continue
+        lines.append("stages:")
+        lines += [f"- {line(stage)}" for stage in value]
+    return "\n".join(lines) + "\n"
+
+
+def loads(text: str, source: str = "arch") -> Arch:
+    """The network that YAML (or JSON) `text` describes; `source` is named in errors."""
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
+    arch = from_dict(data, Arch, source)
+    assert isinstance(arch, Arch)
+    return arch
+
+
+def load(path: str | Path) -> Arch:
+    """Read a network from a YAML or JSON file."""
+    path = Path(path)
+    try:
+        return loads(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise UserError(f"cannot read the network {path}: {reason}") from None
+
+
+def reading_form(arch: Arch) -> str:
+    """One line a person can read, stages joined by " | "; for output only, never parsed.
+
+    `mbconv_k5_s2_e6_c40_se0.25_hswish_d2`: operation, kernel, stride, expansion ratio, width,
+    SE ratio, activation, depth; blocks of one stage that differ are joined by " + ".
+    """
+    parts = [f"r{arch.resolution}", _words("stem", arch.stem)]
+    parts += [" + ".join(_runs(stage)) for stage in arch.stages if stage.depth]
+    hidden = f"_h{arch.head.hidden}" if arch.head.hidden else ""
+    if arch.head.width:
+        parts.append(f"head_c{arch.head.width}{hidden}_{arch.head.act}")
+    return " | ".join(parts).replace(" | ", " ", 1)
+
+
+def _words(kind: str, stem: Stem) -> str:
+    return f"{kind}_k{stem.kernel}_s{stem.stride}_c{stem.width}_{stem.act}"
+
+
+def _runs(stage: Stage) -> Iterator[str]:
+    slots = stage.slots()
+    start = 0
+    for i in range(1, len(slots) + 1):
+        if i == len(slots) or slots[i] != slots[start]:
+            stride = stage.stride if start == 0 else 1
+            yield _block_form(slots[start], stride, stage.width, i - start)
+            start = i
+
+
+def _block_form(block: Block, stride: int, width: int, depth: int) -> str:
+    if block.op == "identity":
+        return f"identity_s{stride}_c{width}_d{depth}"
+    expand = f"_e{block.expand:g}" if block.op in {"mbconv", "fused"} else ""
+    se = f"_se{block.se:g}" if block.se else ""
+    return f"{block.op}_k{block.kernel}_s{stride}{expand}_c{width}{se}_{block.act}_d{depth}"

@@ -1,0 +1,1 @@
+"""Content, not machinery: search spaces and the published networks, as data."""

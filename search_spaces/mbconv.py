@@ -1,0 +1,59 @@
+"""The default space: MnasNet- and EfficientNet-like stages of inverted residuals.
+
+The stages are EfficientNet-B0's (Tan and Le 2019, Table 1; the same strides as MnasNet's and,
+but for its widths, MobileNetV2's); each stage chooses kernel, expansion ratio, squeeze-and-
+excitation, activation, depth and width, as in MnasNet (Tan et al. 2019, section 4.1), whose
+widths too are relative to those of a hand-made network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.arch import Arch, Block, Head, Stage, Stem
+from nas.blocks import round_channels
+from nas.space import one_of
+
+# EfficientNet-B0's stages: (channels, stride).
+_STAGES = ((16, 1), (24, 2), (40, 2), (80, 2), (112, 1), (192, 2), (320, 1))
+_STEM = 32
+
+
+def mbconv(
+    *,
+    kernels: Sequence[int] = (3, 5, 7),
+    expands: Sequence[float] = (3, 4, 6),
+    se: Sequence[float] = (0, 0.25),
+    acts: Sequence[str] = ("relu", "relu6", "hswish", "swish"),
+    depths: Sequence[int] = (1, 2, 3, 4),
+    widths: Sequence[float] = (0.75, 0.85, 1.0),
+    heads: Sequence[int] = (320, 640, 1280),
+    width: float = 1.0,
+    resolution: int = 224,
+    channels: int = 3,
+    classes: int = 1000,
+) -> Arch:
+    """The space at an overall width multiplier `width`; the rest are the ranges of its choices.
+
+    widths   multipliers of each stage's own width, rounded to multiples of 8; 0.75 and 0.85 make
+             MobileNetV2's and MnasNet's widths of EfficientNet's.
+    acts     chosen once for stem and head and once for each stage.
+    depths   of the stages in the middle; the first and the last have one block, and the
+             first kernel 3 and expansion ratio 1, as in every published member.
+    """
+
+    def stage(index: int, channels: int, stride: int) -> Stage:
+        first, end = index == 0, index in {0, len(_STAGES) - 1}
+        block = Block(
+            kernel=3 if first else one_of(*kernels),
+            expand=1 if first else one_of(*expands),
+            se=one_of(*se),
+            act=one_of(*acts),
+        )
+        options = [round_channels(channels * width * m) for m in ([1.0] if first else widths)]
+        return Stage(one_of(*options), 1 if end else one_of(*depths), stride, block)
+
+    stages = tuple(stage(i, c, s) for i, (c, s) in enumerate(_STAGES))
+    outer = one_of(*acts, name="act")
+    stem = Stem(round_channels(_STEM * width), act=outer)
+    return Arch(stages, stem, Head(one_of(*heads), outer), resolution, channels, classes)

@@ -1,0 +1,82 @@
+"""A space around MobileNetV3, every block choosing for itself.
+
+A superset of TuNAS's MobileNetV3-like space (Bender et al. 2020, Table 3: by block kernel
+{3, 5, 7}, expansion ratio {1, 2, 3, 4, 5, 6} and squeeze-and-excitation; by stage the width in
+eighths around a base), with MobileNetV3's own fractional expansion ratios, a choice of depth as
+in once-for-all, and the activation by stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nas.arch import Arch, Block, Head, Stage, Stem
+from nas.blocks import round_channels
+from nas.errors import unknown
+from nas.space import one_of
+
+# Howard et al. 2019, Tables 1 and 2: (channels, stride, largest depth); the first stage has one
+# block.  V3-Small's own tables have at most three blocks, V3-Large's four.
+_BASES = {
+    "large": (((16, 1, 1), (24, 2, 4), (40, 2, 4), (80, 2, 4), (112, 1, 4), (160, 2, 4)), 1280),
+    "small": (((16, 2, 1), (24, 2, 4), (40, 2, 4), (48, 1, 4), (96, 2, 4)), 1024),
+}
+# V3-Large's 2.3 and 2.5; V3-Small's 72/16 = 4.5 and 88/24.
+_EXPANDS = (1, 2, 2.3, 2.5, 3, 88 / 24, 4, 4.5, 5, 6)
+
+
+def mobilenet_v3(
+    *,
+    base: str = "large",
+    kernels: Sequence[int] = (3, 5, 7),
+    expands: Sequence[float] = _EXPANDS,
+    se: Sequence[float] = (0, 0.25),
+    acts: Sequence[str] = ("relu", "hswish"),
+    depths: Sequence[int] = (1, 2, 3, 4),
+    widths: Sequence[float] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
+    width: float = 1.0,
+    resolution: int = 224,
+    channels: int = 3,
+    classes: int = 1000,
+) -> Arch:
+    """The space around MobileNetV3-Large or -Small at an overall width multiplier `width`.
+
+    SE squeezes the expanded width, with ReLU inside and a hard sigmoid gate (section 5.3).  The
+    1x1 convolution of the head is six times the base's last stage, or a multiple of it by `widths`.
+    """
+    if base not in _BASES:
+        raise unknown("base of the space mobilenet_v3", base, _BASES)
+    table, hidden = _BASES[base]
+
+    def times(c: int, multiplier: float) -> int:
+        return round_channels(c * width * multiplier)
+
+    def block(first: bool, act: object) -> Block:
+        return Block(
+            kernel=one_of(*kernels),
+            expand=1 if first else one_of(*expands),
+            se=one_of(*se),
+            act=act,  # type: ignore[arg-type]  # a hole stands for its value
+            se_from="expanded",
+            se_gate="hsigmoid",
+            se_act="relu",
+        )
+
+    def stage(index: int, c: int, stride: int, most: int) -> Stage:
+        act = one_of(*acts, name=f"stages.{index}.act")
+        slots = tuple(block(index == 0, act) for _ in range(most))
+        options = [times(c, m) for m in widths]
+        depth = one_of(*(d for d in depths if d <= most)) if most > 1 else 1
+        return Stage(one_of(*options), depth, stride, slots)
+
+    outer = one_of(*acts, name="act")
+    last = times(table[-1][0], 1.0)
+    head = Head(one_of(*(round_channels(6 * last * m) for m in widths)), outer, hidden)
+    return Arch(
+        tuple(stage(i, *row) for i, row in enumerate(table)),
+        Stem(times(16, 1.0), act=outer),
+        head,
+        resolution,
+        channels,
+        classes,
+    )

@@ -1,0 +1,252 @@
+"""Every published network of the lineage, its paper's table as rows.
+
+`PUBLISHED["efficientnet_b0"]` is the door.  Names may end in a width multiplier and a
+resolution, as the official checkpoints do: `mobilenet_v2_0.35`, `mobilenet_v1_0.5_160`; and may
+begin with `tf_`, as in timm, for TensorFlow's SAME padding, its batch norm and its V3 tail.
+Without it the conventions are torchvision's: symmetric padding and the constants below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from itertools import product
+
+from nas.arch import Arch, Block, Head, Stage, Stem
+from nas.blocks import round_channels
+from nas.compound import scaled
+from nas.errors import UserError, unknown
+from search_spaces import nas_bench_macro
+
+# MobileNetV1, Howard et al. 2017, Table 1: (output channels, stride of the depthwise layer).
+# The table prints stride 2 for the last; the code and the sizes beside it say 1.
+_V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1),
+       (512, 1), (512, 1), (1024, 2), (1024, 1))  # fmt: skip
+
+# MobileNetV2, Sandler et al. 2018, Table 2: (t expansion, c channels, n repeats, s stride).
+_V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+       (6, 320, 1, 1))  # fmt: skip
+
+# MobileNetV3, Howard et al. 2019, Tables 1 and 2, rows grouped into stages of one width:
+# (channels, stride, activation, ((kernel, hidden channels, SE), one a block)).
+_V3_LARGE = (
+    (16, 1, "relu", ((3, 16, 0),)),
+    (24, 2, "relu", ((3, 64, 0), (3, 72, 0))),
+    (40, 2, "relu", ((5, 72, 1), (5, 120, 1), (5, 120, 1))),
+    (80, 2, "hswish", ((3, 240, 0), (3, 200, 0), (3, 184, 0), (3, 184, 0))),
+    (112, 1, "hswish", ((3, 480, 1), (3, 672, 1))),
+    (160, 2, "hswish", ((5, 672, 1), (5, 960, 1), (5, 960, 1))),
+)
+_V3_SMALL = (
+    (16, 2, "relu", ((3, 16, 1),)),
+    (24, 2, "relu", ((3, 72, 0), (3, 88, 0))),
+    (40, 2, "hswish", ((5, 96, 1), (5, 240, 1), (5, 240, 1))),
+    (48, 1, "hswish", ((5, 120, 1), (5, 144, 1))),
+    (96, 2, "hswish", ((5, 288, 1), (5, 576, 1), (5, 576, 1))),
+)
+
+# MnasNet, Tan et al. 2019, Figure 7, and EfficientNet, Tan and Le 2019, Table 1:
+# (repeats, kernel, stride, expansion, channels, SE ratio of the block's input).
+_MNASNET_A1 = ((1, 3, 1, 1, 16, 0), (2, 3, 2, 6, 24, 0), (3, 5, 2, 3, 40, 0.25),
+               (4, 3, 2, 6, 80, 0), (2, 3, 1, 6, 112, 0.25), (3, 5, 2, 6, 160, 0.25),
+               (1, 3, 1, 6, 320, 0))  # fmt: skip
+_MNASNET_B1 = ((1, 3, 1, 1, 16, 0), (3, 3, 2, 3, 24, 0), (3, 5, 2, 3, 40, 0), (3, 5, 2, 6, 80, 0),
+               (2, 3, 1, 6, 96, 0), (4, 5, 2, 6, 192, 0), (1, 3, 1, 6, 320, 0))  # fmt: skip
+_EFFICIENTNET = ((1, 3, 1, 1, 16, 0.25), (2, 3, 2, 6, 24, 0.25), (2, 5, 2, 6, 40, 0.25),
+                 (3, 3, 2, 6, 80, 0.25), (3, 5, 1, 6, 112, 0.25), (4, 5, 2, 6, 192, 0.25),
+                 (1, 3, 1, 6, 320, 0.25))  # fmt: skip
+
+# EfficientNet and EfficientNet-Lite code: (width, depth, resolution, dropout).
+EFFICIENTNETS = {
+    "b0": (1.0, 1.0, 224, 0.2), "b1": (1.0, 1.1, 240, 0.2), "b2": (1.1, 1.2, 260, 0.3),
+    "b3": (1.2, 1.4, 300, 0.3), "b4": (1.4, 1.8, 380, 0.4), "b5": (1.6, 2.2, 456, 0.4),
+    "b6": (1.8, 2.6, 528, 0.5), "b7": (2.0, 3.1, 600, 0.5), "b8": (2.2, 3.6, 672, 0.5),
+    "l2": (4.3, 5.3, 800, 0.5),
+}  # fmt: skip
+EFFICIENTNET_LITES = {
+    "lite0": (1.0, 1.0, 224, 0.2), "lite1": (1.0, 1.1, 240, 0.2), "lite2": (1.1, 1.2, 260, 0.3),
+    "lite3": (1.2, 1.4, 280, 0.3), "lite4": (1.4, 1.8, 300, 0.3),
+}  # fmt: skip
+
+
+def mobilenet_v1(width: float = 1.0, resolution: int = 224) -> Arch:
+    """MobileNetV1 at width multiplier alpha and resolution multiplier rho = resolution / 224.
+
+    Widths are max(8, int(alpha * channels)) and nothing rounds to multiples of 8 (slim).
+    """
+
+    def alpha(channels: int) -> int:
+        return max(8, int(channels * width))
+
+    block = Block(op="separable", act="relu6", skip=False)
+    rows = tuple(Stage(alpha(c), stride=s, blocks=block) for c, s in _V1)
+    stem = Stem(alpha(32), act="relu6")
+    return Arch(rows, stem, Head(width=0, act="relu6", dropout=0.001), resolution=resolution)
+
+
+def mobilenet_v2(width: float = 1.0, resolution: int = 224) -> Arch:
+    """MobileNetV2; multipliers below one leave the last convolution at 1280 (section 6.1.1)."""
+    rows = tuple(
+        Stage(round_channels(c * width), n, s, Block(expand=t, act="relu6")) for t, c, n, s in _V2
+    )
+    stem = Stem(round_channels(32 * width), act="relu6")
+    head = Head(round_channels(1280 * max(1.0, width)), "relu6")
+    return Arch(rows, stem, head, resolution=resolution)
+
+
+def _mobilenet_v3(large: bool, minimal: bool, width: float, resolution: int, tf: bool) -> Arch:
+    """MobileNetV3 and its minimalistic variants: no SE, no h-swish, no 5x5 kernels (TF README).
+
+    At multipliers other than 1 two networks bear the name.  TensorFlow's checkpoints keep the
+    expansion ratios and the width of the hidden layer, and the stem from shrinking; torchvision
+    scales hidden channels, stem and hidden layer each by themselves.
+    """
+
+    def times(channels: int) -> int:
+        return round_channels(channels * width)
+
+    table, hidden = (_V3_LARGE, 1280) if large else (_V3_SMALL, 1024)
+    cin, stages = 16, []
+    for c, stride, act, rows in table:
+        blocks = []
+        for kernel, channels, se in rows:
+            kernel, se, act = (3, 0, "relu") if minimal else (kernel, se, act)
+            ratio = 0.25 * se
+            expand = channels / cin if tf else times(channels) / times(cin)
+            blocks.append(
+                Block("mbconv", kernel, expand, ratio, act, "expanded", "hsigmoid", "relu")
+            )
+            cin = c
+        stages.append(Stage(times(c), len(rows), stride, tuple(blocks)))
+    act = "relu" if minimal else "hswish"
+    stem = Stem(16 if tf and width < 1 else times(16), act=act)
+    head = Head(6 * stages[-1].width, act, hidden if tf else times(hidden))
+    return Arch(tuple(stages), stem, head, resolution=resolution, bn_eps=1e-3, bn_momentum=0.01)
+
+
+def mobilenet_v3_large(width: float = 1.0, resolution: int = 224, tf: bool = False) -> Arch:
+    """MobileNetV3-Large, Table 1; `tf` for TensorFlow's way with widths other than 1."""
+    return _mobilenet_v3(True, False, width, resolution, tf)
+
+
+def mobilenet_v3_small(width: float = 1.0, resolution: int = 224, tf: bool = False) -> Arch:
+    """MobileNetV3-Small, Table 2; `tf` for TensorFlow's way with widths other than 1."""
+    return _mobilenet_v3(False, False, width, resolution, tf)
+
+
+Rows = tuple[tuple[int, int, int, float, int, float], ...]
+
+
+def _stages(rows: Rows, width: float, act: str) -> tuple[Stage, ...]:
+    return tuple(
+        Stage(round_channels(c * width), n, s, Block("mbconv", k, e, se, act))
+        for n, k, s, e, c, se in rows
+    )
+
+
+def _mnasnet(rows: Rows, width: float, resolution: int) -> Arch:
+    stem = Stem(round_channels(32 * width))
+    stages = _stages(rows, width, "relu")
+    return Arch(stages, stem, Head(1280), resolution=resolution, bn_momentum=3e-4)
+
+
+def mnasnet_a1(width: float = 1.0, resolution: int = 224) -> Arch:
+    """MnasNet-A1, with squeeze-and-excitation; the last convolution stays at 1280."""
+    return _mnasnet(_MNASNET_A1, width, resolution)
+
+
+def mnasnet_b1(width: float = 1.0, resolution: int = 224) -> Arch:
+    """MnasNet-B1, without squeeze-and-excitation."""
+    return _mnasnet(_MNASNET_B1, width, resolution)
+
+
+def efficientnet(name: str = "b0", width: float = 1.0, resolution: int | None = None) -> Arch:
+    """EfficientNet-B0 scaled by the table's row `name`, its width times `width`."""
+    wide, deep, side, dropout = EFFICIENTNETS[name]
+    base = Arch(_stages(_EFFICIENTNET, 1.0, "swish"), Stem(32, act="swish"), Head(1280, "swish"))
+    arch = scaled(base, depth=deep, width=wide * width, resolution=resolution or side)
+    eps, momentum = (1e-5, 0.1) if name in {"b0", "b1", "b2", "b3", "b4"} else (1e-3, 0.01)
+    head = replace(arch.head, dropout=dropout)
+    return replace(arch, head=head, bn_eps=eps, bn_momentum=momentum, drop_path=0.2)
+
+
+def efficientnet_lite(
+    name: str = "lite0", width: float = 1.0, resolution: int | None = None
+) -> Arch:
+    """EfficientNet-Lite: no SE, ReLU6, stem, head and the end stages' depths fixed."""
+    wide, deep, side, dropout = EFFICIENTNET_LITES[name]
+    rows = tuple((n, k, s, e, c, 0) for n, k, s, e, c, _ in _EFFICIENTNET)
+    base = Arch(_stages(rows, 1.0, "relu6"), Stem(32, act="relu6"), Head(1280, "relu6"))
+    arch = scaled(
+        base, depth=deep, width=wide * width, resolution=resolution or side, fixed_ends=True
+    )
+    return replace(arch, head=replace(arch.head, dropout=dropout), drop_path=0.2)
+
+
+def tensorflow(arch: Arch) -> Arch:
+    """`arch` as the TensorFlow release runs it: SAME padding, eps 1e-3, 1x1 convolution tail."""
+    head = replace(arch.head, hidden_layer="conv")
+    return replace(arch, head=head, padding="same", bn_eps=1e-3, bn_momentum=0.01)
+
+
+# (width multiplier, resolution, whether TensorFlow's conventions are wanted) -> network
+Maker = Callable[[float, int, bool], Arch]
+
+
+def _named(make: Callable[[str, float, int], Arch], name: str) -> Maker:
+    return lambda width, resolution, tf: make(name, width, resolution)
+
+
+MAKERS: dict[str, Maker] = {
+    "mobilenet_v1": lambda w, r, tf: mobilenet_v1(w, r),
+    "mobilenet_v2": lambda w, r, tf: mobilenet_v2(w, r),
+    "mobilenet_v3_large": mobilenet_v3_large,
+    "mobilenet_v3_small": mobilenet_v3_small,
+    "mobilenet_v3_large_minimal": lambda w, r, tf: _mobilenet_v3(True, True, w, r, tf),
+    "mobilenet_v3_small_minimal": lambda w, r, tf: _mobilenet_v3(False, True, w, r, tf),
+    "mnasnet_a1": lambda w, r, tf: mnasnet_a1(w, r),
+    "mnasnet_b1": lambda w, r, tf: mnasnet_b1(w, r),
+    **{f"efficientnet_{n}": _named(efficientnet, n) for n in EFFICIENTNETS},
+    **{f"efficientnet_{n}": _named(efficientnet_lite, n) for n in EFFICIENTNET_LITES},
+}
+_NAME = re.compile(r"(?P<tf>tf_)?(?P<base>.+?)(_(?P<width>\d+\.\d+))?(_(?P<resolution>\d{2,4}))?")
+_MACRO = "nas_bench_macro_"
+
+
+class _Published(Mapping[str, Arch]):
+    """Names to networks, each made when asked for; iteration lists the names without suffixes."""
+
+    def __getitem__(self, name: str) -> Arch:
+        return replace(_make(name), name=name)
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            return isinstance(name, str) and bool(_make(name))
+        except UserError:
+            return False
+
+    def __iter__(self) -> Iterator[str]:
+        yield from MAKERS
+        yield from (_MACRO + "".join(code) for code in product("012", repeat=8))
+
+    def __len__(self) -> int:
+        return len(MAKERS) + 3**8
+
+
+@cache
+def _make(name: str) -> Arch:
+    if name.startswith(_MACRO):
+        return nas_bench_macro.network(name.removeprefix(_MACRO))
+    match = _NAME.fullmatch(name)
+    if not match or match["base"] not in MAKERS:
+        raise unknown("network", name, [*MAKERS, f"{_MACRO}22212220"])
+    row = match["base"].removeprefix("efficientnet_")
+    own = {**EFFICIENTNETS, **EFFICIENTNET_LITES}.get(row, (1, 1, 224, 0))[2]
+    resolution = int(match["resolution"] or own)
+    arch = MAKERS[match["base"]](float(match["width"] or 1), resolution, bool(match["tf"]))
+    return tensorflow(arch) if match["tf"] else arch
+
+
+PUBLISHED: Mapping[str, Arch] = _Published()
