@@ -1,0 +1,133 @@
+"""Batches of a split on a device, cropped and flipped a whole batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import affine_grid, grid_sample, pad
+
+from nas.data.splits import Split
+
+SMALL = 64  # pixels; below it images are shifted, from it on a part of them is enlarged
+PAD_PART = (
+    8  # a shift is at most the side over this: 4 pixels of 32, as for CIFAR in ResNet's paper
+)
+MIN_AREA = 0.35  # of the part enlarged; MnasNet's and EfficientNet's .08 is for hundreds of epochs
+RATIO = 4 / 3  # most that the part is wider than high, or higher than wide (Inception)
+FREE_PART = 4  # a split is kept on a GPU when it takes less than this part of the free memory
+
+
+def fits(images: torch.Tensor, device: torch.device) -> bool:
+    """Whether the images are to lie on the device: on a CPU they do, where they are."""
+    if device.type == "cuda":
+        return images.nbytes < torch.cuda.mem_get_info(device)[0] // FREE_PART
+    return True
+
+
+def generator(seed: int, epoch: int) -> torch.Generator:
+    """The randomness of one epoch, on the CPU so that every device sees the same images."""
+    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))
+
+
+def shifted(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
+    """Each image (B, C, H, W) padded with black, cropped to its size again and maybe mirrored."""
+    number, side = len(images), images.shape[-1]
+    margin = side // PAD_PART
+    corner = torch.randint(0, 2 * margin + 1, (2, number, 1), generator=draws)
+    steps = torch.arange(side)
+    rows, columns = corner[0] + steps, corner[1] + steps  # (B, H), (B, W)
+    if flip:
+        mirrored = torch.rand(number, 1, generator=draws) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
+    device = images.device
+    which = torch.arange(number, device=device)[:, None, None]
+    rows, columns = rows.to(device)[:, :, None], columns.to(device)[:, None, :]
+    padded = pad(images, (margin,) * 4).permute(0, 2, 3, 1)  # (B, H + 2m, W + 2m, C)
+    return padded[which, rows, columns].permute(0, 3, 1, 2)  # channels last in memory
+
+
+def enlarged(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
+    """A random part of each image (B, C, H, W), float, at the full size and maybe mirrored."""
+    number = len(images)
+    area, shape, down, across, mirror = torch.rand(5, number, generator=draws)
+    area = MIN_AREA + (1 - MIN_AREA) * area
+    ratio = torch.exp((2 * shape - 1) * math.log(RATIO))
+    width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    theta = torch.zeros(number, 2, 3)
+    theta[:, 0, 0] = torch.where((mirror < 0.5) & flip, -width, width)
+    theta[:, 1, 1] = height
+    theta[:, 0, 2] = (2 * across - 1) * (1 - width)
+    theta[:, 1, 2] = (2 * down - 1) * (1 - height)
+    theta = theta.to(images.device, non_blocking=True)
+    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+class Batches:
+    """Batches of a split: images float (B, C, H, W), normalised, and labels int64 (B,).
+
+    `mean` and `std` are those of the channels scaled to [0, 1].  An epoch depends on `seed` and
+    its number only, not on the device.  Shuffled, a last batch that is not full is left out
+    (unless it is the only one).  `augment` shifts images below SMALL pixels and enlarges parts
+    of larger ones, and mirrors half of them where `flip` is set.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        batch_size: int = 128,
+        device: str | torch.device = "cpu",
+        augment: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+        flip: bool = True,
+        channels_last: bool = False,
+    ) -> None:
+        assert batch_size > 0
+        assert len(split) > 0
+        self.device = torch.device(device)
+        self.images = split.images.to(self.device if fits(split.images, self.device) else "cpu")
+        self.labels = split.labels.to(self.device)
+        self.batch_size, self.seed = batch_size, seed
+        self.augment, self.shuffle, self.flip = augment, shuffle, flip
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        deviation = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
+        self._scale = 1 / (255 * deviation)
+        self._offset = -torch.tensor(mean, device=self.device).view(1, -1, 1, 1) / deviation
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        full, rest = divmod(len(self.labels), self.batch_size)
+        return full if full and (self.shuffle or not rest) else full + 1
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The batches of that epoch, the same each time it is asked for."""
+        draws = generator(self.seed, number)
+        total = len(self.labels)
+        order = torch.randperm(total, generator=draws) if self.shuffle else torch.arange(total)
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            which = order[start : start + self.batch_size]
+            images = self.images[which.to(self.images.device)]
+            if images.device.type != self.device.type:
+                images = images.pin_memory().to(self.device, non_blocking=True)
+            yield self._prepared(images, draws), self.labels[which.to(self.device)]
+
+    def _prepared(self, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+        """Augmented and normalised floats of a batch of bytes."""
+        small = images.shape[-1] < SMALL
+        if self.augment and small:
+            images = shifted(images, draws, self.flip)
+        floats = images.float().mul_(self._scale).add_(self._offset)
+        if self.augment and not small:
+            floats = enlarged(floats, draws, self.flip)
+        return floats.contiguous(memory_format=self.layout)

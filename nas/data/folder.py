@@ -1,0 +1,183 @@
+"""A folder of class folders of pictures, and which of them are for training, search and test."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from nas.data.fetch import given
+from nas.data.pictures import Pictures, decoded
+from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
+from nas.errors import UserError
+
+SUFFIXES = frozenset(
+    [
+        *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm"),
+        *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    ]
+)  # of picture files; others, and names that begin with a dot, are passed over
+SPLIT_FOLDERS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "val": VAL,
+    "valid": VAL,
+    "validation": VAL,
+    "test": TEST,
+    "testing": TEST,
+}
+
+
+def load(
+    root: str | Path | None,
+    seed: int,
+    val_share: float = 0.15,
+    test_share: float = 0.15,
+    together: bool = False,
+    max_unreadable: float = 0.05,
+) -> Source:
+    """Pictures of any size in class folders, at any depth inside them.
+
+    `root` holds the class folders, or train/ and val|valid|validation/ and test/ folders that
+    hold them.  A split that is not there is taken from train: in each class the shares given, by
+    a hash of `seed` and file name (of the sub-folder where pictures are kept `together`), so a
+    new picture moves no other.  Over `max_unreadable` (a share) of unreadable pictures is an error.
+    """
+    if root is None:
+        raise UserError("data.root is missing: give the folder that holds one folder per class")
+    top = given(root)
+    classes, files, labels, part = _listed(top)
+    names = [file.relative_to(top).as_posix() for file in files]
+    present = set(part.tolist())
+    wanted = {TEST: test_share, VAL: val_share}
+    shares = {which: share for which, share in wanted.items() if which not in present}
+    if shares:
+        part[part == TRAIN] = UNSPLIT
+        keys = _group_keys(names, split_level=len(present) > 1) if together else names
+        part = by_hash(part, labels, classes, unit_hash(keys, f"split {seed}"), shares)
+    order = unit_hash(names, f"order {seed}")
+    pixels = partial(_pixels, top, files, names, max_unreadable)
+    return Source(classes, labels, part, order, pixels)
+
+
+def _visible(top: Path) -> list[Path]:
+    """The folders in `top` whose names begin with no dot or double underscore, by name."""
+    return sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _pictures(top: Path) -> Iterator[Path]:
+    """Paths of the pictures below `top`, in order; links are followed, but not in a ring."""
+    seen = set()
+    for path, folders, files in os.walk(top, followlinks=True):
+        real = os.path.realpath(path)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
+        for file in sorted(files):
+            found = Path(path, file)
+            if found.suffix.lower() in SUFFIXES and not file.startswith("."):
+                yield found
+
+
+def _split_folders(top: Path) -> dict[int, Path]:
+    """The split folders of `top`, in the order train, val, test; none where it holds classes.
+
+    They count as such when train is among them, alone or with another of SPLIT_FOLDERS.
+    """
+    folders = _visible(top)
+    found = {SPLIT_FOLDERS[p.name.lower()]: p for p in folders if p.name.lower() in SPLIT_FOLDERS}
+    if TRAIN not in found or (len(found) == 1 and len(folders) > 1):
+        return {}
+    return dict(sorted(found.items()))
+
+
+def _listed(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints]:
+    """Class names, the paths of all pictures, their class numbers and their parts (TRAIN ...)."""
+    tops = _split_folders(top) or {TRAIN: top}
+    classes: list[str] = []
+    files: list[Path] = []
+    labels: list[int] = []
+    part: list[int] = []
+    for which, split_top in tops.items():  # training comes first and settles the classes
+        by_class = {p.name: list(_pictures(p)) for p in _visible(split_top)}
+        by_class = {name: found for name, found in by_class.items() if found}
+        if which == TRAIN:
+            _check_classes(split_top, by_class)
+            classes = list(by_class)
+        _check_split(split_top, by_class, classes)
+        for name, found in by_class.items():
+            files += found
+            labels += [classes.index(name)] * len(found)
+            part += [which] * len(found)
+    return tuple(classes), files, np.array(labels, np.int64), np.array(part, np.int64)
+
+
+def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
+    """Refuse a training folder without two classes, and say what it looks like instead."""
+    if len(by_class) > 1:
+        return
+    loose = sum(1 for p in top.iterdir() if p.suffix.lower() in SUFFIXES)
+    kinds = " ".join(sorted(SUFFIXES))
+    if not by_class and loose:
+        found, hint = f"holds {loose} pictures but no class folders", "put each class in a folder"
+    elif not by_class:
+        found, hint = "holds no pictures in class folders", f"pictures are files named {kinds}"
+    else:
+        (name,) = by_class
+        inner = [p.name for p in _visible(top / name)]
+        found = f"holds one class folder only, {name!r}, where two or more are needed"
+        hint = f"if the classes are {', '.join(inner[:3])} ..., give data.root={top / name}"
+        hint = hint if len(inner) > 1 else "add another class"
+    raise UserError(f"{top} {found}: {hint}")
+
+
+def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str]) -> None:
+    """Refuse a split folder without classes, or with one that training lacks."""
+    if not by_class:
+        raise UserError(
+            f"{top} holds no pictures in class folders: name its classes as train does, or move "
+            "it elsewhere and a part of train is taken instead"
+        )
+    for name in by_class:
+        if name not in classes:
+            known = ", ".join(classes[:5]) + (" ..." if len(classes) > 5 else "")
+            raise UserError(f"{top / name} is a class that training lacks (it has {known})")
+
+
+def _group_keys(names: list[str], split_level: bool) -> list[str]:
+    """For each picture its folder within the class, or its own name where it lies in the class."""
+    skip = 2 if split_level else 1  # class, or split and class
+    inner = [PurePosixPath(*name.split("/")[skip:]) for name in names]
+    return [
+        str(path.parent) if len(path.parts) > 1 else name
+        for path, name in zip(inner, names, strict=True)
+    ]
+
+
+def _pixels(
+    top: Path,
+    files: list[Path],
+    names: list[str],
+    max_unreadable: float,
+    indices: Ints,
+    resolution: int | None,
+) -> Pictures:
+    """Those pictures, from the cache while no name, size or time of change is another."""
+    state = hashlib.sha256(os.path.realpath(top).encode())
+    for i in indices:
+        stat = files[i].stat()
+        state.update(f"{names[i]}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return decoded(
+        [partial(Path, files[i]) for i in indices],
+        [names[i] for i in indices],
+        key=state.hexdigest()[:24],
+        what=str(top),
+        resolution=resolution,
+        max_unreadable=max_unreadable,
+    )

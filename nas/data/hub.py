@@ -1,0 +1,146 @@
+"""Image classification data sets of the Hugging Face hub, or saved in its formats."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from nas.data.pictures import Pictures, decoded
+from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
+from nas.errors import UserError, unknown
+
+SPLIT_KEYS = {TRAIN: ("train",), VAL: ("validation", "valid", "val", "dev"), TEST: ("test",)}
+
+
+def load(
+    path: str | None,
+    seed: int,
+    config: str | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    val_share: float = 0.15,
+    test_share: float = 0.15,
+    max_unreadable: float = 0.05,
+) -> Source:
+    """The data set `path`: a name on the hub, or a local folder (save_to_disk, parquet, pictures).
+
+    Columns are found by their types where there is one candidate only.  A split that is not
+    there is taken from train, by a hash of `seed` and row number.
+    """
+    if path is None:
+        raise UserError("data.path is missing: give a data set's name on the hub, or its folder")
+    tables = _loaded(path, config)
+    image_column, label_column = _columns(tables[TRAIN], image_column, label_column)
+    values = {which: table[label_column][:] for which, table in tables.items()}
+    classes, labels = _numbered(tables[TRAIN].features[label_column], values)
+    part = np.repeat(list(tables), [len(table) for table in tables.values()]).astype(np.int64)
+    names = [f"{SPLIT_NAMES[w]}[{row}]" for w, table in tables.items() for row in range(len(table))]
+    wanted = {TEST: test_share, VAL: val_share}
+    shares = {which: share for which, share in wanted.items() if which not in tables}
+    if shares:
+        part[part == TRAIN] = UNSPLIT
+        part = by_hash(part, labels, classes, unit_hash(names, f"split {seed}"), shares)
+    pixels = partial(_pixels, path, tables, image_column, names, max_unreadable)
+    return Source(classes, labels, part, unit_hash(names, f"order {seed}"), pixels)
+
+
+def _loaded(path: str, config: str | None) -> dict[int, Any]:
+    """The tables of the data set by part, in the order train, val, test; train is there."""
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise UserError(
+            "data=hub needs the package datasets: pip install 'mobile-nas[hub]'"
+        ) from error
+    local = Path(path).expanduser()
+    saved = any((local / name).exists() for name in ("dataset_dict.json", "state.json"))
+    try:
+        found = datasets.load_from_disk(local) if saved else datasets.load_dataset(path, config)
+    except (OSError, ValueError, RuntimeError) as error:  # what datasets and its client raise
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"cannot load the data set {path!r} ({reason}): check data.path and data.config; "
+            "where there is no network, bring a folder made by save_to_disk and give that"
+        ) from error
+    splits = {"train": found} if isinstance(found, datasets.Dataset) else dict(found)
+    keys = {which: [k for k in keys if k in splits][:1] for which, keys in SPLIT_KEYS.items()}
+    if not keys[TRAIN]:
+        raise UserError(f"data set {path!r} has no split named train (it has {', '.join(splits)})")
+    return {which: splits[names[0]] for which, names in keys.items() if names}
+
+
+def _columns(table: Any, image: str | None, label: str | None) -> tuple[str, str]:
+    """The names of the image and the label column, given or found."""
+    import datasets
+
+    kinds = {name: type(feature) for name, feature in table.features.items()}
+    images = [name for name, kind in kinds.items() if kind is datasets.Image]
+    labels = [name for name, kind in kinds.items() if kind is datasets.ClassLabel]
+    labels = labels or [name for name in ("label", "labels", "class", "target") if name in kinds]
+    return _column("image", image, images, kinds), _column("label", label, labels, kinds)
+
+
+def _column(kind: str, chosen: str | None, fitting: list[str], every: Sequence[str] | Any) -> str:
+    """`chosen` if it is a column, or the only fitting one."""
+    if chosen is not None:
+        if chosen not in every:
+            raise unknown(f"data.{kind}_column", chosen, every)
+        return chosen
+    if len(fitting) != 1:
+        found = f"{len(fitting)} columns could be the {kind}"
+        raise UserError(f"{found}: give data.{kind}_column, one of {', '.join(fitting or every)}")
+    return fitting[0]
+
+
+def _numbered(feature: Any, values: dict[int, list[Any]]) -> tuple[tuple[str, ...], Ints]:
+    """Class names, and the class numbers of all rows; names come from the values if need be."""
+    rows = [value for column in values.values() for value in column]
+    if (names := getattr(feature, "names", None)) is not None:
+        if any(value is None or value < 0 for value in rows):
+            raise UserError("some rows have no label: take them, or the unlabelled split, out")
+        return tuple(names), np.array(rows, np.int64)
+    kinds = sorted(set(rows))
+    if len(kinds) < 2:
+        raise UserError(f"the label column holds one class only ({kinds}); two are needed")
+    number = {value: index for index, value in enumerate(kinds)}
+    return tuple(map(str, kinds)), np.array([number[value] for value in rows], np.int64)
+
+
+def _opened(table: Any, column: str, row: int) -> Path | BinaryIO:
+    """The encoded picture of one row."""
+    cell = table[row][column]
+    if not cell:
+        raise ValueError("no picture in this row")
+    return BytesIO(cell["bytes"]) if cell["bytes"] is not None else Path(cell["path"])
+
+
+def _pixels(
+    path: str,
+    tables: dict[int, Any],
+    column: str,
+    names: list[str],
+    max_unreadable: float,
+    indices: Ints,
+    resolution: int | None,
+) -> Pictures:
+    """Those pictures, from the cache where the table's own fingerprint is known."""
+    import datasets
+
+    encoded = {w: t.cast_column(column, datasets.Image(decode=False)) for w, t in tables.items()}
+    where = [(table, row) for table in encoded.values() for row in range(len(table))]
+    state = hashlib.sha256(" ".join(t._fingerprint for t in tables.values()).encode())
+    state.update(column.encode() + indices.tobytes())
+    return decoded(
+        [partial(_opened, where[i][0], column, where[i][1]) for i in indices],
+        [names[i] for i in indices],
+        key=state.hexdigest()[:24],
+        what=path,
+        resolution=resolution,
+        max_unreadable=max_unreadable,
+    )

@@ -1,0 +1,225 @@
+"""Picture files of any size and kind, decoded once to one uint8 array that is memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from nas.data.fetch import cache_dir, progress, written
+from nas.errors import UserError
+
+log = logging.getLogger(__name__)
+
+Bytes = npt.NDArray[np.uint8]
+Opener = Callable[[], Path | BinaryIO]  # what gives one picture's file
+
+DEFAULT_SIDE = 224  # pixels; the resolution of ImageNet networks since AlexNet
+FORMAT = 1  # raise it when the same files would decode to other pixels
+GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
+IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
+SAMPLE = 100  # pictures whose size is looked at to find out a data set's own size
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    struct.error,
+    Image.DecompressionBombError,
+)  # what Pillow raises on damaged files, over all its formats
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images, uint8 (N, C, H, W); `digests` (N,) of their pixels, 0 where one was unreadable.
+
+    `digests` is None for data that is known to be whole and free of duplicates.
+    """
+
+    images: Bytes
+    digests: npt.NDArray[np.uint64] | None = None
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Any kind of picture as 8-bit RGB; 16 bits keep the upper 8, transparency turns white."""
+    if image.mode.startswith("I"):  # 16-bit grey, also in 32-bit containers
+        grey = np.asarray(image).clip(0, 65535).astype(np.uint16) >> 8
+        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
+    if image.mode == "F":  # floats in [0, 1], or in [0, 255]
+        values = np.nan_to_num(np.asarray(image))
+        values = values * 255 if values.max() <= 1 else values
+        return Image.fromarray(values.clip(0, 255).round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def decode(file: Path | BinaryIO, side: int) -> Bytes:
+    """One picture as uint8 (3, side, side): its upright centre square, bicubic, antialiased.
+
+    Raises one of UNREADABLE when it cannot be read.
+    """
+    with Image.open(file) as image:
+        image.draft(None, (2 * side, 2 * side))  # JPEG: decode no more than is needed
+        upright = _rgb(ImageOps.exif_transpose(image))
+        width, height = upright.size
+        edge = min(width, height)
+        left, top = (width - edge) / 2, (height - edge) / 2
+        box = (left, top, left + edge, top + edge)
+        if upright.size != (side, side):
+            upright = upright.resize(
+                (side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0
+            )
+        return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
+
+
+def own_side(openers: Sequence[Opener]) -> int:
+    """Pixels to decode to when none are given: the pictures' own side where they share one.
+
+    A sample of SAMPLE pictures is looked at: if all are squares of one size up to DEFAULT_SIDE,
+    that size, and DEFAULT_SIDE otherwise.
+    """
+    sizes = set()
+    for index in np.linspace(0, len(openers) - 1, min(SAMPLE, len(openers)), dtype=int):
+        try:
+            with Image.open(openers[index]()) as image:
+                sizes.add(image.size)
+        except UNREADABLE as error:
+            log.debug("size of picture %d is unknown: %s", index, error)
+    width, height = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIDE, DEFAULT_SIDE)
+    return int(width) if width == height <= DEFAULT_SIDE else DEFAULT_SIDE
+
+
+def _attempt(opener: Opener, side: int) -> tuple[Bytes, str]:
+    """The picture and no reason, or blackness and the reason why it cannot be read."""
+    try:
+        return decode(opener(), side), ""
+    except UNREADABLE as error:
+        return np.zeros((3, side, side), np.uint8), f"{type(error).__name__}: {error}"
+
+
+def _header(number: int, channels: int, side: int) -> bytes:
+    """The head of an .npy file of that many uint8 pictures."""
+    shape = (number, channels, side, side)
+    head = BytesIO()
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return head.getvalue()
+
+
+def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -> None:
+    """Write pictures to `target`, .npy (N, 1 or 3, side, side), and what is known to .npz."""
+    digests: list[int] = []
+    failed, reason, grey = -1, "", True
+    workers = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+    with written(target) as file, ThreadPoolExecutor(workers) as pool:
+        file.write(_header(len(openers), 3, side))
+        with progress(f"decoding {what}", len(openers)) as advance:
+            for start in range(0, len(openers), GROUP):
+                group = openers[start : start + GROUP]
+                for pixels, why in pool.map(_attempt, group, [side] * len(group)):
+                    if why and failed < 0:
+                        failed, reason = len(digests), why
+                    grey = grey and bool((pixels == pixels[:1]).all())
+                    data = pixels.tobytes()
+                    file.write(data)
+                    digest = hashlib.blake2b(data, digest_size=8).digest()
+                    digests.append(0 if why else int.from_bytes(digest, "big") or 1)
+                    advance(1)
+    if grey:
+        _drop_colour(target)
+    with written(target.with_suffix(".npz")) as file:  # last: its presence means complete
+        np.savez(file, digests=np.array(digests, np.uint64), failed=failed, reason=reason)
+
+
+def _drop_colour(target: Path) -> None:
+    """Keep the first channel of the pictures in `target`."""
+    images = np.load(target, mmap_mode="r")
+    with written(target) as file:
+        file.write(_header(len(images), 1, images.shape[-1]))
+        for start in range(0, len(images), GROUP):
+            file.write(images[start : start + GROUP, :1].tobytes())
+
+
+def decoded(
+    openers: Sequence[Opener],
+    names: Sequence[str],
+    *,
+    key: str,
+    what: str,
+    resolution: int | None,
+    max_unreadable: float,
+) -> Pictures:
+    """The pictures of those files, decoded now or when they were asked for before.
+
+    `key` stands for the state of all the files; `names` are used to report the unreadable ones.
+    Raises UserError when more than the share `max_unreadable` of them cannot be read.
+    """
+    side = resolution or own_side(openers)
+    target = cache_dir() / "pictures" / f"{key}-{side}-v{FORMAT}.npy"
+    if not (target.exists() and target.with_suffix(".npz").exists()):
+        _need_space(target.parent, len(openers) * 3 * side * side)
+        try:
+            _decode_all(openers, side, target, what)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the decoded images to {target.parent} ({error.strerror}): "
+                "make room, or set NAS_CACHE to a folder on another disk"
+            ) from error
+    with np.load(target.with_suffix(".npz")) as known:
+        digests, failed, reason = known["digests"], int(known["failed"]), str(known["reason"])
+    if bad := int((digests == 0).sum()):
+        found = f"{bad} of {len(names)} images of {what} cannot be read, the first is "
+        found += f"{names[failed]} ({' '.join(reason.split())})"
+        if bad > max_unreadable * len(names):
+            share = f"data.max_unreadable={max_unreadable:g}"
+            raise UserError(f"{found}; the share allowed is {share}: mend or remove them")
+        log.warning("%s; left out", found)
+    return Pictures(np.load(target, mmap_mode="c"), digests)
+
+
+def _need_space(folder: Path, needed: int) -> None:
+    """Refuse before the work, not after it, when the decoded images will not fit."""
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise UserError(
+            f"the decoded images need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB "
+            "are free: lower data.resolution, or set NAS_CACHE to a folder on another disk"
+        )
+
+
+def gathered(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
+    """Those rows of `images`: a view where they are neighbours, else a copy.
+
+    A copy of a memory-mapped array over IN_MEMORY_BYTES is a memory-mapped file beside it.
+    """
+    if len(rows) == 0 or rows[-1] - rows[0] + 1 == len(rows):
+        return images[rows[0] : rows[-1] + 1] if len(rows) else images[:0]
+    size = len(rows) * images[0].nbytes
+    if not isinstance(images, np.memmap) or size < IN_MEMORY_BYTES:
+        return np.asarray(images[rows])
+    base = Path(str(images.filename))
+    target = base.with_name(f"{base.stem}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}.npy")
+    if not target.exists():
+        _need_space(target.parent, size)
+        with written(target) as file:
+            file.write(_header(len(rows), images.shape[1], images.shape[-1]))
+            for start in range(0, len(rows), GROUP):
+                file.write(images[rows[start : start + GROUP]].tobytes())
+    return np.asarray(np.load(target, mmap_mode="c"))

@@ -1,0 +1,133 @@
+"""Which image goes to training, search or test: by exact number, or by a hash of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from nas.data.pictures import Pictures
+from nas.errors import UserError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+TRAIN, VAL, TEST, UNSPLIT = 0, 1, 2, -1
+SPLIT_NAMES = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images, uint8 (N, C, H, W), and their class numbers, int64 (N,), both on the CPU."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a data set's loader returns: everything but the pixels, which are read when chosen.
+
+    `labels` (N,) number the `classes`; `part` (N,) is TRAIN, VAL or TEST; `order` (N,) says
+    which images of a class are taken first when fewer than all are asked for; `pixels(indices,
+    resolution)` reads those images, at the data set's own size where resolution is None.
+    """
+
+    classes: tuple[str, ...]
+    labels: Ints
+    part: Ints
+    order: Floats
+    pixels: Callable[[Ints, int | None], Pictures]
+
+
+def spread(labels: Ints, number: int, order: Floats) -> Ints:
+    """Ascending indices of `number` of the labels, as even over the classes as they allow.
+
+    Within a class those of the lowest `order` are taken, so a smaller choice is part of a
+    larger one.
+    """
+    by_class = np.lexsort((order, labels))
+    grouped = labels[by_class]
+    rank = np.arange(len(labels)) - np.searchsorted(grouped, grouped)  # place within its class
+    return np.sort(by_class[np.lexsort((order[by_class], rank))[:number]])
+
+
+def count(what: str, value: object, available: int) -> int:
+    """`value` as a number of images from 1 to `available`; None means all of them."""
+    if value is None:
+        return available
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"data.{what}={value!r} is no positive number of images (or null for all)")
+    if value > available:
+        raise UserError(
+            f"data.{what}={value} is more than the {available} images there are for it: "
+            f"ask for at most {available}, or null for all"
+        )
+    return value
+
+
+def official(labels: Ints, test_labels: Ints, val: int | None, seed: int) -> tuple[Ints, Floats]:
+    """Parts and order of a data set with a test half of its own: `val` images leave training.
+
+    The images are those of `labels` followed by those of `test_labels`.
+    """
+    order = np.random.default_rng(seed).random(len(labels) + len(test_labels))
+    part = np.repeat([TRAIN, TEST], [len(labels), len(test_labels)])
+    number = count("val", val, len(labels) - 1)
+    part[spread(labels, number, order[: len(labels)])] = VAL
+    return part, order
+
+
+def unit_hash(names: Sequence[str], salt: str) -> Floats:
+    """A number in [0, 1) for each name, the same on every machine and whatever else is there."""
+    digests = b"".join(blake2b(f"{salt}/{n}".encode(), digest_size=8).digest() for n in names)
+    return (np.frombuffer(digests, ">u8") >> np.uint64(11)) / 2.0**53
+
+
+def by_hash(
+    part: Ints, labels: Ints, classes: Sequence[str], place: Floats, shares: dict[int, float]
+) -> Ints:
+    """`part` with the UNSPLIT images dealt to training and to the parts named by `shares`.
+
+    An image goes where its `place` in [0, 1) falls, so a new image moves no other one.  Only a
+    class so small that a part would get none of it is dealt by the rank of its places instead.
+    """
+    if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
+        given = ", ".join(f"data.{SPLIT_NAMES[p]}_share={share}" for p, share in shares.items())
+        raise UserError(f"{given}: shares lie between 0 and 1, and their sum below 1")
+    part = part.copy()
+    edges = np.cumsum(list(shares.values()))
+    for label, name in enumerate(classes):
+        mine = np.flatnonzero((part == UNSPLIT) & (labels == label))
+        bins = np.searchsorted(edges, place[mine], side="right")
+        if len(np.unique(bins)) <= len(shares):
+            bins = _by_rank(place[mine], list(shares.values()), name)
+        part[mine] = np.array([*shares, TRAIN])[bins]
+    return part
+
+
+def _by_rank(place: Floats, shares: Sequence[float], name: str) -> Ints:
+    """Bins of one small class, at least one distinct place in each; the last bin is training."""
+    groups, member = np.unique(place, return_inverse=True)  # one place: images kept together
+    number, bins = len(groups), len(shares) + 1
+    if number < bins:
+        what = "images" if number == len(place) else "groups of images"
+        raise UserError(
+            f"class {name!r} has {number} {what}, too few to split: {bins} are needed; "
+            "add some, or take the class out"
+        )
+    dealt = np.full(number, bins - 1)
+    start = 0
+    for index, share in enumerate(shares):
+        most = number - start - (bins - 1 - index)  # leaves one for each later bin
+        size = min(max(1, round(share * number)), most)
+        dealt[start : start + size] = index
+        start += size
+    return dealt[member]
