@@ -15,9 +15,10 @@ from functools import cache
 from itertools import product
 
 from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import round_channels
-from nas.compound import scaled
+from nas.blocks import network_id, round_channels
+from nas.compound import for_resolution, scaled
 from nas.errors import UserError, unknown
+from nas.space import Picks, fill, picks_of
 from search_spaces import nas_bench_macro
 
 # MobileNetV1, Howard et al. 2017, Table 1: (output channels, stride of the depthwise layer).
@@ -250,3 +251,42 @@ def _make(name: str) -> Arch:
 
 
 PUBLISHED: Mapping[str, Arch] = _Published()
+
+
+def at_width(name: str, width: float) -> str:
+    """`name` with the multiplier `width` in it, unless it says its own: mobilenet_v2_0.35."""
+    match = _NAME.fullmatch(name)
+    if width == 1 or not match or match["width"] or match["base"] not in MAKERS:
+        return name
+    suffix = f"_{match['resolution']}" if match["resolution"] else ""
+    return f"{name.removesuffix(suffix)}_{float(width)}{suffix}"
+
+
+def adapted(name: str, space: Arch) -> Arch:
+    """The published network `name` for the input, classes and training constants of `space`."""
+    arch = PUBLISHED[name]
+    return replace(
+        for_resolution(arch, space.resolution),
+        channels=space.channels,
+        classes=space.classes,
+        bn_eps=space.bn_eps,
+        bn_momentum=space.bn_momentum,
+        drop_path=space.drop_path,
+        head=replace(arch.head, dropout=space.head.dropout),
+    )
+
+
+def members(space: Arch, width: float = 1.0) -> dict[str, Picks]:
+    """Picks of the published networks that `space` contains, at `width` or their own, by name."""
+    found: dict[str, Picks] = {}
+    ids = set()
+    for name in dict.fromkeys([*(at_width(n, width) for n in MAKERS), *MAKERS]):
+        try:
+            picks = picks_of(space, adapted(name, space))
+        except UserError:
+            continue  # the space cannot say it
+        key = network_id(fill(space, picks))
+        if key not in ids:
+            found[name] = picks
+            ids.add(key)
+    return found

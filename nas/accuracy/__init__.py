@@ -1,0 +1,1 @@
+"""Ways to judge the accuracy of an `Arch`, one a file."""

@@ -1,0 +1,180 @@
+"""What every command line shares: Hydra's composition, help, errors in one line.
+
+Hydra composes the configuration and parses overrides; its own entry point is not used, because
+it prints mistakes over several lines, exits with 1, and changes folder and logging.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from nas.errors import UserError, unknown
+
+# Beside the package in a checkout, inside it in an installed wheel.
+CONF = next(
+    p
+    for p in (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")
+    if (p / "search.yaml").is_file()
+)
+
+
+def main(command: str, run: Callable[[Any], None], about: str) -> None:
+    """Compose `conf/<command>.yaml` with the overrides in sys.argv, run, and exit.
+
+    Exit codes: 0, or 2 for a user's mistake (one line, no traceback), or 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:]
+    try:
+        if {"-h", "--help"} & set(arguments):
+            print(help_text(command, about))
+        elif "--cfg" in arguments:
+            print(_yaml(compose(command, [a for a in arguments if a != "--cfg"])))
+        else:
+            run(compose(command, arguments))
+    except UserError as error:
+        _say(f"python -m nas.{command}: {error}", sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say("\ninterrupted", sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output went away (say, `| head`), which is no mistake
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+
+
+def _say(text: str, file: TextIO) -> None:
+    print(text, file=file)
+
+
+def compose(command: str, overrides: Sequence[str]) -> Any:
+    """The configuration of `command`; every mistake in `overrides` becomes one UserError line."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import (
+        ConfigCompositionException,
+        MissingConfigException,
+        OverrideParseException,
+    )
+
+    for word in overrides:
+        if word.startswith("-") or "=" not in word.removeprefix("~"):
+            raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            cfg = hydra_compose(command, overrides=list(overrides), return_hydra_config=True)
+        except MissingConfigException as error:
+            raise _missing(str(error)) from None
+        except OverrideParseException as error:
+            word = next((w for w in overrides if w in str(error)), " ".join(overrides))
+            raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
+        except ConfigCompositionException as error:
+            raise _unknown_setting(command, str(error)) from None
+    from omegaconf import open_dict
+
+    with open_dict(cfg):
+        cfg.choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
+        del cfg["hydra"]
+    return cfg
+
+
+def _missing(message: str) -> UserError:
+    found = re.search(r"Could not find '([^']+)'", message)
+    group, _, name = found[1].rpartition("/") if found else ("", "", message)
+    return unknown(group or "config", name, options(group))
+
+
+def _unknown_setting(command: str, message: str) -> UserError:
+    found = re.search(r"'([^']+)'", message)
+    key = found[1] if found else " ".join(message.split())
+    return unknown("setting", key, _keys(compose(command, [])))
+
+
+def _keys(cfg: Any, prefix: str = "") -> list[str]:
+    keys = []
+    for key in cfg:
+        if key in {"_target_", "_partial_", "choices"} or cfg._is_missing(key):
+            continue
+        keys.append(prefix + key)
+        if isinstance(cfg._get_node(key), Mapping):
+            keys += _keys(cfg._get_node(key), f"{prefix}{key}.")
+    return keys
+
+
+def options(group: str) -> list[str]:
+    """The names that a config group (`space`, `data`, ...) offers."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def help_text(command: str, about: str) -> str:
+    """Usage, the groups with their options, and the command's settings as its config says them."""
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
+    defaults, _, settings = text.partition("\n\n")
+    chosen = dict(re.findall(r"^ *- (\w+): (\w+)", defaults, re.MULTILINE))
+    lines = [f"usage: python -m nas.{command} [name=value ...]", "", about.strip()]
+    if chosen:
+        lines += ["", "groups (name=option; the first is the default):"]
+        for group, default in chosen.items():
+            rest = [o for o in options(group) if o != default]
+            lines.append(f"  {group:<10}{', '.join([default, *rest])}")
+        lines.append("  every option has settings of its own: group.name=value, shown by --cfg")
+    lines += ["", "settings (name=value):"]
+    lines += [f"  {line}" for line in settings.strip().splitlines()]
+    lines += ["", "-h, --help  this text;  --cfg  the whole configuration as it would be used"]
+    return "\n".join(lines)
+
+
+def _yaml(cfg: Any) -> str:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(cfg).strip()
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """The configuration as plain dicts and lists, interpolations resolved."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+    try:
+        out = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} must be given: {error.full_key}=...") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"wrong configuration: {' '.join(str(error).split())}") from None
+    assert isinstance(out, dict)
+    return {str(key): value for key, value in out.items()}
+
+
+def make(node: Mapping[str, Any], **more: Any) -> Any:
+    """Call what `_target_` names with the node's other entries; a UserError inside stays one."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return instantiate(dict(node), **more, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):
+            raise UserError(f"wrong settings for {node['_target_']}: {error.__cause__}") from None
+        raise
+
+
+def number(
+    settings: Mapping[str, Any], name: str, low: float, high: float = 1e18, whole: bool = False
+) -> Any:
+    """The setting `name` as a number in [low, high], or None where it is null."""
+    value: Any = settings
+    for part in name.split("."):
+        value = value[part]
+    if value is None:
+        return None
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    if not numeric or not low <= value <= high or (whole and value != int(value)):
+        kind = "whole number" if whole else "number"
+        top = f" to {high:g}" if high < 1e18 else " or more"
+        raise UserError(f"{name} must be a {kind} from {low:g}{top}, not {value!r}")
+    return int(value) if whole else value

@@ -1,0 +1,137 @@
+"""The run folder: what a search leaves, every file whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from nas.errors import UserError
+from nas.files import write_text
+
+PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
+
+
+def open_folder(path: Path) -> Path:
+    """Make the folder, or say in one line why it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the results folder {path} ({error.strerror}): "
+            "choose another with results="
+        ) from None
+    return path
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Indented JSON; NaN becomes null."""
+    write_text(path, json.dumps(_finite(data), indent=1, ensure_ascii=False) + "\n")
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(k): _finite(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(v) for v in data]
+    return None if isinstance(data, float) and data != data else data
+
+
+def read_json(path: Path) -> Any:
+    """The JSON file's content; a UserError names a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}): delete it or choose another run=") from None
+
+
+def settle_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Write `config` as YAML, or refuse it where the run began with another.
+
+    Raises UserError that names each setting that differs, here and there.
+    """
+    import yaml
+
+    if path.exists():
+        try:
+            began = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            text = " ".join(str(error).split())[:120]
+            raise UserError(f"{path} is damaged ({text}): delete the run or choose run=") from None
+        here, there = _flat(config), _flat(began if isinstance(began, dict) else {})
+        missing = object()
+        differ = [
+            f"{k}: {here.get(k, 'absent')} here, {there.get(k, 'absent')} there"
+            for k in sorted(here.keys() | there.keys())
+            if here.get(k, missing) != there.get(k, missing)
+        ]
+        if differ:
+            raise UserError(
+                f"the run in {path.parent} began with other settings ({'; '.join(differ)}): "
+                "give them again, or another run=NAME"
+            )
+    write_text(path, yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value
+    return out
+
+
+def environment(**more: Any) -> dict[str, Any]:
+    """Where and with what a result was made: machine, versions, commit, command."""
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+        **more,
+    }
+
+
+def _module() -> str:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name if spec else Path(sys.argv[0]).stem
+
+
+def cpu_model() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

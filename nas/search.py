@@ -1,0 +1,230 @@
+"""`python -m nas.search`: a Pareto front of accuracy and latency, on your data and your device."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli import main, make, number, plain
+from nas.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.arch import Arch
+    from nas.data import ImageData
+    from nas.evaluate import Evaluator
+    from nas.study import Study
+
+ABOUT = """\
+Search a space of mobile networks for the front of accuracy and latency.  Published networks that
+the space contains are tried first; the same command again goes on where it stopped."""
+
+# Settings that may differ between two calls of one run.
+FREE = ("trials", "results", "run", "storage", "choices", "device", "target")
+SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
+SMALL_WIDTH = 0.35  # on smaller ones the thinnest published MobileNetV2 is the measure
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a search needs, opened and checked before anything is spent."""
+
+    settings: Mapping[str, Any]
+    folder: Path
+    data: ImageData
+    space: Arch
+    timer: Any
+    study: Study
+    make_judge: Any
+
+
+def search(cfg: Any) -> None:
+    """Run the search that `cfg` (conf/search.yaml) describes; all goes to its run folder."""
+    from rich.console import Console
+
+    from nas.accuracy.pool import Pool
+    from nas.evaluate import Evaluator, Limits
+
+    began = time.perf_counter()
+    plan = planned(checked(plain(cfg)))
+    console = Console(highlight=False)
+    with Pool(plan.make_judge, plan.settings["workers"]) as pool:
+        evaluator = Evaluator(plan.timer, pool, Limits(**plan.settings["limit"]))
+        target_ms = prepared(plan, evaluator, console)
+        stopped = None
+        try:
+            stopped = searched(plan, evaluator, target_ms, console)
+        except KeyboardInterrupt:
+            pool.close()
+            stopped = "interrupted"
+        seconds = time.perf_counter() - began
+        report(plan, evaluator, target_ms, seconds, stopped, console)
+    if stopped == "interrupted":
+        sys.exit(130)
+
+
+def checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with numbers in range and the run named."""
+    for name in ("trials", "workers"):
+        if number(settings, name, 1, 1_000_000, whole=True) is None:
+            raise UserError(f"{name} must be a whole number from 1, not null")
+    number(settings, "seed", 0, 2**31, whole=True)
+    number(settings, "width", 0.05, 16)
+    for limit in settings["limit"]:
+        number(settings, f"limit.{limit}", 1e-9)
+    if not isinstance(settings["target"], str):
+        number(settings, "target", 1e-9)
+    if not isinstance(settings["references"], list):
+        raise UserError(f"references must be a list of names, not {settings['references']!r}")
+    run = settings["run"] = str(settings["run"] or settings["choices"]["space"])
+    if not set(run) <= set("-_.") | {c for c in run if c.isalnum()} or run.startswith("."):
+        raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {run!r}")
+    return settings
+
+
+def planned(settings: dict[str, Any]) -> Plan:
+    """Open data, space, latency backend and study; nothing is written before all are found good."""
+    from nas.accuracy.scratch import Scratch
+    from nas.compound import for_resolution
+    from nas.results import environment, open_folder, settle_config, write_json
+    from nas.space import choices
+    from nas.study import Study, storage_at
+    from nas.training import resolve_device
+    from search_spaces.published import PUBLISHED
+
+    resolve_device(settings["device"])
+    load = partial(make, settings["data"])
+    budget, timer, sampler = (make(settings[g]) for g in ("budget", "latency", "sampler"))
+    for name in [*settings["references"], settings["target"]]:
+        _ = PUBLISHED[name] if isinstance(name, str) else None
+    data = load()
+    if settings["width"] is None:
+        settings["width"] = SMALL_WIDTH if data.resolution < SMALL_BELOW else 1.0
+    node = settings["space"]
+    if node.get("width", 1) is None:
+        node["width"] = settings["width"]
+    space = make(node, channels=data.channels, classes=data.num_classes)
+    space = for_resolution(space, data.resolution)
+    if not choices(space):
+        raise UserError(
+            f"space={settings['choices']['space']} has no choice left: widen its ranges"
+        )
+    folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
+    kept = {k: v for k, v in settings.items() if k not in FREE}
+    settle_config(folder / "config.yaml", {**kept, "data_fingerprint": data.fingerprint})
+    write_json(folder / "environment.json", environment(seed=settings["seed"], latency=timer.describe()))
+    study = Study(
+        space,
+        name=settings["run"],
+        storage=storage_at(folder, settings["storage"]),
+        sampler=sampler,
+        seed=settings["seed"],
+        chance=1 / data.num_classes,
+    )
+    judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
+    return Plan(settings, folder, data, space, timer, study, judge)
+
+
+def prepared(plan: Plan, evaluator: Evaluator, console: Console) -> float:
+    """Say what is about to be searched, try the limits, and return the target in ms."""
+    from nas.cost import cost
+    from nas.reach import check_limits, smallest_network
+    from nas.space import choices, size
+
+    smallest = smallest_network(plan.space)
+    check_limits(evaluator, smallest)
+    data, space, settings = plan.data, plan.space, plan.settings
+    console.print(
+        f"space     {settings['choices']['space']} · {len(choices(space))} choices · "
+        f"{size(space):.2g} genomes · from {cost(smallest).macs / 1e6:.2f} M MACs"
+    )
+    console.print(
+        f"data      {data.name} {data.resolution}x{data.resolution}x{data.channels} · "
+        f"{len(data.train):,} train · {len(data.val):,} validation · {len(data.test):,} test · "
+        f"{data.num_classes} classes" + (f" · {data.skipped} unreadable" if data.skipped else "")
+    )
+    target, name = settings["target"], ""
+    if isinstance(target, str):
+        target, name = target_of(plan, evaluator, target)
+    console.print(f"target    {target:.3g} ms{name} · {plan.timer.name}")
+    return float(target)
+
+
+def target_of(plan: Plan, evaluator: Evaluator, name: str) -> tuple[float, str]:
+    """The measured latency of a published network, measured once a run, and how to say so."""
+    from search_spaces.published import adapted, at_width
+
+    full = at_width(name, plan.settings["width"])
+    metrics = plan.study.note(
+        f"target:{full}", lambda: evaluator.measured(adapted(full, plan.space)).to_json()
+    )
+    return float(metrics["latency_ms"]), f", the latency of {full}"
+
+
+def searched(plan: Plan, evaluator: Evaluator, target_ms: float, console: Console) -> str | None:
+    """Judge the references and the members of the space, then search; why it stopped early."""
+    from nas.report import Live
+    from search_spaces.published import adapted, at_width, members
+
+    study, settings, width = plan.study, plan.settings, plan.settings["width"]
+    inside = members(plan.space, width)
+    names = [at_width(name, width) for name in settings["references"]]
+    beside = {name: adapted(name, plan.space) for name in names if name not in inside}
+    with Live(console, "search", settings["trials"], study.judged) as live:
+        study.judge_beside(beside, evaluator)
+        study.enqueue(inside)
+        return study.run(
+            evaluator,
+            trials=settings["trials"],
+            batch=2 * settings["workers"],
+            told=lambda: live(study.judged, study.best_under(target_ms)),
+        )
+
+
+def report(
+    plan: Plan,
+    evaluator: Evaluator,
+    target_ms: float,
+    seconds: float,
+    stopped: str | None,
+    console: Console,
+) -> None:
+    """Write the run folder and print the front, the winner and where to go on."""
+    from nas.report import print_front, print_winner, trial_frame, write_results
+
+    study = plan.study
+    outcome = write_results(
+        plan.folder,
+        trials=trial_frame(study.rows()),
+        beside=trial_frame(study.rows_beside()),
+        target_ms=target_ms,
+        latencies=evaluator.latencies,
+        arch_of=study.arch_of,
+        about={
+            "space": plan.settings["choices"]["space"],
+            "data": plan.data.name,
+            "images": [len(s) for s in (plan.data.train, plan.data.val, plan.data.test)],
+            "resolution": plan.data.resolution,
+            "budget": plan.settings["choices"]["budget"],
+            "latency": plan.timer.name,
+            "sampler": plan.settings["choices"]["sampler"],
+            "seed": plan.settings["seed"],
+            "seconds": study.add_seconds(seconds),
+        },
+    )
+    print_front(console, outcome)
+    print_winner(console, outcome)
+    console.print(f"wrote     {plan.folder}/: pareto.html winner.yaml trials.csv summary.json ...")
+    if stopped:
+        more = "the same command goes on" if stopped == "interrupted" else "nothing more to do"
+        console.print(f"stopped   {stopped} after {study.judged} networks; {more}")
+
+
+if __name__ == "__main__":
+    main("search", search, ABOUT)

@@ -1,0 +1,230 @@
+"""The search: Optuna's ask and tell over the choices of a space, resumable at any moment.
+
+What is proposed depends on the seed, the number of the trial and what was told before, in trial
+order; never on time, process or how often the run was stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.arch import Arch
+from nas.blocks import network_id
+from nas.errors import UserError
+from nas.evaluate import Metrics
+from nas.space import Label, choices, fill, random_picks
+
+Sampler = Callable[..., optuna.samplers.BaseSampler]
+Evaluate = Callable[[Sequence[Arch]], Iterable[Metrics]]
+
+# After this many known networks in a row the sampler is helped out with a random new one.
+MOST_REPEATS = 10
+# Random draws before a space counts as exhausted.
+MOST_DRAWS = 1000
+
+
+def storage_at(folder: Path, url: str | None) -> Any:
+    """Optuna storage: the journal in the run folder, or any URL that Optuna takes."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if url is None:
+        backend = JournalFileBackend(str(folder / "journal.log"))
+        return optuna.storages.JournalStorage(backend)
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # whatever the database driver raises
+        text = " ".join(str(error).split())[:200]
+        raise UserError(f"storage={url} cannot be opened: {text}") from None
+
+
+class Study:
+    """A search in progress: what is known of every network, kept in Optuna's storage.
+
+    `sampler` makes a seeded Optuna sampler; `chance` is the accuracy of guessing, told to Optuna
+    for networks over a limit, which are never trained (it ranks them by their excess).
+    """
+
+    def __init__(
+        self, space: Arch, *, name: str, storage: Any, sampler: Sampler, seed: int, chance: float
+    ) -> None:
+        self.space, self.sampler, self.seed, self.chance = space, sampler, seed, chance
+        self.choices = choices(space)
+        self.distributions: dict[str, BaseDistribution] = {
+            k: CategoricalDistribution(v) for k, v in self.choices.items()
+        }
+        self.optuna = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize", "minimize"],
+            load_if_exists=True,
+        )
+        self.known: dict[str, Metrics] = {}
+        for trial in self.optuna.get_trials(deepcopy=False):
+            if (metrics := metrics_of(trial)) and metrics.id not in self.known:
+                self.known[metrics.id] = metrics
+        self.found = self.judged  # before this process
+
+    def note(self, key: str, make: Callable[[], Any]) -> Any:
+        """A plain value kept with the study: read back, or made and kept the first time."""
+        if key not in self.optuna.user_attrs:
+            self.optuna.set_user_attr(key, make())
+        return self.optuna.user_attrs[key]
+
+    def add_seconds(self, seconds: float) -> float:
+        """The time spent so far, over all the processes that had a part; counts only new work."""
+        total = self.optuna.user_attrs.get("seconds", 0.0)
+        if self.judged > self.found:
+            total = round(total + seconds, 1)
+            self.optuna.set_user_attr("seconds", total)
+        return float(total)
+
+    def judge_beside(self, archs: Mapping[str, Arch], evaluate: Evaluate) -> None:
+        """Judge networks that are no trials, by name, each once in the life of the study."""
+        todo = [name for name in archs if f"beside:{name}" not in self.optuna.user_attrs]
+        for name, metrics in zip(todo, evaluate([archs[n] for n in todo]), strict=True):
+            self.optuna.set_user_attr(f"beside:{name}", metrics.to_json())
+
+    def rows_beside(self) -> list[dict[str, Any]]:
+        """What `judge_beside` found, as rows like those of `rows`."""
+        return [
+            {"number": -1, "name": key.removeprefix("beside:"), **metrics}
+            for key, metrics in self.optuna.user_attrs.items()
+            if key.startswith("beside:")
+        ]
+
+    def best_under(self, target_ms: float) -> str:
+        """The best accuracy within the target so far, in words."""
+        within = [
+            m.accuracy
+            for m in self.known.values()
+            if m.state == "complete" and m.latency_ms <= target_ms
+        ]
+        return f"best {max(within):.1%} within {target_ms:.3g} ms" if within else ""
+
+    def arch_of(self, number: int) -> Arch:
+        """The network of trial `number`."""
+        return fill(self.space, self.optuna.get_trials(deepcopy=False)[number].params)
+
+    def enqueue(self, first: Mapping[str, Mapping[str, Label]]) -> None:
+        """Networks to try before anything else: picks by name.  Asked again, nothing happens."""
+        for name, picks in first.items():
+            self.optuna.enqueue_trial(dict(picks), {"name": name}, skip_if_exists=True)
+
+    @property
+    def judged(self) -> int:
+        """Distinct networks that were trained, or failed at it."""
+        return sum(m.state != "infeasible" for m in self.known.values())
+
+    def run(
+        self, evaluate: Evaluate, *, trials: int, batch: int, told: Callable[[], None]
+    ) -> str | None:
+        """Ask, evaluate and tell until `trials` networks are judged; `told` is called after each.
+
+        `batch` networks are asked for at a time.  Returns why it stopped early, or None.
+        """
+        self._finish(list(self._left_running()), evaluate, told)
+        # infeasible networks cost no training but a moment each: at most this many in all
+        most = 20 * trials + len(self.optuna.get_trials(deepcopy=False))
+        while self.judged < trials:
+            asked: dict[str, tuple[Trial, Arch]] = {}
+            while len(asked) < min(batch, trials - self.judged):
+                found = self._ask(set(asked))
+                if found is None:
+                    break
+                asked[network_id(found[1])] = found
+            self._finish(list(asked.values()), evaluate, told)
+            if not asked:
+                return "every network that could be found in the space was tried"
+            if len(self.optuna.get_trials(deepcopy=False)) > most:
+                return "nearly all proposals are over the limits"
+        return None
+
+    def _left_running(self) -> Iterator[tuple[Trial, Arch]]:
+        """Trials that an earlier process died over, in order, with their networks."""
+        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if set(trial.params) == set(self.choices):
+                yield Trial(self.optuna, trial._trial_id), fill(self.space, trial.params)
+            else:  # it died while being asked
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
+
+    def _ask(self, pending: set[str]) -> tuple[Trial, Arch] | None:
+        """A trial of a network that is neither known nor pending, or None if none is left."""
+        for repeat in range(MOST_REPEATS + 1):
+            number = len(self.optuna.get_trials(deepcopy=False))
+            self.optuna.sampler = self.sampler(seed=_mixed(self.seed, number))
+            if repeat == MOST_REPEATS and not self._enqueue_new(pending, number):
+                return None
+            trial = self.optuna.ask(self.distributions)
+            arch = fill(self.space, trial.params)
+            key = network_id(arch)
+            if key not in self.known and key not in pending:
+                return trial, arch
+            if key in self.known:
+                self._tell(trial, self.known[key], duplicate=True)
+            else:  # a twin within this batch, whose score is still unknown
+                trial.set_user_attr("duplicate", True)
+                self.optuna.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _enqueue_new(self, pending: set[str], number: int) -> bool:
+        rng = random.Random(_mixed(self.seed, number))
+        for _ in range(MOST_DRAWS):
+            picks = random_picks(self.space, rng)
+            if network_id(fill(self.space, picks)) not in self.known.keys() | pending:
+                self.optuna.enqueue_trial(picks)
+                return True
+        return False
+
+    def _finish(
+        self, asked: Sequence[tuple[Trial, Arch]], evaluate: Evaluate, told: Callable[[], None]
+    ) -> None:
+        for (trial, _), metrics in zip(asked, evaluate([a for _, a in asked]), strict=True):
+            self._tell(trial, metrics)
+            self.known[metrics.id] = metrics
+            told()
+
+    def _tell(self, trial: Trial, metrics: Metrics, duplicate: bool = False) -> None:
+        for limit, over in metrics.over.items():
+            if limit not in trial.constraints:  # an earlier process may have died right here
+                trial.set_constraint(limit, over)
+        if duplicate:
+            trial.set_user_attr("duplicate", True)
+        trial.set_user_attr("metrics", metrics.to_json())
+        if metrics.state == "failed":
+            self.optuna.tell(trial, state=TrialState.FAIL)
+        else:
+            accuracy = metrics.accuracy if metrics.state == "complete" else self.chance
+            self.optuna.tell(trial, [accuracy, metrics.latency_ms])
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every trial that has ended: number, state, name, metrics and picks, as plain values."""
+        rows = []
+        for trial in self.optuna.get_trials(deepcopy=False):
+            metrics = metrics_of(trial)
+            if metrics is None:
+                continue
+            if trial.user_attrs.get("duplicate"):
+                metrics = replace(metrics, state="duplicate", seconds=0.0)
+            row = {"number": trial.number, "name": trial.user_attrs.get("name", "")}
+            picks = {f"pick.{k}": v for k, v in trial.params.items()}
+            rows.append(row | metrics.to_json() | picks)
+        return rows
+
+
+def metrics_of(trial: FrozenTrial) -> Metrics | None:
+    """What a finished trial was told, if it was."""
+    data = trial.user_attrs.get("metrics") if trial.state.is_finished() else None
+    return None if data is None else Metrics.from_json(data)
+
+
+def _mixed(seed: int, number: int) -> int:
+    """A 32-bit seed of its own for every trial of every run."""
+    return random.Random(f"{seed}/{number}").getrandbits(32)

@@ -1,0 +1,91 @@
+"""Judging in processes: one failure, even a dead process, costs one network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nas.accuracy.pool import Failure, Pool
+from nas.arch import Arch, Stage
+from nas.errors import UserError
+
+
+def arch(width: int) -> Arch:
+    return Arch((Stage(width),), resolution=8)
+
+
+def judge_widths(network: Arch) -> int:
+    """Fails at width 24, dies at width 32, else answers with the width."""
+    width = network.stages[0].width
+    if width == 24:
+        raise RuntimeError("loss is\nnan")
+    if width == 32:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if width == 40:
+        raise UserError("yours to mend")
+    return width
+
+
+def make_judge():
+    return judge_widths
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_answers_come_in_order_and_failures_with_their_reason(workers):
+    with Pool(make_judge, workers) as pool:
+        assert list(pool([arch(8), arch(24), arch(16)])) == [
+            8, Failure("RuntimeError: loss is nan"), 16,
+        ]  # fmt: skip
+        assert list(pool([])) == []
+
+
+def test_a_network_that_kills_its_process_is_the_only_loss():
+    with Pool(make_judge, 2) as pool:
+        answers = list(pool([arch(8), arch(32), arch(16), arch(48)]))
+        assert answers == [8, Failure("its process died (out of memory?)"), 16, 48]
+        assert list(pool([arch(56)])) == [56]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_users_mistake_is_not_swallowed(workers):
+    with Pool(make_judge, workers) as pool, pytest.raises(UserError, match="yours to mend"):
+        list(pool([arch(40)]))
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, time\n"
+        "from nas.accuracy.pool import Pool\n"
+        "from nas.arch import Arch, Stage\n"
+        "def judge(arch):\n"
+        "    print(os.getpid(), flush=True)\n"
+        "    time.sleep(600)\n"
+        "def make():\n"
+        "    return judge\n"
+        "if __name__ == '__main__':\n"
+        "    list(Pool(make, 2)([Arch((Stage(8),)), Arch((Stage(16),))]))\n"
+    )
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        children = [int(parent.stdout.readline()) for _ in range(2)]
+        parent.kill()
+    deadline = time.monotonic() + 60
+    while any(alive(child) for child in children):
+        assert time.monotonic() < deadline, "workers outlive their parent"
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        with open(f"/proc/{process}/stat") as file:  # noqa: PTH123
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,158 @@
+"""End to end: the real command, on the real embedded images, in processes of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas.arch import load
+from nas.blocks import network_id
+from nas.cost import cost
+
+# Small enough for seconds: few images, one short epoch, thin shallow networks.
+TINY = (
+    "trials=6", "data.train=300", "data.val=200", "data.test=100", "budget.epochs=1",
+    "space.depths=[1,2]", "space.kernels=[3,5]", "width=0.25",
+    "references=[mobilenet_v3_small]",
+)  # fmt: skip
+COMMAND = [sys.executable, "-m", "nas.search", *TINY]
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def trials(folder: Path, name: str = "mbconv") -> list[dict[str, str]]:
+    """Rows of trials.csv without what time decides."""
+    with (folder / "results" / "search" / name / "trials.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """One finished search, and what it printed."""
+    folder = tmp_path_factory.mktemp("first")
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done
+
+
+def test_a_search_leaves_everything_it_promises(first):
+    folder, done = first
+    root = folder / "results" / "search" / "mbconv"
+    names = {path.name for path in root.iterdir()}
+    assert names >= {"trials.csv", "pareto.csv", "pareto.html", "summary.json", "winner.yaml",
+                     "config.yaml", "environment.json", "latencies.csv", "front"}  # fmt: skip
+    summary = json.loads((root / "summary.json").read_text())
+    assert summary["evaluated"] == summary["distinct"] == 6
+    assert summary["target_ms"] > 0
+    assert summary["seconds"] > 0
+    row_keys = {"accuracy", "latency_ms", "macs", "params", "arch"}
+    for row in [*summary["front"], *summary["published"], summary["winner"]]:
+        assert row_keys <= row.keys()
+    assert "mobilenet_v3_small_0.25" in {row["name"] for row in summary["published"]}
+    front = summary["front"]
+    assert all(a["accuracy"] < b["accuracy"] and a["latency_ms"] < b["latency_ms"]
+               for a, b in pairwise(front))  # fmt: skip
+    assert f"winner    {summary['winner']['accuracy']:.1%}" in done.stdout
+    assert len(list((root / "front").glob("*.yaml"))) == len(front)
+
+
+def test_the_winner_is_the_network_that_was_measured(first):
+    folder, _ = first
+    root = folder / "results" / "search" / "mbconv"
+    winner = json.loads((root / "summary.json").read_text())["winner"]
+    arch = load(root / "winner.yaml")
+    assert network_id(arch) == winner["id"]
+    assert (cost(arch).macs, cost(arch).params) == (winner["macs"], winner["params"])
+    assert "nas.search" in json.loads((root / "environment.json").read_text())["command"]
+
+
+def test_the_same_command_again_does_nothing_more(first):
+    folder, _ = first
+    before = trials(folder)
+    seconds = json.loads((folder / "results/search/mbconv/summary.json").read_text())["seconds"]
+    done = run(folder)
+    assert done.returncode == 0, done.stderr
+    assert trials(folder) == before
+    after = json.loads((folder / "results/search/mbconv/summary.json").read_text())
+    assert after["seconds"] == seconds
+
+
+def test_one_seed_and_recorded_latencies_give_the_same_trials(first, tmp_path):
+    folder, _ = first
+    path = folder / "results" / "search" / "mbconv" / "latencies.csv"
+    done = run(tmp_path, "latency=recorded", f"latency.path={path}")
+    assert done.returncode == 0, done.stderr
+    spread = ("latency_iqr_ms",)  # a recorded latency has none
+    ours, theirs = ([{k: v for k, v in row.items() if k not in spread} for row in rows]
+                    for rows in (trials(tmp_path), trials(folder)))  # fmt: skip
+    assert ours == theirs
+
+
+def test_another_configuration_under_the_same_name_is_refused(first):
+    folder, _ = first
+    done = run(folder, "seed=1")
+    assert done.returncode == 2
+    assert "seed: 1 here, 0 there" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def ended(journal: Path) -> int:
+    """Trials that the journal says are finished."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    return sum(json.loads(x).get("state", 0) in (1, 2, 3) for x in lines if x.endswith("}"))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_in_the_middle_it_goes_on(how, tmp_path):
+    words = ("trials=9", "run=stopped")
+    journal = tmp_path / "results" / "search" / "stopped" / "journal.log"
+    with subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 240
+        while ended(journal) < 3 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
+        out, _ = process.communicate(timeout=120)
+    kept = ended(journal)
+    assert kept >= 3
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on" in out
+        assert (journal.parent / "summary.json").exists()
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    rows = trials(tmp_path, "stopped")
+    assert len({row["id"] for row in rows}) == len(rows) == 9
+
+
+def test_limits_keep_networks_from_being_trained(tmp_path):
+    done = run(tmp_path, "limit.macs=900e3", "trials=3", "references=[]", "sampler=random")
+    assert done.returncode == 0, done.stderr
+    rows = trials(tmp_path)
+    assert all(float(r["macs"]) <= 900e3 for r in rows if r["state"] == "complete")
+    over = [r for r in rows if r["state"] == "infeasible"]
+    assert over
+    assert all(r["accuracy"] == "" and "macs" in r["reason"] for r in over)
+
+
+def test_what_was_asked_for_is_in_the_folder(first):
+    folder, _ = first
+    config = yaml.safe_load((folder / "results/search/mbconv/config.yaml").read_text())
+    assert config["space"]["depths"] == [1, 2]
+    assert config["data_fingerprint"]

@@ -1,0 +1,222 @@
+"""The ask and tell loop: what it proposes, what it never does twice, and how it goes on."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import optuna
+import pytest
+from spaces import SPACES
+
+from nas.accuracy.pool import Failure
+from nas.arch import Arch, Block, Stage, Stem
+from nas.blocks import network_id
+from nas.cost import cost
+from nas.errors import UserError
+from nas.evaluate import Evaluator, Limits, Metrics
+from nas.space import choices, fill, one_of, picks_of
+from nas.study import Study, storage_at
+from search_spaces.published import members
+
+SPACE = SPACES["mbconv_28"]
+SAMPLERS = {
+    "nsga2": partial(optuna.samplers.NSGAIISampler, population_size=6),
+    "random": optuna.samplers.RandomSampler,
+    "tpe": partial(optuna.samplers.TPESampler, n_startup_trials=4),
+}
+
+
+class Killed(BaseException):
+    """What a test raises where a process would have been killed."""
+
+
+class Fake:
+    """Evaluates by arithmetic; counts what it was asked, and may die after `lives` networks."""
+
+    def __init__(self, limits: Limits | None = None, lives: float = float("inf")) -> None:
+        self.seen: list[str] = []
+        self.lives = lives
+        self.limits = limits or Limits()
+
+    def __call__(self, archs: list[Arch]) -> Iterator[Metrics]:
+        return (self.one(arch) for arch in archs)
+
+    def one(self, arch: Arch) -> Metrics:
+        if len(self.seen) >= self.lives:
+            raise Killed
+        key = network_id(arch)
+        self.seen.append(key)
+        counts = cost(arch)
+        metrics = Metrics(key, "complete", counts.macs / 1e7, counts.macs, counts.params, 1, "")
+        over = self.limits.over(metrics)
+        if any(v > 0 for v in over.values()):
+            return replace(metrics, state="infeasible", over=over)
+        luck = random.Random(key).random()
+        if luck < 0.1:
+            return replace(metrics, state="failed", reason="unlucky")
+        return replace(metrics, accuracy=0.5 + luck / 10 + counts.macs / 1e8, over=over)
+
+
+def study(folder, space=SPACE, sampler="nsga2", seed=0):
+    return Study(space, name="run", storage=storage_at(folder, None), sampler=SAMPLERS[sampler],
+                 seed=seed, chance=0.1)  # fmt: skip
+
+
+def run(study, fake, trials=30, batch=4):
+    return study.run(fake, trials=trials, batch=batch, told=lambda: None)
+
+
+def told(study):
+    """What a study ended up knowing, apart from times."""
+    return [(r["number"], r["id"], r["state"], r["accuracy"]) for r in study.rows()]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_no_network_is_evaluated_twice(tmp_path, sampler):
+    fake, s = Fake(), study(tmp_path, sampler=sampler)
+    run(s, fake)
+    assert len(fake.seen) == len(set(fake.seen)) == s.judged == 30
+
+
+def test_a_small_space_is_searched_whole_and_then_it_stops(tmp_path):
+    space = Arch((Stage(16, one_of(1, 2), 2, (Block(kernel=one_of(3, 5)),) * 2),), Stem(8),
+                 resolution=16)  # fmt: skip
+    fake, s = Fake(), study(tmp_path, space)
+    why = run(s, fake, trials=50)
+    assert len(set(fake.seen)) == len(fake.seen) == 2 + 4
+    assert why == "every network that could be found in the space was tried"
+    assert any(row["state"] == "duplicate" for row in s.rows())
+
+
+def test_published_members_come_first(tmp_path):
+    s, fake = study(tmp_path), Fake()
+    inside = members(SPACE, 0.35)
+    assert "mobilenet_v2_0.35" in inside
+    s.enqueue(inside)
+    s.enqueue(inside)
+    run(s, fake, trials=len(inside) + 2)
+    assert [r["name"] for r in s.rows()][: len(inside)] == list(inside)
+    assert fake.seen[0] == network_id(fill(SPACE, inside[next(iter(inside))]))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_one_seed_one_search_and_another_seed_another(tmp_path, sampler):
+    found = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / name).mkdir()
+        s = study(tmp_path / name, sampler=sampler, seed=seed)
+        run(s, Fake())
+        found.append(told(s))
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("lives", [1, 3, 10, 17])
+def test_killed_anywhere_it_goes_on_to_the_same_end(tmp_path, lives):
+    (tmp_path / "whole").mkdir()
+    whole = study(tmp_path / "whole")
+    whole.enqueue(members(SPACE, 0.35))
+    run(whole, Fake())
+
+    (tmp_path / "killed").mkdir()
+    seen: list[str] = []
+    while len(seen) < len(whole.known):
+        s, fake = study(tmp_path / "killed"), Fake(lives=lives)
+        s.enqueue(members(SPACE, 0.35))
+        with suppress(Killed):
+            run(s, fake)
+        assert fake.seen  # every life brings it further
+        seen += fake.seen
+    assert len(seen) == len(set(seen))  # nothing that was told is evaluated again
+    assert told(study(tmp_path / "killed")) == told(whole)
+
+
+def test_networks_over_a_limit_are_told_as_infeasible(tmp_path):
+    fake, s = Fake(Limits(macs=4e6)), study(tmp_path)
+    run(s, fake, trials=10)
+    rows = s.rows()
+    over = [r for r in rows if r["state"] == "infeasible"]
+    assert over
+    assert all(r["macs"] > 4e6 and np.isnan(r["accuracy"] or np.nan) for r in over)
+    trials = s.optuna.get_trials()
+    bad = {r["number"] for r in over}
+    assert all((max(t.constraints.values()) > 0) == (t.number in bad)
+               for t in trials if t.constraints)  # fmt: skip
+    assert all(r["macs"] <= 4e6 for r in rows if r["state"] == "complete")
+
+
+def test_failures_keep_their_reason_and_the_search_goes_on(tmp_path):
+    fake, s = Fake(), study(tmp_path, sampler="random")
+    run(s, fake, trials=40)
+    failed = [r for r in s.rows() if r["state"] == "failed"]
+    assert failed
+    assert {r["reason"] for r in failed} == {"unlucky"}
+    assert s.judged == 40
+
+
+def test_a_storage_that_cannot_be_opened_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="storage=nonsense://x cannot be opened"):
+        storage_at(tmp_path, "nonsense://x")
+
+
+def test_any_optuna_storage_will_do(tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db"
+    for _ in range(2):
+        s = Study(SPACE, name="run", storage=storage_at(tmp_path, url),
+                  sampler=SAMPLERS["random"], seed=0, chance=0.1)  # fmt: skip
+        run(s, Fake(), trials=5)
+    assert s.judged == 5
+
+
+class Timer:
+    name = "fake"
+
+    def measure(self, arch):
+        class Timing:
+            median_ms, iqr_ms = cost(arch).macs / 1e6, 0.0
+
+        if cost(arch).macs < 3e6:
+            raise RuntimeError("no such\nkernel")
+        return Timing
+
+
+def test_the_evaluator_trains_only_what_the_limits_allow():
+    rng = random.Random(1)
+    archs = [fill(SPACE, {k: rng.choice(v) for k, v in choices(SPACE).items()}) for _ in range(30)]
+    trained: list[Arch] = []
+
+    def judges(allowed):
+        trained.extend(allowed)
+        return iter([Failure("ValueError: nan")] * len(allowed))
+
+    limit = float(np.median([cost(a).params for a in archs]))
+    found = list(Evaluator(Timer(), judges, Limits(params=limit))(archs))
+    states = [m.state for m in found]
+    assert set(states) == {"failed", "infeasible"}
+    assert len(trained) == sum(m.reason == "ValueError: nan" for m in found) > 5
+    assert all(cost(a).params <= limit for a in trained)
+    assert all("params" in m.reason for m in found if m.state == "infeasible")
+    unmeasured = [m for m in found if np.isnan(m.latency_ms)]
+    assert all(m.reason == "not measured: RuntimeError: no such kernel" for m in unmeasured)
+
+
+def test_metrics_survive_json():
+    metrics = Metrics("a", "failed", 1.5, 10, 5, 2, "x", reason="nan", over={"macs": 0.5})
+    again = Metrics.from_json(metrics.to_json())
+    assert np.isnan(again.accuracy)
+    assert replace(again, **dict.fromkeys(METRIC_NANS, 0.0)) == replace(
+        metrics, **dict.fromkeys(METRIC_NANS, 0.0)
+    )
+
+
+METRIC_NANS = ("latency_iqr_ms", "accuracy", "accuracy_se", "cross_entropy", "test_accuracy",
+               "test_accuracy_se")  # fmt: skip
+
+
+def test_members_are_found_again():
+    for name, picks in members(SPACE, 0.35).items():
+        assert picks_of(SPACE, fill(SPACE, picks)) == picks, name
