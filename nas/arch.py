@@ -48,22 +48,28 @@ _FRACTIONS = {"bn_eps", "bn_momentum", "drop_path", "dropout", "expand", "se"}
 
 
 def _check(node: Any, least_width: int = 1) -> None:
-    """Refuse a field of `node` that holds neither an allowed value nor a hole."""
-    for name, value in ((f.name, getattr(node, f.name)) for f in fields(node)):
-        allowed = _CHOICES.get(name)
-        low, high = _RANGES.get(name, (least_width, 1_000_000))
-        if hasattr(value, "options") or is_dataclass(value) or isinstance(value, tuple):
-            continue
-        if allowed is not None:
-            if value not in allowed:
-                raise unknown(name, value, allowed)
-        elif name not in {"name", "skip"}:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or (name not in _FRACTIONS and value != int(value)):
-                raise UserError(f"{name} must be a number from {low} to {high}, not {value!r}")
-            if not low <= value <= high or (name == "kernel" and value % 2 == 0):
-                odd = "odd and " if name == "kernel" else ""
-                raise UserError(f"{name} must be {odd}from {low} to {high}, not {value!r}")
+    """Refuse a field of `node` that holds neither allowed values nor holes for them."""
+    for f in fields(node):
+        value = getattr(node, f.name)
+        for option in getattr(value, "options", (value,)):
+            if not (is_dataclass(option) or isinstance(option, tuple)):
+                _check_value(f.name, option, least_width)
+
+
+def _check_value(name: str, value: Any, least_width: int) -> None:
+    if name in {"name", "skip"}:
+        return
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise unknown(name, value, _CHOICES[name])
+        return
+    low, high = _RANGES.get(name, (least_width, 1_000_000))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or (name not in _FRACTIONS and value != int(value)):
+        raise UserError(f"{name} must be a number from {low} to {high}, not {value!r}")
+    if not low <= value <= high or (name == "kernel" and value % 2 == 0):
+        odd = "odd and " if name == "kernel" else ""
+        raise UserError(f"{name} must be {odd}from {low} to {high}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import assert_never
 
 from nas.arch import Arch, Block
 from nas.errors import UserError
@@ -75,6 +76,26 @@ class Dropout:
 
 
 Layer = Conv | SqueezeExcite | Pool | Linear | Dropout
+
+
+def layer_role(layer: Layer) -> str:
+    """The name of a layer inside its row, as in state dicts."""
+    match layer:
+        case Conv() | Linear():
+            return layer.role
+        case SqueezeExcite():
+            return "se"
+        case Pool():
+            return "pool"
+        case Dropout():
+            return "dropout"
+    assert_never(layer)
+
+
+def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Pixels that TensorFlow's SAME adds before and after one axis of length `side`."""
+    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
+    return total // 2, total - total // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -63,16 +63,16 @@ def compose(command: str, overrides: Sequence[str]) -> Any:
     for word in overrides:
         if word.startswith("-") or "=" not in word.removeprefix("~"):
             raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        try:
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = hydra_compose(command, overrides=list(overrides), return_hydra_config=True)
-        except MissingConfigException as error:
-            raise _missing(str(error)) from None
-        except OverrideParseException as error:
-            word = next((w for w in overrides if w in str(error)), " ".join(overrides))
-            raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
-        except ConfigCompositionException as error:
-            raise _unknown_setting(command, str(error)) from None
+    except MissingConfigException as error:
+        raise _missing(str(error)) from None
+    except OverrideParseException as error:
+        word = next((w for w in overrides if w in str(error)), " ".join(overrides))
+        raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
+    except ConfigCompositionException as error:
+        raise _unknown_setting(command, str(error)) from None
     from omegaconf import open_dict
 
     with open_dict(cfg):
@@ -93,15 +93,19 @@ def _unknown_setting(command: str, message: str) -> UserError:
     return unknown("setting", key, _keys(compose(command, [])))
 
 
-def _keys(cfg: Any, prefix: str = "") -> list[str]:
-    keys = []
-    for key in cfg:
-        if key in {"_target_", "_partial_", "choices"} or cfg._is_missing(key):
-            continue
-        keys.append(prefix + key)
-        if isinstance(cfg._get_node(key), Mapping):
-            keys += _keys(cfg._get_node(key), f"{prefix}{key}.")
-    return keys
+def _keys(cfg: Any) -> list[str]:
+    """Every setting of a composed configuration, nested ones with dots."""
+    from omegaconf import OmegaConf
+
+    def walk(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            if not key.startswith("_") and f"{prefix}{key}" != "choices":
+                yield f"{prefix}{key}"
+                yield from walk(value, f"{prefix}{key}.") if isinstance(value, Mapping) else ()
+
+    plainly = OmegaConf.to_container(cfg)
+    assert isinstance(plainly, dict)
+    return list(walk({str(k): v for k, v in plainly.items()}, ""))
 
 
 def options(group: str) -> list[str]:

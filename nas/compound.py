@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nas.arch import Arch, Stage
 from nas.blocks import round_channels
+from nas.errors import UserError
 
 
 def scaled(
@@ -50,8 +51,10 @@ def for_resolution(arch: Arch, resolution: int, least_side: int = 3) -> Arch:
     A stride that would leave a feature map of fewer than `least_side` pixels a side becomes 1.
     3 pixels is what the smallest published configuration leaves (MobileNetV1 and V2 at 96
     pixels), so published networks are unchanged wherever they were published, and at 28 or 32
-    pixels the first three strides remain.
+    pixels the first three strides remain.  Raises UserError where the input itself is smaller.
     """
+    if resolution < least_side:
+        raise UserError(f"resolution {resolution} is too small: allowed is {least_side} or more")
 
     def fitting(side: int, stride: int) -> tuple[int, int]:
         after = -(-side // stride)

@@ -46,7 +46,8 @@ class Metrics:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Metrics:
         """The inverse of `to_json`."""
-        return cls(**{k: float("nan") if v is None else v for k, v in data.items()})
+        known: dict[str, Any] = {k: float("nan") if v is None else v for k, v in data.items()}
+        return cls(**known)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,10 @@ class Limits:
 
 class Timer(Protocol):
     """A latency backend, as far as it matters here."""
+
+    @property
+    def name(self) -> str:
+        """The backend's name."""
 
     def measure(self, arch: Arch) -> Any:
         """A timing with `median_ms` and `iqr_ms`."""

@@ -10,7 +10,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from nas.arch import Arch
-from nas.blocks import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite, operators
+from nas.blocks import (
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    Operator,
+    Pool,
+    SqueezeExcite,
+    layer_role,
+    operators,
+    same_padding,
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -48,12 +59,6 @@ class ConvNormAct(nn.Module):
             x = F.pad(x, (left, right, top, bottom))
         out: torch.Tensor = self.act(self.bn(self.conv(x)))
         return out
-
-
-def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Pixels that TensorFlow's SAME adds before and after one axis of length `side`."""
-    total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
-    return total // 2, total - total // 2
 
 
 class SqueezeExciteGate(nn.Module):
@@ -108,20 +113,6 @@ class Row(nn.Module):
             mask = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) < keep
             out = out * mask / keep
         return x + out
-
-
-def layer_role(layer: Layer) -> str:
-    """The name of a layer inside its row, as in state dicts."""
-    match layer:
-        case Conv() | Linear():
-            return layer.role
-        case SqueezeExcite():
-            return "se"
-        case Pool():
-            return "pool"
-        case Dropout():
-            return "dropout"
-    assert_never(layer)
 
 
 def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Module:

@@ -23,9 +23,9 @@ def smallest_network(space: Arch) -> Arch:
     return fill(space, picks)
 
 
-def check_limits(evaluator: Evaluator, smallest: Arch) -> None:
+def check_limits(evaluator: Evaluator, space: Arch) -> None:
     """Raise UserError where not even the smallest network can be measured or meets the limits."""
-    metrics = evaluator.measured(smallest)
+    metrics = evaluator.measured(smallest_network(space))
     if metrics.state == "failed":
         raise UserError(f"the smallest network of the space was {metrics.reason}")
     have = {

@@ -16,6 +16,7 @@ from nas.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nas.accuracy.pool import Pool
     from nas.arch import Arch
     from nas.data import ImageData
     from nas.evaluate import Evaluator
@@ -39,32 +40,26 @@ class Plan:
     folder: Path
     data: ImageData
     space: Arch
-    timer: Any
+    evaluator: Evaluator
+    pool: Pool
     study: Study
-    make_judge: Any
 
 
 def search(cfg: Any) -> None:
     """Run the search that `cfg` (conf/search.yaml) describes; all goes to its run folder."""
     from rich.console import Console
 
-    from nas.accuracy.pool import Pool
-    from nas.evaluate import Evaluator, Limits
-
     began = time.perf_counter()
     plan = planned(checked(plain(cfg)))
-    console = Console(highlight=False)
-    with Pool(plan.make_judge, plan.settings["workers"]) as pool:
-        evaluator = Evaluator(plan.timer, pool, Limits(**plan.settings["limit"]))
-        target_ms = prepared(plan, evaluator, console)
-        stopped = None
+    console = Console(highlight=False, soft_wrap=True)
+    with plan.pool:
+        target_ms = introduced(plan, console)
         try:
-            stopped = searched(plan, evaluator, target_ms, console)
+            stopped = searched(plan, target_ms, console)
         except KeyboardInterrupt:
-            pool.close()
+            plan.pool.close()
             stopped = "interrupted"
-        seconds = time.perf_counter() - began
-        report(plan, evaluator, target_ms, seconds, stopped, console)
+        report(plan, target_ms, time.perf_counter() - began, stopped, console)
     if stopped == "interrupted":
         sys.exit(130)
 
@@ -90,8 +85,11 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
 
 def planned(settings: dict[str, Any]) -> Plan:
     """Open data, space, latency backend and study; nothing is written before all are found good."""
+    from nas.accuracy.pool import Pool
     from nas.accuracy.scratch import Scratch
     from nas.compound import for_resolution
+    from nas.evaluate import Evaluator, Limits
+    from nas.reach import check_limits
     from nas.results import environment, open_folder, settle_config, write_json
     from nas.space import choices
     from nas.study import Study, storage_at
@@ -115,10 +113,16 @@ def planned(settings: dict[str, Any]) -> Plan:
         raise UserError(
             f"space={settings['choices']['space']} has no choice left: widen its ranges"
         )
+    judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
+    pool = Pool(judge, settings["workers"])
+    evaluator = Evaluator(timer, pool, Limits(**settings["limit"]))
+    check_limits(evaluator, space)
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
     kept = {k: v for k, v in settings.items() if k not in FREE}
     settle_config(folder / "config.yaml", {**kept, "data_fingerprint": data.fingerprint})
-    write_json(folder / "environment.json", environment(seed=settings["seed"], latency=timer.describe()))
+    write_json(
+        folder / "environment.json", environment(seed=settings["seed"], latency=timer.describe())
+    )
     study = Study(
         space,
         name=settings["run"],
@@ -127,22 +131,19 @@ def planned(settings: dict[str, Any]) -> Plan:
         seed=settings["seed"],
         chance=1 / data.num_classes,
     )
-    judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
-    return Plan(settings, folder, data, space, timer, study, judge)
+    return Plan(settings, folder, data, space, evaluator, pool, study)
 
 
-def prepared(plan: Plan, evaluator: Evaluator, console: Console) -> float:
-    """Say what is about to be searched, try the limits, and return the target in ms."""
+def introduced(plan: Plan, console: Console) -> float:
+    """Say what is about to be searched; the target in ms."""
     from nas.cost import cost
-    from nas.reach import check_limits, smallest_network
+    from nas.reach import smallest_network
     from nas.space import choices, size
 
-    smallest = smallest_network(plan.space)
-    check_limits(evaluator, smallest)
     data, space, settings = plan.data, plan.space, plan.settings
     console.print(
         f"space     {settings['choices']['space']} · {len(choices(space))} choices · "
-        f"{size(space):.2g} genomes · from {cost(smallest).macs / 1e6:.2f} M MACs"
+        f"{size(space):.2g} genomes · from {cost(smallest_network(space)).macs / 1e6:.2f} M MACs"
     )
     console.print(
         f"data      {data.name} {data.resolution}x{data.resolution}x{data.channels} · "
@@ -151,23 +152,23 @@ def prepared(plan: Plan, evaluator: Evaluator, console: Console) -> float:
     )
     target, name = settings["target"], ""
     if isinstance(target, str):
-        target, name = target_of(plan, evaluator, target)
-    console.print(f"target    {target:.3g} ms{name} · {plan.timer.name}")
+        target, name = target_of(plan, target)
+    console.print(f"target    {target:.3g} ms{name} · {plan.evaluator.timer.name}")
     return float(target)
 
 
-def target_of(plan: Plan, evaluator: Evaluator, name: str) -> tuple[float, str]:
+def target_of(plan: Plan, name: str) -> tuple[float, str]:
     """The measured latency of a published network, measured once a run, and how to say so."""
     from search_spaces.published import adapted, at_width
 
     full = at_width(name, plan.settings["width"])
     metrics = plan.study.note(
-        f"target:{full}", lambda: evaluator.measured(adapted(full, plan.space)).to_json()
+        f"target:{full}", lambda: plan.evaluator.measured(adapted(full, plan.space)).to_json()
     )
     return float(metrics["latency_ms"]), f", the latency of {full}"
 
 
-def searched(plan: Plan, evaluator: Evaluator, target_ms: float, console: Console) -> str | None:
+def searched(plan: Plan, target_ms: float, console: Console) -> str | None:
     """Judge the references and the members of the space, then search; why it stopped early."""
     from nas.report import Live
     from search_spaces.published import adapted, at_width, members
@@ -177,10 +178,10 @@ def searched(plan: Plan, evaluator: Evaluator, target_ms: float, console: Consol
     names = [at_width(name, width) for name in settings["references"]]
     beside = {name: adapted(name, plan.space) for name in names if name not in inside}
     with Live(console, "search", settings["trials"], study.judged) as live:
-        study.judge_beside(beside, evaluator)
+        study.judge_beside(beside, plan.evaluator)
         study.enqueue(inside)
         return study.run(
-            evaluator,
+            plan.evaluator,
             trials=settings["trials"],
             batch=2 * settings["workers"],
             told=lambda: live(study.judged, study.best_under(target_ms)),
@@ -188,12 +189,7 @@ def searched(plan: Plan, evaluator: Evaluator, target_ms: float, console: Consol
 
 
 def report(
-    plan: Plan,
-    evaluator: Evaluator,
-    target_ms: float,
-    seconds: float,
-    stopped: str | None,
-    console: Console,
+    plan: Plan, target_ms: float, seconds: float, stopped: str | None, console: Console
 ) -> None:
     """Write the run folder and print the front, the winner and where to go on."""
     from nas.report import print_front, print_winner, trial_frame, write_results
@@ -204,7 +200,7 @@ def report(
         trials=trial_frame(study.rows()),
         beside=trial_frame(study.rows_beside()),
         target_ms=target_ms,
-        latencies=evaluator.latencies,
+        latencies=plan.evaluator.latencies,
         arch_of=study.arch_of,
         about={
             "space": plan.settings["choices"]["space"],
@@ -212,7 +208,7 @@ def report(
             "images": [len(s) for s in (plan.data.train, plan.data.val, plan.data.test)],
             "resolution": plan.data.resolution,
             "budget": plan.settings["choices"]["budget"],
-            "latency": plan.timer.name,
+            "latency": plan.evaluator.timer.name,
             "sampler": plan.settings["choices"]["sampler"],
             "seed": plan.settings["seed"],
             "seconds": study.add_seconds(seconds),

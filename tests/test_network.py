@@ -11,7 +11,8 @@ from spaces import SPACES
 from torch import nn
 
 from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.network import build, same_padding
+from nas.blocks import same_padding
+from nas.network import build
 from nas.space import fill, random_picks
 from search_spaces.published import PUBLISHED
 
