@@ -61,7 +61,9 @@ def compose(command: str, overrides: Sequence[str]) -> Any:
     )
 
     for word in overrides:
-        if word.startswith("-") or "=" not in word.removeprefix("~"):
+        key = word.partition("=")[0]
+        added = key.startswith("+") and "." in key  # +sampler.mutation_prob=0.1
+        if "=" not in word or not (key[:1].isalpha() or added):
             raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):

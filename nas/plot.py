@@ -213,8 +213,8 @@ def _advice(front: pd.DataFrame, axis: Metric, target: float | None) -> list[str
     ]
     best = best_under(front["accuracy"], costs, inf if target is None else target)
     if best is None:
-        return [f"No trained network is within {target:g} ms; the fastest is {points[0]}."]
-    within = "" if target is None else f" within {target:g} ms"
+        return [f"No trained network is within {target:.3g} ms; the fastest is {points[0]}."]
+    within = "" if target is None else f" within {target:.3g} ms"
     lines = [f"Most accurate{within}: {points[best]}."]
     near = next(i for i, row in enumerate(rows) if i == best or _is_noise(row, rows[best]))
     if near < best:

@@ -6,21 +6,41 @@ from nas.arch import Arch
 from nas.cost import cost
 from nas.errors import UserError
 from nas.evaluate import Evaluator
-from nas.space import choices, fill
+from nas.space import Label, choices, fill
 
 
-def smallest_network(space: Arch) -> Arch:
-    """The network of fewest MACs: each choice at its cheapest label, given the others.
+def by_cost(space: Arch) -> dict[str, list[Label]]:
+    """The labels of every choice from the fewest MACs to the most, the others at their cheapest.
 
     Exact where a cheaper label is cheaper whatever the others are, as with depth, width, kernel,
     expansion and SE; a second round corrects what depended on later choices.
     """
-    picks = {key: labels[0] for key, labels in choices(space).items()}
+    order = {key: list(labels) for key, labels in choices(space).items()}
     for _ in range(2):
-        for key, labels in choices(space).items():
-            costs = {label: cost(fill(space, picks | {key: label})).macs for label in labels}
-            picks[key] = min(costs, key=lambda label: costs[label])
-    return fill(space, picks)
+        for key in order:
+            least = {k: labels[0] for k, labels in order.items()}
+            macs = {label: cost(fill(space, least | {key: label})).macs for label in order[key]}
+            order[key].sort(key=lambda label: macs[label])
+    return order
+
+
+def smallest_network(space: Arch) -> Arch:
+    """The network of fewest MACs."""
+    return fill(space, {key: labels[0] for key, labels in by_cost(space).items()})
+
+
+def ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
+    """Picks of `rungs` networks from the smallest up to halfway to the largest.
+
+    On each rung every choice stands at the same part of its labels by cost.  Random picks, each
+    gene for itself, crowd around the middle; these mark out the cheap end of the front.
+    """
+    order = by_cost(space)
+    shares = [i / (2 * (rungs - 1)) for i in range(rungs)]
+    return [
+        {key: labels[int(share * (len(labels) - 1) + 0.5)] for key, labels in order.items()}
+        for share in shares
+    ]
 
 
 def check_limits(evaluator: Evaluator, space: Arch) -> None:

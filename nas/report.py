@@ -35,6 +35,7 @@ class Live:
             TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[say]}"), console=console,
             disable=not console.is_terminal,
+            speed_estimate_period=600,
         )  # fmt: skip
         self.task = self.bar.add_task(f"{label:<9}", total=total, completed=done, say="")
 

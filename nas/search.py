@@ -30,6 +30,7 @@ the space contains are tried first; the same command again goes on where it stop
 FREE = ("trials", "results", "run", "storage", "choices", "device", "target")
 SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
 SMALL_WIDTH = 0.35  # on smaller ones the thinnest published MobileNetV2 is the measure
+RUNGS = 4  # networks of growing size that are tried right after the published ones
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,9 @@ def search(cfg: Any) -> None:
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range and the run named."""
-    for name in ("trials", "workers"):
-        if number(settings, name, 1, 1_000_000, whole=True) is None:
-            raise UserError(f"{name} must be a whole number from 1, not null")
-    number(settings, "seed", 0, 2**31, whole=True)
+    for name, low in (("trials", 1), ("workers", 1), ("seed", 0)):
+        if number(settings, name, low, 2**31, whole=True) is None:
+            raise UserError(f"{name} must be a whole number from {low}, not null")
     number(settings, "width", 0.05, 16)
     for limit in settings["limit"]:
         number(settings, f"limit.{limit}", 1e-9)
@@ -169,7 +169,8 @@ def target_of(plan: Plan, name: str) -> tuple[float, str]:
 
 
 def searched(plan: Plan, target_ms: float, console: Console) -> str | None:
-    """Judge the references and the members of the space, then search; why it stopped early."""
+    """Judge references, members and a ladder of sizes, then search; why it stopped early."""
+    from nas.reach import ladder
     from nas.report import Live
     from search_spaces.published import adapted, at_width, members
 
@@ -177,15 +178,15 @@ def searched(plan: Plan, target_ms: float, console: Console) -> str | None:
     inside = members(plan.space, width)
     names = [at_width(name, width) for name in settings["references"]]
     beside = {name: adapted(name, plan.space) for name in names if name not in inside}
-    with Live(console, "search", settings["trials"], study.judged) as live:
-        study.judge_beside(beside, plan.evaluator)
-        study.enqueue(inside)
-        return study.run(
-            plan.evaluator,
-            trials=settings["trials"],
-            batch=2 * settings["workers"],
-            told=lambda: live(study.judged, study.best_under(target_ms)),
-        )
+    with Live(console, "search", settings["trials"] + len(beside), study.done) as live:
+
+        def told() -> None:
+            live(study.done, study.best_under(target_ms))
+
+        study.judge_beside(beside, plan.evaluator, told)
+        study.enqueue([*inside.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
+        batch = 2 * settings["workers"]
+        return study.run(plan.evaluator, trials=settings["trials"], batch=batch, told=told)
 
 
 def report(

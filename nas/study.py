@@ -86,11 +86,14 @@ class Study:
             self.optuna.set_user_attr("seconds", total)
         return float(total)
 
-    def judge_beside(self, archs: Mapping[str, Arch], evaluate: Evaluate) -> None:
+    def judge_beside(
+        self, archs: Mapping[str, Arch], evaluate: Evaluate, told: Callable[[], None]
+    ) -> None:
         """Judge networks that are no trials, by name, each once in the life of the study."""
         todo = [name for name in archs if f"beside:{name}" not in self.optuna.user_attrs]
         for name, metrics in zip(todo, evaluate([archs[n] for n in todo]), strict=True):
             self.optuna.set_user_attr(f"beside:{name}", metrics.to_json())
+            told()
 
     def rows_beside(self) -> list[dict[str, Any]]:
         """What `judge_beside` found, as rows like those of `rows`."""
@@ -113,15 +116,20 @@ class Study:
         """The network of trial `number`."""
         return fill(self.space, self.optuna.get_trials(deepcopy=False)[number].params)
 
-    def enqueue(self, first: Mapping[str, Mapping[str, Label]]) -> None:
-        """Networks to try before anything else: picks by name.  Asked again, nothing happens."""
-        for name, picks in first.items():
+    def enqueue(self, first: Iterable[tuple[str, Mapping[str, Label]]]) -> None:
+        """Networks to try before anything else, with names or "".  Asked again, nothing happens."""
+        for name, picks in first:
             self.optuna.enqueue_trial(dict(picks), {"name": name}, skip_if_exists=True)
 
     @property
     def judged(self) -> int:
         """Distinct networks that were trained, or failed at it."""
         return sum(m.state != "infeasible" for m in self.known.values())
+
+    @property
+    def done(self) -> int:
+        """What progress counts: networks judged, as trials or beside them."""
+        return self.judged + len(self.rows_beside())
 
     def run(
         self, evaluate: Evaluate, *, trials: int, batch: int, told: Callable[[], None]

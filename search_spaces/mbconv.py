@@ -25,9 +25,10 @@ def mbconv(
     expands: Sequence[float] = (3, 4, 6),
     se: Sequence[float] = (0, 0.25),
     acts: Sequence[str] = ("relu", "relu6", "hswish", "swish"),
-    depths: Sequence[int] = (1, 2, 3, 4),
-    widths: Sequence[float] = (0.75, 0.85, 1.0),
+    depths: Sequence[int] = (0, 1, 2, 3, 4),
+    widths: Sequence[float] = (0.5, 0.75, 0.85, 1.0),
     heads: Sequence[int] = (320, 640, 1280),
+    dropout: float = 0.2,
     width: float = 1.0,
     resolution: int = 224,
     channels: int = 3,
@@ -38,8 +39,8 @@ def mbconv(
     widths   multipliers of each stage's own width, rounded to multiples of 8; 0.75 and 0.85 make
              MobileNetV2's and MnasNet's widths of EfficientNet's.
     acts     chosen once for stem and head and once for each stage.
-    depths   of the stages in the middle; the first and the last have one block, and the
-             first kernel 3 and expansion ratio 1, as in every published member.
+    depths   of the stages in the middle, 0 to skip one (and its stride); the first and the last
+             have one block, the first kernel 3 and expansion ratio 1, as in all members.
     """
 
     def stage(index: int, channels: int, stride: int) -> Stage:
@@ -56,4 +57,6 @@ def mbconv(
     stages = tuple(stage(i, c, s) for i, (c, s) in enumerate(_STAGES))
     outer = one_of(*acts, name="act")
     stem = Stem(round_channels(_STEM * width), act=outer)
-    return Arch(stages, stem, Head(one_of(*heads), outer), resolution, channels, classes)
+    return Arch(
+        stages, stem, Head(one_of(*heads), outer, dropout=dropout), resolution, channels, classes
+    )

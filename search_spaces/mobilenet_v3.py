@@ -34,6 +34,7 @@ def mobilenet_v3(
     acts: Sequence[str] = ("relu", "hswish"),
     depths: Sequence[int] = (1, 2, 3, 4),
     widths: Sequence[float] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
+    dropout: float = 0.2,
     width: float = 1.0,
     resolution: int = 224,
     channels: int = 3,
@@ -71,7 +72,9 @@ def mobilenet_v3(
 
     outer = one_of(*acts, name="act")
     last = times(table[-1][0], 1.0)
-    head = Head(one_of(*(round_channels(6 * last * m) for m in widths)), outer, hidden)
+    head = Head(
+        one_of(*(round_channels(6 * last * m) for m in widths)), outer, hidden, dropout=dropout
+    )
     return Arch(
         tuple(stage(i, *row) for i, row in enumerate(table)),
         Stem(times(16, 1.0), act=outer),

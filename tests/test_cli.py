@@ -48,6 +48,10 @@ WRONG = [
     ("search", ["trials"], "cannot read 'trials'"),
     ("search", ["space.kernels=[3,"], "cannot read 'space.kernels=[3,'"),
     ("search", ["--multirun"], "cannot read '--multirun'"),
+    ("search", ["~trials"], "cannot read '~trials'"),
+    ("search", ["~trials="], "cannot read '~trials='"),
+    ("search", ["+trails=3"], "cannot read '+trails=3'"),
+    ("search", ["seed=null"], "seed must be a whole number from 0, not null"),
     ("search", ["trials=0"], "trials must be a whole number from 1 to"),
     ("search", ["trials=many"], "trials must be a whole number from 1 to"),
     ("search", ["seed=-1"], "seed must be a whole number from 0 to"),
@@ -106,7 +110,7 @@ def test_every_option_of_every_group_composes():
 def test_help_is_made_of_the_configuration():
     text = help_text("search", "about")
     assert "nsga2, gp, random, tpe" in text
-    assert "trials: 40" in text
+    assert "trials: 30" in text
 
 
 def test_a_setting_that_must_be_given_is_named():

@@ -50,7 +50,7 @@ def test_another_configuration_under_the_same_name_is_refused(tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "results").write_text("a file in the way")
-    with pytest.raises(UserError, match="cannot write to the results folder .* with results="):
+    with pytest.raises(UserError, match=r"cannot write to the results folder .* with results="):
         open_folder(tmp_path / "results" / "run")
 
 

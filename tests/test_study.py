@@ -97,8 +97,8 @@ def test_published_members_come_first(tmp_path):
     s, fake = study(tmp_path), Fake()
     inside = members(SPACE, 0.35)
     assert "mobilenet_v2_0.35" in inside
-    s.enqueue(inside)
-    s.enqueue(inside)
+    s.enqueue(inside.items())
+    s.enqueue(inside.items())
     run(s, fake, trials=len(inside) + 2)
     assert [r["name"] for r in s.rows()][: len(inside)] == list(inside)
     assert fake.seen[0] == network_id(fill(SPACE, inside[next(iter(inside))]))
@@ -119,14 +119,14 @@ def test_one_seed_one_search_and_another_seed_another(tmp_path, sampler):
 def test_killed_anywhere_it_goes_on_to_the_same_end(tmp_path, lives):
     (tmp_path / "whole").mkdir()
     whole = study(tmp_path / "whole")
-    whole.enqueue(members(SPACE, 0.35))
+    whole.enqueue(members(SPACE, 0.35).items())
     run(whole, Fake())
 
     (tmp_path / "killed").mkdir()
     seen: list[str] = []
     while len(seen) < len(whole.known):
         s, fake = study(tmp_path / "killed"), Fake(lives=lives)
-        s.enqueue(members(SPACE, 0.35))
+        s.enqueue(members(SPACE, 0.35).items())
         with suppress(Killed):
             run(s, fake)
         assert fake.seen  # every life brings it further

@@ -17,6 +17,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from nas.arch import Arch
+from nas.cost import cost
 from nas.errors import UserError
 
 Judge = Callable[[Arch], Any]
@@ -90,9 +91,11 @@ class Pool:
             self._judge = self._judge or self.make()
             yield from (judged(self._judge, arch) for arch in archs)
             return
-        futures = [self._submit(arch) for arch in archs]
-        for arch, future in zip(archs, futures, strict=True):
-            yield self._answer(arch, future)
+        # the longest first, so that no worker is left with it alone at the end
+        order = sorted(range(len(archs)), key=lambda i: -cost(archs[i]).macs)
+        futures = {i: self._submit(archs[i]) for i in order}
+        for i, arch in enumerate(archs):
+            yield self._answer(arch, futures[i])
 
     def _submit(self, arch: Arch) -> Future[Any] | None:
         if self._executor is None:

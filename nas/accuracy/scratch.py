@@ -48,8 +48,7 @@ class Scratch:
         batches = self._batches("train", augment=self.budget.augment, shuffle=True)
         history = train(net, batches, self.budget, device=device, seed=self.seed)
         val, test = (
-            evaluate(net, self._batches(split), device=device, precision=self.budget.precision)
-            for split in ("val", "test")
+            evaluate(net, self._batches(split), device=device) for split in ("val", "test")
         )
         return Judgement(val, test, history.seconds)
 
