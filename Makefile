@@ -10,10 +10,10 @@ ARGS ?=
 .DELETE_ON_ERROR:
 
 search: $(VENV)/.ready
-	$(RUN) -m nas.search space=mbconv $(ARGS)
+	$(RUN) -m nas.search $(ARGS)
 
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadscope $(ARGS)
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .

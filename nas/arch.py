@@ -112,7 +112,8 @@ class Stage:
     """`depth` blocks of one `width` (output channels); the first block has the `stride`.
 
     `blocks` is one `Block` for all of them, or a tuple with one per slot; the last of the tuple
-    repeats when `depth` is greater, and what lies beyond `depth` has no effect.
+    repeats when `depth` is greater, and what lies beyond `depth` has no effect.  A stage of depth
+    0 is skipped and leaves its stride to the next one that has none.
     """
 
     width: int

@@ -7,6 +7,7 @@ sizes.  A new kind of block is one function here and one entry in `BLOCKS`.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -234,20 +235,35 @@ def _row(place: str, op: str, layers: tuple[Conv, ...]) -> Operator:
 
 def _needs(arch: Arch, side: int, stride: int) -> None:
     if stride > 1 and side < 2:
-        strides = arch.stem.stride
-        for stage in arch.stages:
-            strides *= stage.stride if stage.depth else 1
+        total = arch.stem.stride * math.prod(strides(arch))
         raise UserError(
-            f"resolution {arch.resolution} is too small for strides of {strides} in all: "
-            f"allowed is {strides // 2 + 1} or more; raise resolution= or lower the strides"
+            f"resolution {arch.resolution} is too small for strides of {total} in all: "
+            f"allowed is {total // 2 + 1} or more; raise resolution= or lower the strides"
         )
+
+
+def strides(arch: Arch) -> list[int]:
+    """The stride that each stage takes; 1 for a skipped one.
+
+    A stage of depth 0 leaves its stride to the next stage that has none of its own, so that a
+    skipped stage does not double the sides of all that follow.
+    """
+    taken, owed = [], 0
+    for stage in arch.stages:
+        stride = stage.stride
+        if not stage.depth:
+            owed, stride = owed + (stride > 1), 1
+        elif stride == 1 and owed:
+            owed, stride = owed - 1, 2
+        taken.append(stride)
+    return taken
 
 
 def _body(arch: Arch, cin: int, side: int) -> list[Operator]:
     rows = []
-    for s, stage in enumerate(arch.stages, 1):
+    for s, (stage, first) in enumerate(zip(arch.stages, strides(arch), strict=True), 1):
         for b, block in enumerate(stage.slots(), 1):
-            stride = stage.stride if b == 1 else 1
+            stride = first if b == 1 else 1
             _needs(arch, side, stride)
             layers = _block_layers(block, cin, stage.width, stride, side)
             if layers:

@@ -6,6 +6,7 @@ it prints mistakes over several lines, exits with 1, and changes folder and logg
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,7 +171,7 @@ def make(node: Mapping[str, Any], **more: Any) -> Any:
 
 
 def number(
-    settings: Mapping[str, Any], name: str, low: float, high: float = 1e18, whole: bool = False
+    settings: Mapping[str, Any], name: str, low: float, high: float = math.inf, whole: bool = False
 ) -> Any:
     """The setting `name` as a number in [low, high], or None where it is null."""
     value: Any = settings
@@ -181,6 +182,6 @@ def number(
     numeric = isinstance(value, int | float) and not isinstance(value, bool)
     if not numeric or not low <= value <= high or (whole and value != int(value)):
         kind = "whole number" if whole else "number"
-        top = f" to {high:g}" if high < 1e18 else " or more"
+        top = f" to {high:g}" if high < math.inf else " or more"
         raise UserError(f"{name} must be a {kind} from {low:g}{top}, not {value!r}")
     return int(value) if whole else value

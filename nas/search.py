@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,8 @@ the space contains are tried first; the same command again goes on where it stop
 FREE = ("trials", "results", "run", "storage", "choices", "device", "target")
 SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
 SMALL_WIDTH = 0.35  # on smaller ones the thinnest published MobileNetV2 is the measure
-RUNGS = 4  # networks of growing size that are tried right after the published ones
+BEYOND = 1.2  # times the target: networks slower than that are not trained
+RUNGS = 6  # networks of growing size that are tried right after the published ones
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Plan:
     evaluator: Evaluator
     pool: Pool
     study: Study
+    target_ms: float
 
 
 def search(cfg: Any) -> None:
@@ -53,14 +56,14 @@ def search(cfg: Any) -> None:
     began = time.perf_counter()
     plan = planned(checked(plain(cfg)))
     console = Console(highlight=False, soft_wrap=True)
+    introduce(plan, console)
     with plan.pool:
-        target_ms = introduced(plan, console)
         try:
-            stopped = searched(plan, target_ms, console)
+            stopped = searched(plan, console)
         except KeyboardInterrupt:
             plan.pool.close()
             stopped = "interrupted"
-        report(plan, target_ms, time.perf_counter() - began, stopped, console)
+        report(plan, time.perf_counter() - began, stopped, console)
     if stopped == "interrupted":
         sys.exit(130)
 
@@ -72,7 +75,7 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"{name} must be a whole number from {low}, not null")
     number(settings, "width", 0.05, 16)
     for limit in settings["limit"]:
-        number(settings, f"limit.{limit}", 1e-9)
+        number(settings, f"limit.{limit}", 1e-9, math.inf)
     if not isinstance(settings["target"], str):
         number(settings, "target", 1e-9)
     if not isinstance(settings["references"], list):
@@ -84,45 +87,27 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def planned(settings: dict[str, Any]) -> Plan:
-    """Open data, space, latency backend and study; nothing is written before all are found good."""
+    """Open everything that is needed; nothing is written before all of it is found good."""
     from nas.accuracy.pool import Pool
     from nas.accuracy.scratch import Scratch
-    from nas.compound import for_resolution
     from nas.evaluate import Evaluator, Limits
     from nas.reach import check_limits
-    from nas.results import environment, open_folder, settle_config, write_json
-    from nas.space import choices
     from nas.study import Study, storage_at
     from nas.training import resolve_device
     from search_spaces.published import PUBLISHED
 
     resolve_device(settings["device"])
-    load = partial(make, settings["data"])
-    budget, timer, sampler = (make(settings[g]) for g in ("budget", "latency", "sampler"))
     for name in [*settings["references"], settings["target"]]:
         _ = PUBLISHED[name] if isinstance(name, str) else None
+    load = partial(make, settings["data"])
+    budget, timer, sampler = (make(settings[group]) for group in ("budget", "latency", "sampler"))
     data = load()
-    if settings["width"] is None:
-        settings["width"] = SMALL_WIDTH if data.resolution < SMALL_BELOW else 1.0
-    node = settings["space"]
-    if node.get("width", 1) is None:
-        node["width"] = settings["width"]
-    space = make(node, channels=data.channels, classes=data.num_classes)
-    space = for_resolution(space, data.resolution)
-    if not choices(space):
-        raise UserError(
-            f"space={settings['choices']['space']} has no choice left: widen its ranges"
-        )
+    space = space_for(settings, data)
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
     pool = Pool(judge, settings["workers"])
     evaluator = Evaluator(timer, pool, Limits(**settings["limit"]))
     check_limits(evaluator, space)
-    folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
-    kept = {k: v for k, v in settings.items() if k not in FREE}
-    settle_config(folder / "config.yaml", {**kept, "data_fingerprint": data.fingerprint})
-    write_json(
-        folder / "environment.json", environment(seed=settings["seed"], latency=timer.describe())
-    )
+    folder = begun(settings, data, timer)
     study = Study(
         space,
         name=settings["run"],
@@ -131,14 +116,63 @@ def planned(settings: dict[str, Any]) -> Plan:
         seed=settings["seed"],
         chance=1 / data.num_classes,
     )
-    return Plan(settings, folder, data, space, evaluator, pool, study)
+    target_ms = target_of(settings, study, evaluator)
+    if evaluator.limits.latency_ms is None:
+        most = study.note("limit_ms", lambda: BEYOND * target_ms)
+        evaluator = replace(evaluator, limits=replace(evaluator.limits, latency_ms=most))
+    return Plan(settings, folder, data, space, evaluator, pool, study, target_ms)
 
 
-def introduced(plan: Plan, console: Console) -> float:
-    """Say what is about to be searched; the target in ms."""
+def space_for(settings: dict[str, Any], data: ImageData) -> Arch:
+    """The configured space for these images, at the width that suits them."""
+    from nas.compound import for_resolution
+    from nas.space import choices
+
+    if settings["width"] is None:
+        settings["width"] = SMALL_WIDTH if data.resolution < SMALL_BELOW else 1.0
+    node = settings["space"]
+    if node.get("width", 1) is None:
+        node["width"] = settings["width"]
+    space = make(node, channels=data.channels, classes=data.num_classes)
+    if not choices(space):
+        name = settings["choices"]["space"]
+        raise UserError(f"space={name} has no choice left: widen its ranges")
+    return for_resolution(space, data.resolution)
+
+
+def begun(settings: Mapping[str, Any], data: ImageData, timer: Any) -> Path:
+    """The run folder, with the configuration and the environment in it."""
+    from nas.results import environment, open_folder, settle_config, write_json
+
+    folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
+    kept = {k: v for k, v in settings.items() if k not in FREE}
+    settle_config(folder / "config.yaml", {**kept, "data_fingerprint": data.fingerprint})
+    found = environment(seed=settings["seed"], latency=timer.describe())
+    write_json(folder / "environment.json", found)
+    return folder
+
+
+def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -> float:
+    """The target in ms; that of a published network is measured once in the life of a run."""
+    from search_spaces.published import adapted, at_width
+
+    if not isinstance(settings["target"], str):
+        return float(settings["target"])
+    name = at_width(settings["target"], settings["width"])
+    metrics = study.note(
+        f"target:{name}", lambda: evaluator.measured(adapted(name, study.space)).to_json()
+    )
+    if metrics["latency_ms"] is None:
+        raise UserError(f"target={name} could not be measured: {metrics['reason']}")
+    return float(metrics["latency_ms"])
+
+
+def introduce(plan: Plan, console: Console) -> None:
+    """Say what is about to be searched."""
     from nas.cost import cost
     from nas.reach import smallest_network
     from nas.space import choices, size
+    from search_spaces.published import at_width
 
     data, space, settings = plan.data, plan.space, plan.settings
     console.print(
@@ -150,26 +184,17 @@ def introduced(plan: Plan, console: Console) -> float:
         f"{len(data.train):,} train · {len(data.val):,} validation · {len(data.test):,} test · "
         f"{data.num_classes} classes" + (f" · {data.skipped} unreadable" if data.skipped else "")
     )
-    target, name = settings["target"], ""
-    if isinstance(target, str):
-        target, name = target_of(plan, target)
-    console.print(f"target    {target:.3g} ms{name} · {plan.evaluator.timer.name}")
-    return float(target)
-
-
-def target_of(plan: Plan, name: str) -> tuple[float, str]:
-    """The measured latency of a published network, measured once a run, and how to say so."""
-    from search_spaces.published import adapted, at_width
-
-    full = at_width(name, plan.settings["width"])
-    metrics = plan.study.note(
-        f"target:{full}", lambda: plan.evaluator.measured(adapted(full, plan.space)).to_json()
+    whose = settings["target"]
+    named = f", of {at_width(whose, settings['width'])}" if isinstance(whose, str) else ""
+    console.print(
+        f"target    {plan.target_ms:.3g} ms{named} · none is trained over "
+        f"{plan.evaluator.limits.latency_ms:.3g} ms · {plan.evaluator.timer.name}"
     )
-    return float(metrics["latency_ms"]), f", the latency of {full}"
 
 
-def searched(plan: Plan, target_ms: float, console: Console) -> str | None:
+def searched(plan: Plan, console: Console) -> str | None:
     """Judge references, members and a ladder of sizes, then search; why it stopped early."""
+    from nas.evaluate import Limits
     from nas.reach import ladder
     from nas.report import Live
     from search_spaces.published import adapted, at_width, members
@@ -181,17 +206,15 @@ def searched(plan: Plan, target_ms: float, console: Console) -> str | None:
     with Live(console, "search", settings["trials"] + len(beside), study.done) as live:
 
         def told() -> None:
-            live(study.done, study.best_under(target_ms))
+            live(study.done, study.best_under(plan.target_ms))
 
-        study.judge_beside(beside, plan.evaluator, told)
+        study.judge_beside(beside, replace(plan.evaluator, limits=Limits()), told)
         study.enqueue([*inside.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
         batch = 2 * settings["workers"]
         return study.run(plan.evaluator, trials=settings["trials"], batch=batch, told=told)
 
 
-def report(
-    plan: Plan, target_ms: float, seconds: float, stopped: str | None, console: Console
-) -> None:
+def report(plan: Plan, seconds: float, stopped: str | None, console: Console) -> None:
     """Write the run folder and print the front, the winner and where to go on."""
     from nas.report import print_front, print_winner, trial_frame, write_results
 
@@ -200,7 +223,7 @@ def report(
         plan.folder,
         trials=trial_frame(study.rows()),
         beside=trial_frame(study.rows_beside()),
-        target_ms=target_ms,
+        target_ms=plan.target_ms,
         latencies=plan.evaluator.latencies,
         arch_of=study.arch_of,
         about={

@@ -39,8 +39,8 @@ def mbconv(
     widths   multipliers of each stage's own width, rounded to multiples of 8; 0.75 and 0.85 make
              MobileNetV2's and MnasNet's widths of EfficientNet's.
     acts     chosen once for stem and head and once for each stage.
-    depths   of the stages in the middle, 0 to skip one (and its stride); the first and the last
-             have one block, the first kernel 3 and expansion ratio 1, as in all members.
+    depths   of the stages in the middle, 0 to skip one; the first and the last have one block,
+             and the first kernel 3 and expansion ratio 1, as in all members.
     """
 
     def stage(index: int, channels: int, stride: int) -> Stage:

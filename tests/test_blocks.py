@@ -8,7 +8,7 @@ import pytest
 from conftest import needs_shared, reference
 
 from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import Conv, SqueezeExcite, network_id, operators, round_channels
+from nas.blocks import Conv, SqueezeExcite, network_id, operators, round_channels, strides
 from nas.errors import UserError
 from search_spaces.published import PUBLISHED
 
@@ -97,3 +97,11 @@ def test_fused_blocks_without_expansion_are_one_convolution():
     arch = of(Block(op="fused", expand=1))
     roles = [x.role for x in operators(arch)[1].layers if isinstance(x, Conv)]
     assert roles == ["conv"]
+
+
+def test_a_skipped_stage_leaves_its_stride_to_the_next():
+    skipped = Arch((Stage(8, 0, 2), Stage(16, 2), Stage(24, 1, 2)), Stem(8), resolution=32)
+    assert strides(skipped) == [1, 2, 2]
+    assert [r.side_out for r in operators(skipped)][:4] == [16, 8, 8, 4]
+    both = Arch((Stage(8, 0, 2), Stage(8, 0, 2), Stage(16), Stage(16)), Stem(8), resolution=32)
+    assert strides(both) == [1, 1, 2, 2]
