@@ -19,7 +19,7 @@ GATES = ("sigmoid", "hsigmoid")
 OPERATIONS = ("mbconv", "fused", "separable", "conv", "identity")
 PADDINGS = ("symmetric", "same")
 
-# What a field may hold: a tuple of allowed values, or (lowest, highest).
+# What a field may hold: a tuple of allowed values, or (lowest, highest), or a type.
 _CHOICES: dict[str, tuple[str, ...]] = {
     "act": ACTIVATIONS,
     "hidden_layer": ("linear", "conv"),
@@ -44,6 +44,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "se": (0.0, 1.0),
     "stride": (1, 2),
 }
+_KINDS = {"name": (str, "text"), "skip": (bool, "true or false")}
 _FRACTIONS = {"bn_eps", "bn_momentum", "drop_path", "dropout", "expand", "se"}
 
 
@@ -57,16 +58,19 @@ def _check(node: Any, least_width: int = 1) -> None:
 
 
 def _check_value(name: str, value: Any, least_width: int) -> None:
-    if name in {"name", "skip"}:
+    if name in _KINDS:
+        if not isinstance(value, _KINDS[name][0]):
+            raise UserError(f"{name} must be {_KINDS[name][1]}, not {value!r}")
         return
     if name in _CHOICES:
         if value not in _CHOICES[name]:
             raise unknown(name, value, _CHOICES[name])
         return
     low, high = _RANGES.get(name, (least_width, 1_000_000))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or (name not in _FRACTIONS and value != int(value)):
-        raise UserError(f"{name} must be a number from {low} to {high}, not {value!r}")
+    kind = "number" if name in _FRACTIONS else "whole number"
+    number = isinstance(value, int | float if kind == "number" else int)
+    if not number or isinstance(value, bool):
+        raise UserError(f"{name} must be a {kind} from {low} to {high}, not {value!r}")
     if not low <= value <= high or (name == "kernel" and value % 2 == 0):
         odd = "odd and " if name == "kernel" else ""
         raise UserError(f"{name} must be {odd}from {low} to {high}, not {value!r}")
@@ -285,6 +289,23 @@ def load(path: str | Path) -> Arch:
         raise UserError(f"cannot read the network {path}: {reason}") from None
 
 
+def strides(arch: Arch) -> list[int]:
+    """The stride that each stage takes; 1 for a skipped one.
+
+    A stage of depth 0 leaves its stride to the next stage that has none of its own, so that a
+    skipped stage does not double the sides of all that follow.
+    """
+    taken, owed = [], 0
+    for stage in arch.stages:
+        stride = stage.stride
+        if not stage.depth:
+            owed, stride = owed + (stride > 1), 1
+        elif stride == 1 and owed:
+            owed, stride = owed - 1, 2
+        taken.append(stride)
+    return taken
+
+
 def reading_form(arch: Arch) -> str:
     """One line a person can read, stages joined by " | "; for output only, never parsed.
 
@@ -292,7 +313,8 @@ def reading_form(arch: Arch) -> str:
     SE ratio, activation, depth; blocks of one stage that differ are joined by " + ".
     """
     parts = [f"r{arch.resolution}", _words("stem", arch.stem)]
-    parts += [" + ".join(_runs(stage)) for stage in arch.stages if stage.depth]
+    taken = zip(arch.stages, strides(arch), strict=True)
+    parts += [" + ".join(_runs(stage, stride)) for stage, stride in taken if stage.depth]
     hidden = f"_h{arch.head.hidden}" if arch.head.hidden else ""
     if arch.head.width:
         parts.append(f"head_c{arch.head.width}{hidden}_{arch.head.act}")
@@ -303,12 +325,12 @@ def _words(kind: str, stem: Stem) -> str:
     return f"{kind}_k{stem.kernel}_s{stem.stride}_c{stem.width}_{stem.act}"
 
 
-def _runs(stage: Stage) -> Iterator[str]:
+def _runs(stage: Stage, first: int) -> Iterator[str]:
     slots = stage.slots()
     start = 0
     for i in range(1, len(slots) + 1):
         if i == len(slots) or slots[i] != slots[start]:
-            stride = stage.stride if start == 0 else 1
+            stride = 1 if start else first
             yield _block_form(slots[start], stride, stage.width, i - start)
             start = i
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import assert_never
 
-from nas.arch import Arch, Block
+from nas.arch import Arch, Block, strides
 from nas.errors import UserError
 
 
@@ -242,23 +242,6 @@ def _needs(arch: Arch, side: int, stride: int) -> None:
         )
 
 
-def strides(arch: Arch) -> list[int]:
-    """The stride that each stage takes; 1 for a skipped one.
-
-    A stage of depth 0 leaves its stride to the next stage that has none of its own, so that a
-    skipped stage does not double the sides of all that follow.
-    """
-    taken, owed = [], 0
-    for stage in arch.stages:
-        stride = stage.stride
-        if not stage.depth:
-            owed, stride = owed + (stride > 1), 1
-        elif stride == 1 and owed:
-            owed, stride = owed - 1, 2
-        taken.append(stride)
-    return taken
-
-
 def _body(arch: Arch, cin: int, side: int) -> list[Operator]:
     rows = []
     for s, (stage, first) in enumerate(zip(arch.stages, strides(arch), strict=True), 1):
@@ -304,7 +287,7 @@ def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
             layer = Conv("hidden", cin, head.hidden, 1, 1, 1, head.act, False, 1)
         rows.append(Operator("hidden", head.hidden_layer, (layer,), cin, head.hidden, 1, 1))
         cin = head.hidden
-    last = (Dropout(head.dropout), Linear("linear", cin, arch.classes, ""))
+    last = (Dropout(float(head.dropout)), Linear("linear", cin, arch.classes, ""))
     rows.append(Operator("classifier", "linear", last, cin, arch.classes, 1, 1))
     return rows
 
@@ -317,5 +300,5 @@ def network_id(arch: Arch) -> str:
     of norm and padding.
     """
     rows = [(r.layers, r.residual, r.drop_path) for r in operators(arch)]
-    text = repr((rows, arch.padding, arch.bn_eps, arch.bn_momentum))
+    text = repr((rows, arch.padding, float(arch.bn_eps), float(arch.bn_momentum)))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

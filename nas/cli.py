@@ -63,7 +63,8 @@ def compose(command: str, overrides: Sequence[str]) -> Any:
 
     for word in overrides:
         key = word.partition("=")[0]
-        added = key.startswith("+") and "." in key  # +sampler.mutation_prob=0.1
+        # +sampler.mutation_prob=0.1, for what a group's constructor takes beyond its YAML
+        added = key.startswith("+") and (CONF / key[1:].partition(".")[0]).is_dir() and "." in key
         if "=" not in word or not (key[:1].isalpha() or added):
             raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
     try:
@@ -76,6 +77,10 @@ def compose(command: str, overrides: Sequence[str]) -> Any:
         raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
     except ConfigCompositionException as error:
         raise _unknown_setting(command, str(error)) from None
+    except (ValueError, TypeError) as error:  # such as data=null
+        raise UserError(
+            f"cannot use {' '.join(overrides)}: {' '.join(str(error).split())}"
+        ) from None
     from omegaconf import open_dict
 
     with open_dict(cfg):

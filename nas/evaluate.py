@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
@@ -19,7 +20,8 @@ class Metrics:
     state      complete, infeasible (over a limit, never trained) or failed (with the reason).
     accuracy   share of the validation images, with its standard error; what a search sees.
     test_accuracy   the same on images that no decision sees.
-    latency_ms, latency_iqr_ms   median and interquartile range.
+    latency_ms, latency_iqr_ms   median and interquartile range; noisy where the median is not
+               known as well as was asked for.
     """
 
     id: str
@@ -30,6 +32,7 @@ class Metrics:
     peak_memory_bytes: int
     arch: str
     latency_iqr_ms: float = float("nan")
+    latency_noisy: bool = False
     accuracy: float = float("nan")
     accuracy_se: float = float("nan")
     cross_entropy: float = float("nan")
@@ -72,17 +75,17 @@ class Limits:
 
 
 class Timer(Protocol):
-    """A latency backend, as far as it matters here."""
+    """A latency backend, as far as it matters here; timings have median_ms, iqr_ms and noisy."""
 
     @property
     def name(self) -> str:
         """The backend's name."""
 
-    def measure(self, arch: Arch) -> Any:
-        """A timing with `median_ms` and `iqr_ms`."""
+    def measure_many(self, archs: Sequence[Arch]) -> list[Any]:
+        """Timings of `archs`, taken in turns."""
 
 
-Judges = Callable[[Sequence[Arch]], Iterator[Any]]
+Judges = Callable[[Sequence[Arch]], Iterator[tuple[int, Any]]]
 
 
 @dataclass(frozen=True)
@@ -90,38 +93,62 @@ class Evaluator:
     """Latency from `timer`, accuracy from `judges`, under `limits`.
 
     The latencies of a batch are taken before its training begins, while the machine is quiet;
-    `latencies` keeps every one that was taken, in ms by network id.
+    `latencies` keeps every one that was taken, in ms by network id.  Networks slower than
+    `most_ms` are not trained either, but for those whose id is in `exempt`.
     """
 
     timer: Timer
     judges: Judges
     limits: Limits = Limits()
+    most_ms: float = math.inf
+    exempt: frozenset[str] = frozenset()
     latencies: dict[str, float] = field(default_factory=dict)
 
-    def measured(self, arch: Arch) -> Metrics:
-        """Costs and latency, and whether a limit forbids the rest."""
+    def measured(self, archs: Sequence[Arch]) -> list[Metrics]:
+        """Costs and latencies, and whether a limit forbids the rest."""
+        return [
+            self._metrics(arch, timing)
+            for arch, timing in zip(archs, self._timings(archs), strict=True)
+        ]
+
+    def _timings(self, archs: Sequence[Arch]) -> list[Any]:
+        """Timings of `archs` together, or where that fails one by one, to learn which failed."""
+        together = judged(self.timer.measure_many, archs)
+        if not isinstance(together, Failure):
+            return list(together)
+        each = [judged(self.timer.measure_many, [arch]) for arch in archs]
+        return [one if isinstance(one, Failure) else one[0] for one in each]
+
+    def _metrics(self, arch: Arch, timing: Any) -> Metrics:
         counts = cost(arch)
         metrics = Metrics(
             network_id(arch), "complete", float("nan"), counts.macs, counts.params,
             counts.peak_memory_bytes, reading_form(arch),
         )  # fmt: skip
-        timing = judged(self.timer.measure, arch)
         if isinstance(timing, Failure):
             return replace(metrics, state="failed", reason=f"not measured: {timing.reason}")
         self.latencies[metrics.id] = timing.median_ms
-        metrics = replace(metrics, latency_ms=timing.median_ms, latency_iqr_ms=timing.iqr_ms)
+        metrics = replace(
+            metrics,
+            latency_ms=timing.median_ms,
+            latency_iqr_ms=timing.iqr_ms,
+            latency_noisy=bool(timing.noisy),
+        )
         over = self.limits.over(metrics)
-        state = "infeasible" if any(v > 0 for v in over.values()) else "complete"
+        if self.limits.latency_ms is None:
+            excess = metrics.latency_ms / self.most_ms - 1
+            over["latency_ms"] = min(excess, 0.0) if metrics.id in self.exempt else excess
         forbidden = ", ".join(f"{k} {v:+.0%} over" for k, v in over.items() if v > 0)
+        state = "infeasible" if forbidden else "complete"
         return replace(metrics, over=over, state=state, reason=forbidden)
 
-    def __call__(self, archs: Sequence[Arch]) -> Iterator[Metrics]:
-        """The metrics of `archs` in their order, each as soon as it is known."""
-        found = [self.measured(arch) for arch in archs]
-        allowed = [a for a, m in zip(archs, found, strict=True) if m.state == "complete"]
-        answers = self.judges(allowed)
-        for metrics in found:
-            yield _judged(metrics, next(answers)) if metrics.state == "complete" else metrics
+    def __call__(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Metrics]]:
+        """(index, metrics) of each of `archs`, as soon as they are known, in any order."""
+        found = self.measured(archs)
+        allowed = [i for i, m in enumerate(found) if m.state == "complete"]
+        yield from ((i, m) for i, m in enumerate(found) if m.state != "complete")
+        for i, answer in self.judges([archs[i] for i in allowed]):
+            yield allowed[i], _judged(found[allowed[i]], answer)
 
 
 def _judged(metrics: Metrics, answer: Any) -> Metrics:

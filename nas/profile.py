@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ ABOUT = """\
 Print a network row by row as its paper would, with multiply-adds, parameters and memory, thop's
 count beside ours, and the latency measured here."""
 
+TABLE_WIDTH = 120  # characters; in a narrower window or a pipe lines are long, and no figure is cut
+
 
 def profile(cfg: Any) -> None:
     """Print the profile that `cfg` (conf/profile.yaml) asks for, and write profile.json."""
@@ -31,12 +34,15 @@ def profile(cfg: Any) -> None:
     from nas.results import environment, open_folder, write_json
 
     settings = plain(cfg)
+    if not isinstance(settings["measure"], bool):
+        raise UserError(f"measure must be true or false, not {settings['measure']!r}")
     arch = chosen(settings)
     timer = make(settings["latency"])
     rows, counts = table_rows(arch), cost(arch)
     thop = thop_count(arch)
-    folder = open_folder(Path(str(settings["results"])) / "profile" / (arch.name or "network"))
-    console = Console(highlight=False)
+    folder = open_folder(Path(str(settings["results"])) / "profile" / folder_name(arch.name))
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.width = max(console.width, TABLE_WIDTH)
     print_table(console, arch, rows)
     console.print(
         f"total     {counts.macs:,} MACs · {counts.params:,} parameters · peak memory "
@@ -70,6 +76,11 @@ def profile(cfg: Any) -> None:
     console.print(f"wrote     {folder}/: profile.json arch.yaml environment.json")
 
 
+def folder_name(name: str) -> str:
+    """One folder's name from a network's, which may say anything: a/b becomes a_b."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "network"
+
+
 def chosen(settings: dict[str, Any]) -> Arch:
     """The network that `arch=` names, or the YAML file that it points to, with the overrides."""
     from nas.arch import load
@@ -77,8 +88,8 @@ def chosen(settings: dict[str, Any]) -> Arch:
     from search_spaces.published import PUBLISHED, at_width
 
     number(settings, "width", 0.05, 16)
-    number(settings, "resolution", 1, 8192, whole=True)
-    number(settings, "classes", 1, 1_000_000, whole=True)
+    highest = {"resolution": 8192, "classes": 1_000_000}
+    given = {k: number(settings, k, 1, high, whole=True) for k, high in highest.items()}
     name, width = str(settings["arch"]), settings["width"]
     if name.endswith((".yaml", ".yml", ".json")):
         arch = load(name)
@@ -89,8 +100,7 @@ def chosen(settings: dict[str, Any]) -> Arch:
         if width and width != 1 and full == name and name in PUBLISHED:
             raise UserError(f"arch={name} has its width already: drop width={width}")
         arch = PUBLISHED[full]
-    fields = {k: settings[k] for k in ("resolution", "classes") if settings[k]}
-    return replace(arch, **fields)
+    return replace(arch, **{k: value for k, value in given.items() if value})
 
 
 def table_rows(arch: Arch) -> list[dict[str, Any]]:

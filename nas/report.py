@@ -23,6 +23,8 @@ from nas.results import write_json
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
          "latency_iqr_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
 COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "seconds", "reason", "arch")
+# Columns that are known of every network: they are arithmetic.
+WHOLE = ("number", "macs", "params", "peak_memory_bytes")
 
 
 class Live:
@@ -67,8 +69,8 @@ def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a trial, one column a metric and a choice; unknown numbers are NaN."""
     picks = sorted({k for row in rows for k in row if k.startswith("pick.")})
     frame = pd.DataFrame(list(rows), columns=[*COLUMNS, *picks])
-    numbers = [c for c in COLUMNS if c not in {"id", "state", "name", "reason", "arch"}]
-    return frame.astype(dict.fromkeys(numbers, float)).astype({"number": int})
+    texts = {"id", "state", "name", "reason", "arch"}
+    return frame.astype({c: int if c in WHOLE else float for c in COLUMNS if c not in texts})
 
 
 def front_of(trials: pd.DataFrame) -> pd.DataFrame:
@@ -80,11 +82,8 @@ def front_of(trials: pd.DataFrame) -> pd.DataFrame:
 
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of summary.json."""
-    whole = {"macs", "params", "peak_memory_bytes"}
-    return [
-        {k: int(v) if k in whole else v for k, v in zip(SHOWN, values, strict=True)}
-        for values in frame[list(SHOWN)].itertuples(index=False, name=None)
-    ]
+    values = frame[list(SHOWN)].itertuples(index=False, name=None)
+    return [dict(zip(SHOWN, row, strict=True)) for row in values]
 
 
 def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> dict[str, Any]:
@@ -143,12 +142,14 @@ def write_results(
     )
     write_latencies(folder / "latencies.csv", latencies, trials, beside)
     (folder / "front").mkdir(exist_ok=True)
+    written = set()
     for rank, (number, row) in enumerate(zip(front["number"], summary["front"], strict=True), 1):
         text = _described(arch_of(number), row)
+        written.add(folder / "front" / f"{rank:02d}.yaml")
         write_text(folder / "front" / f"{rank:02d}.yaml", text)
         if row is winner:
             write_text(folder / "winner.yaml", text)
-    for stale in sorted((folder / "front").glob("*.yaml"))[len(front) :]:
+    for stale in set((folder / "front").glob("*.yaml")) - written:
         stale.unlink()
     write_json(folder / "summary.json", summary)
     return summary
@@ -201,7 +202,9 @@ def print_front(console: Console, summary: Mapping[str, Any]) -> None:
     """The front as a table, the winner starred."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("front", "accuracy", "test", "latency", "MACs", "parameters", "network"):
-        table.add_column(name, justify="left" if name in {"front", "network"} else "right")
+        table.add_column(
+            name, justify="left" if name in {"front", "network"} else "right", overflow="fold"
+        )
     for rank, row in enumerate(summary["front"], 1):
         table.add_row(f"{rank}{' ★' if row == summary['winner'] else ''}", *_cells(row))
     console.print(table)

@@ -46,39 +46,41 @@ def _finite(data: Any) -> Any:
     return None if isinstance(data, float) and data != data else data
 
 
-def read_json(path: Path) -> Any:
-    """The JSON file's content; a UserError names a damaged one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it or choose another run=") from None
-
-
-def settle_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Write `config` as YAML, or refuse it where the run began with another.
+def check_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse `config` where the run of the file at `path` began with another.
 
     Raises UserError that names each setting that differs, here and there.
     """
     import yaml
 
-    if path.exists():
-        try:
-            began = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            text = " ".join(str(error).split())[:120]
-            raise UserError(f"{path} is damaged ({text}): delete the run or choose run=") from None
-        here, there = _flat(config), _flat(began if isinstance(began, dict) else {})
-        missing = object()
-        differ = [
-            f"{k}: {here.get(k, 'absent')} here, {there.get(k, 'absent')} there"
-            for k in sorted(here.keys() | there.keys())
-            if here.get(k, missing) != there.get(k, missing)
-        ]
-        if differ:
-            raise UserError(
-                f"the run in {path.parent} began with other settings ({'; '.join(differ)}): "
-                "give them again, or another run=NAME"
-            )
+    if not path.exists():
+        return
+    try:
+        began = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} is damaged ({text}): delete the run or choose run=") from None
+    if found := differences(config, began if isinstance(began, dict) else {}):
+        raise UserError(
+            f"the run in {path.parent} began with other settings ({found}): "
+            "give them again, or another run=NAME"
+        )
+
+
+def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+    """The settings that differ, with both values; "" where none does."""
+    ours, theirs, missing = _flat(here), _flat(there), object()
+    return "; ".join(
+        f"{k}: {ours.get(k, 'absent')} here, {theirs.get(k, 'absent')} there"
+        for k in sorted(ours.keys() | theirs.keys())
+        if ours.get(k, missing) != theirs.get(k, missing)
+    )
+
+
+def write_yaml(path: Path, config: Mapping[str, Any]) -> None:
+    """A mapping as YAML, in its own order."""
+    import yaml
+
     write_text(path, yaml.safe_dump(dict(config), sort_keys=False))
 
 

@@ -6,13 +6,14 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas.cli import main, make, number, plain
-from nas.errors import UserError
+from nas.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,8 +28,9 @@ ABOUT = """\
 Search a space of mobile networks for the front of accuracy and latency.  Published networks that
 the space contains are tried first; the same command again goes on where it stopped."""
 
+LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
-FREE = ("trials", "results", "run", "storage", "choices", "device", "target")
+FREE = ("trials", "results", "run", "choices", "device")
 SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
 SMALL_WIDTH = 0.35  # on smaller ones the thinnest published MobileNetV2 is the measure
 BEYOND = 1.2  # times the target: networks slower than that are not trained
@@ -43,6 +45,7 @@ class Plan:
     folder: Path
     data: ImageData
     space: Arch
+    members: Mapping[str, Mapping[str, Any]]
     evaluator: Evaluator
     pool: Pool
     study: Study
@@ -54,10 +57,10 @@ def search(cfg: Any) -> None:
     from rich.console import Console
 
     began = time.perf_counter()
-    plan = planned(checked(plain(cfg)))
     console = Console(highlight=False, soft_wrap=True)
-    introduce(plan, console)
-    with plan.pool:
+    with ExitStack() as stack:
+        plan = planned(checked(plain(cfg)), stack)
+        introduce(plan, console)
         try:
             stopped = searched(plan, console)
         except KeyboardInterrupt:
@@ -69,46 +72,85 @@ def search(cfg: Any) -> None:
 
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with numbers in range and the run named."""
+    """The settings, with numbers in range, names known, and the run named."""
+    from nas.training import resolve_device
+    from search_spaces.published import PUBLISHED
+
     for name, low in (("trials", 1), ("workers", 1), ("seed", 0)):
-        if number(settings, name, low, 2**31, whole=True) is None:
+        settings[name] = number(settings, name, low, 2**31, whole=True)
+        if settings[name] is None:
             raise UserError(f"{name} must be a whole number from {low}, not null")
     number(settings, "width", 0.05, 16)
+    if not isinstance(settings["limit"], dict):
+        raise UserError(f"limit must be given by parts (limit.macs=...), not {settings['limit']!r}")
     for limit in settings["limit"]:
+        if limit not in LIMITS:
+            raise unknown("limit", limit, LIMITS)
         number(settings, f"limit.{limit}", 1e-9, math.inf)
-    if not isinstance(settings["target"], str):
-        number(settings, "target", 1e-9)
-    if not isinstance(settings["references"], list):
-        raise UserError(f"references must be a list of names, not {settings['references']!r}")
+    names, target = settings["references"], settings["target"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"references must be a list of published networks, not {names!r}")
+    if not isinstance(target, str) and number(settings, "target", 1e-9) is None:
+        raise UserError("target must be milliseconds or a published network, not null")
+    for name in [*names, *([target] if isinstance(target, str) else [])]:
+        _ = PUBLISHED[name]
+    resolve_device(settings["device"])
     run = settings["run"] = str(settings["run"] or settings["choices"]["space"])
     if not set(run) <= set("-_.") | {c for c in run if c.isalnum()} or run.startswith("."):
         raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {run!r}")
     return settings
 
 
-def planned(settings: dict[str, Any]) -> Plan:
-    """Open everything that is needed; nothing is written before all of it is found good."""
+def planned(settings: dict[str, Any], stack: ExitStack) -> Plan:
+    """Open everything that is needed, for `stack` to close; the configuration is written last."""
     from nas.accuracy.pool import Pool
     from nas.accuracy.scratch import Scratch
+    from nas.blocks import network_id
     from nas.evaluate import Evaluator, Limits
     from nas.reach import check_limits
-    from nas.study import Study, storage_at
-    from nas.training import resolve_device
-    from search_spaces.published import PUBLISHED
+    from nas.results import open_folder
+    from nas.space import fill
+    from nas.study import sole_owner
+    from search_spaces.published import members
 
-    resolve_device(settings["device"])
-    for name in [*settings["references"], settings["target"]]:
-        _ = PUBLISHED[name] if isinstance(name, str) else None
     load = partial(make, settings["data"])
     budget, timer, sampler = (make(settings[group]) for group in ("budget", "latency", "sampler"))
+    tried(sampler)
     data = load()
     space = space_for(settings, data)
+    inside = members(space, settings["width"])
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
-    pool = Pool(judge, settings["workers"])
-    evaluator = Evaluator(timer, pool, Limits(**settings["limit"]))
+    pool = stack.enter_context(Pool(judge, settings["workers"]))
+    ids = frozenset(network_id(fill(space, picks)) for picks in inside.values())
+    evaluator = Evaluator(timer, pool, Limits(**settings["limit"]), exempt=ids)
     check_limits(evaluator, space)
-    folder = begun(settings, data, timer)
-    study = Study(
+    folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
+    stack.enter_context(sole_owner(folder))
+    study = opened(settings, data, space, sampler, folder)
+    target_ms = target_of(settings, study, evaluator)
+    evaluator = replace(evaluator, most_ms=BEYOND * target_ms)
+    check_limits(evaluator, space)
+    begin(settings, data, timer, study, folder)
+    return Plan(settings, folder, data, space, inside, evaluator, pool, study, target_ms)
+
+
+def tried(sampler: Any) -> None:
+    """Refuse settings that Optuna's sampler does not take."""
+    try:
+        sampler(seed=0)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"wrong settings for the sampler: {' '.join(str(error).split())}") from None
+
+
+def opened(
+    settings: Mapping[str, Any], data: ImageData, space: Arch, sampler: Any, folder: Path
+) -> Study:
+    """The study of this run; UserError where it began with another configuration."""
+    from nas.results import check_config
+    from nas.study import Study, storage_at
+
+    check_config(folder / "config.yaml", kept(settings, data))
+    return Study(
         space,
         name=settings["run"],
         storage=storage_at(folder, settings["storage"]),
@@ -116,11 +158,30 @@ def planned(settings: dict[str, Any]) -> Plan:
         seed=settings["seed"],
         chance=1 / data.num_classes,
     )
-    target_ms = target_of(settings, study, evaluator)
-    if evaluator.limits.latency_ms is None:
-        most = study.note("limit_ms", lambda: BEYOND * target_ms)
-        evaluator = replace(evaluator, limits=replace(evaluator.limits, latency_ms=most))
-    return Plan(settings, folder, data, space, evaluator, pool, study, target_ms)
+
+
+def kept(settings: Mapping[str, Any], data: ImageData) -> dict[str, Any]:
+    """The configuration that a run keeps from its first call to its last."""
+    fixed = {k: v for k, v in settings.items() if k not in FREE}
+    return {**fixed, "data_fingerprint": data.fingerprint}
+
+
+def begin(
+    settings: Mapping[str, Any], data: ImageData, timer: Any, study: Study, folder: Path
+) -> None:
+    """Write down what the run is, in its folder and in its study."""
+    from nas.results import differences, environment, write_json, write_yaml
+
+    config = kept(settings, data)
+    began = study.note("config", lambda: config)
+    if found := differences(config, began):
+        raise UserError(
+            f"storage={settings['storage']} has a study {settings['run']!r} of other settings "
+            f"({found}): give another run="
+        )
+    write_yaml(folder / "config.yaml", config)
+    found_here = environment(seed=settings["seed"], latency=timer.describe())
+    write_json(folder / "environment.json", found_here)
 
 
 def space_for(settings: dict[str, Any], data: ImageData) -> Arch:
@@ -140,18 +201,6 @@ def space_for(settings: dict[str, Any], data: ImageData) -> Arch:
     return for_resolution(space, data.resolution)
 
 
-def begun(settings: Mapping[str, Any], data: ImageData, timer: Any) -> Path:
-    """The run folder, with the configuration and the environment in it."""
-    from nas.results import environment, open_folder, settle_config, write_json
-
-    folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
-    kept = {k: v for k, v in settings.items() if k not in FREE}
-    settle_config(folder / "config.yaml", {**kept, "data_fingerprint": data.fingerprint})
-    found = environment(seed=settings["seed"], latency=timer.describe())
-    write_json(folder / "environment.json", found)
-    return folder
-
-
 def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -> float:
     """The target in ms; that of a published network is measured once in the life of a run."""
     from search_spaces.published import adapted, at_width
@@ -160,7 +209,7 @@ def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -
         return float(settings["target"])
     name = at_width(settings["target"], settings["width"])
     metrics = study.note(
-        f"target:{name}", lambda: evaluator.measured(adapted(name, study.space)).to_json()
+        f"target:{name}", lambda: evaluator.measured([adapted(name, study.space)])[0].to_json()
     )
     if metrics["latency_ms"] is None:
         raise UserError(f"target={name} could not be measured: {metrics['reason']}")
@@ -188,7 +237,8 @@ def introduce(plan: Plan, console: Console) -> None:
     named = f", of {at_width(whose, settings['width'])}" if isinstance(whose, str) else ""
     console.print(
         f"target    {plan.target_ms:.3g} ms{named} · none is trained over "
-        f"{plan.evaluator.limits.latency_ms:.3g} ms · {plan.evaluator.timer.name}"
+        f"{plan.evaluator.limits.latency_ms or plan.evaluator.most_ms:.3g} ms · "
+        f"{plan.evaluator.timer.name}"
     )
 
 
@@ -197,18 +247,18 @@ def searched(plan: Plan, console: Console) -> str | None:
     from nas.evaluate import Limits
     from nas.reach import ladder
     from nas.report import Live
-    from search_spaces.published import adapted, at_width, members
+    from search_spaces.published import adapted, at_width
 
-    study, settings, width = plan.study, plan.settings, plan.settings["width"]
-    inside = members(plan.space, width)
-    names = [at_width(name, width) for name in settings["references"]]
+    study, settings, inside = plan.study, plan.settings, plan.members
+    names = [at_width(name, settings["width"]) for name in settings["references"]]
     beside = {name: adapted(name, plan.space) for name in names if name not in inside}
+    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
     with Live(console, "search", settings["trials"] + len(beside), study.done) as live:
 
         def told() -> None:
             live(study.done, study.best_under(plan.target_ms))
 
-        study.judge_beside(beside, replace(plan.evaluator, limits=Limits()), told)
+        study.judge_beside(beside, free, told)
         study.enqueue([*inside.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
         batch = 2 * settings["workers"]
         return study.run(plan.evaluator, trials=settings["trials"], batch=batch, told=told)

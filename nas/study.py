@@ -6,8 +6,10 @@ order; never on time, process or how often the run was stopped.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,8 @@ from nas.evaluate import Metrics
 from nas.space import Label, choices, fill, random_picks
 
 Sampler = Callable[..., optuna.samplers.BaseSampler]
-Evaluate = Callable[[Sequence[Arch]], Iterable[Metrics]]
+Asked = tuple[Trial, Arch]
+Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 
 # After this many known networks in a row the sampler is helped out with a random new one.
 MOST_REPEATS = 10
@@ -35,14 +38,42 @@ MOST_DRAWS = 1000
 def storage_at(folder: Path, url: str | None) -> Any:
     """Optuna storage: the journal in the run folder, or any URL that Optuna takes."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if url is None:
-        backend = JournalFileBackend(str(folder / "journal.log"))
-        return optuna.storages.JournalStorage(backend)
     try:
-        return optuna.storages.get_storage(url)
-    except Exception as error:  # whatever the database driver raises
+        if url is not None:
+            return optuna.storages.get_storage(url)
+        journal = folder / "journal.log"
+        mend(journal)
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        storage.get_all_studies()  # reads all of it
+        return storage
+    except Exception as error:  # whatever the database driver or the journal's reader raises
         text = " ".join(str(error).split())[:200]
-        raise UserError(f"storage={url} cannot be opened: {text}") from None
+        where = f"storage={url}" if url else f"the journal {folder / 'journal.log'}"
+        raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
+
+
+def mend(journal: Path) -> None:
+    """Cut off a last line that was not written whole (a full disk, a power cut)."""
+    if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n") and data:
+        os.truncate(journal, data.rfind(b"\n") + 1)
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process; UserError where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where nothing keeps two processes apart
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is searching in {folder}: wait for it, or give another run="
+            ) from None
+        yield
 
 
 class Study:
@@ -91,8 +122,8 @@ class Study:
     ) -> None:
         """Judge networks that are no trials, by name, each once in the life of the study."""
         todo = [name for name in archs if f"beside:{name}" not in self.optuna.user_attrs]
-        for name, metrics in zip(todo, evaluate([archs[n] for n in todo]), strict=True):
-            self.optuna.set_user_attr(f"beside:{name}", metrics.to_json())
+        for i, metrics in evaluate([archs[name] for name in todo]):
+            self.optuna.set_user_attr(f"beside:{todo[i]}", metrics.to_json())
             told()
 
     def rows_beside(self) -> list[dict[str, Any]]:
@@ -138,48 +169,75 @@ class Study:
 
         `batch` networks are asked for at a time.  Returns why it stopped early, or None.
         """
-        self._finish(list(self._left_running()), evaluate, told)
         # infeasible networks cost no training but a moment each: at most this many in all
         most = 20 * trials + len(self.optuna.get_trials(deepcopy=False))
-        while self.judged < trials:
-            asked: dict[str, tuple[Trial, Arch]] = {}
-            while len(asked) < min(batch, trials - self.judged):
-                found = self._ask(set(asked))
-                if found is None:
-                    break
-                asked[network_id(found[1])] = found
-            self._finish(list(asked.values()), evaluate, told)
+        while True:
+            asked = self._left_running()
+            if not self._partly_told(asked):
+                self._fill_up(asked, min(batch, trials - self.judged))
             if not asked:
-                return "every network that could be found in the space was tried"
+                done = self.judged >= trials
+                return None if done else "every network that could be found in the space was tried"
+            self._finish(asked, evaluate, told)
             if len(self.optuna.get_trials(deepcopy=False)) > most:
                 return "nearly all proposals are over the limits"
-        return None
 
-    def _left_running(self) -> Iterator[tuple[Trial, Arch]]:
+    def _left_running(self) -> list[Asked]:
         """Trials that an earlier process died over, in order, with their networks."""
-        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if set(trial.params) == set(self.choices):
-                yield Trial(self.optuna, trial._trial_id), fill(self.space, trial.params)
-            else:  # it died while being asked
-                self.optuna.tell(trial.number, state=TrialState.FAIL)
+        left: list[Asked] = []
+        for running in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._seed_sampler(running.number)
+            trial = Trial(self.optuna, running._trial_id)
+            for key, labels in self.choices.items():  # it may have died while being asked
+                trial.suggest_categorical(key, labels)
+            found = self._new(trial, {network_id(arch) for _, arch in left})
+            left += [found] if found else []
+        return left
 
-    def _ask(self, pending: set[str]) -> tuple[Trial, Arch] | None:
+    def _partly_told(self, asked: Sequence[Asked]) -> bool:
+        """Whether `asked` is what is left of a batch of which something was told already."""
+        batches = {trial.user_attrs.get("batch") for trial, _ in asked}
+        return any(
+            t.user_attrs.get("batch") in batches and not t.user_attrs.get("duplicate")
+            for t in self.optuna.get_trials(deepcopy=False)
+            if asked and metrics_of(t)
+        )
+
+    def _fill_up(self, asked: list[Asked], number: int) -> None:
+        """Ask until the batch has `number` trials or nothing new is found."""
+        while len(asked) < number:
+            found = self._ask({network_id(arch) for _, arch in asked})
+            if found is None:
+                return
+            asked.append(found)
+
+    def _ask(self, pending: set[str]) -> Asked | None:
         """A trial of a network that is neither known nor pending, or None if none is left."""
         for repeat in range(MOST_REPEATS + 1):
             number = len(self.optuna.get_trials(deepcopy=False))
-            self.optuna.sampler = self.sampler(seed=_mixed(self.seed, number))
+            self._seed_sampler(number)
             if repeat == MOST_REPEATS and not self._enqueue_new(pending, number):
                 return None
-            trial = self.optuna.ask(self.distributions)
-            arch = fill(self.space, trial.params)
-            key = network_id(arch)
-            if key not in self.known and key not in pending:
-                return trial, arch
-            if key in self.known:
-                self._tell(trial, self.known[key], duplicate=True)
-            else:  # a twin within this batch, whose score is still unknown
-                trial.set_user_attr("duplicate", True)
-                self.optuna.tell(trial, state=TrialState.FAIL)
+            if found := self._new(self.optuna.ask(self.distributions), pending):
+                return found
+        return None
+
+    def _seed_sampler(self, number: int) -> None:
+        self.optuna.sampler = self.sampler(seed=_mixed(self.seed, number))
+
+    def _new(self, trial: Trial, pending: set[str]) -> Asked | None:
+        """The trial with its network, or None (and told) where that is known or pending already."""
+        if "batch" not in trial.user_attrs:
+            trial.set_user_attr("batch", len(self.known))
+        arch = fill(self.space, trial.params)
+        key = network_id(arch)
+        if key in self.known:
+            self._tell(trial, self.known[key], duplicate=True)
+        elif key in pending:  # a twin within this batch, whose score is still unknown
+            trial.set_user_attr("duplicate", True)
+            self.optuna.tell(trial, state=TrialState.FAIL)
+        else:
+            return trial, arch
         return None
 
     def _enqueue_new(self, pending: set[str], number: int) -> bool:
@@ -191,13 +249,22 @@ class Study:
                 return True
         return False
 
-    def _finish(
-        self, asked: Sequence[tuple[Trial, Arch]], evaluate: Evaluate, told: Callable[[], None]
-    ) -> None:
-        for (trial, _), metrics in zip(asked, evaluate([a for _, a in asked]), strict=True):
-            self._tell(trial, metrics)
+    def _finish(self, asked: Sequence[Asked], evaluate: Evaluate, told: Callable[[], None]) -> None:
+        """Evaluate, keep each answer as it comes, and tell them in the order of asking."""
+        answers = {
+            i: Metrics.from_json(trial.user_attrs["metrics"])
+            for i, (trial, _) in enumerate(asked)
+            if "metrics" in trial.user_attrs  # an earlier process got that far
+        }
+        todo = [i for i in range(len(asked)) if i not in answers]
+        for i, metrics in evaluate([asked[i][1] for i in todo]):
+            asked[todo[i]][0].set_user_attr("metrics", metrics.to_json())
+            answers[todo[i]] = metrics
             self.known[metrics.id] = metrics
             told()
+        for i, (trial, _) in enumerate(asked):
+            self.known[answers[i].id] = answers[i]
+            self._tell(trial, answers[i])
 
     def _tell(self, trial: Trial, metrics: Metrics, duplicate: bool = False) -> None:
         for limit, over in metrics.over.items():

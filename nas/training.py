@@ -250,6 +250,8 @@ def evaluate(
 ) -> Score:
     """Score `module` on the batches of epoch 0.  Raises TrainingFailed for want of memory."""
     losses, correct = image_losses(module, batches, device=device, precision=precision)
+    if not losses.isfinite().all():
+        raise TrainingFailed("not_finite", "the network answers with numbers that are not finite")
     number = len(losses)
     accuracy = correct.double().mean().item()
     return Score(

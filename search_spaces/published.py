@@ -220,6 +220,8 @@ class _Published(Mapping[str, Arch]):
     """Names to networks, each made when asked for; iteration lists the names without suffixes."""
 
     def __getitem__(self, name: str) -> Arch:
+        if not isinstance(name, str):
+            raise UserError(f"a published network is asked for by its name, not by {name!r:.60}")
         return replace(_make(name), name=name)
 
     def __contains__(self, name: object) -> bool:
@@ -245,8 +247,11 @@ def _make(name: str) -> Arch:
         raise unknown("network", name, [*MAKERS, f"{_MACRO}22212220"])
     row = match["base"].removeprefix("efficientnet_")
     own = {**EFFICIENTNETS, **EFFICIENTNET_LITES}.get(row, (1, 1, 224, 0))[2]
-    resolution = int(match["resolution"] or own)
-    arch = MAKERS[match["base"]](float(match["width"] or 1), resolution, bool(match["tf"]))
+    width, resolution = float(match["width"] or 1), int(match["resolution"] or own)
+    for what, value, low, high in (("width", width, 0.05, 16), ("resolution", resolution, 1, 8192)):
+        if not low <= value <= high:
+            raise UserError(f"{name}: its {what} must be from {low} to {high}, not {value}")
+    arch = MAKERS[match["base"]](width, resolution, bool(match["tf"]))
     return tensorflow(arch) if match["tf"] else arch
 
 

@@ -6,7 +6,19 @@ import json
 
 import pytest
 
-from nas.arch import Arch, Block, Stage, dumps, from_dict, load, loads, reading_form, to_dict
+from nas.arch import (
+    Arch,
+    Block,
+    Stage,
+    Stem,
+    dumps,
+    from_dict,
+    load,
+    loads,
+    reading_form,
+    to_dict,
+)
+from nas.blocks import operators
 from nas.errors import UserError
 from search_spaces.published import MAKERS, PUBLISHED
 
@@ -34,6 +46,15 @@ def test_reading_form():
     assert form.endswith("head_c960_h1280_hswish")
 
 
+def test_reading_form_says_the_strides_that_are_taken():
+    stages = (Stage(8, 0, 2), Stage(16, 2), Stage(24, 1, 2), Stage(32))
+    arch = Arch(stages, Stem(8), resolution=32)
+    words = [part.split("_") for part in reading_form(arch).split(" | ")]
+    assert [w[2] for w in words[1:4]] == ["s2", "s2", "s1"]
+    taken = [r.side // r.side_out for r in operators(arch) if r.place.endswith("block1")]
+    assert taken == [2, 2, 1]
+
+
 GOOD = "stages:\n- {width: 16}\n"
 
 
@@ -45,8 +66,17 @@ GOOD = "stages:\n- {width: 16}\n"
         ("stages: []", "at least one stage"),
         ("stages: 5", "must be a list of stages, not 5"),
         ("stages:\n- 5", "arch.stages.0 must be a mapping"),
-        ("stages:\n- {width: wide}", "width must be a number"),
-        ("stages:\n- {width: 16.5}", "width must be a number"),
+        ("stages:\n- {width: wide}", "width must be a whole number"),
+        ("stages:\n- {width: 16.5}", "width must be a whole number"),
+        ("stages:\n- {width: 16.0}", "width must be a whole number from 1 to 1000000, not 16.0"),
+        ("stages:\n- {width: 16, depth: 2.0}", "depth must be a whole number"),
+        ("stages:\n- {width: 16, depth: true}", "depth must be a whole number"),
+        ("stages:\n- {width: 16, blocks: {kernel: 3.0}}", "kernel must be a whole number"),
+        ("stages:\n- {width: 16, blocks: {kernel: .nan}}", "kernel must be a whole number"),
+        ("stages:\n- {width: 16, blocks: {expand: .nan}}", "expand must be from 0.1"),
+        ("stages:\n- {width: 16, blocks: {skip: 1}}", "skip must be true or false, not 1"),
+        ("stages:\n- {width: 16, blocks: {skip: maybe}}", "skip must be true or false"),
+        (GOOD + "name: 5", "name must be text, not 5"),
         ("stages:\n- {width: 16, blocks: {kernel: 4}}", "kernel must be odd"),
         ("stages:\n- {width: 16, blocks: {act: gelu}}", "unknown act 'gelu'"),
         ("stages:\n- {width: 16, blocks: []}", "at least one block"),

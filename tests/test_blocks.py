@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from conftest import needs_shared, reference
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import Conv, SqueezeExcite, network_id, operators, round_channels, strides
+from nas.arch import Arch, Block, Head, Stage, Stem, strides
+from nas.blocks import Conv, SqueezeExcite, network_id, operators, round_channels
 from nas.errors import UserError
 from search_spaces.published import PUBLISHED
 
@@ -81,6 +81,13 @@ def test_what_has_no_effect_has_none_on_the_id():
     # ratios that round to the same widths
     a, b = replace(ONE, se=0.25), replace(ONE, se=0.26)
     assert network_id(of(a)) == network_id(of(b))
+
+
+def test_whole_fractions_change_no_id():
+    """YAML reads 0 and 0.0, 6 and 6.0 as different types; they are the same network."""
+    whole = replace(of(replace(ONE, se=1)), head=Head(dropout=0), bn_momentum=1, bn_eps=1)
+    floats = replace(of(replace(ONE, se=1.0, expand=3.0)), head=Head(dropout=0.0))
+    assert network_id(whole) == network_id(replace(floats, bn_momentum=1.0, bn_eps=1.0))
 
 
 def test_what_has_an_effect_changes_the_id():

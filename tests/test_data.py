@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from PIL import Image
 from nas.data import Batches, ImageData, Split, arrays, augment, load_data, pictures
 from nas.data.fetch import cache_dir, download
 from nas.data.pictures import decode
-from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, by_hash, spread, unit_hash
+from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, by_hash, spread, unit_hash, whole
 from nas.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +144,31 @@ def test_resolution_resizes_with_antialias() -> None:
 @pytest.mark.parametrize("value", [0, -3, 2.5, "32", True])
 def test_resolution_must_be_a_positive_int(value: object) -> None:
     refused("no positive number of pixels", name="embedded", resolution=value)
+
+
+def test_a_resolution_too_large_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    message = refused("data.resolution=20000 is over 8192", name="embedded", resolution=20_000)
+    assert "lower it" in message
+    sizes = {"train": 20, "val": 10, "test": 10, "resolution": 100}  # 400 kB
+    monkeypatch.setattr(pictures, "free_memory", lambda: 700_000)
+    message = refused("40 images of 100x100 pixels need 0.0004 GB", name="embedded", **sizes)
+    assert "lower data.resolution, or data.train" in message
+    monkeypatch.setattr(pictures, "free_memory", lambda: 900_000)
+    assert load_data("embedded", **sizes).resolution == 100
+
+
+def test_free_memory_is_part_of_the_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = pictures.free_memory()
+    assert there > 0
+    monkeypatch.setattr(Path, "exists", lambda self: False)  # as on macOS
+    assert there <= pictures.free_memory() < 2**60
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, "0", None, True])
+def test_the_seed_must_be_a_whole_number_from_0(value: object) -> None:
+    refused("data.seed=.* is no whole number from 0", name="embedded", seed=value)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "all", True])
@@ -490,6 +516,94 @@ def test_folder_keeps_pictures_of_one_subfolder_together(tmp_path: Path) -> None
     assert len(set.union(*found)) == 3
 
 
+def write_patients(top: Path, patients: dict[str, range], each: int = 2) -> dict[bytes, int]:
+    """Class folders with a sub-folder of pictures per patient; whose each picture is."""
+    whose = {}
+    for place, (name, numbers) in enumerate(patients.items()):
+        for patient in numbers:
+            start = 1000 * place + each * patient
+            write_folder(top / name, {f"patient{patient}": each}, start)
+            for index in range(start, start + each):
+                whose[noise(index).transpose(2, 0, 1).tobytes()] = patient
+    return whose
+
+
+def check_patients(data: ImageData, whose: dict[bytes, int]) -> None:
+    """No patient in two splits, and all their pictures there."""
+    train, val, test = ({whose[c] for c in contents(s)} for s in (data.train, data.val, data.test))
+    assert not train & val
+    assert not train & test
+    assert not val & test
+    assert sum(map(len, (data.train, data.val, data.test))) == len(whose)
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "val"), ()])
+def test_folder_keeps_a_patient_of_two_classes_in_one_split(
+    splits: tuple[str, ...], tmp_path: Path
+) -> None:
+    top = tmp_path / "train" if splits else tmp_path
+    whose = write_patients(top, {"ill": range(20), "well": range(20)})
+    if "val" in splits:
+        write_folder(tmp_path / "val", {"ill": 3, "well": 3}, start=5000)  # loose, but not split
+        whose |= {noise(i).transpose(2, 0, 1).tobytes(): 99 for i in range(5000, 5006)}
+    for seed in range(3):
+        data = load_data("folder", root=str(tmp_path), together=True, seed=seed)
+        check_patients(data, whose)
+
+
+@pytest.mark.parametrize("top", ["", "train"])
+def test_together_needs_subfolders_in_each_class(top: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / top, {"cat/a": 9, "cat/b": 9, "cat/c": 9, "dog": 9})
+    message = refused(
+        "class 'dog' has no sub-folders", name="folder", root=str(tmp_path), together=True
+    )
+    assert "data.together=true" in message
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 15)), min_size=30), st.integers(0, 99))
+def test_groups_are_whole_or_refused(images: list[tuple[int, int]], seed: int) -> None:
+    labels, groups = np.array(images).T
+    part, classes = np.full(len(labels), UNSPLIT), ["a", "b", "c"]
+    place = unit_hash([str(g) for g in groups], str(seed))
+    try:
+        dealt = by_hash(part, labels, classes, place, {TEST: 0.15, VAL: 0.15})
+        found = whole(dealt, part, labels, classes, place)
+    except UserError:
+        return  # too few groups
+    assert all(len(set(found[groups == g])) == 1 for g in groups)
+    for label in set(labels):
+        assert set(found[labels == label]) == set(PLACES)
+
+
+def test_groups_that_rob_a_class_of_a_split_are_refused() -> None:
+    labels, place = np.array([0, 0, 0, 1, 1, 1]), np.array([0.4, 0.6, 0.8, 0.8, 0.85, 0.9])
+    part = np.full(6, UNSPLIT)  # in class b the group at 0.8 is the first, in class a the last
+    dealt = by_hash(part, labels, ["a", "b"], place, {TEST: 0.15, VAL: 0.15})
+    with pytest.raises(UserError, match="class 'a' has no group of images left for train"):
+        whole(dealt, part, labels, ["a", "b"], place)
+
+
+def test_folder_counts_a_broken_link_as_unreadable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "data", {"cat": 30, "dog": 30})
+    link = tmp_path / "data" / "cat" / "link.png"
+    link.symlink_to(tmp_path / "later.png")
+    assert load_data("folder", root=str(tmp_path / "data")).skipped == 1
+    assert "cat/link.png" in caplog.text
+    Image.fromarray(noise(700)).save(tmp_path / "later.png")
+    assert load_data("folder", root=str(tmp_path / "data")).skipped == 0
+
+
+def test_folder_decodes_where_no_affinity_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # macOS has none
+    data = load_data("folder", root=str(write_folder(tmp_path, {"cat": 5, "dog": 5})))
+    assert sum(map(len, (data.train, data.val, data.test))) == 10
+
+
 def test_folder_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
     refused("data.root is missing", name="folder")
     refused("does not exist", name="folder", root=str(tmp_path / "no"))
@@ -579,7 +693,9 @@ def test_folder_says_so_when_the_cache_cannot_hold_it(
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file" / "cache"))
     refused("set NAS_CACHE", name="folder", root=str(tmp_path / "data"))
     monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
-    refused("GB are free", name="folder", root=str(tmp_path / "data"), resolution=10**9)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**30))
+        refused("GB are free", name="folder", root=str(tmp_path / "data"), resolution=8192)
 
     def full(head: object, header: object) -> None:
         raise OSError(28, "No space left on device")
@@ -734,6 +850,13 @@ def test_hub_refuses_in_one_line(saved: Path, tmp_path: Path) -> None:
     refused("cannot load the data set", name="hub", path="nobody/nothing")
 
 
+def test_hub_without_its_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    message = refused("needs the package datasets", name="hub", path="a/b")
+    assert message.endswith("pip install -e '.[hub]'")
+    assert "pip install -e '.[hub]'" in (ROOT / "conf" / "data" / "hub.yaml").read_text()
+
+
 # -- batches -------------------------------------------------------------------------------------
 
 
@@ -744,7 +867,7 @@ def squares(number: int, side: int, channels: int = 3) -> Split:
 
 def test_batches_are_normalised_and_in_order(clothes: ImageData) -> None:
     batches = Batches(clothes.val, clothes.mean, clothes.std, batch_size=300)
-    got = list(batches)
+    got = list(batches.epoch(0))
     assert len(got) == len(batches) == 7
     assert [len(y) for _, y in got] == [300] * 6 + [200]
     x, y = torch.cat([x for x, _ in got]), torch.cat([y for _, y in got])
@@ -818,25 +941,15 @@ def test_enlarged_parts_lie_inside_and_cover_what_they_should() -> None:
     assert (straight[:, 0, 0, -1] > straight[:, 0, 0, 0]).all()
 
 
-def test_channels_last_holds_the_same_images() -> None:
-    split = squares(9, 32)
-    knobs = {"batch_size": 9, "augment": True, "shuffle": True}
-    ((plain, _),) = Batches(split, (0.5,) * 3, (0.2,) * 3, **knobs)  # type: ignore[arg-type]
-    ((last, _),) = Batches(split, (0.5,) * 3, (0.2,) * 3, channels_last=True, **knobs)  # type: ignore[arg-type]
-    assert plain.is_contiguous()
-    assert last.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(plain, last)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_gpu_sees_the_same_images(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     split = squares(40, 32)
     knobs = {"batch_size": 16, "augment": True, "shuffle": True}
-    here = list(Batches(split, (0.5,) * 3, (0.2,) * 3, **knobs))  # type: ignore[arg-type]
+    near = Batches(split, (0.5,) * 3, (0.2,) * 3, **knobs)  # type: ignore[arg-type]
     monkeypatch.setattr(augment, "fits", lambda images, device: resident)
-    there = list(Batches(split, (0.5,) * 3, (0.2,) * 3, device="cuda", **knobs))  # type: ignore[arg-type]
-    for (x, y), (far_x, far_y) in zip(here, there, strict=True):
+    far = Batches(split, (0.5,) * 3, (0.2,) * 3, device="cuda", **knobs)  # type: ignore[arg-type]
+    for (x, y), (far_x, far_y) in zip(near.epoch(0), far.epoch(0), strict=True):
         assert far_x.is_cuda
         torch.testing.assert_close(far_x.cpu(), x)
         assert torch.equal(far_y.cpu(), y)

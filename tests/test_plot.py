@@ -82,6 +82,12 @@ def page(tmp_path):
     return make
 
 
+def test_whole_numbers_are_drawn_like_any_other(page):
+    rows = [row | {"macs": int(row["macs"])} for row in SEARCH[:4]]
+    html, views = page(rows, published=pd.DataFrame(rows[:1]))
+    assert (html, views) == page(SEARCH[:4], published=pd.DataFrame(SEARCH[:1]))
+
+
 def traces(view):
     return {trace["meta"]: trace for trace in view["figure"]["data"]}
 

@@ -36,19 +36,29 @@ def make_judge():
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_answers_come_in_order_and_failures_with_their_reason(workers):
+def test_answers_and_failures_with_their_reason(workers):
     with Pool(make_judge, workers) as pool:
-        assert list(pool([arch(8), arch(24), arch(16)])) == [
-            8, Failure("RuntimeError: loss is nan"), 16,
-        ]  # fmt: skip
+        failed = Failure("RuntimeError: loss is nan")
+        assert dict(pool([arch(8), arch(24), arch(16)])) == {0: 8, 1: failed, 2: 16}
         assert list(pool([])) == []
 
 
 def test_a_network_that_kills_its_process_is_the_only_loss():
     with Pool(make_judge, 2) as pool:
-        answers = list(pool([arch(8), arch(32), arch(16), arch(48)]))
-        assert answers == [8, Failure("its process died (out of memory?)"), 16, 48]
-        assert list(pool([arch(56)])) == [56]
+        answers = dict(pool([arch(8), arch(32), arch(16), arch(48)]))
+        died = Failure("its process died (out of memory?)")
+        assert answers == {0: 8, 1: died, 2: 16, 3: 48}
+        assert list(pool([arch(56)])) == [(0, 56)]
+
+
+def make_nothing():
+    raise UserError("the pictures are gone")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_judge_that_cannot_be_made_says_why(workers):
+    with Pool(make_nothing, workers) as pool, pytest.raises(UserError, match="pictures are gone"):
+        list(pool([arch(8), arch(16)]))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

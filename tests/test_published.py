@@ -190,3 +190,34 @@ def test_names_take_width_and_resolution():
     assert len(PUBLISHED) == sum(1 for _ in PUBLISHED)
     with pytest.raises(UserError, match="did you mean mobilenet_v2"):
         PUBLISHED["mobilnet_v2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mobilenet_v2_0.0", "mobilenet_v2_0.0: its width must be from 0.05 to 16"),
+        ("mobilenet_v1_99.0", "its width must be from 0.05 to 16, not 99.0"),
+        ("mobilenet_v1_0.04_96", "its width must be"),
+        ("efficientnet_b0_00", "efficientnet_b0_00: its resolution must be from 1 to 8192, not 0"),
+        ("tf_mobilenet_v2_0.5_9999", "its resolution must be from 1 to 8192, not 9999"),
+        ("mobilenet_v2_5", "unknown network 'mobilenet_v2_5'; did you mean mobilenet_v2?"),
+        ("nas_bench_macro_012", "eight digits of 0, 1, 2, not '012'"),
+        ("", "unknown network ''"),
+        ("a\nb", "unknown network 'a"),
+        (5, "by its name, not by 5"),
+        (None, "by its name, not by None"),
+        ([], "by its name, not by []"),
+    ],
+)  # fmt: skip
+def test_a_wrong_name_gets_one_line(name, message):
+    with pytest.raises(UserError) as error:
+        PUBLISHED[name]
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert name not in PUBLISHED
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("width", ["0.05", "16.0"])
+def test_every_network_exists_at_both_ends_of_the_widths(name, width):
+    assert cost(PUBLISHED[f"{name}_{width}"]).macs > 0

@@ -56,7 +56,7 @@ def test_a_search_leaves_everything_it_promises(first):
     assert names >= {"trials.csv", "pareto.csv", "pareto.html", "summary.json", "winner.yaml",
                      "config.yaml", "environment.json", "latencies.csv", "front"}  # fmt: skip
     summary = json.loads((root / "summary.json").read_text())
-    assert summary["evaluated"] == summary["distinct"] == 6
+    assert summary["evaluated"] == 6 <= summary["distinct"]
     assert summary["target_ms"] > 0
     assert summary["seconds"] > 0
     row_keys = {"accuracy", "latency_ms", "macs", "params", "arch"}

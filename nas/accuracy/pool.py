@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -31,17 +31,21 @@ class Failure:
 
 
 _judge: Judge | None = None
+_broken: Exception | None = None  # why there is no judge
 
 
 def _start(make: Callable[[], Judge], threads: int) -> None:
     """Prepare a worker: it ignores Ctrl-C (its parent stops it) and ends with its parent."""
     import torch
 
-    global _judge
+    global _judge, _broken
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    _judge = make()
+    try:
+        _judge = make()
+    except Exception as error:  # told to whoever asks; raised here, it would look like a crash
+        _broken = error
 
 
 def _end_with_parent() -> None:
@@ -52,19 +56,27 @@ def _end_with_parent() -> None:
 
 
 def _work(arch: Arch) -> Any:
+    if _broken is not None:
+        raise _broken
     assert _judge is not None
     return judged(_judge, arch)
 
 
-def judged(judge: Judge, arch: Arch) -> Any:
+def judged(judge: Callable[[Any], Any], what: Any) -> Any:
     """The judge's answer, or a Failure with whatever it raised, in one line."""
     try:
-        return judge(arch)
+        return judge(what)
     except UserError:
         raise  # the user's to mend, and the same for every network
     except Exception as error:
         text = " ".join(str(error).split())
         return Failure(f"{type(error).__name__}: {text}"[:300])
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class Pool:
@@ -75,7 +87,7 @@ class Pool:
 
     def __init__(self, make: Callable[[], Judge], workers: int) -> None:
         self.make, self.workers = make, workers
-        self.threads = max(1, len(os.sched_getaffinity(0)) // workers) if workers > 1 else 0
+        self.threads = max(1, num_cores() // workers)
         self._executor: ProcessPoolExecutor | None = None
         self._judge: Judge | None = None
 
@@ -85,19 +97,30 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, archs: Sequence[Arch]) -> Iterator[Any]:
-        """Judge `archs`; answers (or Failures) come in their order."""
+    def __call__(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
+        """Judge `archs`; (index, answer or Failure), each as soon as it is known."""
         if self.workers == 1:
             self._judge = self._judge or self.make()
-            yield from (judged(self._judge, arch) for arch in archs)
+            yield from ((i, judged(self._judge, arch)) for i, arch in enumerate(archs))
             return
         # the longest first, so that no worker is left with it alone at the end
         order = sorted(range(len(archs)), key=lambda i: -cost(archs[i]).macs)
-        futures = {i: self._submit(archs[i]) for i in order}
-        for i, arch in enumerate(archs):
-            yield self._answer(arch, futures[i])
+        died, futures = [], {}
+        for i in order:
+            if (future := self._submit(archs[i])) is None:
+                died.append(i)
+            else:
+                futures[future] = i
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except BrokenProcessPool:
+                died.append(futures[future])
+        for i in sorted(died):
+            yield i, self._alone(archs[i])
 
     def _submit(self, arch: Arch) -> Future[Any] | None:
+        """A future answer, or None where the pool is broken already."""
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
             self._executor = ProcessPoolExecutor(
@@ -108,18 +131,13 @@ class Pool:
         except BrokenProcessPool:
             return None
 
-    def _answer(self, arch: Arch, future: Future[Any] | None) -> Any:
-        """The answer; when a process died, try this network once more, alone in a new pool."""
-        try:
-            if future is not None:
-                return future.result()
-        except BrokenProcessPool:
-            pass  # it, or one beside it, took the process down: the second try below tells which
+    def _alone(self, arch: Arch) -> Any:
+        """A second try, in a new pool by itself: a process died, over this network or another."""
         self.close()
-        again = self._submit(arch)
-        assert again is not None
+        future = self._submit(arch)
+        assert future is not None
         try:
-            return again.result()
+            return future.result()
         except BrokenProcessPool:
             self.close()
             return Failure("its process died (out of memory?)")

@@ -57,10 +57,14 @@ class Scratch:
             getattr(self.data, split),
             self.data.mean,
             self.data.std,
-            batch_size=self.budget.batch_size if shuffle else 500,
+            batch_size=self.budget.batch_size if shuffle else self._scored_at_once(),
             device=resolve_device(self.device),
             augment=augment,
             shuffle=shuffle,
             flip=self.data.flip,
             seed=self.seed,
         )
+
+    def _scored_at_once(self) -> int:
+        """500 small images, fewer large ones: MobileNetV2 needs about 12 MB for each at 224."""
+        return max(16, min(500, 400_000 // self.data.resolution**2))

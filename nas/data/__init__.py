@@ -35,6 +35,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "hub": hub.load,
 }
 GROUP = 512  # images whose mean is taken at a time
+MAX_RESOLUTION = 8192  # pixels; ten times what the largest published networks read (800)
 STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at
 
 
@@ -97,6 +98,13 @@ def load_data(
         raise unknown("data set", name, DATASETS)
     if resolution is not None and (type(resolution) is not int or resolution < 1):
         raise UserError(f"data.resolution={resolution!r} is no positive number of pixels, or null")
+    if resolution is not None and resolution > MAX_RESOLUTION:
+        raise UserError(
+            f"data.resolution={resolution} is over {MAX_RESOLUTION} pixels, the most there can be: "
+            "lower it, or give null for the images' own"
+        )
+    if type(seed) is not int or seed < 0:
+        raise UserError(f"data.seed={seed!r} is no whole number from 0: give one, such as 0")
     source = _opened(name, {"root": root, "val": val, "seed": seed}, more)
     splits, skipped, fingerprint = _read(source, (train, val, test), resolution)
     mean, std = statistics(splits[TRAIN].images)

@@ -22,7 +22,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from nas.data.fetch import cache_dir, download, given
-from nas.data.pictures import Bytes, Pictures, decode
+from nas.data.pictures import Bytes, Pictures, decode, need_memory
 from nas.data.splits import Ints, Source, official
 from nas.errors import UserError
 
@@ -149,16 +149,14 @@ def _pixels(read: Read, indices: Ints, resolution: int | None) -> Pictures:
     images = read(indices)
     if resolution is None or images.shape[2:] == (resolution, resolution):
         return Pictures(images)
-    resized = [
-        interpolate(
-            torch.from_numpy(images[start : start + GROUP]),
-            size=(resolution, resolution),
-            mode="bicubic",
-            antialias=True,
-        )
-        for start in range(0, len(images), GROUP)
-    ]
-    return Pictures(torch.cat(resized).numpy())
+    shape = (*images.shape[:2], resolution, resolution)
+    need_memory(shape)
+    resized = np.empty(shape, np.uint8)
+    for start in range(0, len(images), GROUP):
+        group = torch.from_numpy(images[start : start + GROUP])
+        bigger = interpolate(group, size=shape[2:], mode="bicubic", antialias=True)
+        resized[start : start + GROUP] = bigger.numpy()
+    return Pictures(resized)
 
 
 def read_idx(path: Path) -> Bytes:

@@ -88,7 +88,6 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         flip: bool = True,
-        channels_last: bool = False,
     ) -> None:
         assert batch_size > 0
         assert len(split) > 0
@@ -97,7 +96,6 @@ class Batches:
         self.labels = split.labels.to(self.device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.shuffle, self.flip = augment, shuffle, flip
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
         deviation = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
         self._scale = 1 / (255 * deviation)
         self._offset = -torch.tensor(mean, device=self.device).view(1, -1, 1, 1) / deviation
@@ -106,9 +104,6 @@ class Batches:
         """Number of batches in an epoch."""
         full, rest = divmod(len(self.labels), self.batch_size)
         return full if full and (self.shuffle or not rest) else full + 1
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        return self.epoch(0)
 
     def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The batches of that epoch, the same each time it is asked for."""
@@ -130,4 +125,4 @@ class Batches:
         floats = images.float().mul_(self._scale).add_(self._offset)
         if self.augment and not small:
             floats = enlarged(floats, draws, self.flip)
-        return floats.contiguous(memory_format=self.layout)
+        return floats.contiguous()

@@ -12,7 +12,7 @@ import numpy as np
 
 from nas.data.fetch import given
 from nas.data.pictures import Pictures, decoded
-from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
+from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash, whole
 from nas.errors import UserError
 
 SUFFIXES = frozenset(
@@ -45,20 +45,25 @@ def load(
     `root` holds the class folders, or train/ and val|valid|validation/ and test/ folders that
     hold them.  A split that is not there is taken from train: in each class the shares given, by
     a hash of `seed` and file name (of the sub-folder where pictures are kept `together`), so a
-    new picture moves no other.  Over `max_unreadable` (a share) of unreadable pictures is an error.
+    new picture moves no other.  Kept together, a sub-folder of the same name in several classes
+    (a patient) is in one split; each class needs sub-folders then.
+
+    Over `max_unreadable` (a share) of unreadable pictures is an error.
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
     top = given(root)
-    classes, files, labels, part = _listed(top)
+    classes, files, labels, part, split_level = _listed(top)
     names = [file.relative_to(top).as_posix() for file in files]
     present = set(part.tolist())
     wanted = {TEST: test_share, VAL: val_share}
     shares = {which: share for which, share in wanted.items() if which not in present}
     if shares:
         part[part == TRAIN] = UNSPLIT
-        keys = _group_keys(names, split_level=len(present) > 1) if together else names
-        part = by_hash(part, labels, classes, unit_hash(keys, f"split {seed}"), shares)
+        keys = _group_keys(names, part, split_level) if together else names
+        place = unit_hash(keys, f"split {seed}")
+        dealt = by_hash(part, labels, classes, place, shares)
+        part = whole(dealt, part, labels, classes, place) if together else dealt
     order = unit_hash(names, f"order {seed}")
     pixels = partial(_pixels, top, files, names, max_unreadable)
     return Source(classes, labels, part, order, pixels)
@@ -97,9 +102,13 @@ def _split_folders(top: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _listed(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints]:
-    """Class names, the paths of all pictures, their class numbers and their parts (TRAIN ...)."""
-    tops = _split_folders(top) or {TRAIN: top}
+def _listed(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints, bool]:
+    """Class names, the paths of all pictures, their class numbers and their parts (TRAIN ...).
+
+    The last says whether the classes are in split folders.
+    """
+    own = _split_folders(top)
+    tops = own or {TRAIN: top}
     classes: list[str] = []
     files: list[Path] = []
     labels: list[int] = []
@@ -115,7 +124,7 @@ def _listed(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints]:
             files += found
             labels += [classes.index(name)] * len(found)
             part += [which] * len(found)
-    return tuple(classes), files, np.array(labels, np.int64), np.array(part, np.int64)
+    return tuple(classes), files, np.array(labels, np.int64), np.array(part, np.int64), bool(own)
 
 
 def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
@@ -150,14 +159,35 @@ def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str])
             raise UserError(f"{top / name} is a class that training lacks (it has {known})")
 
 
-def _group_keys(names: list[str], split_level: bool) -> list[str]:
-    """For each picture its folder within the class, or its own name where it lies in the class."""
+def _group_keys(names: list[str], part: Ints, split_level: bool) -> list[str]:
+    """For each picture its folder within the class, or its own name where it lies in the class.
+
+    Raises UserError for a class of which no picture to split lies in a sub-folder.
+    """
     skip = 2 if split_level else 1  # class, or split and class
-    inner = [PurePosixPath(*name.split("/")[skip:]) for name in names]
-    return [
-        str(path.parent) if len(path.parts) > 1 else name
-        for path, name in zip(inner, names, strict=True)
-    ]
+    keys = []
+    grouped: dict[str, bool] = {}  # whether a class has sub-folders
+    for name, which in zip(names, part, strict=True):
+        *above, kind = PurePosixPath(name).parts[:skip]
+        inner = PurePosixPath(name).relative_to(*above, kind).parent
+        keys.append(str(inner) if inner.parts else name)
+        if which == UNSPLIT:
+            grouped[kind] = grouped.get(kind, False) or bool(inner.parts)
+    if flat := [kind for kind, found in grouped.items() if not found]:
+        raise UserError(
+            f"data.together=true, but class {flat[0]!r} has no sub-folders to keep together: put "
+            "what belongs together (a patient, a video) in folders there, or set it to false"
+        )
+    return keys
+
+
+def _state(file: Path) -> str:
+    """What changes with the file; of a broken link, which counts as unreadable, that it is one."""
+    try:
+        stat = file.stat()
+    except OSError as error:
+        return type(error).__name__
+    return f"{stat.st_size}\0{stat.st_mtime_ns}"
 
 
 def _pixels(
@@ -171,8 +201,7 @@ def _pixels(
     """Those pictures, from the cache while no name, size or time of change is another."""
     state = hashlib.sha256(os.path.realpath(top).encode())
     for i in indices:
-        stat = files[i].stat()
-        state.update(f"{names[i]}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        state.update(f"{names[i]}\0{_state(files[i])}\n".encode())
     return decoded(
         [partial(Path, files[i]) for i in indices],
         [names[i] for i in indices],

@@ -55,9 +55,7 @@ def _loaded(path: str, config: str | None) -> dict[int, Any]:
     try:
         import datasets
     except ModuleNotFoundError as error:
-        raise UserError(
-            "data=hub needs the package datasets: pip install 'mobile-nas[hub]'"
-        ) from error
+        raise UserError("data=hub needs the package datasets: pip install -e '.[hub]'") from error
     local = Path(path).expanduser()
     saved = any((local / name).exists() for name in ("dataset_dict.json", "state.json"))
     try:

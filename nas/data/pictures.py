@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
+import re
 import shutil
 import struct
 from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ Opener = Callable[[], Path | BinaryIO]  # what gives one picture's file
 
 DEFAULT_SIDE = 224  # pixels; the resolution of ImageNet networks since AlexNet
 FORMAT = 1  # raise it when the same files would decode to other pixels
+FREE_PART = 2  # an array takes at most this part of the free memory: the splits copy it
 GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
 IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
 SAMPLE = 100  # pictures whose size is looked at to find out a data set's own size
@@ -201,6 +204,30 @@ def _need_space(folder: Path, needed: int) -> None:
         raise UserError(
             f"the decoded images need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB "
             "are free: lower data.resolution, or set NAS_CACHE to a folder on another disk"
+        )
+
+
+def free_memory() -> float:
+    """Bytes of memory that are free: as Linux says, elsewhere all that the machine has."""
+    meminfo = Path("/proc/meminfo")
+    if meminfo.exists() and (found := re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())):
+        return int(found[1]) * 1024
+    if hasattr(os, "sysconf"):  # not on Windows
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return math.inf
+
+
+def need_memory(shape: tuple[int, ...]) -> None:
+    """Refuse before the work when images uint8 (N, C, H, W) take over 1/FREE_PART of what is free.
+
+    Raises UserError.
+    """
+    needed, free = math.prod(shape), free_memory()
+    if needed > free / FREE_PART:
+        raise UserError(
+            f"{shape[0]} images of {shape[-1]}x{shape[-1]} pixels need {needed / 1e9:.3g} GB of "
+            f"memory, over half of the {free / 1e9:.3g} GB that are free: lower data.resolution, "
+            "or data.train, data.val and data.test"
         )
 
 

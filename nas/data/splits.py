@@ -113,6 +113,27 @@ def by_hash(
     return part
 
 
+def whole(dealt: Ints, before: Ints, labels: Ints, classes: Sequence[str], place: Floats) -> Ints:
+    """`dealt` with the images of one `place`, of whatever classes, in one part: their latest.
+
+    `before` is what was given to by_hash, which deals class by class.  Raises UserError where a
+    class is left without a part.
+    """
+    mine = before == UNSPLIT
+    groups, member = np.unique(place[mine], return_inverse=True)
+    latest = np.full(len(groups), TRAIN)
+    np.maximum.at(latest, member, dealt[mine])
+    part = dealt.copy()
+    part[mine] = latest[member]
+    for label, name in enumerate(classes):
+        if lost := set(dealt[mine & (labels == label)]) - set(part[mine & (labels == label)]):
+            raise UserError(
+                f"class {name!r} has no group of images left for {SPLIT_NAMES[min(lost)]}, as "
+                "groups are in several classes: add some, or try another data.seed"
+            )
+    return part
+
+
 def _by_rank(place: Floats, shares: Sequence[float], name: str) -> Ints:
     """Bins of one small class, at least one distinct place in each; the last bin is training."""
     groups, member = np.unique(place, return_inverse=True)  # one place: images kept together

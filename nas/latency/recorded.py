@@ -18,7 +18,7 @@ from nas.latency.measure import Timing
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """The CSV at `path` has the columns id (`nas.blocks.network_id`) and latency_ms, as every
-    run's trials.csv does among others.  Rows without a latency are passed over (trials that
+    run's latencies.csv does.  Rows without a latency are passed over (trials that
     were not measured); of several rows for one network the last counts.
     Raises UserError for a file that cannot be read so.
     """
