@@ -93,7 +93,7 @@ class Evaluator:
     """Latency from `timer`, accuracy from `judges`, under `limits`.
 
     The latencies of a batch are taken before its training begins, while the machine is quiet;
-    `latencies` keeps every one that was taken, in ms by network id.  Networks slower than
+    `timings` keeps every one by network id, and no network is timed twice.  Networks slower than
     `most_ms` are not trained either, but for those whose id is in `exempt`.
     """
 
@@ -102,16 +102,16 @@ class Evaluator:
     limits: Limits = Limits()
     most_ms: float = math.inf
     exempt: frozenset[str] = frozenset()
-    latencies: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, Any] = field(default_factory=dict)
 
     def measured(self, archs: Sequence[Arch]) -> list[Metrics]:
         """Costs and latencies, and whether a limit forbids the rest."""
-        return [
-            self._metrics(arch, timing)
-            for arch, timing in zip(archs, self._timings(archs), strict=True)
-        ]
+        ids = [network_id(arch) for arch in archs]
+        new = {key: arch for key, arch in zip(ids, archs, strict=True) if key not in self.timings}
+        self.timings.update(zip(new, self._timed(list(new.values())), strict=True))
+        return [self._metrics(arch, self.timings[k]) for k, arch in zip(ids, archs, strict=True)]
 
-    def _timings(self, archs: Sequence[Arch]) -> list[Any]:
+    def _timed(self, archs: Sequence[Arch]) -> list[Any]:
         """Timings of `archs` together, or where that fails one by one, to learn which failed."""
         together = judged(self.timer.measure_many, archs)
         if not isinstance(together, Failure):
@@ -127,7 +127,6 @@ class Evaluator:
         )  # fmt: skip
         if isinstance(timing, Failure):
             return replace(metrics, state="failed", reason=f"not measured: {timing.reason}")
-        self.latencies[metrics.id] = timing.median_ms
         metrics = replace(
             metrics,
             latency_ms=timing.median_ms,

@@ -117,14 +117,14 @@ def write_results(
     trials: pd.DataFrame,
     beside: pd.DataFrame,
     target_ms: float,
-    latencies: Mapping[str, float],
+    timings: Mapping[str, Any],
     arch_of: Callable[[int], Arch],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write all that a search leaves beside its journal, and return what summary.json holds.
 
-    `beside` are networks that were judged but are no trials; `latencies` all that were measured,
-    in ms by network id; `arch_of` gives a trial's network.
+    `beside` are networks that were judged but are no trials; `timings` all that were taken,
+    by network id; `arch_of` gives a trial's network.
     """
     summary = {**about, **summarised(trials, beside, target_ms)}
     front, winner = front_of(trials), summary["winner"]
@@ -140,7 +140,7 @@ def write_results(
         subtitle=subtitle(about),
         notes=notes(about),
     )
-    write_latencies(folder / "latencies.csv", latencies, trials, beside)
+    write_latencies(folder / "latencies.csv", timings, trials, beside)
     (folder / "front").mkdir(exist_ok=True)
     written = set()
     for rank, (number, row) in enumerate(zip(front["number"], summary["front"], strict=True), 1):
@@ -155,13 +155,14 @@ def write_results(
     return summary
 
 
-def write_latencies(path: Path, latencies: Mapping[str, float], *frames: pd.DataFrame) -> None:
+def write_latencies(path: Path, timings: Mapping[str, Any], *frames: pd.DataFrame) -> None:
     """Every latency of the run, for `latency=recorded`: what was measured now, then the trials'.
 
     A network that was measured twice, by two processes, keeps what its trial was told.
     """
     old = pd.read_csv(path, dtype={"id": str}) if path.exists() else None
-    now = pd.DataFrame({"id": list(latencies), "latency_ms": list(latencies.values())})
+    medians = [getattr(timing, "median_ms", None) for timing in timings.values()]
+    now = pd.DataFrame({"id": list(timings), "latency_ms": medians})
     known = pd.concat([old, now, *(f[["id", "latency_ms"]] for f in frames)]).dropna()
     known = known.drop_duplicates("id", keep="last").sort_values("id")
     write_text(path, known.to_csv(index=False))

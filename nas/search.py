@@ -274,7 +274,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
         trials=trial_frame(study.rows()),
         beside=trial_frame(study.rows_beside()),
         target_ms=plan.target_ms,
-        latencies=plan.evaluator.latencies,
+        timings=plan.evaluator.timings,
         arch_of=study.arch_of,
         about={
             "space": plan.settings["choices"]["space"],

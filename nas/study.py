@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,7 @@ def storage_at(folder: Path, url: str | None) -> Any:
             return optuna.storages.get_storage(url)
         journal = folder / "journal.log"
         mend(journal)
-        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-        storage.get_all_studies()  # reads all of it
-        return storage
+        return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
     except Exception as error:  # whatever the database driver or the journal's reader raises
         text = " ".join(str(error).split())[:200]
         where = f"storage={url}" if url else f"the journal {folder / 'journal.log'}"
@@ -91,12 +90,17 @@ class Study:
         self.distributions: dict[str, BaseDistribution] = {
             k: CategoricalDistribution(v) for k, v in self.choices.items()
         }
-        self.optuna = optuna.create_study(
-            study_name=name,
-            storage=storage,
-            directions=["maximize", "minimize"],
-            load_if_exists=True,
-        )
+        try:
+            self.optuna = optuna.create_study(
+                study_name=name,
+                storage=storage,
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
+        except JSONDecodeError as error:
+            raise UserError(
+                f"the run's journal is damaged ({error}): choose another run="
+            ) from None
         self.known: dict[str, Metrics] = {}
         for trial in self.optuna.get_trials(deepcopy=False):
             if (metrics := metrics_of(trial)) and metrics.id not in self.known:

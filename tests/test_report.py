@@ -53,7 +53,7 @@ def write(folder, rows, beside=(), target_ms=2.5):
         trials=trial_frame(rows),
         beside=trial_frame(beside),
         target_ms=target_ms,
-        latencies={},
+        timings={},
         arch_of=lambda number: Arch((Stage(8 + number),)),
         about=ABOUT,
     )
