@@ -32,9 +32,9 @@ LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
 FREE = ("trials", "results", "run", "choices", "device")
 SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
-SMALL_WIDTH = 0.35  # on smaller ones the thinnest published MobileNetV2 is the measure
+SMALL_WIDTH = 0.25  # on smaller ones as thin as the thinnest of them, MobileNetV1's
 BEYOND = 1.2  # times the target: networks slower than that are not trained
-RUNGS = 6  # networks of growing size that are tried right after the published ones
+RUNGS = 8  # networks of growing size that are tried right after the published ones
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def planned(settings: dict[str, Any], stack: ExitStack) -> Plan:
     from nas.results import open_folder
     from nas.space import fill
     from nas.study import sole_owner
-    from search_spaces.published import members
+    from search_spaces.published import at_width, members
 
     load = partial(make, settings["data"])
     budget, timer, sampler = (make(settings[group]) for group in ("budget", "latency", "sampler"))
@@ -121,7 +121,8 @@ def planned(settings: dict[str, Any], stack: ExitStack) -> Plan:
     inside = members(space, settings["width"])
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
     pool = stack.enter_context(Pool(judge, settings["workers"]))
-    ids = frozenset(network_id(fill(space, picks)) for picks in inside.values())
+    names = {at_width(name, settings["width"]) for name in settings["references"]}
+    ids = frozenset(network_id(fill(space, inside[name])) for name in names & inside.keys())
     evaluator = Evaluator(timer, pool, Limits(**settings["limit"]), exempt=ids)
     check_limits(evaluator, space)
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])

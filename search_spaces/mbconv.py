@@ -27,7 +27,7 @@ def mbconv(
     acts: Sequence[str] = ("relu", "relu6", "hswish", "swish"),
     depths: Sequence[int] = (0, 1, 2, 3, 4),
     widths: Sequence[float] = (0.5, 0.75, 0.85, 1.0),
-    heads: Sequence[int] = (320, 640, 1280),
+    heads: Sequence[int] = (160, 320, 640, 1280),
     dropout: float = 0.2,
     width: float = 1.0,
     resolution: int = 224,
