@@ -52,7 +52,11 @@ def storage_at(folder: Path, url: str | None) -> Any:
 
 
 def mend(journal: Path) -> None:
-    """Cut off a last line that was not written whole (a full disk, a power cut)."""
+    """Clear what a killed process leaves: Optuna's lock, and a last line not written whole.
+
+    For the sole owner of the folder only, since a lock of a living process looks the same.
+    """
+    Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n") and data:
         os.truncate(journal, data.rfind(b"\n") + 1)
 

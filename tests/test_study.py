@@ -174,6 +174,14 @@ def test_a_line_that_was_not_written_whole_is_cut_off(tmp_path):
         study(tmp_path)
 
 
+def test_a_lock_that_a_killed_process_left_does_not_stop_the_next(tmp_path):
+    run(study(tmp_path), Fake(), trials=4)
+    (tmp_path / "journal.log.lock").symlink_to(tmp_path / "journal.log")
+    s = study(tmp_path)
+    run(s, Fake(), trials=6)
+    assert s.judged == 6
+
+
 def test_one_process_at_a_time(tmp_path):
     refused = pytest.raises(UserError, match="another process is searching")
     with sole_owner(tmp_path), refused, sole_owner(tmp_path):
