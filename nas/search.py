@@ -107,7 +107,7 @@ def planned(settings: dict[str, Any], stack: ExitStack) -> Plan:
     from nas.accuracy.scratch import Scratch
     from nas.blocks import network_id
     from nas.evaluate import Evaluator, Limits
-    from nas.reach import check_limits
+    from nas.reach import check_limits, smallest_network
     from nas.results import open_folder
     from nas.space import fill
     from nas.study import sole_owner
@@ -129,7 +129,10 @@ def planned(settings: dict[str, Any], stack: ExitStack) -> Plan:
     stack.enter_context(sole_owner(folder))
     study = opened(settings, data, space, sampler, folder)
     target_ms = target_of(settings, study, evaluator)
-    evaluator = replace(evaluator, most_ms=BEYOND * target_ms)
+    fastest = evaluator.measured([smallest_network(space)])[0].latency_ms
+    if not isinstance(settings["target"], str) or fastest <= BEYOND * target_ms:
+        # a named network that the space cannot reach is a mark to draw, and no limit
+        evaluator = replace(evaluator, most_ms=BEYOND * target_ms)
     check_limits(evaluator, space)
     begin(settings, data, timer, study, folder)
     return Plan(settings, folder, data, space, inside, evaluator, pool, study, target_ms)
@@ -236,10 +239,10 @@ def introduce(plan: Plan, console: Console) -> None:
     )
     whose = settings["target"]
     named = f", of {at_width(whose, settings['width'])}" if isinstance(whose, str) else ""
+    most = plan.evaluator.limits.latency_ms or plan.evaluator.most_ms
+    rule = "all are trained" if most == math.inf else f"none is trained over {most:.3g} ms"
     console.print(
-        f"target    {plan.target_ms:.3g} ms{named} · none is trained over "
-        f"{plan.evaluator.limits.latency_ms or plan.evaluator.most_ms:.3g} ms · "
-        f"{plan.evaluator.timer.name}"
+        f"target    {plan.target_ms:.3g} ms{named} · {rule} · {plan.evaluator.timer.name}"
     )
 
 

@@ -156,3 +156,15 @@ def test_what_was_asked_for_is_in_the_folder(first):
     config = yaml.safe_load((folder / "results/search/mbconv/config.yaml").read_text())
     assert config["space"]["depths"] == [1, 2]
     assert config["data_fingerprint"]
+
+
+@pytest.mark.parametrize("space", ["nas_bench_macro", "mobilenet_v3"])
+def test_every_space_can_be_searched_as_it_is(space, tmp_path):
+    words = ["trials=2", "data.train=64", "data.val=64", "data.test=64", "budget.epochs=1",
+             "references=[]", f"space={space}"]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "nas.search", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "winner" in done.stdout
