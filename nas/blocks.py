@@ -211,6 +211,17 @@ def _block_layers(block: Block, cin: int, cout: int, stride: int, side: int) -> 
     return BLOCKS[block.op](block, cin, cout, stride, side)
 
 
+def block_row(
+    place: str, block: Block, cin: int, cout: int, stride: int, side: int
+) -> Operator | None:
+    """The row of one block; None where it has no layers (an identity that changes nothing)."""
+    layers = _block_layers(block, cin, cout, stride, side)
+    if not layers:
+        return None
+    residual = block.skip and stride == 1 and cin == cout and block.op in {"mbconv", "fused"}
+    return Operator(place, block.op, layers, cin, cout, side, -(-side // stride), residual)
+
+
 def operators(arch: Arch) -> tuple[Operator, ...]:
     """The network as rows in order of execution: stem, blocks, head, pool, classifier.
 
@@ -248,16 +259,10 @@ def _body(arch: Arch, cin: int, side: int) -> list[Operator]:
         for b, block in enumerate(stage.slots(), 1):
             stride = first if b == 1 else 1
             _needs(arch, side, stride)
-            layers = _block_layers(block, cin, stage.width, stride, side)
-            if layers:
-                out = -(-side // stride)
-                same = stride == 1 and cin == stage.width
-                residual = block.skip and same and block.op in {"mbconv", "fused"}
-                place = f"stage{s}_block{b}"
-                rows.append(
-                    Operator(place, block.op, layers, cin, stage.width, side, out, residual)
-                )
-                cin, side = stage.width, out
+            row = block_row(f"stage{s}_block{b}", block, cin, stage.width, stride, side)
+            if row:
+                rows.append(row)
+                cin, side = row.cout, row.side_out
     return _with_drop_path(rows, arch.drop_path)
 
 

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
+from functools import lru_cache
 
 from nas.arch import Arch
-from nas.cost import Cost, cost
+from nas.cost import Cost
 from nas.errors import UserError
-from nas.evaluate import Evaluator
+from nas.evaluate import Limits
 from nas.space import Label, choices, fill
+from nas.trellis import Trellis
 
 # The field of a Cost that each limit bounds.
 COSTS = {"macs": "macs", "params": "params", "memory_kb": "peak_memory_bytes"}
 
 
+@lru_cache(maxsize=4)
+def trellis_of(space: Arch) -> Trellis:
+    """The trellis of the space, made once."""
+    return Trellis(space)
+
+
 def by_cost(space: Arch) -> dict[str, list[Label]]:
     """The labels of every choice from the fewest MACs to the most, the others at their dearest."""
+    trellis = trellis_of(space)
     order = {key: list(labels) for key, labels in choices(space).items()}
     for _ in range(2):  # a second round, since what is dearest may depend on later choices
         for key in order:
             most = {k: labels[-1] for k, labels in order.items()}
-            macs = {label: cost(fill(space, most | {key: label})).macs for label in order[key]}
+            genomes = trellis.encode([most | {key: label} for label in order[key]])
+            macs = dict(zip(order[key], trellis.costs(genomes).macs.tolist(), strict=True))
             order[key].sort(key=lambda label: macs[label])
     return order
 
 
+def _extreme(space: Arch, metric: str, most: bool) -> tuple[float, dict[str, Label]]:
+    trellis = trellis_of(space)
+    values = getattr(trellis.row_costs, metric)
+    return trellis.extreme(values, most=most, peak=metric == "peak_memory_bytes")
+
+
 def smallest_network(space: Arch, metric: str = "macs") -> Arch:
-    """The network with the least `metric` (a field of `Cost`) that descent by single choices finds.
+    """The network with the least `metric` (a field of `Cost`) of the whole space, exactly."""
+    return fill(space, _extreme(space, metric, False)[1])
 
-    Exact where a cheaper label is cheaper whatever the others are.
-    """
-    picks = {key: labels[0] for key, labels in by_cost(space).items()}
 
-    while True:
-        before = dict(picks)
-        for key, labels in choices(space).items():
-            values = {x: getattr(cost(fill(space, picks | {key: x})), metric) for x in labels}
-            if min(values.values()) < values[picks[key]]:
-                picks[key] = min(values, key=lambda x: values[x])
-        if picks == before:
-            return fill(space, picks)
+def ranges(space: Arch) -> tuple[Cost, Cost]:
+    """(least, most) of each cost by itself, exact over the whole space; no one network has all."""
+    names = [f.name for f in fields(Cost)]
+    least, most = (
+        Cost(**{name: int(_extreme(space, name, end)[0]) for name in names})
+        for end in (False, True)
+    )
+    return least, most
 
 
 def ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
@@ -56,24 +70,13 @@ def ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
     ]
 
 
-def check_limits(evaluator: Evaluator, space: Arch) -> None:
-    """Raise UserError where a limit is below all that was found, or nothing can be measured."""
-    limits = {k: v for k, v in asdict(evaluator.limits).items() if v is not None}
-    for name in COSTS.keys() & limits.keys():
-        least: Cost = cost(smallest_network(space, COSTS[name]))
-        have = getattr(least, COSTS[name]) / (1024 if name == "memory_kb" else 1)
-        _refuse(name, limits[name], have, f"the least in the space is {have:.4g}")
-    (metrics,) = evaluator.measured([smallest_network(space)])
-    if metrics.state == "failed":
-        raise UserError(f"the smallest network of the space was {metrics.reason}")
-    latency = metrics.latency_ms
-    most = limits.get("latency_ms", evaluator.most_ms)
-    _refuse("latency_ms", most, latency, f"the network of fewest MACs takes {latency:.4g}")
-
-
-def _refuse(name: str, limit: float, have: float, words: str) -> None:
-    if have > limit:
-        raise UserError(
-            f"limit.{name}={limit:.4g} is out of reach: {words}; raise it or the target, or lower "
-            "width="
-        )
+def check_limits(limits: Limits, space: Arch) -> None:
+    """Raise UserError where a limit on a cost is below all of the space."""
+    for name, field in COSTS.items():
+        limit = getattr(limits, name)
+        have = _extreme(space, field, False)[0] / (1024 if name == "memory_kb" else 1)
+        if limit is not None and have > limit:
+            raise UserError(
+                f"limit.{name}={limit:.4g} is out of reach: the least in the space is {have:.4g}; "
+                "raise it, or lower width="
+            )

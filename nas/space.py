@@ -72,18 +72,19 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(i), child) for i, child in enumerate(node))
 
 
-def _holes(node: Any, path: str = "") -> Iterator[tuple[str, OneOf]]:
+def holes(node: Any, path: str = "") -> Iterator[tuple[str, OneOf]]:
+    """Every hole of a part of a space, with the key of its choice; `path` is where the part is."""
     if isinstance(node, OneOf):
         yield node.name or path, node
         return
     for key, child in _children(node):
-        yield from _holes(child, f"{path}.{key}" if path else key)
+        yield from holes(child, f"{path}.{key}" if path else key)
 
 
 def choices(space: Arch) -> dict[str, tuple[Label, ...]]:
     """Every choice of the space and its labels, in the order of the network."""
     found: dict[str, tuple[Label, ...]] = {}
-    for key, hole in _holes(space):
+    for key, hole in holes(space):
         if found.setdefault(key, hole.labels) != hole.labels:
             raise UserError(
                 f"holes named {key!r} must have the same labels, not {_listed(found[key])} "
@@ -106,18 +107,19 @@ def fill(space: Arch, picks: Picks) -> Arch:
     for key in allowed:
         if key not in picks:
             raise UserError(f"the choice {key} is missing (allowed: {_listed(allowed[key])})")
-    arch = _filled(space, picks, "")
+    arch = filled(space, picks, "")
     assert isinstance(arch, Arch)
     return arch
 
 
-def _filled(node: Any, picks: Picks, path: str) -> Any:
+def filled(node: Any, picks: Picks, path: str) -> Any:
+    """The part of a space at `path` with its holes filled, itself where it has none."""
     if isinstance(node, OneOf):
         key = node.name or path
         return node.pick(picks[key], key)
     changed = {}
     for key, child in _children(node):
-        new = _filled(child, picks, f"{path}.{key}" if path else key)
+        new = filled(child, picks, f"{path}.{key}" if path else key)
         if new is not child:
             changed[key] = new
     if not changed:

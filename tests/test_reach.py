@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import asdict
+from itertools import product
 
 import pytest
 from spaces import SPACES
 
 from nas.cost import cost
 from nas.errors import UserError
-from nas.evaluate import Evaluator, Limits
-from nas.reach import check_limits, ladder, smallest_network
+from nas.evaluate import Limits
+from nas.reach import by_cost, check_limits, ladder, ranges, smallest_network
 from nas.space import choices, fill, random_picks
+from search_spaces import nas_bench_macro
 from search_spaces.mbconv import mbconv
 
 
@@ -23,6 +25,34 @@ def test_nothing_is_smaller_than_the_smallest(name, rng):
     for _ in range(300):
         other = cost(fill(space, random_picks(space, rng)))
         assert all(least[f] <= getattr(other, f) for f in fields)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_ranges_are_attained_and_hold(name, rng):
+    space = SPACES[name]
+    least, most = ranges(space)
+    for field, low in asdict(least).items():
+        assert getattr(cost(smallest_network(space, field)), field) == low
+    for _ in range(100):
+        other = asdict(cost(fill(space, random_picks(space, rng))))
+        assert all(asdict(least)[f] <= other[f] <= asdict(most)[f] for f in other)
+
+
+def test_the_range_of_all_of_nas_bench_macro():
+    every = [cost(nas_bench_macro.network("".join(code))) for code in product("012", repeat=8)]
+    for field in asdict(every[0]):
+        values = [getattr(c, field) for c in every]
+        ends = [getattr(end, field) for end in ranges(SPACES["nas_bench_macro"])]
+        assert ends == [min(values), max(values)]
+
+
+def test_the_order_of_labels_is_by_their_cost():
+    space = SPACES["mobilenet_v3_small_32"]
+    order = by_cost(space)
+    dearest = {key: labels[-1] for key, labels in order.items()}
+    for key, labels in order.items():
+        macs = [cost(fill(space, dearest | {key: label})).macs for label in labels]
+        assert macs == sorted(macs)
 
 
 def test_parameters_have_a_minimum_of_their_own():
@@ -41,28 +71,11 @@ def test_the_ladder_climbs(name):
     assert all(picks.keys() == choices(space).keys() for picks in ladder(space, 4))
 
 
-class Timer:
-    name = "fake"
-
-    def __init__(self, ms: float) -> None:
-        self.ms = ms
-
-    def measure_many(self, archs):
-        if self.ms < 0:
-            raise RuntimeError("no device")
-        return [SimpleNamespace(median_ms=self.ms, iqr_ms=0.0, noisy=False)] * len(archs)
-
-
-def evaluator(ms: float, **limits: float) -> Evaluator:
-    return Evaluator(Timer(ms), lambda archs: iter(()), Limits(**limits))
-
-
 def test_a_limit_out_of_reach_is_said_with_what_can_be_reached():
     space = SPACES["mbconv_28"]
-    check_limits(evaluator(1.0, latency_ms=1.5), space)
-    with pytest.raises(UserError, match=r"limit\.latency_ms=0\.5 is out of reach: .* takes 1;"):
-        check_limits(evaluator(1.0, latency_ms=0.5), space)
-    with pytest.raises(UserError, match=r"limit\.params=10 is out of reach"):
-        check_limits(evaluator(1.0, params=10), space)
-    with pytest.raises(UserError, match="not measured: RuntimeError: no device"):
-        check_limits(evaluator(-1.0), space)
+    least, _ = ranges(space)
+    check_limits(Limits(macs=least.macs, params=least.params, latency_ms=1e-9), space)
+    for name, have in (("macs", least.macs), ("params", least.params),
+                       ("memory_kb", least.peak_memory_bytes / 1024)):  # fmt: skip
+        with pytest.raises(UserError, match=rf"limit\.{name}=.* is out of reach: the least in"):
+            check_limits(Limits(**{name: 0.99 * have}), space)

@@ -1,0 +1,173 @@
+"""How long 100,000 random networks take to score: all at once, one by one, and with thop.
+
+    python benchmarks/score_networks.py        writes results/benchmarks/score_networks.json
+
+Scored are a sum of one figure a row, as a latency table gives it, multiply-adds, parameters and
+peak memory, on one thread.  One by one and thop are timed on a few networks and extrapolated;
+all three take turns, the table shows medians over the rounds, and "times as long" is the median
+of the ratio within a round.  Building the trellis is counted; thop counts neither latency nor
+memory.  What is scored twice must be equal: sums bit by bit, thop's count but for its norms and
+pools.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas.arch import Arch
+from nas.blocks import operators
+from nas.compound import for_resolution
+from nas.cost import cost
+from nas.files import write_text
+from nas.profile import thop_count
+from nas.results import environment
+from nas.space import Picks, fill
+from nas.trellis import Costs, Trellis
+from search_spaces.mbconv import mbconv
+from search_spaces.published import PUBLISHED
+
+NETWORKS, BY_ONE, BY_THOP = 100_000, 500, 20
+SEED = 0
+RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "score_networks.json"
+SPACES = {
+    "mbconv at 224 px": mbconv(),
+    "mbconv x0.25 at 28 px": for_resolution(mbconv(width=0.25, channels=1, classes=10), 28),
+}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Seconds to build the trellis, to draw the genomes and to score them, and the scores."""
+
+    build_s: float
+    random_s: float
+    score_s: float
+    trellis: Trellis
+    values: NDArray[np.float64]
+    genomes: NDArray[np.int64]
+    totals: NDArray[np.float64]
+    costs: Costs
+
+
+def at_once(space: Arch, seed: int) -> Scored:
+    """Score NETWORKS random networks; a row's figure is a random one, as good as any."""
+    rng = np.random.default_rng(seed)
+    started = time.perf_counter()
+    trellis = Trellis(space)
+    _ = trellis.row_costs
+    built = time.perf_counter()
+    values = rng.random(len(trellis.rows))
+    drawing = time.perf_counter()
+    genomes = trellis.random(NETWORKS, rng)
+    drawn = time.perf_counter()
+    totals, costs = trellis.totals(values, genomes), trellis.costs(genomes)
+    scored = time.perf_counter() - drawn
+    return Scored(built - started, drawn - drawing, scored, trellis, values, genomes, totals, costs)
+
+
+def one_by_one(space: Arch, scored: Scored, picks: list[dict[str, Any]]) -> tuple[float, bool]:
+    """(seconds a network, whether every figure equals that of all at once)."""
+    known = {(row.layers, row.residual): i for i, row in enumerate(scored.trellis.rows)}
+    values = scored.values.tolist()
+    started, found = time.perf_counter(), []
+    for network in picks:
+        arch = fill(space, network)
+        counts, total = cost(arch), 0.0
+        for row in operators(arch):
+            total += values[known[row.layers, row.residual]]
+        found.append((total, counts.macs, counts.params, counts.peak_memory_bytes))
+    seconds = (time.perf_counter() - started) / len(picks)
+    ours = zip(scored.totals.tolist(), *(c.tolist() for c in scored.costs[:3]), strict=True)
+    return seconds, found == list(ours)[: len(picks)]
+
+
+def with_thop(space: Arch, scored: Scored, picks: list[Picks]) -> tuple[float, bool]:
+    """(seconds a network, whether its count is our MACs and what norms and pools add)."""
+    started = time.perf_counter()
+    counts = [thop_count(fill(space, network)) for network in picks]
+    seconds = (time.perf_counter() - started) / len(picks)
+    macs = [count["total"] - count["norms"] - count["pools"] for count in counts]
+    return seconds, macs == scored.costs.macs[: len(picks)].tolist()
+
+
+def measured(space: Arch, seed: int) -> dict[str, Any]:
+    """One round: seconds for NETWORKS networks by each way, ratios, equality."""
+    scored = at_once(space, seed)
+    picks = scored.trellis.decode(scored.genomes[:BY_ONE])
+    single, equal = one_by_one(space, scored, picks)
+    thop, agrees = with_thop(space, scored, [*picks[:BY_THOP]])
+    whole = scored.build_s + scored.score_s
+    return {
+        "num_rows": len(scored.trellis.rows),
+        "build_s": scored.build_s,
+        "random_s": scored.random_s,
+        "at_once_s": scored.score_s,
+        "one_by_one_s": single * NETWORKS,
+        "thop_s": thop * NETWORKS,
+        "one_by_one_ratio": single * NETWORKS / whole,
+        "thop_ratio": thop * NETWORKS / whole,
+        "equal": equal,
+        "thop_agrees": agrees,
+    }
+
+
+def main() -> None:
+    """Measure, print the table, write the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    torch.set_num_threads(1)
+    thop_count(PUBLISHED["mobilenet_v1"])  # the first use imports thop and what it needs
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SPACES}
+    for seed in range(SEED, SEED + rounds):
+        for name, space in SPACES.items():
+            runs[name].append(measured(space, seed))
+    rows = {}
+    for name, found in runs.items():
+        rows[name] = {
+            key: all(run[key] for run in found)
+            if isinstance(value, bool)
+            else statistics.median(run[key] for run in found)
+            for key, value in found[0].items()
+        }
+        print(shown(name, rows[name]))
+    result = {
+        "networks": NETWORKS,
+        "one_by_one_networks": BY_ONE,
+        "thop_networks": BY_THOP,
+        "rounds": rounds,
+        "spaces": rows,
+        "environment": environment(seed=SEED),
+    }
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    write_text(RESULT, json.dumps(result, indent=1) + "\n")
+    if not all(row["equal"] and row["thop_agrees"] for row in rows.values()):
+        raise SystemExit("the ways do not give equal figures")
+
+
+def shown(name: str, row: dict[str, Any]) -> str:
+    """The lines of one space."""
+    ways = (
+        ("trellis built", row["build_s"], ""),
+        ("all at once", row["at_once_s"], ""),
+        ("one by one", row["one_by_one_s"], f"{row['one_by_one_ratio']:,.0f} times as long"),
+        ("thop", row["thop_s"], f"{row['thop_ratio']:,.0f} times as long"),
+    )
+    lines = [f"{name}: {NETWORKS:,} networks, {row['num_rows']:,} distinct rows, seconds"]
+    lines += [f"  {way:15}{seconds:12,.2f}  {ratio}" for way, seconds, ratio in ways]
+    equal = "equal" if row["equal"] and row["thop_agrees"] else "NOT EQUAL"
+    return "\n".join([*lines, f"  figures {equal}"])
+
+
+if __name__ == "__main__":
+    main()
