@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import assert_never
 
 import torch
@@ -150,6 +151,23 @@ def build(arch: Arch, seed: int | None = None) -> Network:
         net = Network(arch)
         for module in net.modules():
             initialise(module)
+    return net
+
+
+def build_rows(
+    rows: Sequence[Operator],
+    padding: str = "symmetric",
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+) -> nn.Sequential:
+    """Consecutive rows of a network as a module of their own, with torch's own initial weights.
+
+    (N, cin, side, side) of the first row -> (N, cout, side_out, side_out) of the last, or
+    (N, cout) after a linear layer.
+    """
+    net = nn.Sequential()
+    for row in rows:
+        net.add_module(row.place, Row(row, padding, eps, momentum))
     return net
 
 

@@ -1,42 +1,27 @@
-"""How times are taken (with clocks of our own making), and the contract of every backend."""
+"""How times are taken, with clocks of our own making; backends are in test_latency_backends.py."""
 
 from __future__ import annotations
 
 import gc
 import json
-import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hydra.utils import instantiate
 from hypothesis import given
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
 from scipy.stats import binom
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import network_id
-from nas.errors import UserError
+from nas.latency import device_facts
 from nas.latency import measure as timing
-from nas.latency import ort
-from nas.latency.measure import (
-    REFRESH,
-    Backend,
-    Timing,
-    describe_device,
-    measure,
-    median_interval,
-    waiting_clock,
-)
-from nas.latency.ort import OnnxRuntime
-from nas.latency.recorded import Recorded
+from nas.latency.device_facts import describe_device, device_identity
+from nas.latency.local import DISTURBED, REFERENCE, RETRIES, Local
+from nas.latency.measure import REFRESH, Timing, measure, median_interval, waiting_clock
 
 MS = 1_000_000
-CONF = Path(__file__).parents[1] / "conf" / "latency"
 
 
 class Machine:
@@ -298,146 +283,137 @@ def test_the_device_is_described_in_plain_data():
     assert json.loads(json.dumps(device)) == device
     assert device["cores"] >= 1
     assert device["versions"]["onnxruntime"]
-    assert timing._read("/no/such/file") is None
-    assert timing._version("no-such-package") is None
+    assert device_facts._read("/no/such/file") is None
+    assert device_facts.version("no-such-package") is None
+    assert device_identity().items() <= (device | {"affinity": len(device["affinity"])}).items()
 
 
-# ---- the contract of every backend
-
-NETS = [
-    Arch((Stage(width, blocks=Block(se=0.25)),), Stem(8), Head(16), 16, classes=5)
-    for width in (8, 16, 24)
-]
-
-
-def write_csv(path: Path, latencies: dict[str, object]) -> Path:
-    lines = [f"{i},{key},{ms},0.5" for i, (key, ms) in enumerate(latencies.items())]
-    path.write_text("\n".join(["number,id,latency_ms,accuracy", *lines]) + "\n")
-    return path
+def test_one_call_can_keep_the_others_company_throughout():
+    machine = Machine()
+    calls = {"steady": machine.call("steady", lambda: 5 * MS),
+             "wild": machine.call("wild", two_speeds())}  # fmt: skip
+    found = machine.measure(calls, min_rounds=6, max_seconds=3.0, throughout="steady")
+    assert found["steady"].runs == found["wild"].runs > 6
+    alone = machine.measure({"steady": calls["steady"]}, min_rounds=6, throughout="steady")
+    assert alone["steady"].runs == 6
 
 
-@pytest.fixture(params=["onnxruntime", "recorded"])
-def backend(request, tmp_path) -> Backend:
-    config = OmegaConf.load(CONF / f"{request.param}.yaml")
-    if request.param == "onnxruntime":
-        return instantiate(config, min_rounds=6, max_rounds=6)
-    known = {network_id(arch): 0.1 * (i + 1) for i, arch in enumerate(NETS)}
-    return instantiate(config, path=str(write_csv(tmp_path / "trials.csv", known)))
+def test_the_size_of_a_batch_can_be_told():
+    found = one(lambda: 1000, min_rounds=6, batch_ns=500_000)
+    assert found.runs == 6 * 10 * 500
 
 
-def test_contract_one_timing_a_network(backend):
-    found = backend.measure_many([*NETS, NETS[0]])
-    assert len(found) == 4
-    for t in [*found, backend.measure(NETS[1])]:
-        assert 0 < t.ci_low_ms <= t.median_ms <= t.ci_high_ms < math.inf
-        assert t.iqr_ms >= 0
-        assert t.runs >= 0
-        assert isinstance(t.noisy, bool)
+# ---- groups with a reference, and measuring again
 
 
-def test_contract_nothing_to_measure(backend):
-    assert backend.measure_many([]) == []
+class Groups(Local):
+    """Parts and reference that take 5 ms, or as long as `cost(part, times it was prepared)`."""
+
+    cost: ClassVar[Callable[[str, int], int]]
+    machine: ClassVar[Machine]
+    prepared_parts: ClassVar[list[str]]
+
+    def prepared(self, rows: Any, padding: str) -> Callable[[], object]:
+        if rows is REFERENCE:
+            return self.machine.call("reference", lambda: type(self).cost("reference", 0))
+        name = rows[0].place
+        self.prepared_parts.append(name)
+        turn = self.prepared_parts.count(name)
+        return self.machine.call(name, lambda: type(self).cost(name, turn))
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+    def _timed(self, parts: Any, told: Any, **_: Any) -> list[Timing]:
+        clocks = {"clock": self.machine.clock, "waited": lambda: 0}
+        return Local._timed(self, parts, told, **clocks)
 
 
-def test_contract_describes_itself_in_plain_data(backend):
-    facts = backend.describe()
-    assert json.loads(json.dumps(facts)) == facts
-    assert facts["backend"] == backend.name
+def grouped(cost: Callable[[str, int], int]) -> tuple[list[Timing], list[int], Sequence[str]]:
+    """Five parts in groups of two: their timings, the order they were told in, what was timed."""
+    Groups.machine, Groups.prepared_parts, Groups.cost = Machine(), [], staticmethod(cost)
+    parts = [[replace(REFERENCE[0], place=name)] for name in "abcde"]
+    heard: list[tuple[int, Timing]] = []
+    found = Groups(together=2, max_seconds=0.2).measure_rows(
+        parts, told=lambda *news: heard.append(news)
+    )
+    assert [t for _, t in sorted(heard, key=lambda news: news[0])] == found
+    return found, [i for i, _ in heard], Groups.prepared_parts
 
 
-def test_contract_the_file_in_conf_has_its_name(backend):
-    assert (CONF / f"{backend.name}.yaml").exists()
+def test_a_quiet_machine_measures_once():
+    found, told, timed = grouped(lambda name, turn: 5 * MS)
+    assert found == [Timing(5.0, 0.0, 5.0, 5.0, 12, noisy=False)] * 5
+    assert told == [0, 1, 2, 3, 4]
+    assert timed == list("abcde")
 
 
-def test_contract_a_network_that_cannot_be_built_is_the_users_mistake(backend):
-    with pytest.raises(UserError, match="resolution 1 is too small"):
-        backend.measure(replace(NETS[0], resolution=1))
+def slow_while(group: set[str], times: int) -> Callable[[str, int], int]:
+    """The whole machine is slower by half while `group` is timed, the first `times` times."""
+
+    def cost(name: str, turn: int) -> int:
+        latest = Groups.prepared_parts[-1]
+        slow = latest in group and Groups.prepared_parts.count(latest) <= times
+        return (75 if slow else 50) * MS // 10
+
+    return cost
 
 
-def test_contract_leaves_the_process_as_it_was(backend):
-    before = gc.isenabled(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    backend.measure_many(NETS)
-    after = gc.isenabled(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    assert before == after
+def test_a_disturbed_group_is_measured_again_in_the_end():
+    found, told, timed = grouped(slow_while({"c", "d"}, 1))
+    assert [t.median_ms for t in found] == [5] * 5
+    assert not any(t.noisy for t in found)
+    assert told == [0, 1, 4, 2, 3]
+    assert timed == list("abcdecd")
 
 
-# ---- each by itself
-
-
-def test_the_settings_in_conf_are_the_defaults():
-    assert instantiate(OmegaConf.load(CONF / "onnxruntime.yaml")) == OnnxRuntime()
-
-
-def test_what_was_measured_is_what_is_recorded(tmp_path):
-    measured = OnnxRuntime(min_rounds=1, max_rounds=1).measure_many(NETS)
-    known = {network_id(a): t.median_ms for a, t in zip(NETS, measured, strict=True)}
-    recorded = Recorded(str(write_csv(tmp_path / "trials.csv", known)))
-    assert [t.median_ms for t in recorded.measure_many(NETS)] == [t.median_ms for t in measured]
-
-
-def test_order_is_kept_where_more_networks_come_than_are_held_together(monkeypatch):
-    def classes(calls: dict[int, Callable[[], list[np.ndarray]]], **_: object) -> dict[int, Timing]:
-        assert len(calls) <= 2
-        counts = {key: float(call()[0].shape[1]) for key, call in calls.items()}
-        return {key: Timing(n, 0.0, n, n, 1, False) for key, n in reversed(counts.items())}
-
-    monkeypatch.setattr(ort, "measure", classes)
-    nets = [replace(NETS[0], classes=n) for n in (9, 3, 7, 5, 4)]
-    assert [t.median_ms for t in OnnxRuntime(together=2).measure_many(nets)] == [9, 3, 7, 5, 4]
-    assert OnnxRuntime().measure(nets[2]).median_ms == 7
-
-
-def test_recorded_times_in_order(tmp_path):
-    known = {network_id(arch): 1.5 + i for i, arch in enumerate(NETS)}
-    recorded = Recorded(str(write_csv(tmp_path / "t.csv", known)))
-    assert [t.median_ms for t in recorded.measure_many(NETS[::-1])] == [3.5, 2.5, 1.5]
+def test_what_stays_disturbed_is_flagged():
+    found, told, timed = grouped(slow_while({"c", "d"}, 99))
+    assert [t.noisy for t in found] == [False, False, True, True, False]
+    assert [t.median_ms for t in found] == [5, 5, 7.5, 7.5, 5]
+    assert told == [0, 1, 4, 2, 3]
+    assert timed == [*"abcde", *"cd" * RETRIES]
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"threads": -1}, {"together": 0}, {"min_rounds": 0}, {"rel_ci": 0}, {"max_seconds": -1},
-     {"max_seconds": math.nan}, {"max_rounds": 0}, {"warmup": 0}],
-)  # fmt: skip
-def test_settings_out_of_range(options):
-    with pytest.raises(UserError, match=next(iter(options))):
-        OnnxRuntime(**options)
+    ("factor", "again"), [(DISTURBED - 0.001, False), (DISTURBED + 0.001, True)]
+)
+def test_how_much_slower_is_disturbed(factor, again):
+    def cost(name: str, turn: int) -> int:
+        return int(5 * MS * (factor if Groups.prepared_parts[-1] == "d" else 1))
+
+    assert (len(grouped(cost)[2]) > 5) == again
 
 
-def test_threads_and_spinning_reach_the_session():
-    options = OnnxRuntime(threads=2, spinning=True)._options()
-    assert options.intra_op_num_threads == 2
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
-    assert OnnxRuntime().describe()["threads"] == 1
+def test_of_disturbed_timings_the_least_disturbed_is_kept():
+    factors = [3.0, 1.5, 2.0]
+
+    def cost(name: str, turn: int) -> int:
+        latest = Groups.prepared_parts[-1]
+        turns = Groups.prepared_parts.count(latest)
+        return int(5 * MS * (factors[turns - 1] if latest == "e" else 1))
+
+    found = grouped(cost)[0]
+    assert (found[4].median_ms, found[4].noisy) == (7.5, True)
 
 
-def test_a_network_without_a_recorded_latency_is_named(tmp_path):
-    known = Recorded(str(write_csv(tmp_path / "t.csv", {network_id(NETS[0]): 1.5})))
-    with pytest.raises(UserError, match=f"network {network_id(NETS[1])} .*mbconv_k3.* among its 1"):
-        known.measure(NETS[1])
+def test_of_noisy_timings_the_narrowest_is_kept():
+    spreads, turns = {1: 3, 2: 1, 3: 2}, iter(range(1_000_000))
+
+    def cost(name: str, turn: int) -> int:
+        return 10 * MS + (spreads[turn] * MS if name == "b" and next(turns) % 2 else 0)
+
+    found, told, timed = grouped(cost)
+    assert found[1].noisy
+    assert found[1].ci_high_ms - found[1].ci_low_ms == 1
+    assert told == [0, 2, 3, 4, 1]
+    assert timed == [*"abcde", "b", "b"]
 
 
-def test_rows_without_a_latency_are_passed_over_and_the_last_counts(tmp_path):
-    path = tmp_path / "trials.csv"
-    path.write_text("\ufeffid,latency_ms\na,1\nb,\nc\na,2.5\n", encoding="utf-8")
-    assert Recorded(str(path)).latencies == {"a": 2.5}
-
-
-@pytest.mark.parametrize("bad", ["fast", "nan", "inf", "0", "-1"])
-def test_a_latency_that_is_none_is_refused_with_its_line(tmp_path, bad):
-    path = write_csv(tmp_path / "t.csv", {"a": 1.0, "b": bad})
-    with pytest.raises(UserError, match=rf"line 3: latency_ms .* not '{bad}'"):
-        Recorded(str(path))
-
-
-def test_files_that_hold_no_latencies(tmp_path):
-    with pytest.raises(UserError, match="No such file"):
-        Recorded(str(tmp_path / "absent.csv"))
-    with pytest.raises(UserError, match="directory"):
-        Recorded(str(tmp_path))
-    other = tmp_path / "other.csv"
-    other.write_text("id,accuracy\na,0.5\n")
-    with pytest.raises(UserError, match="lacks the column latency_ms"):
-        Recorded(str(other))
-    other.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not a CSV file"):
-        Recorded(str(other))
+def test_no_parts_take_no_time():
+    Groups.prepared_parts = []
+    assert Groups().measure_rows([]) == []
+    assert not Groups.prepared_parts

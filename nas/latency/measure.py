@@ -14,7 +14,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import platform
 import random
 import statistics
 import time
@@ -22,11 +21,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import metadata
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from nas.arch import Arch
+from nas.blocks import Operator
 
 K = TypeVar("K")
 Clock = Callable[[], int]  # nanoseconds
@@ -55,21 +53,47 @@ class Timing:
     noisy: bool
 
 
-class Backend(Protocol):
-    """A way to know the latency of networks on one device."""
+Told = Callable[[int, Timing], None]
 
-    name: str
+
+class Backend(Protocol):
+    """A way to know the latency of networks, and of parts of them, on one device.
+
+    `told(i, timing)` is called once for each i, as soon as its timing is final, so that a caller
+    can save it and show progress.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in `latency=...`."""
 
     def measure(self, arch: Arch) -> Timing:
-        """The time of one image through `arch`."""
+        """The time of one input through `arch`."""
         ...
 
-    def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
+    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
         """As `measure`, for each of `archs` in order; measured together where that is fairer."""
+        ...
+
+    def measure_rows(
+        self,
+        parts: Sequence[Sequence[Operator]],
+        padding: str = "symmetric",
+        told: Told | None = None,
+    ) -> list[Timing]:
+        """The time of each of `parts`, in order, as a model of its own.
+
+        A part is consecutive rows of some network: a block alone is [row], a whole network
+        `nas.blocks.operators(arch)`.
+        """
         ...
 
     def describe(self) -> dict[str, Any]:
         """The backend, its settings and its device, as plain data for `environment.json`."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Only what decides the figures and is the same in the next run: the key of a table."""
         ...
 
 
@@ -101,14 +125,14 @@ class _Series:
     medians: list[float] = field(default_factory=list)
     runs: list[float] = field(default_factory=list)
 
-    def warm_up(self, clock: Clock, times: int) -> None:
+    def warm_up(self, clock: Clock, times: int, batch_ns: int) -> None:
         """Call it, and learn from the fastest how many calls make a batch and a visit."""
         fastest = VISIT_NS
         for _ in range(max(times, 1)):
             start = clock()
             self.call()
             fastest = min(fastest, max(clock() - start, 1))
-        self.batch = math.ceil(BATCH_NS / fastest) if fastest < BATCH_NS else 1
+        self.batch = math.ceil(batch_ns / fastest) if fastest < batch_ns else 1
         self.visit = math.ceil(VISIT_NS / (fastest * self.batch))
 
     def run_visit(self, clock: Clock, waited: Clock, refresh: int) -> None:
@@ -184,6 +208,8 @@ def measure(
     seed: int = 0,
     clock: Clock = time.perf_counter_ns,
     waited: Clock | None = None,
+    batch_ns: int = BATCH_NS,
+    throughout: K | None = None,
 ) -> dict[K, Timing]:
     """Time every call, interleaved, until each median is known well enough.
 
@@ -193,13 +219,16 @@ def measure(
     max_seconds  or when its own visits have taken this long.  `min_rounds` are made in any case.
     seed         of the order in each round.
     clock        counts nanoseconds; `waited` those without a core, by default `waiting_clock`.
+    batch_ns     calls faster than this are timed several at once, without a pause in between.
+    throughout   the key of a call that has a visit in every round for as long as any other.
     """
     order = random.Random(seed)
     series = {key: _Series(call) for key, call in calls.items()}
     pending = list(series.values())
+    steady = None if throughout is None else series[throughout]
     with _no_garbage_collection(), waiting_clock() as real:
         for one in pending:
-            one.warm_up(clock, warmup)
+            one.warm_up(clock, warmup, batch_ns)
         for done in range(1, max(max_rounds, 1) + 1):
             order.shuffle(pending)
             refresh = REFRESH if len(pending) > 1 else 0
@@ -208,48 +237,10 @@ def measure(
             pending = [
                 one
                 for one in pending
-                if done < min_rounds or (one.wide(rel_ci) and one.spent < max_seconds * 1e9)
+                if one is steady
+                or done < min_rounds
+                or (one.wide(rel_ci) and one.spent < max_seconds * 1e9)
             ]
-            if not pending:
+            if done >= min_rounds and all(one is steady for one in pending):
                 break
     return {key: one.timing(rel_ci) for key, one in series.items()}
-
-
-def describe_device() -> dict[str, Any]:
-    """What must be known to compare times: processor, cores, governor, system, versions.
-
-    Values are None where the system does not tell.
-    """
-    affinity = getattr(os, "sched_getaffinity", None)
-    return {
-        "cpu": _cpu_model(),
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "affinity": sorted(affinity(0)) if affinity else None,
-        "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in ("numpy", "onnx", "onnxruntime", "torch")},
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-    }
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-
-
-def _cpu_model() -> str | None:
-    lines = (_read("/proc/cpuinfo") or "").splitlines()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or None
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -1,0 +1,186 @@
+"""Latency as the sum of a table's blocks; `nas.latency.table_file` says how the file is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nas.arch import Arch
+from nas.blocks import Conv, Operator, SqueezeExcite, operators
+from nas.errors import UserError
+from nas.latency.measure import Timing, Told
+from nas.latency.table_file import COLUMNS, OPS, Line, of_device, parsed, read_text
+
+__all__ = ["COLUMNS", "Lookup", "row_form", "signature"]
+
+Signature = dict[str, Any]
+
+
+def signature(row: Operator) -> Signature:
+    """What a table knows a row by: all of COLUMNS but ms, device and resolution."""
+    convs = [layer for layer in row.layers if isinstance(layer, Conv)]
+    spatial = max(convs, key=lambda conv: (conv.kernel, conv.stride), default=None)
+    excite = next((layer for layer in row.layers if isinstance(layer, SqueezeExcite)), None)
+    act = next((a for layer in row.layers if (a := getattr(layer, "act", ""))), "none")
+    return {
+        "op": row.place if row.place in OPS else row.op,
+        "in_hw": row.side,
+        "in_c": row.cin,
+        "out_hw": row.side_out,
+        "out_c": row.cout,
+        "kernel": spatial.kernel if spatial else 0,
+        "stride": spatial.stride if spatial else 0,
+        "hidden": convs[-1].cin if len(convs) > 1 else 0,
+        "squeeze": excite.squeeze if excite else 0,
+        "se": int(excite is not None),
+        "act": act,
+        "hs": int(act == "hswish"),
+        "se_act": excite.act if excite else "none",
+        "se_gate": excite.gate if excite else "none",
+        "residual": int(row.residual),
+    }
+
+
+def row_form(row: Operator) -> str:
+    """One line a person can read, such as `stage2_block1 mbconv_k5_s2_c24-96-40_r28_se24_hswish`.
+
+    Place, op, kernel, stride, channels (input, hidden, output), input side, SE, activation.
+    """
+    known = signature(row)
+    shape = f"_k{known['kernel']}_s{known['stride']}" if known["kernel"] else ""
+    widths = [known["in_c"], *([known["hidden"]] if known["hidden"] else []), known["out_c"]]
+    excite = f"_se{known['squeeze']}" if known["se"] else ""
+    act = f"_{known['act']}" if known["act"] != "none" else ""
+    channels = "-".join(str(width) for width in widths)
+    return f"{row.place} {known['op']}{shape}_c{channels}_r{row.side}{excite}{act}"
+
+
+# lines by the columns they fill (without device) and by what stands there
+_Index = dict[tuple[str, ...], dict[tuple[Any, ...], list[Line]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """The latency of a network by the table at `path`: its rows' times and a constant, summed.
+
+    device       which one's lines are read, of a file of several.
+    overhead_ms  the constant, 0 where the table has none.
+    Raises UserError for a file that cannot be read so, in one line that names the line.
+    """
+
+    path: str
+    device: str | None = None
+    overhead_ms: float = field(init=False, repr=False, compare=False)
+    digest: str = field(init=False, repr=False, compare=False)
+    _index: _Index = field(init=False, repr=False, compare=False)
+    _any_resolution: _Index = field(init=False, repr=False, compare=False)
+    name: ClassVar[str] = "table"
+
+    def __post_init__(self) -> None:
+        text = read_text(Path(self.path))
+        lines = of_device(parsed(text, self.path), self.device, self.path)
+        rows = [line for line in lines if line.cells["op"] != "network"]
+        constants = [line for line in lines if line.cells["op"] == "network"]
+        found = {
+            "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
+            "overhead_ms": self._agreed(constants, "the network") if constants else 0.0,
+            "_index": _indexed(rows, {"device"}),
+            "_any_resolution": _indexed(rows, {"device", "resolution"}),
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
+
+    def measure(self, arch: Arch) -> Timing:
+        """The sum over the rows of `arch`; UserError names a row that the table lacks."""
+        return self._sum(operators(arch), arch.resolution, self.overhead_ms)
+
+    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+        """As `measure`, for each of `archs` in order."""
+        return _telling((self.measure(arch) for arch in archs), told)
+
+    def measure_rows(
+        self,
+        parts: Sequence[Sequence[Operator]],
+        padding: str = "symmetric",
+        told: Told | None = None,
+    ) -> list[Timing]:
+        """The sum over the rows of each of `parts`, without the constant; `padding` is not known.
+
+        A part that begins with the stem is of the resolution that goes in there; others match
+        lines of any resolution.
+        """
+        sides = (rows[0].side if rows[0].place == "stem" else None for rows in parts)
+        pairs = zip(parts, sides, strict=True)
+        return _telling((self._sum(rows, side, 0.0) for rows, side in pairs), told)
+
+    def row_ms(self, row: Operator, resolution: int | None = None) -> float:
+        """The time of one row, in a network with an input side of `resolution` if that is known."""
+        wanted = signature(row) | {"resolution": resolution}
+        index = self._index if resolution else self._any_resolution
+        found = [
+            line
+            for columns, lines in index.items()
+            for line in lines.get(tuple(wanted[column] for column in columns), ())
+        ]
+        if not found:
+            filled = {column for columns in index for column in columns}
+            cells = " ".join(f"{key}={wanted[key]}" for key in COLUMNS if key in filled)
+            raise UserError(
+                f"{self.path} has no line for the block {row_form(row)}: looked for {cells}; "
+                "add one to the table, or measure with latency=onnxruntime"
+            )
+        most = max(len(line.cells) for line in found)
+        return self._agreed([line for line in found if len(line.cells) == most], row_form(row))
+
+    def describe(self) -> dict[str, Any]:
+        """The file, its content's hash and how many lines it has for the device."""
+        lines = sum(len(same) for by in self._index.values() for same in by.values())
+        return {**self.identity(), "lines": lines, "overhead_ms": self.overhead_ms}
+
+    def identity(self) -> dict[str, Any]:
+        """The file, its content's hash and the device."""
+        return {
+            "backend": self.name,
+            "path": str(self.path),
+            "sha256": self.digest,
+            "device": self.device,
+        }
+
+    def _sum(self, rows: Iterable[Operator], resolution: int | None, start: float) -> Timing:
+        total = start
+        for row in rows:
+            total += self.row_ms(row, resolution)
+        return Timing(total, 0.0, total, total, runs=0, noisy=False)
+
+    def _agreed(self, lines: Sequence[Line], what: str) -> float:
+        """The time that all `lines` say."""
+        first = lines[0]
+        other = next((line for line in lines if line.ms != first.ms), None)
+        if other:
+            raise UserError(
+                f"{self.path} says two times for {what}: {first.ms:g} ms in line {first.number}, "
+                f"{other.ms:g} ms in line {other.number}; remove one, or fill the cells in which "
+                "they differ"
+            )
+        return first.ms
+
+
+def _telling(timings: Iterable[Timing], told: Told | None) -> list[Timing]:
+    done = []
+    for i, timing in enumerate(timings):
+        done.append(timing)
+        if told:
+            told(i, timing)
+    return done
+
+
+def _indexed(lines: Iterable[Line], without: set[str]) -> _Index:
+    index: _Index = {}
+    for line in lines:
+        columns = tuple(key for key in COLUMNS if key in line.cells and key not in without)
+        key = tuple(line.cells[column] for column in columns)
+        index.setdefault(columns, {}).setdefault(key, []).append(line)
+    return index
