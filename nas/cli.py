@@ -11,9 +11,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from nas.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from nas.arch import Arch
+    from nas.data import ImageData
 
 # Beside the package in a checkout, inside it in an installed wheel.
 CONF = next(
@@ -21,6 +25,9 @@ CONF = next(
     for p in (Path(__file__).parent / "conf", Path(__file__).parents[1] / "conf")
     if (p / "search.yaml").is_file()
 )
+
+SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
+SMALL_WIDTH = 0.25  # on smaller ones as thin as the thinnest of them, MobileNetV1's
 
 
 def main(command: str, run: Callable[[Any], None], about: str) -> None:
@@ -190,3 +197,24 @@ def number(
         top = f" to {high:g}" if high < math.inf else " or more"
         raise UserError(f"{name} must be a {kind} from {low:g}{top}, not {value!r}")
     return int(value) if whole else value
+
+
+def space_for(settings: dict[str, Any], data: ImageData, resolution: int | None = None) -> Arch:
+    """The configured space for these images, at the width that suits them.
+
+    `resolution` in pixels takes the place of the data's; settings["width"] is filled in.
+    """
+    from nas.compound import for_resolution
+    from nas.space import choices
+
+    resolution = resolution or data.resolution
+    if settings["width"] is None:
+        settings["width"] = SMALL_WIDTH if resolution < SMALL_BELOW else 1.0
+    node = settings["space"]
+    if node.get("width", 1) is None:
+        node["width"] = settings["width"]
+    space: Arch = make(node, channels=data.channels, classes=data.num_classes)
+    if not choices(space):
+        name = settings["choices"]["space"]
+        raise UserError(f"space={name} has no choice left: widen its ranges")
+    return for_resolution(space, resolution)

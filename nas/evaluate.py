@@ -20,8 +20,7 @@ class Metrics:
     state      complete, infeasible (over a limit, never trained) or failed (with the reason).
     accuracy   share of the validation images, with its standard error; what a search sees.
     test_accuracy   the same on images that no decision sees.
-    latency_ms, latency_iqr_ms   median and interquartile range; noisy where the median is not
-               known as well as was asked for.
+    latency_ms by the timer that the search was given, a latency table as a rule.
     """
 
     id: str
@@ -31,8 +30,6 @@ class Metrics:
     params: int
     peak_memory_bytes: int
     arch: str
-    latency_iqr_ms: float = float("nan")
-    latency_noisy: bool = False
     accuracy: float = float("nan")
     accuracy_se: float = float("nan")
     cross_entropy: float = float("nan")
@@ -75,7 +72,7 @@ class Limits:
 
 
 class Timer(Protocol):
-    """A latency backend, as far as it matters here; timings have median_ms, iqr_ms and noisy."""
+    """A latency backend, as far as it matters here; timings have median_ms."""
 
     @property
     def name(self) -> str:
@@ -127,12 +124,7 @@ class Evaluator:
         )  # fmt: skip
         if isinstance(timing, Failure):
             return replace(metrics, state="failed", reason=f"not measured: {timing.reason}")
-        metrics = replace(
-            metrics,
-            latency_ms=timing.median_ms,
-            latency_iqr_ms=timing.iqr_ms,
-            latency_noisy=bool(timing.noisy),
-        )
+        metrics = replace(metrics, latency_ms=timing.median_ms)
         over = self.limits.over(metrics)
         if self.limits.latency_ms is None:
             excess = metrics.latency_ms / self.most_ms - 1

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
-from math import floor, hypot, inf, isfinite, log10
+from math import floor, hypot, inf, isfinite, log10, nan
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple, cast
@@ -36,6 +36,8 @@ class Metric(NamedTuple):
 LATENCY, MACS = Metric("latency_ms", "latency", "ms", 1), Metric("macs", "MACs", "M", 1e6)
 PARAMS = Metric("params", "parameters", "M", 1e6)
 MEMORY = Metric("peak_memory_bytes", "peak memory", "KiB", 1024)
+MEASURED = Metric("measured_ms", "measured whole", "ms", 1)
+SECONDS = Metric("seconds", "judged in", "s", 1)
 AXES = (LATENCY, MACS, PARAMS, MEMORY)
 LOG_FROM = 5.0  # an axis whose largest cost is over this many times its smallest is logarithmic
 
@@ -247,8 +249,8 @@ def _hover(row: Row) -> str:
     """Everything known about a network, with units, one thing a line."""
     lines = [f"<b>{_name(row)}</b>"]
     lines += [f"accuracy {_accuracy(row)} %"] if isfinite(row["accuracy"]) else []
-    for column, label, unit, scale in (*AXES, Metric("seconds", "judged in", "s", 1)):
-        if isfinite(row[column]):
+    for column, label, unit, scale in (LATENCY, MEASURED, *AXES[1:], SECONDS):
+        if isfinite(row.get(column, nan)):
             lines.append(f"{label} {_digits(row[column] / scale)} {unit}")
     lines += [escape(row["reason"])] if isinstance(row["reason"], str) and row["reason"] else []
     return "<br>".join([*lines, _arch(row)])

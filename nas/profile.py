@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from nas.arch import Arch
     from nas.blocks import Operator
+    from nas.latency.measure import Timing
 
 ABOUT = """\
 Print a network row by row as its paper would, with multiply-adds, parameters and memory, thop's
@@ -31,6 +33,7 @@ def profile(cfg: Any) -> None:
     from nas.arch import dumps, reading_form
     from nas.cost import cost
     from nas.files import write_text
+    from nas.latency.page import blocks_page
     from nas.results import environment, open_folder, write_json
 
     settings = plain(cfg)
@@ -43,18 +46,22 @@ def profile(cfg: Any) -> None:
     folder = open_folder(Path(str(settings["results"])) / "profile" / folder_name(arch.name))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, TABLE_WIDTH)
+    timing = timed(arch, timer, rows, console) if settings["measure"] else None
     print_table(console, arch, rows)
     console.print(
         f"total     {counts.macs:,} MACs · {counts.params:,} parameters · peak memory "
         f"{counts.peak_memory_bytes / 1024:,.0f} KB (16 bit, MobileNetV2's Table 3)"
     )
     console.print(explained(counts.macs, thop))
-    timing = timer.measure(arch) if settings["measure"] else None
     if timing:
+        alone = sum(row["alone_ms"] for row in rows)
         console.print(
             f"latency   {timing.median_ms:.4g} ms median · IQR {timing.iqr_ms:.2g} ms · "
-            f"{timing.runs} runs · {timer.name}"
+            f"{timing.runs} runs · {timer.name} · its rows alone {alone:.4g} ms in all"
         )
+        lead = [f"{timing.median_ms:.4g} ms as a whole, {alone:.4g} ms as the sum of its rows."]
+        title = f"{arch.name} at {arch.resolution} pixels, {timer.name}"
+        blocks_page(folder / "profile.html", title, lead, rows)
     write_json(
         folder / "profile.json",
         {
@@ -73,7 +80,27 @@ def profile(cfg: Any) -> None:
     )
     write_json(folder / "environment.json", environment(latency=timer.describe()))
     write_text(folder / "arch.yaml", dumps(arch))
-    console.print(f"wrote     {folder}/: profile.json arch.yaml environment.json")
+    page = "profile.html " if timing else ""
+    console.print(f"wrote     {folder}/: {page}profile.json arch.yaml environment.json")
+
+
+def timed(arch: Arch, timer: Any, rows: list[dict[str, Any]], console: Console) -> Timing:
+    """The timing of the whole network; each of `rows` learns what it takes alone."""
+    from nas.blocks import operators
+    from nas.progress import Live
+
+    parts = {(row.layers, row.residual): (row,) for row in operators(arch)}
+    with Live(console, "latency", len(parts), 0) as live:
+        done = count(1)
+        found = timer.measure_rows(
+            list(parts.values()), arch.padding, lambda i, timing: live(next(done), "")
+        )
+    alone = dict(zip(parts, found, strict=True))
+    for row, operator in zip(rows, operators(arch), strict=True):
+        timing = alone[(operator.layers, operator.residual)]
+        row |= {"alone_ms": timing.median_ms, "noisy": timing.noisy}
+    whole: Timing = timer.measure(arch)
+    return whole
 
 
 def folder_name(name: str) -> str:
@@ -156,6 +183,7 @@ def print_table(console: Console, arch: Arch, rows: Sequence[dict[str, Any]]) ->
         "MACs",
         "params",
         "KB",
+        "ms",
     ):
         table.add_column(name, justify="left" if name in {"input", "operator", "act"} else "right")
     for row in rows:
@@ -170,6 +198,7 @@ def print_table(console: Console, arch: Arch, rows: Sequence[dict[str, Any]]) ->
             f"{row['macs']:,}",
             f"{row['params']:,}",
             f"{row['memory_bytes'] / 1024:,.1f}",
+            f"{row['alone_ms']:.3g}" if "alone_ms" in row else "",
         )
     console.print(table)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from nas.arch import Arch, dumps
@@ -21,48 +18,12 @@ from nas.results import write_json
 
 # Columns of a network in summary.json.
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
-         "latency_iqr_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
+         "measured_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
 COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "seconds", "reason", "arch")
+# Latency of the winner by the table and measured whole may differ by this much; more is said aloud.
+AGREES = 0.05
 # Columns that are known of every network: they are arithmetic.
 WHOLE = ("number", "macs", "params", "peak_memory_bytes")
-
-
-class Live:
-    """A progress bar with time left; in a file or a pipe, a line now and then."""
-
-    def __init__(self, console: Console, label: str, total: int, done: int) -> None:
-        self.console, self.label, self.total = console, label, total
-        self.began, self.first, self.printed = time.perf_counter(), done, done
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[say]}"), console=console,
-            disable=not console.is_terminal,
-            speed_estimate_period=600,
-        )  # fmt: skip
-        self.task = self.bar.add_task(f"{label:<9}", total=total, completed=done, say="")
-
-    def __enter__(self) -> Live:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
-
-    def __call__(self, done: int, say: str) -> None:
-        """`done` of the total, with what there is to say about it."""
-        self.bar.update(self.task, completed=done, say=say)
-        if self.console.is_terminal or done < min(self.total, self.printed + self.total / 10):
-            return
-        if done > self.printed:
-            each = (time.perf_counter() - self.began) / max(1, done - self.first)
-            left = f"about {each * (self.total - done):.0f} s left" if done < self.total else "done"
-            self.console.print(f"{self.label:<9} {done}/{self.total} · {left} · {say}")
-            self.printed = done
 
 
 def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -82,8 +43,9 @@ def front_of(trials: pd.DataFrame) -> pd.DataFrame:
 
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of summary.json."""
-    values = frame[list(SHOWN)].itertuples(index=False, name=None)
-    return [dict(zip(SHOWN, row, strict=True)) for row in values]
+    shown = frame.reindex(columns=SHOWN).astype({"measured_ms": object})
+    shown["measured_ms"] = shown["measured_ms"].where(shown["measured_ms"].notna(), None)
+    return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]
 
 
 def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> dict[str, Any]:
@@ -96,6 +58,10 @@ def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> 
     published = pd.concat([trials[trials["name"] != ""], beside])
     rows = as_rows(front)
     best = best_under(front["accuracy"].to_numpy(), front["latency_ms"].to_numpy(), target_ms)
+    winner = rows[best or 0] if rows else None
+    off = None
+    if winner and winner["measured_ms"] is not None:
+        off = winner["measured_ms"] / winner["latency_ms"] - 1
     return {
         "asked": len(trials),
         "distinct": int(trials["id"].nunique()),
@@ -105,7 +71,9 @@ def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> 
         "duplicates": int(states.get("duplicate", 0)),
         "target_ms": target_ms,
         "target_met": best is not None,
-        "winner": rows[best or 0] if rows else None,
+        "winner": winner,
+        "winner_latency_off": off,
+        "winner_latency_agrees": None if off is None else abs(off) <= AGREES,
         "front": rows,
         "published": as_rows(published[published["state"] == "complete"]),
     }
@@ -117,15 +85,17 @@ def write_results(
     trials: pd.DataFrame,
     beside: pd.DataFrame,
     target_ms: float,
-    timings: Mapping[str, Any],
+    measured: Mapping[str, float],
     arch_of: Callable[[int], Arch],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write all that a search leaves beside its journal, and return what summary.json holds.
 
-    `beside` are networks that were judged but are no trials; `timings` all that were taken,
-    by network id; `arch_of` gives a trial's network.
+    `beside` are networks that were judged but are no trials; `measured` the milliseconds of
+    networks that were timed whole, by id; `arch_of` gives a trial's network.
     """
+    for frame in (trials, beside):
+        frame["measured_ms"] = frame["id"].map(measured).astype(float)
     summary = {**about, **summarised(trials, beside, target_ms)}
     front, winner = front_of(trials), summary["winner"]
     write_text(folder / "trials.csv", trials.to_csv(index=False))
@@ -140,7 +110,6 @@ def write_results(
         subtitle=subtitle(about),
         notes=notes(about),
     )
-    write_latencies(folder / "latencies.csv", timings, trials, beside)
     (folder / "front").mkdir(exist_ok=True)
     written = set()
     for rank, (number, row) in enumerate(zip(front["number"], summary["front"], strict=True), 1):
@@ -153,19 +122,6 @@ def write_results(
         stale.unlink()
     write_json(folder / "summary.json", summary)
     return summary
-
-
-def write_latencies(path: Path, timings: Mapping[str, Any], *frames: pd.DataFrame) -> None:
-    """Every latency of the run, for `latency=recorded`: what was measured now, then the trials'.
-
-    A network that was measured twice, by two processes, keeps what its trial was told.
-    """
-    old = pd.read_csv(path, dtype={"id": str}) if path.exists() else None
-    medians = [getattr(timing, "median_ms", None) for timing in timings.values()]
-    now = pd.DataFrame({"id": list(timings), "latency_ms": medians})
-    known = pd.concat([old, now, *(f[["id", "latency_ms"]] for f in frames)]).dropna()
-    known = known.drop_duplicates("id", keep="last").sort_values("id")
-    write_text(path, known.to_csv(index=False))
 
 
 def subtitle(about: Mapping[str, Any]) -> str:
@@ -186,7 +142,8 @@ def notes(about: Mapping[str, Any]) -> list[str]:
         "± is one standard error over the images; the spread between training seeds comes on top.",
         "The search chose by validation accuracy, so for the chosen it is a little optimistic; "
         "test accuracy is on images that no decision has seen.",
-        "Latency is measured on this machine and compares with nothing measured elsewhere.",
+        f"Latency is by the {about['latency']}, and compares with nothing measured elsewhere; the "
+        "front and the published networks were measured whole too, as their hover says.",
     ]
 
 
@@ -202,7 +159,8 @@ def _described(arch: Arch, row: Mapping[str, Any]) -> str:
 def print_front(console: Console, summary: Mapping[str, Any]) -> None:
     """The front as a table, the winner starred."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("front", "accuracy", "test", "latency", "MACs", "parameters", "network"):
+    names = ("front", "accuracy", "test", "latency", "measured", "MACs", "parameters", "network")
+    for name in names:
         table.add_column(
             name, justify="left" if name in {"front", "network"} else "right", overflow="fold"
         )
@@ -216,6 +174,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%}",
         f"{row['test_accuracy']:.1%}",
         f"{row['latency_ms']:.3g} ms",
+        "" if row["measured_ms"] is None else f"{row['measured_ms']:.3g} ms",
         f"{row['macs'] / 1e6:.2f} M",
         f"{row['params'] / 1e6:.3f} M",
         row["name"] or row["id"],
@@ -236,6 +195,12 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     if not summary["target_met"]:
         console.print(f"no network is within {target:.3g} ms; the fastest of the front stands in:")
     console.print(f"winner    {_said(winner)}")
+    if (off := summary["winner_latency_off"]) is not None:
+        word = "agrees with" if summary["winner_latency_agrees"] else "DISAGREES with"
+        console.print(
+            f"measured  {winner['measured_ms']:.3g} ms as a whole, which {word} the table "
+            f"({off:+.1%})"
+        )
     console.print(f"          {winner['arch']}", soft_wrap=True)
     within = [r for r in summary["published"] if r["latency_ms"] <= target]
     if within:

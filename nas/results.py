@@ -7,7 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,24 @@ def open_folder(path: Path) -> Path:
             "choose another with results="
         ) from None
     return path
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process; UserError where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where nothing keeps two processes apart
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is at work in {folder}: wait for it, or choose another folder"
+            ) from None
+        yield
 
 
 def write_json(path: Path, data: Any) -> None:

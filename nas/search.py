@@ -12,16 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.cli import main, make, number, plain
+from nas.cli import main, make, number, plain, space_for
 from nas.errors import UserError, unknown
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from nas.accuracy.pool import Pool
     from nas.arch import Arch
     from nas.data import ImageData
     from nas.evaluate import Evaluator
+    from nas.latency.store import Latencies
+    from nas.latency.survey import Survey
     from nas.study import Study
 
 ABOUT = """\
@@ -31,8 +34,6 @@ the space contains are tried first; the same command again goes on where it stop
 LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
 FREE = ("trials", "results", "run", "choices", "device")
-SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
-SMALL_WIDTH = 0.25  # on smaller ones as thin as the thinnest of them, MobileNetV1's
 BEYOND = 1.2  # times the target: networks slower than that are not trained
 RUNGS = 8  # networks of growing size that are tried right after the published ones
 
@@ -46,6 +47,8 @@ class Plan:
     data: ImageData
     space: Arch
     members: Mapping[str, Mapping[str, Any]]
+    latencies: Latencies
+    survey: Survey
     evaluator: Evaluator
     pool: Pool
     study: Study
@@ -59,8 +62,8 @@ def search(cfg: Any) -> None:
     began = time.perf_counter()
     console = Console(highlight=False, soft_wrap=True)
     with ExitStack() as stack:
-        plan = planned(checked(plain(cfg)), stack)
-        introduce(plan, console)
+        plan = planned(checked(plain(cfg)), stack, console)
+        aim(plan, console)
         try:
             stopped = searched(plan, console)
         except KeyboardInterrupt:
@@ -101,41 +104,62 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def planned(settings: dict[str, Any], stack: ExitStack) -> Plan:
+def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Plan:
     """Open everything that is needed, for `stack` to close; the configuration is written last."""
     from nas.accuracy.pool import Pool
     from nas.accuracy.scratch import Scratch
     from nas.blocks import network_id
     from nas.evaluate import Evaluator, Limits
-    from nas.reach import check_limits, smallest_network
-    from nas.results import open_folder
+    from nas.reach import check_limits
+    from nas.results import open_folder, sole_owner
     from nas.space import fill
-    from nas.study import sole_owner
     from search_spaces.published import at_width, members
 
     load = partial(make, settings["data"])
-    budget, timer, sampler = (make(settings[group]) for group in ("budget", "latency", "sampler"))
+    budget, sampler = make(settings["budget"]), make(settings["sampler"])
     tried(sampler)
     data = load()
     space = space_for(settings, data)
+    limits = Limits(**settings["limit"])
+    check_limits(limits, space)
     inside = members(space, settings["width"])
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
     pool = stack.enter_context(Pool(judge, settings["workers"]))
     names = {at_width(name, settings["width"]) for name in settings["references"]}
     ids = frozenset(network_id(fill(space, inside[name])) for name in names & inside.keys())
-    evaluator = Evaluator(timer, pool, Limits(**settings["limit"]), exempt=ids)
-    check_limits(evaluator, space)
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
     stack.enter_context(sole_owner(folder))
-    study = opened(settings, data, space, sampler, folder)
+    introduce(settings, data, space, console)
+    latencies, table, ranges = timed(settings, space, console)
+    if limits.latency_ms is not None:
+        ranges.require(limits.latency_ms, "limit.latency_ms")
+    study = opened(settings, data, space, sampler, folder, table)
+    evaluator = Evaluator(latencies, pool, limits, exempt=ids)
     target_ms = target_of(settings, study, evaluator)
-    fastest = evaluator.measured([smallest_network(space)])[0].latency_ms
-    if not isinstance(settings["target"], str) or fastest <= BEYOND * target_ms:
+    if not isinstance(settings["target"], str) or ranges.fastest[0] <= BEYOND * target_ms:
         # a named network that the space cannot reach is a mark to draw, and no limit
+        ranges.require(BEYOND * target_ms)
         evaluator = replace(evaluator, most_ms=BEYOND * target_ms)
-    check_limits(evaluator, space)
-    begin(settings, data, timer, study, folder)
-    return Plan(settings, folder, data, space, inside, evaluator, pool, study, target_ms)
+    begin(settings, data, latencies, study, folder, table)
+    return Plan(
+        settings, folder, data, space, inside, latencies, ranges, evaluator, pool, study, target_ms
+    )
+
+
+def timed(
+    settings: Mapping[str, Any], space: Arch, console: Console
+) -> tuple[Latencies, str, Survey]:
+    """The latency table of the space, built where it is missing; its name; what it reaches."""
+    from nas.latency.store import opened as open_latencies
+    from nas.latency.store import table_folder
+    from nas.latency.survey import survey
+    from nas.reach import trellis_of
+
+    device, effort, label = make(settings["latency"]), make(settings["table"]), settings["choices"]
+    folder = table_folder(settings["results"], label["space"], space, device, effort)
+    trellis = trellis_of(space)
+    found = open_latencies(space, trellis, device, effort, folder, console)
+    return found, folder.name, survey(trellis, found.source, space.resolution)
 
 
 def tried(sampler: Any) -> None:
@@ -147,13 +171,18 @@ def tried(sampler: Any) -> None:
 
 
 def opened(
-    settings: Mapping[str, Any], data: ImageData, space: Arch, sampler: Any, folder: Path
+    settings: Mapping[str, Any],
+    data: ImageData,
+    space: Arch,
+    sampler: Any,
+    folder: Path,
+    table: str,
 ) -> Study:
     """The study of this run; UserError where it began with another configuration."""
     from nas.results import check_config
     from nas.study import Study, storage_at
 
-    check_config(folder / "config.yaml", kept(settings, data))
+    check_config(folder / "config.yaml", kept(settings, data, table))
     return Study(
         space,
         name=settings["run"],
@@ -164,19 +193,24 @@ def opened(
     )
 
 
-def kept(settings: Mapping[str, Any], data: ImageData) -> dict[str, Any]:
+def kept(settings: Mapping[str, Any], data: ImageData, table: str) -> dict[str, Any]:
     """The configuration that a run keeps from its first call to its last."""
     fixed = {k: v for k, v in settings.items() if k not in FREE}
-    return {**fixed, "data_fingerprint": data.fingerprint}
+    return {**fixed, "data_fingerprint": data.fingerprint, "latency_table": table}
 
 
 def begin(
-    settings: Mapping[str, Any], data: ImageData, timer: Any, study: Study, folder: Path
+    settings: Mapping[str, Any],
+    data: ImageData,
+    latencies: Latencies,
+    study: Study,
+    folder: Path,
+    table: str,
 ) -> None:
     """Write down what the run is, in its folder and in its study."""
     from nas.results import differences, environment, write_json, write_yaml
 
-    config = kept(settings, data)
+    config = kept(settings, data, table)
     began = study.note("config", lambda: config)
     if found := differences(config, began):
         raise UserError(
@@ -184,25 +218,8 @@ def begin(
             f"({found}): give another run="
         )
     write_yaml(folder / "config.yaml", config)
-    found_here = environment(seed=settings["seed"], latency=timer.describe())
+    found_here = environment(seed=settings["seed"], latency=latencies.describe())
     write_json(folder / "environment.json", found_here)
-
-
-def space_for(settings: dict[str, Any], data: ImageData) -> Arch:
-    """The configured space for these images, at the width that suits them."""
-    from nas.compound import for_resolution
-    from nas.space import choices
-
-    if settings["width"] is None:
-        settings["width"] = SMALL_WIDTH if data.resolution < SMALL_BELOW else 1.0
-    node = settings["space"]
-    if node.get("width", 1) is None:
-        node["width"] = settings["width"]
-    space = make(node, channels=data.channels, classes=data.num_classes)
-    if not choices(space):
-        name = settings["choices"]["space"]
-        raise UserError(f"space={name} has no choice left: widen its ranges")
-    return for_resolution(space, data.resolution)
 
 
 def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -> float:
@@ -220,37 +237,44 @@ def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -
     return float(metrics["latency_ms"])
 
 
-def introduce(plan: Plan, console: Console) -> None:
+def introduce(settings: Mapping[str, Any], data: ImageData, space: Arch, console: Console) -> None:
     """Say what is about to be searched."""
-    from nas.cost import cost
-    from nas.reach import smallest_network
+    from nas.reach import ranges
     from nas.space import choices, size
-    from search_spaces.published import at_width
 
-    data, space, settings = plan.data, plan.space, plan.settings
+    least, most = ranges(space)
     console.print(
         f"space     {settings['choices']['space']} · {len(choices(space))} choices · "
-        f"{size(space):.2g} genomes · from {cost(smallest_network(space)).macs / 1e6:.2f} M MACs"
+        f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "
+        f"parameters {least.params / 1e6:.3g} to {most.params / 1e6:.3g} M"
     )
     console.print(
         f"data      {data.name} {data.resolution}x{data.resolution}x{data.channels} · "
         f"{len(data.train):,} train · {len(data.val):,} validation · {len(data.test):,} test · "
         f"{data.num_classes} classes" + (f" · {data.skipped} unreadable" if data.skipped else "")
     )
-    whose = settings["target"]
-    named = f", of {at_width(whose, settings['width'])}" if isinstance(whose, str) else ""
+
+
+def aim(plan: Plan, console: Console) -> None:
+    """Say what the target is, and where it lies in the space."""
+    from search_spaces.published import at_width
+
+    whose, found = plan.settings["target"], plan.survey
+    named = f", of {at_width(whose, plan.settings['width'])}" if isinstance(whose, str) else ""
     most = plan.evaluator.limits.latency_ms or plan.evaluator.most_ms
     rule = "all are trained" if most == math.inf else f"none is trained over {most:.3g} ms"
     console.print(
-        f"target    {plan.target_ms:.3g} ms{named} · {rule} · {plan.evaluator.timer.name}"
+        f"target    {plan.target_ms:.3g} ms{named} · {rule} · the space reaches from "
+        f"{found.fastest[0]:.3g} to {found.slowest[0]:.3g} ms, "
+        f"{found.share_within(plan.target_ms):.0%} of random networks are within the target"
     )
 
 
 def searched(plan: Plan, console: Console) -> str | None:
     """Judge references, members and a ladder of sizes, then search; why it stopped early."""
     from nas.evaluate import Limits
+    from nas.progress import Live
     from nas.reach import ladder
-    from nas.report import Live
     from search_spaces.published import adapted, at_width
 
     study, settings, inside = plan.study, plan.settings, plan.members
@@ -268,17 +292,38 @@ def searched(plan: Plan, console: Console) -> str | None:
         return study.run(plan.evaluator, trials=settings["trials"], batch=batch, told=told)
 
 
+def measured(plan: Plan, trials: pd.DataFrame, beside: pd.DataFrame) -> dict[str, float]:
+    """Milliseconds, by id, of the front and the published networks, each timed as a whole."""
+    import pandas as pd
+
+    from nas.report import front_of
+    from search_spaces.published import adapted
+
+    if not plan.latencies.device:
+        return {}
+    named = trials[(trials["name"] != "") & (trials["state"] == "complete")]
+    shown = pd.concat([front_of(trials), named])
+    archs = {
+        str(key): plan.study.arch_of(number)
+        for key, number in zip(shown["id"], shown["number"].astype(int), strict=True)
+    }
+    for key, name in zip(beside["id"], beside["name"], strict=True):
+        archs[str(key)] = adapted(str(name), plan.space)
+    return plan.study.measured(archs, plan.latencies.device.measure_many)
+
+
 def report(plan: Plan, seconds: float, stopped: str | None, console: Console) -> None:
     """Write the run folder and print the front, the winner and where to go on."""
     from nas.report import print_front, print_winner, trial_frame, write_results
 
     study = plan.study
+    trials, beside = trial_frame(study.rows()), trial_frame(study.rows_beside())
     outcome = write_results(
         plan.folder,
-        trials=trial_frame(study.rows()),
-        beside=trial_frame(study.rows_beside()),
+        trials=trials,
+        beside=beside,
         target_ms=plan.target_ms,
-        timings=plan.evaluator.timings,
+        measured=measured(plan, trials, beside),
         arch_of=study.arch_of,
         about={
             "space": plan.settings["choices"]["space"],

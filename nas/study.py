@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json import JSONDecodeError
 from pathlib import Path
@@ -61,24 +60,6 @@ def mend(journal: Path) -> None:
         os.truncate(journal, data.rfind(b"\n") + 1)
 
 
-@contextmanager
-def sole_owner(folder: Path) -> Iterator[None]:
-    """Hold the run folder for this process; UserError where another one has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows, where nothing keeps two processes apart
-        yield
-        return
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"another process is searching in {folder}: wait for it, or give another run="
-            ) from None
-        yield
-
-
 class Study:
     """A search in progress: what is known of every network, kept in Optuna's storage.
 
@@ -116,6 +97,18 @@ class Study:
         if key not in self.optuna.user_attrs:
             self.optuna.set_user_attr(key, make())
         return self.optuna.user_attrs[key]
+
+    def measured(
+        self, archs: Mapping[str, Arch], measure: Callable[[Sequence[Arch]], Sequence[Any]]
+    ) -> dict[str, float]:
+        """Milliseconds of `archs` by id; those that the study does not know are timed together."""
+        known: dict[str, float] = dict(self.optuna.user_attrs.get("measured", {}))
+        missing = [key for key in archs if key not in known]
+        if missing:
+            timings = measure([archs[key] for key in missing])
+            known |= {k: t.median_ms for k, t in zip(missing, timings, strict=True)}
+            self.optuna.set_user_attr("measured", known)
+        return {key: known[key] for key in archs}
 
     def add_seconds(self, seconds: float) -> float:
         """The time spent so far, over all the processes that had a part; counts only new work."""

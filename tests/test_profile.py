@@ -42,16 +42,18 @@ def test_a_published_network_from_the_command_line(tmp_path):
     assert found["peak_memory_bytes"] == want.peak_memory_bytes
     assert 0 < found["latency_ms"] < 10_000
     assert found["latency_iqr_ms"] >= 0
+    assert all(row["alone_ms"] > 0 for row in found["rows"])
     lines = done.stdout.splitlines()
     assert sum("mbconv" in line for line in lines) == 11
     assert [row["operator"] for row in found["rows"]].count("mbconv") == 11
-    for row, line in zip(found["rows"], lines[2:], strict=False):
+    start = next(i for i, line in enumerate(lines) if line.startswith(" input")) + 1
+    for row, line in zip(found["rows"], lines[start:], strict=False):
         assert line.split()[:3] == [f"{row['input'][0]}²", "x", str(row["input"][2])]
         assert {row["operator"], f"{row['macs']:,}", f"{row['params']:,}"} <= set(line.split())
     assert "nothing left over" in done.stdout
     assert "…" not in done.stdout, "a figure was cut"
     files = {path.name for path in tmp_path.glob("results/profile/*/*")}
-    assert files == {"profile.json", "arch.yaml", "environment.json"}
+    assert files == {"profile.html", "profile.json", "arch.yaml", "environment.json"}
 
 
 SETTINGS = {"arch": "", "resolution": None, "width": None, "classes": None, "measure": False,

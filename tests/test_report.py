@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -13,7 +12,6 @@ from rich.console import Console
 from nas.arch import Arch, Stage, load
 from nas.report import (
     COLUMNS,
-    Live,
     print_front,
     print_winner,
     summarised,
@@ -30,7 +28,7 @@ def trial(number, accuracy, latency_ms, **more):
     return {
         "number": number, "id": f"net{number}", "state": "complete", "name": "",
         "accuracy": accuracy, "accuracy_se": 0.01, "test_accuracy": accuracy,
-        "test_accuracy_se": 0.01, "latency_ms": latency_ms, "latency_iqr_ms": 0.1,
+        "test_accuracy_se": 0.01, "latency_ms": latency_ms,
         "macs": 488_216 + number, "params": 70_000, "peak_memory_bytes": 12_544,
         "cross_entropy": 0.5, "seconds": 1.0, "reason": "", "arch": "r28 stem",
         "pick.depth": number,
@@ -38,65 +36,23 @@ def trial(number, accuracy, latency_ms, **more):
 
 
 def failed(number, **more):
-    unknown = dict.fromkeys(
-        ("accuracy_se", "test_accuracy", "test_accuracy_se", "latency_iqr_ms", "cross_entropy")
-    )
+    unknown = dict.fromkeys(("accuracy_se", "test_accuracy", "test_accuracy_se", "cross_entropy"))
     return trial(number, None, None, state="failed", reason="no memory", **unknown, **more)
 
 
 ROWS = [trial(0, 0.8, 1.0, name="mnasnet_b1"), trial(1, 0.9, 3.0), trial(2, 0.85, 2.0), failed(3)]
 
 
-def write(folder, rows, beside=(), target_ms=2.5):
+def write(folder, rows, beside=(), target_ms=2.5, measured=None):
     return write_results(
         folder,
         trials=trial_frame(rows),
         beside=trial_frame(beside),
         target_ms=target_ms,
-        timings={},
+        measured=measured or {},
         arch_of=lambda number: Arch((Stage(8 + number),)),
         about=ABOUT,
     )
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands still until it is told otherwise."""
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr("nas.report.time", SimpleNamespace(perf_counter=lambda: clock.now))
-    return clock
-
-
-def test_progress_in_a_file_is_plain_lines_with_the_time_left(clock):
-    file = io.StringIO()
-    with Live(Console(file=file, width=200), "search", total=22, done=2) as live:
-        for done in range(2, 23):
-            live(done, f"best {done}%")
-            clock.now += 3  # each takes three seconds
-    text = file.getvalue()
-    assert "\x1b" not in text
-    assert "\r" not in text
-    lines = text.splitlines()
-    assert len(lines) == 7, "a line for every tenth"
-    assert lines[0] == "search    5/22 · about 51 s left · best 5%"
-    assert lines[-1] == "search    22/22 · done · best 22%"
-
-
-def test_progress_that_stands_still_prints_nothing(clock):
-    file = io.StringIO()
-    with Live(Console(file=file), "search", total=3, done=3) as live:
-        live(3, "")
-        live(3, "")
-    assert file.getvalue() == ""
-
-
-def test_a_terminal_gets_a_bar_and_no_lines():
-    file = io.StringIO()
-    console = Console(file=file, force_terminal=True, width=100)
-    with Live(console, "search", total=4, done=0) as live:
-        live(4, "best 90%")
-    assert "4/4" in file.getvalue()
-    assert "left" not in file.getvalue()
 
 
 def test_counts_are_whole_numbers_and_unknown_ones_nan():
@@ -156,8 +112,21 @@ def test_results_without_references(tmp_path):
     assert sorted(p.name for p in (tmp_path / "front").iterdir()) == [
         "01.yaml", "02.yaml", "03.yaml"
     ]  # fmt: skip
-    known = pd.read_csv(tmp_path / "latencies.csv")
-    assert known["id"].tolist() == ["net0", "net1", "net2"]
+    assert (found["winner"]["measured_ms"], found["winner_latency_agrees"]) == (None, None)
+
+
+@pytest.mark.parametrize(("ms", "agrees"), [(2.09, True), (2.11, False), (1.89, False)])
+def test_a_winner_that_the_table_was_wrong_about_is_said_aloud(tmp_path, ms, agrees):
+    found = write(tmp_path, ROWS, measured={"net2": ms})
+    assert found["winner"]["measured_ms"] == ms
+    assert found["winner_latency_agrees"] is agrees
+    console = Console(file=io.StringIO(), width=200)
+    print_front(console, found)
+    print_winner(console, found)
+    word = "agrees with" if agrees else "DISAGREES with"
+    assert f"{ms:.3g} ms as a whole, which {word} the table ({ms / 2 - 1:+.1%})" in (
+        console.file.getvalue()
+    )
 
 
 def test_stale_networks_go_from_a_front_of_over_a_hundred(tmp_path):

@@ -24,6 +24,8 @@ TINY = (
     "trials=6", "data.train=300", "data.val=200", "data.test=100", "budget.epochs=1",
     "space.depths=[1,2]", "space.kernels=[3,5]", "width=0.25",
     "references=[mobilenet_v3_small]",
+    "table.blocks=40", "table.calibrate=6", "table.validate=6", "table.repeat=0",
+    "latency.min_rounds=6", "latency.max_seconds=0.05",
 )  # fmt: skip
 COMMAND = [sys.executable, "-m", "nas.search", *TINY]
 
@@ -54,7 +56,7 @@ def test_a_search_leaves_everything_it_promises(first):
     root = folder / "results" / "search" / "mbconv"
     names = {path.name for path in root.iterdir()}
     assert names >= {"trials.csv", "pareto.csv", "pareto.html", "summary.json", "winner.yaml",
-                     "config.yaml", "environment.json", "latencies.csv", "front"}  # fmt: skip
+                     "config.yaml", "environment.json", "front"}  # fmt: skip
     summary = json.loads((root / "summary.json").read_text())
     assert summary["evaluated"] == 6 <= summary["distinct"]
     assert summary["target_ms"] > 0
@@ -91,15 +93,62 @@ def test_the_same_command_again_does_nothing_more(first):
     assert after["seconds"] == seconds
 
 
-def test_one_seed_and_recorded_latencies_give_the_same_trials(first, tmp_path):
+def table(folder: Path) -> Path:
+    """The folder of the one latency table that a run built."""
+    (found,) = (folder / "results" / "latency").iterdir()
+    return found
+
+
+def test_the_search_builds_its_latency_table_and_says_how_wrong_it_is(first):
+    folder, done = first
+    names = {path.name for path in table(folder).iterdir()}
+    assert names >= {"table.json", "table.csv", "blocks.csv", "networks.csv", "environment.json"}
+    assert "unseen networks: MAPE" in done.stdout
+    config = yaml.safe_load((folder / "results/search/mbconv/config.yaml").read_text())
+    assert config["latency_table"] == table(folder).name
+
+
+def test_the_winner_is_measured_whole_and_compared_with_the_table(first):
+    folder, done = first
+    summary = json.loads((folder / "results/search/mbconv/summary.json").read_text())
+    winner = summary["winner"]
+    off = winner["measured_ms"] / winner["latency_ms"] - 1
+    assert summary["winner_latency_off"] == pytest.approx(off)
+    assert summary["winner_latency_agrees"] == (abs(off) <= 0.05)
+    word = "agrees with" if abs(off) <= 0.05 else "DISAGREES with"
+    assert f"as a whole, which {word} the table" in done.stdout
+    assert all(row["measured_ms"] > 0 for row in [*summary["front"], *summary["published"]])
+
+
+def test_one_seed_and_one_table_give_the_same_trials(first, tmp_path):
     folder, _ = first
-    path = folder / "results" / "search" / "mbconv" / "latencies.csv"
-    done = run(tmp_path, "latency=recorded", f"latency.path={path}")
+    words = [word for word in TINY if not word.startswith("latency.")]
+    again = [*words, "latency=table", f"latency.path={table(folder) / 'table.csv'}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nas.search", *again, "references=[]"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    spread = ("latency_iqr_ms",)  # a recorded latency has none
-    ours, theirs = ([{k: v for k, v in row.items() if k not in spread} for row in rows]
+    apart = ("measured_ms", "latency_ms")  # a CSV measures no network; its sums round elsewhere
+    ours, theirs = ([{k: v for k, v in row.items() if k not in apart} for row in rows]
                     for rows in (trials(tmp_path), trials(folder)))  # fmt: skip
     assert ours == theirs
+    for one, other in zip(trials(tmp_path), trials(folder), strict=True):
+        assert float(one["latency_ms"]) == pytest.approx(float(other["latency_ms"]), rel=1e-9)
+
+
+def test_a_target_out_of_reach_ends_the_run_with_that_line(first, tmp_path):
+    folder, _ = first
+    words = [word for word in TINY if not word.startswith("latency.")]
+    path = f"latency.path={table(folder) / 'table.csv'}"
+    done = subprocess.run(
+        [sys.executable, "-m", "nas.search", *words, "latency=table", path, "target=0.0001"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "out of reach: the fastest network of the space takes" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "results/search/mbconv/summary.json").exists()
 
 
 def test_another_configuration_under_the_same_name_is_refused(first):
@@ -160,7 +209,7 @@ def test_what_was_asked_for_is_in_the_folder(first):
 
 @pytest.mark.parametrize("space", ["nas_bench_macro", "mobilenet_v3"])
 def test_every_space_can_be_searched_as_it_is(space, tmp_path):
-    words = ["trials=2", "data.train=64", "data.val=64", "data.test=64", "budget.epochs=1",
+    words = [*TINY[-6:], "trials=2", "data.train=64", "data.val=64", "data.test=64", "budget.epochs=1",
              "references=[]", f"space={space}"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "nas.search", *words],

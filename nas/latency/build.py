@@ -1,0 +1,168 @@
+"""How a latency table is built: which blocks and networks are timed, corrected and validated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.agreement import interval, kendall, mape, spearman, within
+from nas.arch import Arch, reading_form
+from nas.blocks import Operator, operators
+from nas.latency.lookup import signature
+from nas.latency.measure import Backend, Timing
+from nas.latency.model import corrected, fit_blocks, matrix, most_telling, names_of
+from nas.latency.table import Effort, Journal, LatencyTable, Part, Told, part_key
+from nas.space import fill
+from nas.trellis import Trellis
+
+Floats = NDArray[np.float64]
+Genomes = NDArray[np.integer[Any]]
+
+POPULATION = 4000  # random networks from which those to time are chosen
+FIGURES = {
+    "mape": mape,
+    "within_5": within(0.05),
+    "within_10": within(0.10),
+    "spearman": spearman,
+    "kendall": kendall,
+}
+
+
+def build_table(
+    space: Arch,
+    trellis: Trellis,
+    backend: Backend,
+    folder: Path,
+    effort: Effort,
+    told: Told,
+) -> tuple[LatencyTable, list[dict[str, Any]]]:
+    """Measure, correct and validate the table of `space`; what was timed stays in `folder`.
+
+    Returns the table and, a dict each, the networks that corrected and validated it.  Killed in
+    the middle and called again, it goes on with what measured.jsonl has.
+    """
+    journal = Journal(folder / "measured.jsonl", backend, space.padding, told)
+    rng = np.random.default_rng(effort.seed)
+    blocks = chosen_blocks(trellis.rows, effort.blocks, rng)
+    alone = journal.timed({part_key([r]): (r,) for r in blocks}, "blocks")
+    ms = [timing.median_ms for timing in alone]
+    began = time.perf_counter()
+    first = fit_blocks(blocks, ms)
+    values = np.array([first.row_ms(row) for row in trellis.rows])
+    genomes = spread_networks(trellis, values, effort.calibrate + effort.validate, rng)
+    archs = [fill(space, picks) for picks in trellis.decode(genomes)]
+    parts = {part_key(rows): rows for rows in map(operators, archs)}
+    fitting = dict(list(parts.items())[: effort.calibrate])
+    seconds = time.perf_counter() - began
+    whole = journal.timed(fitting, "networks")
+    model = corrected(first, blocks, ms, list(fitting.values()), [t.median_ms for t in whole])
+    keys = [part_key([row]) for row in blocks] + list(fitting)
+    seconds += sum(journal.seconds[key] for key in keys)
+    unseen = {key: rows for key, rows in parts.items() if key not in fitting}
+    true = journal.timed(unseen, "unseen")
+    predicted = [model.network_ms(rows) for rows in unseen.values()]
+    validation = validated(predicted, true, effort.seed)
+    validation |= repeated(journal, unseen, effort.repeat)
+    validation["seconds"] = sum(journal.seconds[key] for key in unseen)
+    table = LatencyTable(
+        model,
+        tuple((signature(row), timing) for row, timing in zip(blocks, alone, strict=True)),
+        len(trellis.rows), validation, seconds, backend.identity(),
+    )  # fmt: skip
+    roles = ["calibrate"] * len(fitting) + ["validate"] * len(unseen)
+    return table, _networks(table, archs, [*whole, *true], roles)
+
+
+def chosen_blocks(
+    rows: Sequence[Operator], number: int, rng: np.random.Generator
+) -> list[Operator]:
+    """The blocks to time, in random order, so that what slows the machine hits all kinds."""
+    chosen = list(range(len(rows)))
+    if len(rows) > number:
+        chosen = most_telling(matrix([[row] for row in rows], names_of(rows)), number)
+    return [rows[i] for i in rng.permutation(np.array(chosen))]
+
+
+def spread_networks(
+    trellis: Trellis, values: Floats, number: int, rng: np.random.Generator
+) -> Genomes:
+    """Up to `number` distinct networks, evenly over the logarithm of the latency range.
+
+    Random picks crowd around the middle, so every network leans to the fast or to the slow labels
+    by a part of its own.  The fastest and the slowest of the space are the first two; the others
+    are in random order.
+    """
+    anywhere = trellis.random(POPULATION, rng)
+    ms = trellis.totals(values, anywhere)
+    leaning = np.empty_like(anywhere)
+    part = rng.random(POPULATION)
+    for gene in range(anywhere.shape[1]):
+        labels = np.unique(anywhere[:, gene])
+        means = [ms[anywhere[:, gene] == label].mean() for label in labels]
+        place = np.clip(part + rng.uniform(-0.5, 0.5, POPULATION), 0, 1 - 1e-9)
+        leaning[:, gene] = labels[np.argsort(means)][(place * len(labels)).astype(int)]
+    ends = [trellis.extreme(values, most=most)[1] for most in (False, True)]
+    genomes = np.concatenate([trellis.encode(ends), leaning, anywhere])
+    ids = trellis.row_ids(genomes)
+    ids = np.take_along_axis(ids, np.argsort(ids < 0, axis=1, kind="stable"), axis=1)
+    _, distinct = np.unique(ids, axis=0, return_index=True)
+    genomes = genomes[np.sort(distinct)]
+    ms = trellis.totals(values, genomes)
+    chosen = _evenly(np.log(ms), number)
+    rest = rng.permutation(np.setdiff1d(chosen, [0, 1]))
+    return np.asarray(genomes[np.r_[[i for i in (0, 1) if i in chosen], rest].astype(int)])
+
+
+def _evenly(values: Floats, number: int) -> NDArray[np.intp]:
+    """Indices of `number` values nearest to an even grid over their range, each taken once."""
+    if len(values) <= number:
+        return np.arange(len(values))
+    left = np.ones(len(values), bool)
+    for point in np.linspace(values.min(), values.max(), number):
+        left[np.where(left, np.abs(values - point), np.inf).argmin()] = False
+    return np.flatnonzero(~left)
+
+
+def validated(predicted: Sequence[float], true: Sequence[Timing], seed: int) -> dict[str, Any]:
+    """The figures of the prediction on unseen networks, each with its 95 % bootstrap interval."""
+    measured = [timing.median_ms for timing in true]
+    found = {name: interval(f, predicted, measured, seed) for name, f in FIGURES.items()}
+    return {
+        "num_networks": len(measured),
+        **{name: figure.value for name, figure in found.items()},
+        "intervals": {name: [figure.low, figure.high] for name, figure in found.items()},
+        "noisy": sum(timing.noisy for timing in true),
+    }
+
+
+def repeated(journal: Journal, parts: Mapping[str, Part], number: int) -> dict[str, Any]:
+    """The run-to-run spread: mean relative difference of networks that are timed once more."""
+    chosen = dict(list(parts.items())[:number])
+    again = journal.timed({f"{key}#2": rows for key, rows in chosen.items()}, "again")
+    first = np.array([journal.known[key].median_ms for key in chosen])
+    second = np.array([timing.median_ms for timing in again])
+    spread = float(np.mean(np.abs(second / first - 1))) if number else None
+    return {"repeats": len(chosen), "run_to_run": spread}
+
+
+def _networks(
+    table: LatencyTable, archs: Sequence[Arch], timings: Sequence[Timing], roles: Sequence[str]
+) -> list[dict[str, Any]]:
+    """One dict a network, for networks.csv and the pictures."""
+    return [
+        {
+            "role": role,
+            "predicted_ms": predicted.median_ms,
+            **asdict(timing),
+            "arch": reading_form(arch),
+        }
+        for role, predicted, timing, arch in zip(
+            roles, table.measure_many(archs), timings, archs, strict=True
+        )
+    ]

@@ -1,0 +1,221 @@
+"""The form of a block's time: a sum over its layers of counts times what one count takes here.
+
+Every layer is described by what it computes, reads, writes and calls (`counts`), by kind of layer,
+and a device by how long each takes: never negative, learnt from blocks that were timed (Lawson and
+Hanson's non-negative least squares, on relative errors).  So the thousands of blocks of a
+space follow from some two hundred measured ones, and a network is the sum of its blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from nas.blocks import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.errors import UserError
+
+Floats = NDArray[np.float64]
+Counts = dict[str, float]
+
+LANES = 16  # float32 numbers in the widest vector registers (AVX-512), and ONNX Runtime's blocks
+NETWORK_WEIGHT = 10.0  # of a whole network beside a block: it holds ten to twenty of them
+
+
+def _blocked(channels: int) -> int:
+    return -(-channels // LANES) * LANES
+
+
+@lru_cache(maxsize=65536)
+def layer_counts(layer: Layer) -> Counts:
+    """What the layer does, by kind: calls, multiply-adds, elements read and written, weights."""
+    match layer:
+        case Conv():
+            return _conv_counts(layer)
+        case SqueezeExcite():
+            return {
+                "se.calls": 1,
+                "se.elements": layer.channels * layer.side**2,
+                "se.weights": layer.channels * layer.squeeze,
+                "se.channels": layer.channels,
+            }
+        case Pool():
+            return {"pool.calls": 1, "pool.elements": layer.channels * layer.side**2}
+        case Linear():
+            return {"linear.calls": 1, "linear.weights": layer.cin * layer.cout} | _act(
+                layer.act, layer.cout
+            )
+        case Dropout():
+            return {}
+    assert_never(layer)
+
+
+def _conv_counts(layer: Conv) -> Counts:
+    read, written = layer.cin * layer.side**2, layer.cout * layer.side_out**2
+    counts = Counter(_act(layer.act, written))
+    # channels that do not fill the vector registers cost rearranging, as such layers run apart
+    odd = [n for c, n in ((layer.cin, read), (layer.cout, written)) if c % LANES]
+    if layer.groups > 1:
+        kind = f"depthwise{layer.kernel}.stride{layer.stride}"
+        counts |= {f"{kind}.written": written, "depthwise.read": read, "depthwise.calls": 1}
+        if odd:
+            counts |= {f"{kind}.unaligned": written, "depthwise.unaligned.calls": 1}
+        return dict(counts)
+    kind = f"conv{layer.kernel}"
+    area = layer.kernel**2 * layer.side_out**2
+    counts |= {
+        f"{kind}.calls": 1,
+        f"{kind}.macs": layer.cin * layer.cout * area,
+        f"{kind}.blocked_macs": _blocked(layer.cin) * _blocked(layer.cout) * area,
+        f"{kind}.read": read,
+        f"{kind}.written": written,
+        f"{kind}.weights": layer.cin * layer.cout,
+    }
+    if odd:
+        counts |= {f"{kind}.unaligned.calls": len(odd), "conv.unaligned": sum(odd)}
+    return dict(counts)
+
+
+def _act(act: str, elements: int) -> Counts:
+    return {f"{act}.calls": 1, f"{act}.elements": elements} if act else {}
+
+
+def row_counts(row: Operator) -> Counts:
+    """The sum over the layers of the row, and over the addition of its residual."""
+    counts: Counter[str] = Counter()
+    for layer in row.layers:
+        counts.update(layer_counts(layer))
+    if row.residual:
+        counts.update({"add.calls": 1, "add.elements": row.cout * row.side**2})
+    return dict(counts)
+
+
+def names_of(rows: Iterable[Operator]) -> tuple[str, ...]:
+    """The names of all counts that occur, sorted."""
+    return tuple(sorted({name for row in rows for name in row_counts(row)}))
+
+
+def matrix(parts: Iterable[Sequence[Operator]], names: Sequence[str]) -> Floats:
+    """(parts, names): the counts of each part, a network or a block alone as a sequence of rows.
+
+    Counts that `names` lacks are left out.
+    """
+    column = {name: i for i, name in enumerate(names)}
+    parts = list(parts)
+    out = np.zeros((len(parts), len(names)))
+    for i, part in enumerate(parts):
+        for row in part:
+            for name, count in row_counts(row).items():
+                if name in column:
+                    out[i, column[name]] += count
+    return out
+
+
+def most_telling(counts: Floats, number: int) -> list[int]:
+    """Indices of the blocks to time: each the one whose time the others so far tell least.
+
+    `counts` is (blocks, names).  Greedy D-optimal design: the largest predictive variance of a
+    ridge regression on counts scaled to [0, 1], each block to length one, as errors are relative.
+    """
+    scaled = counts / np.maximum(counts.max(axis=0), 1e-30)
+    scaled /= np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-30)
+    covariance = 1e3 * np.eye(counts.shape[1])
+    left = np.ones(len(counts), bool)
+    chosen: list[int] = []
+    for _ in range(min(number, len(counts))):
+        gain = scaled @ covariance
+        variance = np.where(left, np.einsum("ij,ij->i", gain, scaled), -1.0)
+        best = int(variance.argmax())
+        chosen.append(best)
+        left[best] = False
+        covariance -= np.outer(gain[best], gain[best]) / (1 + variance[best])
+    return chosen
+
+
+def relative_fit(counts: Floats, ms: Floats, weights: Floats) -> Floats:
+    """Non-negative coefficients that minimise the weighted sum of squared relative errors."""
+    scaled = counts / ms[:, None] * weights[:, None]
+    scale = np.maximum(np.abs(scaled).max(axis=0), 1e-30)
+    found, _ = nnls(scaled / scale, weights, maxiter=100 * counts.shape[1])
+    return np.asarray(found / scale)
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """What one count of each kind takes, in milliseconds, inside a network.
+
+    overhead_ms   of a network as a whole.
+    alone         (factor, ms): a block alone takes its time in a network / factor + ms.  The ms
+                  are what a call costs; the factor says how much longer blocks take where others
+                  have emptied the caches before them.
+    """
+
+    coefficients: dict[str, float]
+    overhead_ms: float
+    alone: tuple[float, float]
+
+    def row_ms(self, row: Operator) -> float:
+        """What the row adds to a network, in milliseconds.
+
+        Raises UserError for layers of a kind that no measured block had.
+        """
+        counts = row_counts(row)
+        if unknown := counts.keys() - self.coefficients.keys():
+            kinds = ", ".join(sorted({name.partition(".")[0] for name in unknown}))
+            raise UserError(f"the latency table knows no {kinds}: it was built for another space")
+        return sum(self.coefficients[name] * count for name, count in counts.items())
+
+    def network_ms(self, rows: Sequence[Operator]) -> float:
+        """The sum over all rows, in their order, and the overhead."""
+        total = 0.0
+        for row in rows:
+            total += self.row_ms(row)
+        return total + self.overhead_ms
+
+
+def _named(names: Sequence[str], values: Floats) -> dict[str, float]:
+    return {name: float(x) for name, x in zip(names, values, strict=True)}
+
+
+def fit_blocks(blocks: Sequence[Operator], ms: Sequence[float]) -> LatencyModel:
+    """From blocks alone: what the smallest call costs is taken off, and a network is the sum."""
+    names, times = names_of(blocks), np.asarray(ms, float)
+    counts = matrix([[row] for row in blocks], names)
+    found = relative_fit(np.c_[counts, np.ones(len(times))], times, np.ones(len(times)))
+    return LatencyModel(_named(names, found[:-1]), 0.0, (1.0, float(found[-1])))
+
+
+def corrected(
+    model: LatencyModel,
+    blocks: Sequence[Operator],
+    block_ms: Sequence[float],
+    networks: Sequence[Sequence[Operator]],
+    network_ms: Sequence[float],
+) -> LatencyModel:
+    """`model` (of `fit_blocks`) corrected by whole networks.
+
+    First one factor and one constant for all networks, which bring what blocks take alone to what
+    they take inside; then all coefficients anew from blocks and networks together.
+    """
+    whole = np.asarray(network_ms, float)
+    names = tuple(model.coefficients)
+    inside = matrix(networks, names)
+    ones = np.ones(len(whole))
+    sums = inside @ np.array(list(model.coefficients.values()))
+    _, factor = relative_fit(np.c_[ones, sums], whole, ones)
+    alone = np.asarray(block_ms, float)
+    target = factor * (alone - model.alone[1])
+    kept = target > 0.1 * factor * alone  # others are all call, and tell nothing
+    counts = matrix([[row] for row, keep in zip(blocks, kept, strict=True) if keep], names)
+    both = np.r_[np.c_[counts, np.zeros(len(counts))], np.c_[inside, ones]]
+    weights = np.r_[np.ones(len(counts)), NETWORK_WEIGHT * ones]
+    found = relative_fit(both, np.r_[target[kept], whole], weights)
+    return LatencyModel(
+        _named(names, found[:-1]), float(found[-1]), (float(factor), model.alone[1])
+    )

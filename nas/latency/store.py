@@ -1,0 +1,153 @@
+"""Where latency tables are kept, one folder each, and how one is found again or built."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.arch import Arch
+from nas.errors import UserError
+from nas.files import write_text
+from nas.latency.build import build_table
+from nas.latency.lookup import Lookup, signature
+from nas.latency.measure import Backend, Timing
+from nas.latency.table import Effort, LatencyTable
+from nas.progress import Live
+from nas.results import environment, open_folder, sole_owner, write_json
+from nas.trellis import Trellis
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Latencies of networks: by the table, and measured whole where it does not know the layers.
+
+    `source` is a table or a lookup, which knows the milliseconds of rows; `device` measures whole
+    networks, and is None where there is no device at hand.
+    """
+
+    source: Any
+    device: Backend | None
+
+    @property
+    def name(self) -> str:
+        """As it is said in summaries."""
+        return f"{self.device.name} table" if self.device else str(self.source.name)
+
+    def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
+        """Timings of `archs`, in order; those of the table have no runs."""
+        timings = [self._known(arch) for arch in archs]
+        missing = [arch for arch, timing in zip(archs, timings, strict=True) if timing is None]
+        measured = iter(self.device.measure_many(missing) if self.device and missing else [])
+        return [timing or next(measured) for timing in timings]
+
+    def _known(self, arch: Arch) -> Timing | None:
+        try:
+            timing: Timing = self.source.measure_many([arch])[0]
+        except UserError:
+            if not self.device:
+                raise
+            return None
+        return timing
+
+    def describe(self) -> dict[str, Any]:
+        """The table, and the device that it is of."""
+        found: dict[str, Any] = self.source.describe()
+        return found | ({"device": self.device.describe()} if self.device else {})
+
+
+def table_folder(results: str, label: str, space: Arch, device: Backend, effort: Effort) -> Path:
+    """The folder of one table: equal space, device, settings and effort share it."""
+    known = json.dumps([repr(space), device.identity(), asdict(effort)], sort_keys=True)
+    digest = hashlib.sha256(known.encode()).hexdigest()[:8]
+    return Path(results) / "latency" / f"{label}-{space.resolution}px-{device.name}-{digest}"
+
+
+def saved_table(folder: Path) -> LatencyTable | None:
+    """The table in `folder`; None where there is none yet."""
+    path = folder / "table.json"
+    if not path.exists():
+        return None
+    try:
+        return LatencyTable.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path} is damaged: delete it, and the table is built again") from None
+
+
+def open_table(
+    space: Arch,
+    trellis: Trellis,
+    device: Backend,
+    effort: Effort,
+    folder: Path,
+    console: Console,
+) -> LatencyTable:
+    """The table of `folder`, built first where it is missing, with progress on `console`."""
+    if table := saved_table(folder):
+        return table
+    open_folder(folder)
+    total = min(effort.blocks, len(trellis.rows))
+    total += effort.calibrate + effort.validate + min(effort.repeat, effort.validate)
+    with Live(console, "latency", total, 0) as live, sole_owner(folder):
+        table, networks = build_table(space, trellis, device, folder, effort, live)
+    rows = [signature(row) | {"ms": table.model.row_ms(row)} for row in trellis.rows]
+    rows.append({"op": "network", "ms": table.overhead_ms})
+    write_csv(folder / "table.csv", rows)
+    write_csv(folder / "blocks.csv", [row | asdict(timing) for row, timing in table.blocks])
+    write_csv(folder / "networks.csv", networks)
+    write_json(folder / "environment.json", environment(latency=device.describe()))
+    write_json(folder / "table.json", table.to_json())
+    return table
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """One line a row; what a row lacks is left empty."""
+    import pandas as pd
+
+    write_text(path, pd.DataFrame(list(rows), dtype=object).to_csv(index=False))
+
+
+def opened(
+    space: Arch,
+    trellis: Trellis,
+    device: Any,
+    effort: Effort,
+    folder: Path,
+    console: Console,
+    strict: bool = False,
+) -> Latencies:
+    """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
+
+    Says how right the table is.  Raises UserError with `strict` where it misses a bar.
+    """
+    if isinstance(device, Lookup):
+        return Latencies(device, None)
+    table = open_table(space, trellis, device, effort, folder, console)
+    console.print(f"latency   {said(table)}")
+    short = table.warnings()
+    if strict and short:
+        raise UserError(
+            f"the table in {folder} is refused (strict=true): {'; '.join(short)}; measure on a "
+            "quieter machine (delete the folder first) or with more table.blocks="
+        )
+    for line in short:
+        console.print(f"warning   this table is not to be relied on: {line}")
+    return Latencies(table, device)
+
+
+def said(table: LatencyTable) -> str:
+    """How the table was made and how wrong it is, in one line."""
+    v = table.validation
+    low, high = v["intervals"]["mape"]
+    spread = "" if v["run_to_run"] is None else f" · run to run {v['run_to_run']:.1%}"
+    return (
+        f"{len(table.blocks)} of {table.num_keys:,} blocks in {table.seconds:.0f} s · "
+        f"{v['num_networks']} unseen networks: MAPE {v['mape']:.1%} ({low:.1%} to {high:.1%}), "
+        f"{v['within_5']:.0%} within 5 %, {v['within_10']:.0%} within 10 %, "
+        f"Spearman {v['spearman']:.3f}, Kendall {v['kendall']:.2f}{spread}"
+    )

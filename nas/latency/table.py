@@ -1,0 +1,169 @@
+"""The latency table of a space on a device: built by measuring, corrected, validated, saved.
+
+Some two hundred blocks are timed alone, those that together tell most about all; what the
+others take follows from the counts of their layers (`nas.latency.model`).  Some whole networks
+correct the sum, and others, which nothing was fitted to, say how wrong it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nas.arch import Arch
+from nas.blocks import Operator, operators
+from nas.errors import UserError
+from nas.latency.measure import Backend, Timing
+from nas.latency.model import LatencyModel
+
+Part = tuple[Operator, ...]
+Told = Callable[[int, str], None]  # (parts timed so far, what is being timed)
+
+# What a table must reach to be trusted, on networks that it never saw.
+BARS = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured for a table.
+
+    blocks      blocks timed alone; all of the space's where it has no more.
+    calibrate   whole networks that correct the sum of blocks.
+    validate    whole networks that it is tested on.
+    repeat      of those, how many are timed again at the end, for the spread from run to run.
+    seed        of which networks, and of the order.
+    """
+
+    blocks: int = 200
+    calibrate: int = 40
+    validate: int = 100
+    repeat: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        lowest = {"blocks": 1, "calibrate": 4, "validate": 4, "repeat": 0, "seed": 0}
+        for name, least in lowest.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"table.{name} must be a whole number from {least}, not {value!r}")
+
+
+class Journal:
+    """Timings as they are taken, a JSON line each, so that a killed measurement goes on."""
+
+    def __init__(self, path: Path, backend: Backend, padding: str, told: Told) -> None:
+        self.path, self.backend, self.padding, self.told = path, backend, padding, told
+        self.known: dict[str, Timing] = {}
+        self.seconds: dict[str, float] = {}  # that each took, warm-up and repeats included
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            if line.endswith("}}"):  # a kill may have cut the last one
+                entry = json.loads(line)
+                self.known[entry["key"]] = Timing(**entry["timing"])
+                self.seconds[entry["key"]] = entry["seconds"]
+
+    def timed(self, parts: Mapping[str, Part], what: str) -> list[Timing]:
+        """The timing of each part by its key; what is not known yet is measured and written."""
+        missing = [key for key in parts if key not in self.known]
+        self.told(len(self.known), what)
+        if missing:
+            with self.path.open("a", encoding="utf-8") as file:
+                last = time.perf_counter()
+
+                def keep(i: int, timing: Timing) -> None:
+                    nonlocal last
+                    now, key = time.perf_counter(), missing[i]
+                    self.known[key], self.seconds[key], last = timing, now - last, now
+                    entry = {"key": key, "seconds": now - last, "timing": asdict(timing)}
+                    file.write("\n" * (file.tell() > 0) + json.dumps(entry))
+                    file.flush()
+                    self.told(len(self.known), what)
+
+                self.backend.measure_rows([parts[key] for key in missing], self.padding, keep)
+        return [self.known[key] for key in parts]
+
+
+def part_key(rows: Sequence[Operator]) -> str:
+    """12 hex digits of what the rows compute."""
+    text = repr([(row.layers, row.residual) for row in rows])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """The latency of every network of a space on one device, and how wrong it is.
+
+    model        gives each block's share.
+    blocks       what was timed alone: the row and its timing.
+    num_keys     distinct blocks of the space.
+    validation   figures on networks that the table never saw (see `validated`).
+    seconds      of measuring and fitting, without the validation.
+    identity     of the backend and its device.
+    """
+
+    model: LatencyModel
+    blocks: tuple[tuple[dict[str, Any], Timing], ...]
+    num_keys: int
+    validation: dict[str, Any]
+    seconds: float
+    identity: dict[str, Any]
+    name: ClassVar[str] = "table"
+
+    @property
+    def overhead_ms(self) -> float:
+        """What a network takes beside its blocks."""
+        return self.model.overhead_ms
+
+    def row_ms(self, row: Operator, resolution: int = 0) -> float:
+        """What the row adds to a network; the resolution of the network is of no matter here."""
+        return self.model.row_ms(row)
+
+    def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
+        """Predictions in the place of timings; the interval is the validation's mean error."""
+        return [self._predicted(self.model.network_ms(operators(arch))) for arch in archs]
+
+    def _predicted(self, ms: float) -> Timing:
+        error = self.validation["mape"] * ms
+        return Timing(ms, 0.0, ms - error, ms + error, runs=0, noisy=False)
+
+    def describe(self) -> dict[str, Any]:
+        """Where the table comes from and how wrong it is."""
+        return {"backend": self.name, "of": self.identity, "validation": self.validation}
+
+    def warnings(self) -> list[str]:
+        """In plain words, what the validation fell short of."""
+        words = {
+            "mape": "its mean error is {0:.1%} (bar: at most {1:.0%})",
+            "within_5": "only {0:.0%} of networks are within 5 % (bar: {1:.0%})",
+            "within_10": "only {0:.0%} of networks are within 10 % (bar: {1:.0%})",
+            "spearman": "it ranks networks at Spearman {0:.3f} only (bar: {1})",
+        }
+        return [
+            words[name].format(self.validation[name], bar)
+            for name, bar in BARS.items()
+            if not (
+                self.validation[name] <= bar if name == "mape" else self.validation[name] >= bar
+            )
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for `table.json`."""
+        data = asdict(replace(self, blocks=()))
+        blocks = [{**row, **asdict(timing)} for row, timing in self.blocks]
+        return {**data, "blocks": blocks}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LatencyTable:
+        """The inverse of `to_json`."""
+        model = dict(data["model"])
+        model["alone"] = tuple(model["alone"])
+        fields = list(Timing.__dataclass_fields__)
+        blocks = tuple(
+            ({k: v for k, v in row.items() if k not in fields}, Timing(*(row[f] for f in fields)))
+            for row in data["blocks"]
+        )
+        return cls(**{**data, "model": LatencyModel(**model), "blocks": blocks})

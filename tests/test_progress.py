@@ -1,0 +1,51 @@
+"""Progress with time left, on a terminal and in a file."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from nas.progress import Live
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is told otherwise."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr("nas.progress.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
+
+
+def test_progress_in_a_file_is_plain_lines_with_the_time_left(clock):
+    file = io.StringIO()
+    with Live(Console(file=file, width=200), "search", total=22, done=2) as live:
+        for done in range(2, 23):
+            live(done, f"best {done}%")
+            clock.now += 3  # each takes three seconds
+    text = file.getvalue()
+    assert "\x1b" not in text
+    assert "\r" not in text
+    lines = text.splitlines()
+    assert len(lines) == 7, "a line for every tenth"
+    assert lines[0] == "search    5/22 · about 51 s left · best 5%"
+    assert lines[-1] == "search    22/22 · done · best 22%"
+
+
+def test_progress_that_stands_still_prints_nothing(clock):
+    file = io.StringIO()
+    with Live(Console(file=file), "search", total=3, done=3) as live:
+        live(3, "")
+        live(3, "")
+    assert file.getvalue() == ""
+
+
+def test_a_terminal_gets_a_bar_and_no_lines():
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100)
+    with Live(console, "search", total=4, done=0) as live:
+        live(4, "best 90%")
+    assert "4/4" in file.getvalue()
+    assert "left" not in file.getvalue()
