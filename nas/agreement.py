@@ -53,6 +53,12 @@ def top_regret(k: int) -> Callable[[Floats, Floats], float]:
     return lambda predicted, true: float(true.max() - true[np.argsort(-predicted)[:k]].max())
 
 
+def share_interval(share: float, number: int) -> Interval:
+    """The exact 95 % interval of a share of `number` (Clopper and Pearson 1934)."""
+    low, high = stats.binomtest(round(share * number), number).proportion_ci()
+    return Interval(share, float(low), float(high))
+
+
 def interval(
     measure: Callable[[Floats, Floats], float],
     predicted: ArrayLike,

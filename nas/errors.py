@@ -20,3 +20,12 @@ def unknown(kind: str, name: object, allowed: Iterable[object]) -> UserError:
     near = get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return UserError(f"unknown {kind} {name!r}{hint} (allowed: {', '.join(names)})")
+
+
+def check_number(name: str, value: object, low: float, *, whole: bool = True) -> None:
+    """Raise UserError where `value` is no (whole) number from `low` on; without `whole`, above."""
+    kinds = int if whole else int | float
+    number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not number or not (value >= low if whole else value > low):  # type: ignore[operator]  # a number
+        kind = f"whole number from {low:g}" if whole else f"number above {low:g}"
+        raise UserError(f"{name} must be a {kind}, not {value!r}")

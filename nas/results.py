@@ -47,7 +47,7 @@ def sole_owner(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(
-                f"another process is at work in {folder}: wait for it, or choose another folder"
+                f"another process is at work in {folder}: wait for it, then give the command again"
             ) from None
         yield
 

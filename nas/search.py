@@ -33,7 +33,7 @@ the space contains are tried first; the same command again goes on where it stop
 
 LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
-FREE = ("trials", "results", "run", "choices", "device")
+FREE = ("trials", "results", "run", "choices", "device", "strict")
 BEYOND = 1.2  # times the target: networks slower than that are not trained
 RUNGS = 8  # networks of growing size that are tried right after the published ones
 
@@ -83,6 +83,8 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
         settings[name] = number(settings, name, low, 2**31, whole=True)
         if settings[name] is None:
             raise UserError(f"{name} must be a whole number from {low}, not null")
+    if not isinstance(settings["strict"], bool):
+        raise UserError(f"strict must be true or false, not {settings['strict']!r}")
     number(settings, "width", 0.05, 16)
     if not isinstance(settings["limit"], dict):
         raise UserError(f"limit must be given by parts (limit.macs=...), not {settings['limit']!r}")
@@ -110,7 +112,9 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     from nas.accuracy.scratch import Scratch
     from nas.blocks import network_id
     from nas.evaluate import Evaluator, Limits
-    from nas.reach import check_limits
+    from nas.latency.store import open_latencies, table_folder
+    from nas.latency.survey import survey
+    from nas.reach import check_limits, trellis_of
     from nas.results import open_folder, sole_owner
     from nas.space import fill
     from search_spaces.published import at_width, members
@@ -130,36 +134,26 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
     stack.enter_context(sole_owner(folder))
     introduce(settings, data, space, console)
-    latencies, table, ranges = timed(settings, space, console)
+    device, effort = make(settings["latency"]), make(settings["table"])
+    label = settings["choices"]["space"]
+    table = table_folder(settings["results"], label, space, device, effort)
+    study = opened(settings, data, space, sampler, folder, table.name)
+    trellis = trellis_of(space)
+    latencies = open_latencies(space, trellis, device, effort, table, console, settings["strict"])
+    ranges = survey(trellis, latencies.source, space.resolution)
     if limits.latency_ms is not None:
         ranges.require(limits.latency_ms, "limit.latency_ms")
-    study = opened(settings, data, space, sampler, folder, table)
     evaluator = Evaluator(latencies, pool, limits, exempt=ids)
     target_ms = target_of(settings, study, evaluator)
-    if not isinstance(settings["target"], str) or ranges.fastest[0] <= BEYOND * target_ms:
+    if not isinstance(settings["target"], str):
+        ranges.require(target_ms)
+    if ranges.fastest[0] <= BEYOND * target_ms:
         # a named network that the space cannot reach is a mark to draw, and no limit
-        ranges.require(BEYOND * target_ms)
         evaluator = replace(evaluator, most_ms=BEYOND * target_ms)
-    begin(settings, data, latencies, study, folder, table)
+    begin(settings, data, latencies, study, folder, table.name)
     return Plan(
         settings, folder, data, space, inside, latencies, ranges, evaluator, pool, study, target_ms
     )
-
-
-def timed(
-    settings: Mapping[str, Any], space: Arch, console: Console
-) -> tuple[Latencies, str, Survey]:
-    """The latency table of the space, built where it is missing; its name; what it reaches."""
-    from nas.latency.store import opened as open_latencies
-    from nas.latency.store import table_folder
-    from nas.latency.survey import survey
-    from nas.reach import trellis_of
-
-    device, effort, label = make(settings["latency"]), make(settings["table"]), settings["choices"]
-    folder = table_folder(settings["results"], label["space"], space, device, effort)
-    trellis = trellis_of(space)
-    found = open_latencies(space, trellis, device, effort, folder, console)
-    return found, folder.name, survey(trellis, found.source, space.resolution)
 
 
 def tried(sampler: Any) -> None:
@@ -229,9 +223,12 @@ def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -
     if not isinstance(settings["target"], str):
         return float(settings["target"])
     name = at_width(settings["target"], settings["width"])
-    metrics = study.note(
-        f"target:{name}", lambda: evaluator.measured([adapted(name, study.space)])[0].to_json()
-    )
+    try:
+        metrics = study.note(
+            f"target:{name}", lambda: evaluator.measured([adapted(name, study.space)])[0].to_json()
+        )
+    except UserError as error:
+        raise UserError(f"target={name} could not be measured: {error}") from None
     if metrics["latency_ms"] is None:
         raise UserError(f"target={name} could not be measured: {metrics['reason']}")
     return float(metrics["latency_ms"])
@@ -280,6 +277,12 @@ def searched(plan: Plan, console: Console) -> str | None:
     study, settings, inside = plan.study, plan.settings, plan.members
     names = [at_width(name, settings["width"]) for name in settings["references"]]
     beside = {name: adapted(name, plan.space) for name in names if name not in inside}
+    for name in list(beside):
+        try:
+            plan.latencies.measure_many([beside[name]])
+        except UserError as error:
+            console.print(f"left out  {name}: {error}")
+            del beside[name]
     free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
     with Live(console, "search", settings["trials"] + len(beside), study.done) as live:
 
@@ -292,8 +295,13 @@ def searched(plan: Plan, console: Console) -> str | None:
         return study.run(plan.evaluator, trials=settings["trials"], batch=batch, told=told)
 
 
-def measured(plan: Plan, trials: pd.DataFrame, beside: pd.DataFrame) -> dict[str, float]:
-    """Milliseconds, by id, of the front and the published networks, each timed as a whole."""
+def measured(
+    plan: Plan, trials: pd.DataFrame, beside: pd.DataFrame, console: Console
+) -> dict[str, float]:
+    """Milliseconds, by id, of the front and the published networks, each timed as a whole.
+
+    Where the device has gone away since, that is said, and nothing is lost but these.
+    """
     import pandas as pd
 
     from nas.report import front_of
@@ -309,7 +317,11 @@ def measured(plan: Plan, trials: pd.DataFrame, beside: pd.DataFrame) -> dict[str
     }
     for key, name in zip(beside["id"], beside["name"], strict=True):
         archs[str(key)] = adapted(str(name), plan.space)
-    return plan.study.measured(archs, plan.latencies.device.measure_many)
+    try:
+        return plan.study.measured(archs, plan.latencies.device.measure_many)
+    except UserError as error:
+        console.print(f"measured  nothing: {error}")
+        return {}
 
 
 def report(plan: Plan, seconds: float, stopped: str | None, console: Console) -> None:
@@ -323,7 +335,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
         trials=trials,
         beside=beside,
         target_ms=plan.target_ms,
-        measured=measured(plan, trials, beside),
+        measured=measured(plan, trials, beside, console),
         arch_of=study.arch_of,
         about={
             "space": plan.settings["choices"]["space"],

@@ -28,7 +28,7 @@ def latency(cfg: Any) -> None:
     """Build or read the table that `cfg` (conf/latency.yaml) describes, and say what it tells."""
     from rich.console import Console
 
-    from nas.latency.store import opened, table_folder
+    from nas.latency.store import open_latencies, table_folder
     from nas.latency.survey import survey
     from nas.reach import trellis_of
     from nas.results import open_folder, write_json
@@ -40,7 +40,7 @@ def latency(cfg: Any) -> None:
     trellis, label = trellis_of(space), settings["choices"]["space"]
     folder = open_folder(table_folder(settings["results"], label, space, device, effort))
     introduce(console, label, space, trellis)
-    found = opened(space, trellis, device, effort, folder, console, settings["strict"])
+    found = open_latencies(space, trellis, device, effort, folder, console, settings["strict"])
     ranges = survey(trellis, found.source, space.resolution)
     published = published_costs(settings, space, found)
     target_ms = target_of(settings, space, found)
@@ -48,8 +48,9 @@ def latency(cfg: Any) -> None:
     say_ranges(console, settings, ranges, published, target_ms)
     write_json(folder / "summary.json", facts)
     draw(folder, f"{label} at {space.resolution} pixels", found, ranges, published, target_ms)
-    console.print(f"wrote     {folder}/: latency.html table.csv blocks.csv summary.json ...")
-    if target_ms is not None:
+    files = " ".join(sorted(path.name for path in folder.iterdir() if path.name[0] != "."))
+    console.print(f"wrote     {folder}/: {files}")
+    if target_ms is not None and not isinstance(settings["target"], str):
         ranges.require(target_ms)
 
 
@@ -154,16 +155,19 @@ def say_ranges(
     target_ms: float | None,
 ) -> None:
     """Print what the space reaches, the target's place in it, and what MACs tell of latency."""
+    from search_spaces.published import at_width
+
     console.print(
         f"range     {ranges.fastest[0]:.3g} to {ranges.slowest[0]:.3g} ms, of all networks of the "
         f"space · MACs rank random networks at Spearman {ranges.macs_rank:.3f}"
     )
     if target_ms is not None:
-        named = f" of {settings['target']}" if isinstance(settings["target"], str) else ""
-        console.print(
-            f"target    {target_ms:.3g} ms{named} · {ranges.share_within(target_ms):.0%} of random "
-            "networks are within"
-        )
+        whose = settings["target"]
+        named = f" of {at_width(whose, settings['width'])}" if isinstance(whose, str) else ""
+        share = f"{ranges.share_within(target_ms):.0%} of random networks are within"
+        if target_ms < ranges.fastest[0]:
+            share = "no network of the space is as fast"
+        console.print(f"target    {target_ms:.3g} ms{named} · {share}")
     for name, row in published.items():
         mark = "within" if target_ms is None or row["latency_ms"] <= target_ms else "over"
         said = "" if target_ms is None else f" · {mark} the target"

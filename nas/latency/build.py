@@ -5,25 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.agreement import interval, kendall, mape, spearman, within
+from nas.agreement import interval, kendall, mape, share_interval, spearman, within
 from nas.arch import Arch, reading_form
 from nas.blocks import Operator, operators
+from nas.errors import UserError
 from nas.latency.lookup import signature
-from nas.latency.measure import Backend, Timing
+from nas.latency.measure import Timing
 from nas.latency.model import corrected, fit_blocks, matrix, most_telling, names_of
-from nas.latency.table import Effort, Journal, LatencyTable, Part, Told, part_key
+from nas.latency.table import Effort, Journal, LatencyTable, Part, part_key
 from nas.space import fill
 from nas.trellis import Trellis
 
 Floats = NDArray[np.float64]
 Genomes = NDArray[np.integer[Any]]
 
+LEAST = 4
 POPULATION = 4000  # random networks from which those to time are chosen
 FIGURES = {
     "mape": mape,
@@ -35,19 +36,13 @@ FIGURES = {
 
 
 def build_table(
-    space: Arch,
-    trellis: Trellis,
-    backend: Backend,
-    folder: Path,
-    effort: Effort,
-    told: Told,
+    space: Arch, trellis: Trellis, journal: Journal, effort: Effort
 ) -> tuple[LatencyTable, list[dict[str, Any]]]:
-    """Measure, correct and validate the table of `space`; what was timed stays in `folder`.
+    """Measure, correct and validate the table of `space`; what was timed stays in `journal`.
 
     Returns the table and, a dict each, the networks that corrected and validated it.  Killed in
-    the middle and called again, it goes on with what measured.jsonl has.
+    the middle and called again, it goes on with what the journal has.
     """
-    journal = Journal(folder / "measured.jsonl", backend, space.padding, told)
     rng = np.random.default_rng(effort.seed)
     blocks = chosen_blocks(trellis.rows, effort.blocks, rng)
     alone = journal.timed({part_key([r]): (r,) for r in blocks}, "blocks")
@@ -58,7 +53,8 @@ def build_table(
     genomes = spread_networks(trellis, values, effort.calibrate + effort.validate, rng)
     archs = [fill(space, picks) for picks in trellis.decode(genomes)]
     parts = {part_key(rows): rows for rows in map(operators, archs)}
-    fitting = dict(list(parts.items())[: effort.calibrate])
+    share = effort.calibrate / (effort.calibrate + effort.validate)
+    fitting = dict(list(parts.items())[: round(share * len(parts))])
     seconds = time.perf_counter() - began
     whole = journal.timed(fitting, "networks")
     model = corrected(first, blocks, ms, list(fitting.values()), [t.median_ms for t in whole])
@@ -73,7 +69,7 @@ def build_table(
     table = LatencyTable(
         model,
         tuple((signature(row), timing) for row, timing in zip(blocks, alone, strict=True)),
-        len(trellis.rows), validation, seconds, backend.identity(),
+        len(trellis.rows), validation, seconds, journal.backend.identity(),
     )  # fmt: skip
     roles = ["calibrate"] * len(fitting) + ["validate"] * len(unseen)
     return table, _networks(table, archs, [*whole, *true], roles)
@@ -85,7 +81,13 @@ def chosen_blocks(
     """The blocks to time, in random order, so that what slows the machine hits all kinds."""
     chosen = list(range(len(rows)))
     if len(rows) > number:
-        chosen = most_telling(matrix([[row] for row in rows], names_of(rows)), number)
+        names = names_of(rows)
+        chosen = most_telling(matrix([[row] for row in rows], names), number)
+        if names_of([rows[i] for i in chosen]) != names:
+            raise UserError(
+                f"table.blocks={number} is too few for the kinds of layer in this space: "
+                f"{len(names)} or more are enough"
+            )
     return [rows[i] for i in rng.permutation(np.array(chosen))]
 
 
@@ -95,8 +97,8 @@ def spread_networks(
     """Up to `number` distinct networks, evenly over the logarithm of the latency range.
 
     Random picks crowd around the middle, so every network leans to the fast or to the slow labels
-    by a part of its own.  The fastest and the slowest of the space are the first two; the others
-    are in random order.
+    by a part of its own.  They are in random order; the fastest and the slowest of the space are
+    the last two, where they validate and do not correct.
     """
     anywhere = trellis.random(POPULATION, rng)
     ms = trellis.totals(values, anywhere)
@@ -115,8 +117,15 @@ def spread_networks(
     genomes = genomes[np.sort(distinct)]
     ms = trellis.totals(values, genomes)
     chosen = _evenly(np.log(ms), number)
-    rest = rng.permutation(np.setdiff1d(chosen, [0, 1]))
-    return np.asarray(genomes[np.r_[[i for i in (0, 1) if i in chosen], rest].astype(int)])
+    if len(chosen) < LEAST:
+        raise UserError(
+            f"the space has only {len(chosen)} networks; a latency table needs {LEAST} to be "
+            "corrected and tested: widen it"
+        )
+    extremes = [i for i in (0, 1) if i in chosen]
+    return np.asarray(
+        genomes[np.r_[rng.permutation(np.setdiff1d(chosen, extremes)), extremes].astype(int)]
+    )
 
 
 def _evenly(values: Floats, number: int) -> NDArray[np.intp]:
@@ -130,9 +139,16 @@ def _evenly(values: Floats, number: int) -> NDArray[np.intp]:
 
 
 def validated(predicted: Sequence[float], true: Sequence[Timing], seed: int) -> dict[str, Any]:
-    """The figures of the prediction on unseen networks, each with its 95 % bootstrap interval."""
+    """The figures of the prediction on unseen networks, each with its 95 % interval.
+
+    The intervals say what other unseen networks would give with this very table: by resampling
+    the networks, and exactly (Clopper and Pearson 1934) for shares.  What another table, of
+    another hour, would give is not in them.
+    """
     measured = [timing.median_ms for timing in true]
     found = {name: interval(f, predicted, measured, seed) for name, f in FIGURES.items()}
+    for name in ("within_5", "within_10"):
+        found[name] = share_interval(found[name].value, len(measured))
     return {
         "num_networks": len(measured),
         **{name: figure.value for name, figure in found.items()},

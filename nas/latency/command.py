@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from nas.arch import Arch
 from nas.blocks import Operator, operators
-from nas.errors import UserError
+from nas.errors import UserError, check_number
 from nas.latency.lookup import row_form
 from nas.latency.measure import Timing, Told
 from nas.onnx_graph import onnx_rows
@@ -64,14 +64,12 @@ class Command:
     name: ClassVar[str] = "command"
 
     def __post_init__(self) -> None:
-        for field in ("runs", "together", "batch"):
-            if getattr(self, field) < 1:
-                raise UserError(f"{field} must be 1 or more, not {getattr(self, field)!r}")
-        if not self.timeout_s > 0:
-            raise UserError(f"timeout_s must be above 0, not {self.timeout_s!r}")
-        if "{onnx}" not in self.command:
+        for field, least in {"runs": 1, "together": 1, "batch": 1, "seed": 0}.items():
+            check_number(f"latency.{field}", getattr(self, field), least)
+        check_number("latency.timeout_s", self.timeout_s, 0, whole=False)
+        if not isinstance(self.command, str) or "{onnx}" not in self.command:
             raise UserError(
-                f"command must contain {{onnx}}, where the path of the model goes, not "
+                f"latency.command must contain {{onnx}}, where the path of the model goes, not "
                 f"{self.command!r}"
             )
         program = self._words("model.onnx")[0]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from nas.arch import Arch, Block, Stage, Stem
 from nas.blocks import Operator, operators
-from nas.errors import UserError
+from nas.errors import check_number
 from nas.latency.measure import Timing, Told, measure
 
 # Timed in every group, so that groups can be compared: an inverted residual of 1.4 M
@@ -26,6 +26,7 @@ RETRIES = 2
 
 _LEAST = {
     "threads": 0, "batch": 1, "together": 1, "warmup": 1, "min_rounds": 1, "max_rounds": 1,
+    "seed": 0,
 }  # fmt: skip
 
 Rows = Sequence[Operator]
@@ -61,8 +62,8 @@ class Local(ABC):
     batch      inputs in one call; the figure is the time of the whole call.
     together   how many networks or blocks are held in memory and timed in the same rounds, with a
                reference call.  Those that came out noisy, and those of a group whose reference
-               was slower than the best one so far by 3 %, are timed again in the end, twice at
-               most; what is kept is the least disturbed timing.
+               was slower than the best one of all by 3 %, are timed again in the end, twice at
+               most; what is kept is the least disturbed timing, and `told` hears of it again.
     The rest is `nas.latency.measure.measure`'s; `seed` also gives weights and inputs.
     Raises UserError for settings out of range.
     """
@@ -80,11 +81,9 @@ class Local(ABC):
 
     def __post_init__(self) -> None:
         for field, least in _LEAST.items():
-            if getattr(self, field) < least:
-                raise UserError(f"{field} must be {least} or more, not {getattr(self, field)!r}")
+            check_number(f"latency.{field}", getattr(self, field), least)
         for field in ("rel_ci", "max_seconds"):
-            if not getattr(self, field) > 0:
-                raise UserError(f"{field} must be above 0, not {getattr(self, field)!r}")
+            check_number(f"latency.{field}", getattr(self, field), 0, whole=False)
 
     @abstractmethod
     def prepared(self, rows: Rows, padding: str) -> Callable[[], object]:
@@ -119,22 +118,25 @@ class Local(ABC):
             return []
         reference = self.prepared(REFERENCE, "symmetric")
         tries: list[list[_Try]] = [[] for _ in parts]
-        final: dict[int, Timing] = {}
+        known: dict[int, Timing] = {}
+        heard: dict[int, Timing] = {}
         waiting, best = list(range(len(parts))), math.inf
-        for left in range(RETRIES, -1, -1):
+        for _ in range(1 + RETRIES):
             for start in range(0, len(waiting), self.together):
                 group = waiting[start : start + self.together]
                 found = self._group([parts[i] for i in group], reference, start, clocks)
                 best = min(best, found[-1].median_ms)
                 for i, timing in zip(group, found[:-1], strict=True):
                     tries[i].append(_Try(timing, found[-1].median_ms))
-                    pick = chosen(tries[i], best)
-                    if not (pick.noisy and left):
-                        final[i] = pick
-                        if told:
-                            told(i, pick)
-            waiting = [i for i in waiting if i not in final]
-        return [final[i] for i in range(len(parts))]
+                    heard[i] = chosen(tries[i], best)
+                    if told:
+                        told(i, heard[i])
+            known = {i: chosen(tries[i], best) for i in range(len(parts))}
+            waiting = [i for i, timing in known.items() if timing.noisy]
+        for i, timing in known.items():
+            if told and heard[i] != timing:  # the last pass had the best reference
+                told(i, timing)
+        return [known[i] for i in range(len(parts))]
 
     def _group(
         self,

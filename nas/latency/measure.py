@@ -59,8 +59,8 @@ Told = Callable[[int, Timing], None]
 class Backend(Protocol):
     """A way to know the latency of networks, and of parts of them, on one device.
 
-    `told(i, timing)` is called once for each i, as soon as its timing is final, so that a caller
-    can save it and show progress.
+    `told(i, timing)` is called for each i as soon as it is timed, and again where it was timed
+    better, so that a caller can save it and show progress.
     """
 
     @property

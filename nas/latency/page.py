@@ -69,7 +69,7 @@ def _agreement(networks: Sequence[Mapping[str, Any]]) -> Section:
         )  # fmt: skip
     words = (
         "Each dot is a whole network, predicted as the sum of its blocks and then measured; bars "
-        "are the 95 % interval of the measured median."
+        "are the interval of the measured median (of a command: the range of its runs)."
     )
     return Section("Predicted against measured", words, figure)
 
@@ -104,7 +104,7 @@ def _against_macs(
             showarrow=False, xanchor="left", yanchor="bottom",
         )  # fmt: skip
     words = (
-        f"Of {len(ms):,} random networks, multiply-adds rank the latency at Spearman {rank:.3f}; "
+        f"Multiply-adds rank the predicted latency of random networks at Spearman {rank:.3f}; "
         f"{_same_macs(macs, ms)}"
     )
     return Section("Latency against multiply-adds", words, figure)
@@ -148,7 +148,7 @@ def blocks_page(
         "Bars are what each row takes by itself; the mark is what it would take if time followed "
         "multiply-adds."
     )
-    notes = ["A row alone also pays for its call, and finds its caches warmer than in the network."]
+    notes = ["A row timed alone also pays for its call, and finds its caches warmer."]
     figures_page(path, title, lead, [Section("Time by block", words, figure)], notes)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,27 +13,31 @@ from typing import Any
 from rich.console import Console
 
 from nas.arch import Arch
+from nas.blocks import operators
 from nas.errors import UserError
 from nas.files import write_text
 from nas.latency.build import build_table
 from nas.latency.lookup import Lookup, signature
 from nas.latency.measure import Backend, Timing
-from nas.latency.table import Effort, LatencyTable
+from nas.latency.table import Effort, Journal, LatencyTable
 from nas.progress import Live
 from nas.results import environment, open_folder, sole_owner, write_json
 from nas.trellis import Trellis
 
+FORMAT = 1  # of what is saved, and of the counts behind it: tables of another are built anew
+
 
 @dataclass(frozen=True)
 class Latencies:
-    """Latencies of networks: by the table, and measured whole where it does not know the layers.
+    """Latencies of networks: by the table, and measured whole where they are outside its space.
 
     `source` is a table or a lookup, which knows the milliseconds of rows; `device` measures whole
-    networks, and is None where there is no device at hand.
+    networks, and is None where there is no device at hand (a lookup then answers whatever it can).
     """
 
     source: Any
     device: Backend | None
+    trellis: Trellis
 
     @property
     def name(self) -> str:
@@ -47,12 +52,9 @@ class Latencies:
         return [timing or next(measured) for timing in timings]
 
     def _known(self, arch: Arch) -> Timing | None:
-        try:
-            timing: Timing = self.source.measure_many([arch])[0]
-        except UserError:
-            if not self.device:
-                raise
+        if self.device and not all(row in self.trellis for row in operators(arch)):
             return None
+        timing: Timing = self.source.measure_many([arch])[0]
         return timing
 
     def describe(self) -> dict[str, Any]:
@@ -63,9 +65,12 @@ class Latencies:
 
 def table_folder(results: str, label: str, space: Arch, device: Backend, effort: Effort) -> Path:
     """The folder of one table: equal space, device, settings and effort share it."""
-    known = json.dumps([repr(space), device.identity(), asdict(effort)], sort_keys=True)
+    measuring: Any = device  # its settings, where it has any
+    settings = asdict(measuring) if hasattr(measuring, "__dataclass_fields__") else {}
+    parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
+    known = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(known.encode()).hexdigest()[:8]
-    return Path(results) / "latency" / f"{label}-{space.resolution}px-{device.name}-{digest}"
+    return Path(str(results)) / "latency" / f"{label}-{space.resolution}px-{device.name}-{digest}"
 
 
 def saved_table(folder: Path) -> LatencyTable | None:
@@ -93,8 +98,15 @@ def open_table(
     open_folder(folder)
     total = min(effort.blocks, len(trellis.rows))
     total += effort.calibrate + effort.validate + min(effort.repeat, effort.validate)
-    with Live(console, "latency", total, 0) as live, sole_owner(folder):
-        table, networks = build_table(space, trellis, device, folder, effort, live)
+    with sole_owner(folder):
+        journal = Journal(folder / "measured.jsonl", device, space.padding)
+        with Live(console, "latency", total, len(journal.known)) as live:
+            journal.told = live
+            try:
+                table, networks = build_table(space, trellis, journal, effort)
+            except KeyboardInterrupt:
+                console.print(f"stopped   {len(journal.known)} timed; the same command goes on")
+                raise
     rows = [signature(row) | {"ms": table.model.row_ms(row)} for row in trellis.rows]
     rows.append({"op": "network", "ms": table.overhead_ms})
     write_csv(folder / "table.csv", rows)
@@ -112,7 +124,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     write_text(path, pd.DataFrame(list(rows), dtype=object).to_csv(index=False))
 
 
-def opened(
+def open_latencies(
     space: Arch,
     trellis: Trellis,
     device: Any,
@@ -126,7 +138,7 @@ def opened(
     Says how right the table is.  Raises UserError with `strict` where it misses a bar.
     """
     if isinstance(device, Lookup):
-        return Latencies(device, None)
+        return Latencies(device, None, trellis)
     table = open_table(space, trellis, device, effort, folder, console)
     console.print(f"latency   {said(table)}")
     short = table.warnings()
@@ -137,17 +149,22 @@ def opened(
         )
     for line in short:
         console.print(f"warning   this table is not to be relied on: {line}")
-    return Latencies(table, device)
+    return Latencies(table, device, trellis)
 
 
 def said(table: LatencyTable) -> str:
     """How the table was made and how wrong it is, in one line."""
     v = table.validation
-    low, high = v["intervals"]["mape"]
     spread = "" if v["run_to_run"] is None else f" · run to run {v['run_to_run']:.1%}"
+
+    def share(name: str) -> str:
+        low, high = v["intervals"][name]
+        return f"{v[name]:.0%} ({low:.0%} to {high:.0%})"
+
+    low, high = (x or math.nan for x in v["intervals"]["mape"])
     return (
         f"{len(table.blocks)} of {table.num_keys:,} blocks in {table.seconds:.0f} s · "
         f"{v['num_networks']} unseen networks: MAPE {v['mape']:.1%} ({low:.1%} to {high:.1%}), "
-        f"{v['within_5']:.0%} within 5 %, {v['within_10']:.0%} within 10 %, "
+        f"{share('within_5')} within 5 %, {share('within_10')} within 10 %, "
         f"Spearman {v['spearman']:.3f}, Kendall {v['kendall']:.2f}{spread}"
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from typing import Any, ClassVar
 
 from nas.arch import Arch
 from nas.blocks import Operator, operators
-from nas.errors import UserError
+from nas.errors import check_number
 from nas.latency.measure import Backend, Timing
 from nas.latency.model import LatencyModel
 
@@ -48,23 +49,34 @@ class Effort:
     def __post_init__(self) -> None:
         lowest = {"blocks": 1, "calibrate": 4, "validate": 4, "repeat": 0, "seed": 0}
         for name, least in lowest.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"table.{name} must be a whole number from {least}, not {value!r}")
+            check_number(f"table.{name}", getattr(self, name), least)
 
 
 class Journal:
     """Timings as they are taken, a JSON line each, so that a killed measurement goes on."""
 
-    def __init__(self, path: Path, backend: Backend, padding: str, told: Told) -> None:
-        self.path, self.backend, self.padding, self.told = path, backend, padding, told
+    def __init__(self, path: Path, backend: Backend, padding: str) -> None:
+        self.path, self.backend, self.padding = path, backend, padding
+        self.told: Told = lambda done, what: None
         self.known: dict[str, Timing] = {}
         self.seconds: dict[str, float] = {}  # that each took, warm-up and repeats included
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-            if line.endswith("}}"):  # a kill may have cut the last one
-                entry = json.loads(line)
-                self.known[entry["key"]] = Timing(**entry["timing"])
-                self.seconds[entry["key"]] = entry["seconds"]
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        for line in text.splitlines():
+            self._read(line)
+
+    def _read(self, line: str) -> None:
+        """Keep what the line says; one that is cut or damaged is as if it were not there."""
+        try:
+            entry = json.loads(line)
+            timing, seconds = Timing(**entry["timing"]), float(entry["seconds"])
+        except (ValueError, TypeError, KeyError):
+            return
+        if timing.median_ms > 0:
+            self._keep(str(entry["key"]), timing, seconds)
+
+    def _keep(self, key: str, timing: Timing, seconds: float) -> None:
+        self.known[key] = timing
+        self.seconds[key] = self.seconds.get(key, 0.0) + seconds
 
     def timed(self, parts: Mapping[str, Part], what: str) -> list[Timing]:
         """The timing of each part by its key; what is not known yet is measured and written."""
@@ -77,8 +89,9 @@ class Journal:
                 def keep(i: int, timing: Timing) -> None:
                     nonlocal last
                     now, key = time.perf_counter(), missing[i]
-                    self.known[key], self.seconds[key], last = timing, now - last, now
                     entry = {"key": key, "seconds": now - last, "timing": asdict(timing)}
+                    self._keep(key, timing, now - last)
+                    last = now
                     file.write("\n" * (file.tell() > 0) + json.dumps(entry))
                     file.flush()
                     self.told(len(self.known), what)
@@ -101,7 +114,7 @@ class LatencyTable:
     blocks       what was timed alone: the row and its timing.
     num_keys     distinct blocks of the space.
     validation   figures on networks that the table never saw (see `validated`).
-    seconds      of measuring and fitting, without the validation.
+    seconds      of timing blocks and the networks that correct them; the validation has its own.
     identity     of the backend and its device.
     """
 
@@ -123,24 +136,21 @@ class LatencyTable:
         return self.model.row_ms(row)
 
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
-        """Predictions in the place of timings; the interval is the validation's mean error."""
-        return [self._predicted(self.model.network_ms(operators(arch))) for arch in archs]
-
-    def _predicted(self, ms: float) -> Timing:
-        error = self.validation["mape"] * ms
-        return Timing(ms, 0.0, ms - error, ms + error, runs=0, noisy=False)
+        """Predictions in the place of timings, without interval: the validation has the error."""
+        sums = [self.model.network_ms(operators(arch)) for arch in archs]
+        return [Timing(ms, math.nan, math.nan, math.nan, runs=0, noisy=False) for ms in sums]
 
     def describe(self) -> dict[str, Any]:
         """Where the table comes from and how wrong it is."""
-        return {"backend": self.name, "of": self.identity, "validation": self.validation}
+        return {"table_of": self.identity, "validation": self.validation}
 
     def warnings(self) -> list[str]:
         """In plain words, what the validation fell short of."""
         words = {
-            "mape": "its mean error is {0:.1%} (bar: at most {1:.0%})",
-            "within_5": "only {0:.0%} of networks are within 5 % (bar: {1:.0%})",
-            "within_10": "only {0:.0%} of networks are within 10 % (bar: {1:.0%})",
-            "spearman": "it ranks networks at Spearman {0:.3f} only (bar: {1})",
+            "mape": "its mean error is {0:.2%} (bar: at most {1:.0%})",
+            "within_5": "{0:.1%} of networks are within 5 % (bar: {1:.0%})",
+            "within_10": "{0:.1%} of networks are within 10 % (bar: {1:.0%})",
+            "spearman": "it ranks networks at Spearman {0:.4f} (bar: {1})",
         }
         return [
             words[name].format(self.validation[name], bar)
@@ -166,4 +176,7 @@ class LatencyTable:
             ({k: v for k, v in row.items() if k not in fields}, Timing(*(row[f] for f in fields)))
             for row in data["blocks"]
         )
-        return cls(**{**data, "model": LatencyModel(**model), "blocks": blocks})
+        validation = {k: math.nan if v is None else v for k, v in data["validation"].items()}
+        return cls(
+            **{**data, "model": LatencyModel(**model), "blocks": blocks, "validation": validation}
+        )

@@ -109,12 +109,16 @@ class Trellis:
 
     def index(self, row: Operator) -> int:
         """The id of a row; UserError where no network of the space has it."""
-        if _identity(row) not in self._rows:
+        if row not in self:
             raise UserError(
                 f"the space has no row {row.op} of {row.cin} to {row.cout} channels at "
                 f"{row.side} pixels (place {row.place}): give a network of the space"
             )
         return self._rows[_identity(row)]
+
+    def __contains__(self, row: Operator) -> bool:
+        """Whether some network of the space has the row."""
+        return _identity(row) in self._rows
 
     def encode(self, picks: Sequence[Picks]) -> Ints:
         """Genomes (n, num_choices) of picks."""
