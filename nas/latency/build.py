@@ -111,9 +111,7 @@ def spread_networks(
         leaning[:, gene] = labels[np.argsort(means)][(place * len(labels)).astype(int)]
     ends = [trellis.extreme(values, most=most)[1] for most in (False, True)]
     genomes = np.concatenate([trellis.encode(ends), leaning, anywhere])
-    ids = trellis.row_ids(genomes)
-    ids = np.take_along_axis(ids, np.argsort(ids < 0, axis=1, kind="stable"), axis=1)
-    _, distinct = np.unique(ids, axis=0, return_index=True)
+    _, distinct = np.unique(trellis.networks(genomes), axis=0, return_index=True)
     genomes = genomes[np.sort(distinct)]
     ms = trellis.totals(values, genomes)
     chosen = _evenly(np.log(ms), number)

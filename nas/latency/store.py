@@ -65,8 +65,8 @@ class Latencies:
 
 def table_folder(results: str, label: str, space: Arch, device: Backend, effort: Effort) -> Path:
     """The folder of one table: equal space, device, settings and effort share it."""
-    measuring: Any = device  # its settings, where it has any
-    settings = asdict(measuring) if hasattr(measuring, "__dataclass_fields__") else {}
+    known_fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
+    settings = {name: getattr(device, name) for name, f in known_fields.items() if f.init}
     parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
     known = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(known.encode()).hexdigest()[:8]

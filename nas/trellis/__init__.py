@@ -144,6 +144,11 @@ class Trellis:
             return [{} for _ in np.asarray(genomes)]
         return [dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
+    @property
+    def labels(self) -> dict[str, tuple[Label, ...]]:
+        """The choices of the space, as `nas.space.choices` has them."""
+        return dict(zip(self.keys, self._labels, strict=True))
+
     def random(self, n: int, rng: np.random.Generator) -> Ints:
         """`n` genomes, each label uniformly at random."""
         genomes = np.empty((n, len(self.keys)), np.int64, order="F")
@@ -189,6 +194,12 @@ class Trellis:
                 at = edge * len(part.values) + part.of(known)
                 columns += [slot.ravel().take(at) for slot in table]
         return np.array(columns).T
+
+    def networks(self, genomes: ArrayLike) -> NDArray[np.int32]:
+        """As `row_ids` with every -1 behind: equal lines are equal networks."""
+        ids = self.row_ids(genomes)
+        order = np.argsort(ids < 0, axis=1, kind="stable")
+        return np.ascontiguousarray(np.take_along_axis(ids, order, axis=1))
 
     def totals(self, values: ArrayLike, genomes: ArrayLike) -> Values:
         """(n,) sums of the rows' `values` (num_rows,), added strictly in order of execution."""
