@@ -35,6 +35,7 @@ LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
 FREE = ("trials", "results", "run", "choices", "device", "strict")
 BEYOND = 1.2  # times the target: networks slower than that are not trained
+TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 RUNGS = 8  # networks of growing size that are tried right after the published ones
 
 
@@ -61,6 +62,7 @@ def search(cfg: Any) -> None:
 
     began = time.perf_counter()
     console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, TABLE_WIDTH)
     with ExitStack() as stack:
         plan = planned(checked(plain(cfg)), stack, console)
         aim(plan, console)
@@ -150,6 +152,17 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     if ranges.fastest[0] <= BEYOND * target_ms:
         # a named network that the space cannot reach is a mark to draw, and no limit
         evaluator = replace(evaluator, most_ms=BEYOND * target_ms)
+    if "objective" in sampler.keywords:
+        values = [latencies.source.row_ms(row, space.resolution) for row in trellis.rows]
+        study.sampler = sampler(
+            trellis,
+            values,
+            latencies.source.overhead_ms,
+            most_ms=min(evaluator.most_ms, limits.latency_ms or math.inf),
+            limits=settings["limit"],
+            target_ms=target_ms,
+            seed=settings["seed"],
+        )
     begin(settings, data, latencies, study, folder, table.name)
     return Plan(
         settings, folder, data, space, inside, latencies, ranges, evaluator, pool, study, target_ms
@@ -157,9 +170,15 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
 
 
 def tried(sampler: Any) -> None:
-    """Refuse settings that Optuna's sampler does not take."""
+    """Refuse settings that the sampler does not take; ours needs a table to be made at all."""
+    from nas.objective import OBJECTIVES
+
     try:
-        sampler(seed=0)
+        if "objective" in sampler.keywords:
+            if sampler.keywords["objective"] not in OBJECTIVES:
+                raise unknown("objective", sampler.keywords["objective"], OBJECTIVES)
+        else:
+            sampler(seed=0)
     except (TypeError, ValueError) as error:
         raise UserError(f"wrong settings for the sampler: {' '.join(str(error).split())}") from None
 

@@ -23,9 +23,10 @@ from nas.arch import Arch
 from nas.blocks import network_id
 from nas.errors import UserError
 from nas.evaluate import Metrics
+from nas.samplers import ExhaustedError, KnownCostSampler
 from nas.space import Label, choices, fill, random_picks
 
-Sampler = Callable[..., optuna.samplers.BaseSampler]
+Sampler = Callable[..., optuna.samplers.BaseSampler] | KnownCostSampler
 Asked = tuple[Trial, Arch]
 Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 
@@ -212,6 +213,15 @@ class Study:
                 return
             asked.append(found)
 
+    def _asked(self) -> Trial | None:
+        """A new trial, or None where the sampler has no network left."""
+        try:
+            return self.optuna.ask(self.distributions)
+        except ExhaustedError:
+            running = self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            self.optuna.tell(running[-1].number, state=TrialState.FAIL)
+            return None
+
     def _ask(self, pending: set[str]) -> Asked | None:
         """A trial of a network that is neither known nor pending, or None if none is left."""
         for repeat in range(MOST_REPEATS + 1):
@@ -219,12 +229,18 @@ class Study:
             self._seed_sampler(number)
             if repeat == MOST_REPEATS and not self._enqueue_new(pending, number):
                 return None
-            if found := self._new(self.optuna.ask(self.distributions), pending):
+            if (trial := self._asked()) is None:
+                return None
+            if found := self._new(trial, pending):
                 return found
         return None
 
     def _seed_sampler(self, number: int) -> None:
-        self.optuna.sampler = self.sampler(seed=_mixed(self.seed, number))
+        """Ours mixes the trial's number in by itself; Optuna's are made anew for each."""
+        if isinstance(self.sampler, KnownCostSampler):
+            self.optuna.sampler = self.sampler
+        else:
+            self.optuna.sampler = self.sampler(seed=_mixed(self.seed, number))
 
     def _new(self, trial: Trial, pending: set[str]) -> Asked | None:
         """The trial with its network, or None (and told) where that is known or pending already."""
