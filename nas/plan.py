@@ -1,0 +1,286 @@
+"""What a search needs, checked and opened before anything is spent on training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.cli import make, number, space_for
+from nas.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.accuracy.pool import Pool
+    from nas.arch import Arch
+    from nas.data import ImageData
+    from nas.evaluate import Evaluator
+    from nas.latency.store import Latencies
+    from nas.latency.survey import Survey
+    from nas.study import Study
+
+LIMITS = ("latency_ms", "macs", "params", "memory_kb")
+# Settings that may differ between two calls of one run.
+FREE = ("trials", "results", "run", "choices", "device", "strict")
+BEYOND = 1.2  # times the target: networks slower than that are not trained
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a search needs, opened and checked before anything is spent."""
+
+    settings: Mapping[str, Any]
+    folder: Path
+    data: ImageData
+    space: Arch
+    members: Mapping[str, Mapping[str, Any]]
+    latencies: Latencies
+    survey: Survey
+    evaluator: Evaluator
+    pool: Pool
+    study: Study
+    target_ms: float
+
+
+def checked(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with numbers in range, names known, and the run named."""
+    from nas.training import resolve_device
+    from search_spaces.published import PUBLISHED
+
+    for name, low in (("trials", 1), ("workers", 1), ("seed", 0)):
+        settings[name] = number(settings, name, low, 2**31, whole=True)
+        if settings[name] is None:
+            raise UserError(f"{name} must be a whole number from {low}, not null")
+    if not isinstance(settings["strict"], bool):
+        raise UserError(f"strict must be true or false, not {settings['strict']!r}")
+    number(settings, "width", 0.05, 16)
+    if not isinstance(settings["limit"], dict):
+        raise UserError(f"limit must be given by parts (limit.macs=...), not {settings['limit']!r}")
+    for limit in settings["limit"]:
+        if limit not in LIMITS:
+            raise unknown("limit", limit, LIMITS)
+        number(settings, f"limit.{limit}", 1e-9, math.inf)
+    names, target = settings["references"], settings["target"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"references must be a list of published networks, not {names!r}")
+    if not isinstance(target, str) and number(settings, "target", 1e-9) is None:
+        raise UserError("target must be milliseconds or a published network, not null")
+    for name in [*names, *([target] if isinstance(target, str) else [])]:
+        _ = PUBLISHED[name]
+    resolve_device(settings["device"])
+    run = settings["run"] = str(settings["run"] or settings["choices"]["space"])
+    if not set(run) <= set("-_.") | {c for c in run if c.isalnum()} or run.startswith("."):
+        raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {run!r}")
+    return settings
+
+
+def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Plan:
+    """Open everything that is needed, for `stack` to close; the configuration is written last."""
+    from nas.accuracy.pool import Pool
+    from nas.accuracy.scratch import Scratch
+    from nas.blocks import network_id
+    from nas.evaluate import Evaluator, Limits
+    from nas.reach import check_limits
+    from nas.results import open_folder, sole_owner
+    from nas.space import fill
+    from search_spaces.published import at_width, members
+
+    load = partial(make, settings["data"])
+    budget, sampler = make(settings["budget"]), make(settings["sampler"])
+    tried(sampler)
+    data = load()
+    space = space_for(settings, data)
+    limits = Limits(**settings["limit"])
+    check_limits(limits, space)
+    inside = members(space, settings["width"])
+    judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
+    pool = stack.enter_context(Pool(judge, settings["workers"]))
+    names = {at_width(name, settings["width"]) for name in settings["references"]}
+    ids = frozenset(network_id(fill(space, inside[name])) for name in names & inside.keys())
+    folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
+    stack.enter_context(sole_owner(folder))
+    introduce(settings, data, space, console)
+    device, effort = make(settings["latency"]), make(settings["table"])
+    table = table_folder_of(settings, space, device, effort)
+    study = opened(settings, data, space, sampler, folder, table.name)
+    latencies, ranges = timed(settings, space, device, effort, table, console)
+    evaluator = Evaluator(latencies, pool, limits, exempt=ids)
+    target_ms = target_of(settings, study, evaluator)
+    evaluator = replace(evaluator, most_ms=most_ms(settings, limits.latency_ms, target_ms, ranges))
+    if isinstance(sampler, partial) and "objective" in sampler.keywords:
+        study.sampler = ours(sampler, settings, space, latencies.source, evaluator, target_ms)
+    begin(settings, data, latencies, study, folder, table.name)
+    return Plan(
+        settings, folder, data, space, inside, latencies, ranges, evaluator, pool, study, target_ms
+    )
+
+
+def table_folder_of(settings: Mapping[str, Any], space: Arch, device: Any, effort: Any) -> Path:
+    """Where the latency table of this search is kept."""
+    from nas.latency.store import table_folder
+
+    return table_folder(settings["results"], settings["choices"]["space"], space, device, effort)
+
+
+def timed(
+    settings: Mapping[str, Any],
+    space: Arch,
+    device: Any,
+    effort: Any,
+    table: Path,
+    console: Console,
+) -> tuple[Latencies, Survey]:
+    """The latencies of the space, by a table that is built where it is missing; what it reaches."""
+    from nas.latency.store import open_latencies
+    from nas.latency.survey import survey
+    from nas.reach import trellis_of
+
+    trellis = trellis_of(space)
+    found = open_latencies(space, trellis, device, effort, table, console, settings["strict"])
+    return found, survey(trellis, found.source, space.resolution)
+
+
+def most_ms(
+    settings: Mapping[str, Any], limit_ms: float | None, target_ms: float, ranges: Survey
+) -> float:
+    """The latency from which on nothing is trained; UserError where the space is slower.
+
+    A published network that the space cannot reach is a mark to draw, and no limit.
+    """
+    if limit_ms is not None:
+        ranges.require(limit_ms, "limit.latency_ms")
+    if not isinstance(settings["target"], str):
+        ranges.require(target_ms)
+    reached = ranges.fastest[0] <= BEYOND * target_ms
+    return BEYOND * target_ms if reached else math.inf
+
+
+def ours(
+    sampler: Any,
+    settings: Mapping[str, Any],
+    space: Arch,
+    source: Any,
+    evaluator: Evaluator,
+    target_ms: float,
+) -> Any:
+    """Our sampler for this space, the costs that `source` knows, and its limits."""
+    from nas.reach import trellis_of
+
+    trellis = trellis_of(space)
+    limit_ms = evaluator.limits.latency_ms
+    return sampler(
+        trellis,
+        [source.row_ms(row, space.resolution) for row in trellis.rows],
+        source.overhead_ms,
+        most_ms=evaluator.most_ms if limit_ms is None else limit_ms,
+        limits=settings["limit"],
+        target_ms=target_ms,
+        seed=settings["seed"],
+    )
+
+
+def tried(sampler: Any) -> None:
+    """Refuse settings that the sampler does not take; ours needs a table to be made at all."""
+    from nas.objective import OBJECTIVES
+
+    try:
+        if "objective" in sampler.keywords:
+            if sampler.keywords["objective"] not in OBJECTIVES:
+                raise unknown("objective", sampler.keywords["objective"], OBJECTIVES)
+        else:
+            sampler(seed=0)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"wrong settings for the sampler: {' '.join(str(error).split())}") from None
+
+
+def opened(
+    settings: Mapping[str, Any],
+    data: ImageData,
+    space: Arch,
+    sampler: Any,
+    folder: Path,
+    table: str,
+) -> Study:
+    """The study of this run; UserError where it began with another configuration."""
+    from nas.results import check_config
+    from nas.study import Study, storage_at
+
+    check_config(folder / "config.yaml", kept(settings, data, table))
+    return Study(
+        space,
+        name=settings["run"],
+        storage=storage_at(folder, settings["storage"]),
+        sampler=sampler,
+        seed=settings["seed"],
+        chance=1 / data.num_classes,
+    )
+
+
+def kept(settings: Mapping[str, Any], data: ImageData, table: str) -> dict[str, Any]:
+    """The configuration that a run keeps from its first call to its last."""
+    fixed = {k: v for k, v in settings.items() if k not in FREE}
+    return {**fixed, "data_fingerprint": data.fingerprint, "latency_table": table}
+
+
+def begin(
+    settings: Mapping[str, Any],
+    data: ImageData,
+    latencies: Latencies,
+    study: Study,
+    folder: Path,
+    table: str,
+) -> None:
+    """Write down what the run is, in its folder and in its study."""
+    from nas.results import differences, environment, write_json, write_yaml
+
+    config = kept(settings, data, table)
+    began = study.note("config", lambda: config)
+    if found := differences(config, began):
+        raise UserError(
+            f"storage={settings['storage']} has a study {settings['run']!r} of other settings "
+            f"({found}): give another run="
+        )
+    write_yaml(folder / "config.yaml", config)
+    found_here = environment(seed=settings["seed"], latency=latencies.describe())
+    write_json(folder / "environment.json", found_here)
+
+
+def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -> float:
+    """The target in ms; that of a published network is measured once in the life of a run."""
+    from search_spaces.published import adapted, at_width
+
+    if not isinstance(settings["target"], str):
+        return float(settings["target"])
+    name = at_width(settings["target"], settings["width"])
+    try:
+        metrics = study.note(
+            f"target:{name}", lambda: evaluator.measured([adapted(name, study.space)])[0].to_json()
+        )
+    except UserError as error:
+        raise UserError(f"target={name} could not be measured: {error}") from None
+    if metrics["latency_ms"] is None:
+        raise UserError(f"target={name} could not be measured: {metrics['reason']}")
+    return float(metrics["latency_ms"])
+
+
+def introduce(settings: Mapping[str, Any], data: ImageData, space: Arch, console: Console) -> None:
+    """Say what is about to be searched."""
+    from nas.reach import ranges
+    from nas.space import choices, size
+
+    least, most = ranges(space)
+    console.print(
+        f"space     {settings['choices']['space']} · {len(choices(space))} choices · "
+        f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "
+        f"parameters {least.params / 1e6:.3g} to {most.params / 1e6:.3g} M"
+    )
+    console.print(
+        f"data      {data.name} {data.resolution}x{data.resolution}x{data.channels} · "
+        f"{len(data.train):,} train · {len(data.val):,} validation · {len(data.test):,} test · "
+        f"{data.num_classes} classes" + (f" · {data.skipped} unreadable" if data.skipped else "")
+    )
