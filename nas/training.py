@@ -249,7 +249,11 @@ def evaluate(
     module: nn.Module, batches: Batches, *, device: torch.device, precision: str = "fp32"
 ) -> Score:
     """Score `module` on the batches of epoch 0.  Raises TrainingFailed for want of memory."""
-    losses, correct = image_losses(module, batches, device=device, precision=precision)
+    return scored(*image_losses(module, batches, device=device, precision=precision))
+
+
+def scored(losses: Tensor, correct: Tensor) -> Score:
+    """The Score of what `image_losses` found, (N,) each; TrainingFailed where it is not finite."""
     if not losses.isfinite().all():
         raise TrainingFailed("not_finite", "the network answers with numbers that are not finite")
     number = len(losses)

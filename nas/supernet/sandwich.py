@@ -1,0 +1,106 @@
+"""One step of the sandwich rule: which networks it trains, and their gradients.
+
+The largest network learns the labels; the smallest and some random ones learn what the largest
+answers (Yu and Huang 2019; in-place distillation in BigNAS, Yu et al. 2020).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, distributed
+
+from nas.arch import Arch
+from nas.device import autocast
+from nas.space import fill, random_picks
+from nas.supernet import Supernet
+from nas.supernet.extremes import extreme_picks, free_choices
+
+
+class Sandwich:
+    """Draws the networks of a step: the largest, the smallest and `num_random` others.
+
+    What does not change their size (activations) is drawn for the largest and smallest too, so
+    that no option is the teacher's alone.
+    """
+
+    def __init__(self, space: Arch, num_random: int = 2) -> None:
+        self.space, self.num_random = space, num_random
+        self.ends = [extreme_picks(space, most=most) for most in (True, False)]
+        self.free = [free_choices(space, picks) for picks in self.ends]
+
+    def draw(self, rng: random.Random) -> list[Arch]:
+        """The largest, then the random ones, then the smallest."""
+        drawn = [random_picks(self.space, rng) for _ in range(2 + self.num_random)]
+        for i, picks, free in zip((0, -1), self.ends, self.free, strict=True):
+            drawn[i] = picks | {key: drawn[i][key] for key in free}
+        return [fill(self.space, picks) for picks in drawn]
+
+
+def accumulate(
+    supernet: Supernet,
+    archs: Sequence[Arch],
+    images: Tensor,
+    labels: Tensor,
+    *,
+    dtype: torch.dtype = torch.float32,
+    run: Callable[..., Any] = map,
+) -> Tensor:
+    """Add the gradients of `archs`, the first of which teaches the others; its loss (nats).
+
+    A weight that none of them uses gets a gradient of zero where it had none.
+    `run` may be a `map` with threads: the sum is in the order of `archs` whatever it does.
+    """
+    weights = list(supernet.parameters())
+    rows = [supernet.rows_of(arch) for arch in archs]
+    soft: Future[Tensor] = Future()
+
+    def one(index: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        try:
+            with autocast(images.device, dtype):
+                logits = supernet.logits(rows[index], images).float()  # (B, classes)
+            if index == 0:
+                soft.set_result(logits.detach().softmax(1))
+            target = soft.result() if index else labels
+            loss = F.cross_entropy(logits, target)
+            return loss.detach(), torch.autograd.grad(loss, weights, allow_unused=True)
+        except BaseException as error:
+            if not soft.done():
+                soft.set_exception(error)  # whoever waits for the teacher must not wait forever
+            raise
+
+    for weight in weights:  # in the weight's own memory layout, which fused optimizers rely on
+        weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+    first = torch.zeros((), device=images.device)
+    for index, (loss, gradients) in enumerate(run(one, range(len(archs)))):
+        first = loss if index == 0 else first
+        for weight, gradient in zip(weights, gradients, strict=True):
+            if gradient is not None and weight.grad is not None:
+                weight.grad.add_(gradient)
+    return first
+
+
+def average_over_ranks(weights: Sequence[Tensor], *figures: float | Tensor) -> list[Tensor]:
+    """Average gradients and some figures over the processes of a distributed training, if any."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [torch.as_tensor(figure) for figure in figures]
+    plain = [torch.as_tensor(f, dtype=torch.float32, device=weights[0].device) for f in figures]
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    flat = torch.cat([*(g.flatten() for g in gradients), torch.stack(plain)])
+    distributed.all_reduce(flat)
+    flat /= distributed.get_world_size()
+    *parts, last = torch.split(flat, [*(g.numel() for g in gradients), len(plain)])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+    return list(last)
+
+
+def rank() -> int:
+    """This process among those of a distributed training; 0 if there is none."""
+    ready = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_rank() if ready else 0

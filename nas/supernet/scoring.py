@@ -1,0 +1,114 @@
+"""Ranking the networks of a space by a supernet's weights, on images it was not trained on.
+
+Networks that begin with the same rows share the work: each distinct beginning is computed once
+per batch, which is exact because norms use the statistics of that batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas.arch import Arch
+from nas.blocks import Operator
+from nas.device import autocast, keep_freed_memory, layout, moved, resolve_precision
+from nas.supernet import Supernet
+from nas.training import Batches, failures_named
+
+Answers = tuple[Tensor, Tensor]  # cross-entropy (N,), whether right (N,)
+
+
+@dataclass(eq=False)
+class Tree:
+    """Networks by their common beginnings: `ends` are those that consist of the rows so far."""
+
+    ends: list[int] = field(default_factory=list)
+    next: dict[Operator, Tree] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, networks: Iterable[Sequence[Operator]]) -> Tree:
+        """The tree of these networks, known by their positions."""
+        root = cls()
+        for index, rows in enumerate(networks):
+            node = root
+            for row in rows:
+                node = node.next.setdefault(row, cls())
+            node.ends.append(index)
+        return root
+
+
+def subnet_losses(
+    supernet: Supernet,
+    archs: Sequence[Arch],
+    batches: Batches,
+    *,
+    device: torch.device,
+    precision: str = "auto",
+    threads: int = 1,
+) -> Answers:
+    """Cross-entropy (A, N), float64, and whether the answer is right (A, N), network by image.
+
+    On the CPU and in the order of the batches of epoch 0, so that two rows can be compared by
+    `nas.training.paired_difference`.  Norms use the statistics of each batch: several hundred
+    images rank as well as recalibrated statistics do, and batches beyond about 500 are slower.
+    `threads` batches are computed at once.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    moved(supernet, device)
+    tree = Tree.of(supernet.rows_of(arch) for arch in archs)
+    dtype = resolve_precision(precision, device)
+
+    def answers(batch: tuple[Tensor, Tensor]) -> Answers:
+        images = batch[0].contiguous(memory_format=layout(device))
+        found: dict[int, Answers] = {}
+        with torch.inference_mode(), autocast(device, dtype):
+            for index, logits in _walk(supernet, tree, images):
+                losses = F.cross_entropy(logits.float(), batch[1], reduction="none")
+                found[index] = losses.cpu().double(), (logits.argmax(1) == batch[1]).cpu()
+        ordered = [found[i] for i in range(len(archs))]
+        return torch.stack([loss for loss, _ in ordered]), torch.stack(
+            [right for _, right in ordered]
+        )
+
+    parts: list[Answers] = []
+    with failures_named("scoring"), side_by_side(threads) as run:
+        waiting = batches.epoch(0)
+        while some := list(islice(waiting, threads)):
+            parts += run(answers, some)
+    losses, right = (torch.cat([part[i] for part in parts], 1).clone() for i in (0, 1))
+    return losses, right
+
+
+def _walk(supernet: Supernet, tree: Tree, x: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(index, logits) of every network of the tree, depth first."""
+    for index in tree.ends:
+        yield index, x
+    for row, rest in tree.next.items():
+        yield from _walk(supernet, rest, supernet.row(row, x))
+
+
+@contextmanager
+def side_by_side(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` that runs in so many threads, inside of which torch uses one core each.
+
+    With one thread it is the plain `map` and torch uses the cores it was told to.
+    """
+    if threads == 1:
+        yield map
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,295 @@
+"""Training a supernet: the sandwich rule with distillation from the largest network in place.
+
+Every step trains the largest network on the labels, and the smallest and some random ones on what
+the largest answers (Yu and Huang 2019; BigNAS, Yu et al. 2020); their gradients add up.
+
+Several GPUs: start one process each (torchrun), call `torch.distributed.init_process_group`, give
+each process its own part of the images and one seed to all; gradients and clock are then averaged
+over the processes at every step, and rank 0 alone writes the checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nas.agreement import kendall
+from nas.device import keep_freed_memory, layout, moved, resolve_precision
+from nas.errors import UserError
+from nas.space import fill, random_picks
+from nas.supernet import Supernet
+from nas.supernet.checkpoint import Check, Return, SupernetHistory, history_of, read, write
+from nas.supernet.sandwich import Sandwich, accumulate, average_over_ranks, rank
+from nas.supernet.scoring import side_by_side, subnet_losses
+from nas.training import (
+    CHECK_EVERY,
+    Batches,
+    Budget,
+    TrainingFailed,
+    failures_named,
+    lr_factor,
+    make_optimizer,
+)
+
+SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
+MOST_RETURNS = 5  # to a good state before a training is given up
+
+
+TRAINING = Budget(epochs=20, batch_size=64, lr=0.08, warmup=0.05)
+
+
+@dataclass(frozen=True)
+class SupernetBudget:
+    """How a supernet is trained.
+
+    training    batch size, learning rate and so on; its epochs count unless `seconds` are given.
+    seconds     of the clock, checks included; the schedule then follows the clock.
+    num_random  random networks a step, beside the largest and the smallest.
+    threads     networks of a step that are computed side by side on a CPU, one core each.
+    checks      how often the ranking of `num_probes` random networks is looked at.
+    settled     Kendall tau between two checks from which on, twice in a row, training stops early;
+                0 for never.
+    """
+
+    training: Budget = TRAINING
+    seconds: float | None = None
+    num_random: int = 2
+    threads: int = 1
+    checks: int = 8
+    num_probes: int = 24
+    settled: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_random", 0), ("threads", 1), ("checks", 1), ("num_probes", 2)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise UserError(f"supernet.{name}={value!r} is no whole number from {least} on")
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise UserError(f"supernet.seconds={self.seconds!r} is no positive number, or null")
+        if not 0 <= self.settled <= 1:
+            raise UserError(f"supernet.settled={self.settled!r} is no number from 0 to 1")
+
+
+Progress = Callable[[float, float, SupernetHistory], None]  # part done, seconds left
+
+
+def train_supernet(
+    supernet: Supernet,
+    batches: Batches,
+    budget: SupernetBudget,
+    *,
+    device: torch.device,
+    seed: int = 0,
+    probe: Batches | None = None,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> SupernetHistory:
+    """Train `supernet` on `device`, in place.
+
+    `seed` decides which networks a step trains.  `probe` are images by which to see the ranking
+    settle.  A file at `checkpoint` is continued from, and kept up to date.  `clock` gives seconds;
+    `time.process_time` is for machines that others use too.  Equal seeds and epochs give equal
+    weights on a CPU, killed and resumed or not, whatever the number of threads.
+    Raises TrainingFailed where the loss does not stay finite, or memory runs out.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    moved(supernet, device)
+    threads = budget.threads if device.type == "cpu" else 1
+    with failures_named("training the supernet"), side_by_side(threads) as run:
+        training = _Training(supernet, batches, budget, device, seed, run)
+        training.probe, training.checkpoint = probe, checkpoint
+        training.progress, training.clock = progress, clock
+        return training.to_the_end()
+
+
+class _Training:
+    """The state of one training: what changes from step to step."""
+
+    probe: Batches | None = None
+    checkpoint: Path | None = None
+    progress: Progress | None = None
+    clock: Callable[[], float] = time.perf_counter
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        batches: Batches,
+        budget: SupernetBudget,
+        device: torch.device,
+        seed: int,
+        run: Callable[..., Any],
+    ) -> None:
+        self.supernet, self.batches, self.budget = supernet, batches, budget
+        self.device, self.seed, self.run = device, seed, run
+        self.weights = list(supernet.parameters())
+        self.optimizer = make_optimizer(supernet, budget.training)
+        self.dtype = resolve_precision(budget.training.precision, device)
+        self.sandwich = Sandwich(supernet.space, budget.num_random)
+        self.guess = math.log(supernet.space.classes)  # nats
+        self.history = SupernetHistory()
+        self.every = CHECK_EVERY  # steps from one look to the next
+        if budget.seconds is None:
+            steps = budget.training.epochs * len(batches)
+            self.every = max(1, min(CHECK_EVERY, steps // budget.checks))
+        self.lr_scale, self.least = 1.0, math.inf  # the least loss between two looks
+        self.total, self.count = torch.zeros((), device=device), 0  # loss since the last look
+        self.losses: list[float] = []  # at the looks since the last check
+        self.probed: list[float] = []
+
+    def to_the_end(self) -> SupernetHistory:
+        """Train until the budget is spent or the ranking has settled."""
+        self.resume()
+        self.good = self.state()
+        self.began, self.saved = self.clock() - self.history.seconds, time.monotonic()
+        while self.part_done() < 1:
+            epoch, past = divmod(self.history.steps, len(self.batches))
+            for images, labels in islice(self.batches.epoch(epoch), past, None):
+                self.step(images, labels)
+                if self.part_done() >= 1:
+                    break
+        return self.history
+
+    def part_done(self) -> float:
+        """From 0 to 1."""
+        history, budget = self.history, self.budget
+        if history.settled:
+            return 1.0
+        if budget.seconds is not None:
+            return min(1.0, history.seconds / budget.seconds)
+        return history.steps / (budget.training.epochs * len(self.batches))
+
+    def step(self, images: Tensor, labels: Tensor) -> None:
+        """One step of the optimizer on one batch, and a look at how it goes when it is time."""
+        history, budget = self.history, self.budget.training
+        rng = random.Random(f"{self.seed}:{rank()}:{history.steps}")
+        archs = self.sandwich.draw(rng)
+        images = images.contiguous(memory_format=layout(self.device))
+        loss = accumulate(self.supernet, archs, images, labels, dtype=self.dtype, run=self.run)
+        loss, spent = average_over_ranks(self.weights, loss, self.clock() - self.began)
+        norm = nn.utils.clip_grad_norm_(self.weights, budget.clip_norm or math.inf)
+        factor = lr_factor(int(self.part_done() * 10_000), 10_000, budget.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = budget.lr * factor * self.lr_scale
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=False)
+        self.total += loss + 0 * norm  # not a number where a gradient is none
+        self.count += 1
+        history.steps, history.seconds = history.steps + 1, float(spent)
+        if history.steps % self.every == 0 or self.part_done() >= 1:
+            self.look()
+        if self.progress is not None:
+            done = self.part_done()
+            self.progress(done, history.seconds * (1 / max(done, 1e-9) - 1), history)
+
+    def look(self) -> None:
+        """Keep the state if it is good, else return to the last good one at half the rate."""
+        loss = float(self.total) / self.count
+        self.total, self.count = torch.zeros((), device=self.device), 0
+        if (reason := self.trouble(loss)) is not None:
+            self.go_back(reason)
+            return
+        self.least = min(self.least, loss)
+        self.losses.append(loss)
+        done = self.part_done()
+        if done >= 1 or int(done * self.budget.checks) > len(self.history.checks):
+            self.check()
+        self.good = self.state()
+        late = time.monotonic() - self.saved > SAVE_SECONDS
+        if self.checkpoint and rank() == 0 and (late or self.part_done() >= 1):
+            write(self.checkpoint, self.good)
+            self.saved = time.monotonic()
+
+    def trouble(self, loss: float) -> str | None:
+        """Why the state is not good: numbers that are not finite, or answers worse than guesses."""
+        if not math.isfinite(loss):
+            return f"the loss or a gradient became {loss}"
+        # a network that knew something and now says less than equal odds for all classes
+        if loss > self.guess and self.least < 0.9 * self.guess:
+            return f"the loss collapsed from {self.least:.2f} to {loss:.2f}, worse than guessing"
+        return None
+
+    def go_back(self, reason: str) -> None:
+        """Return to the last good state; the images go on, so that a bad batch is not met again."""
+        history = self.history
+        if len(history.returns) == MOST_RETURNS:
+            raise TrainingFailed(
+                "not_finite",
+                f"{reason} by step {history.steps}, the {MOST_RETURNS + 1}th time: "
+                f"lower supernet.training.lr={self.budget.training.lr:g}",
+            )
+        self.put_back(self.good)
+        self.lr_scale /= 2
+        history.returns.append(Return(history.steps, reason, self.lr_scale))
+
+    def check(self) -> None:
+        """See how the probe networks rank, against the last time."""
+        history, agreement = self.history, math.nan
+        if self.probe is not None:
+            before, self.probed = self.probed, self.ranking(self.probe)
+            if before:
+                agreement = kendall(np.array(before), np.array(self.probed))
+        mean = sum(self.losses) / len(self.losses)
+        history.checks.append(Check(history.steps, history.seconds, mean, agreement))
+        self.losses = []
+        level, last = self.budget.settled, [c.agreement for c in history.checks[-2:]]
+        history.settled = bool(level) and len(last) == 2 and all(a >= level for a in last)
+
+    def ranking(self, probe: Batches) -> list[float]:
+        """Mean cross-entropy of the probe networks, nats."""
+        rng, space = random.Random(f"{self.seed}:probes"), self.supernet.space
+        archs = [fill(space, random_picks(space, rng)) for _ in range(self.budget.num_probes)]
+        losses, _ = subnet_losses(
+            self.supernet, archs, probe, device=self.device, threads=self.budget.threads
+        )
+        means: list[float] = losses.mean(1).tolist()
+        return means
+
+    # -- what a kill must not take
+    def state(self) -> dict[str, Any]:
+        """A copy of all that the next step depends on, in plain types and tensors."""
+        return deepcopy(
+            {
+                "settings": self.settings(),
+                "weights": dict(self.supernet.state_dict()),
+                "optimizer": self.optimizer.state_dict(),
+                "history": asdict(self.history),
+                "numbers": [self.lr_scale, self.least],
+                "losses": self.losses,
+                "probed": self.probed,
+            }
+        )
+
+    def put_back(self, state: dict[str, Any]) -> None:
+        """The weights and the optimizer's momenta of that state."""
+        self.supernet.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
+
+    def settings(self) -> str:
+        """Changes with whatever would make another training."""
+        budget = replace(self.budget, threads=1)  # how many there are changes nothing
+        text = repr((budget, self.seed, self.supernet.space, len(self.batches)))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        state = read(self.checkpoint, self.settings(), self.device)
+        self.put_back(state)
+        self.lr_scale, self.least = state["numbers"]
+        self.losses, self.probed = state["losses"], state["probed"]
+        self.history = history_of(state["history"])
