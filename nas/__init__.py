@@ -3,19 +3,24 @@
 One idea: an architecture is plain data, a search space is an architecture with holes, and
 everything reads one list of layers.  Imports only go down, from the roof to the ground:
 
-    search.py  profile.py                       roof: command lines
+    search.py  profile.py  latency/__main__.py  roof: command lines
+    plan.py  judging.py                         what a search opens; the judge that it names
     cli.py                                      composition of conf/, help, one-line errors
     report.py                                   what a search shows and leaves
-    results.py  plot.py                         the run folder, the Pareto page
+    plot.py  scores_page.py                     the Pareto page, the page of scores
     study.py  reach.py                          deciding: ask and tell; what a space can reach
+    samplers/  finals.py                        what to try next; what to train alone
     evaluate.py                                 Arch -> Metrics, cheap ones first
     latency/  accuracy/                         judging: one file per way to do it
+    supernet/                                   one elastic network for a whole space
     network.py  training.py  data/              torch: modules, training, images
     depthwise.py  device.py  onnx_graph.py      how torch computes; ONNX without torch
+    results.py  figures.py                      the run folder; pages of figures
+    trellis/  gaussian_process.py  objective.py a whole space at once; regression; rewards
     cost.py  space.py  compound.py  pareto.py   ground, no torch: arithmetic and holes
     blocks.py                                   what an Arch means: the one list of layers
     arch.py                                     Stage, Block, Arch: frozen data, YAML in and out
-    errors.py  files.py                         UserError; files that are whole or not there
+    errors.py  files.py  progress.py  agreement.py   one-line errors, whole files, time left, ranks
 
 `search_spaces/` holds content: spaces and the published networks.  `conf/` holds one group per
 constructor.  Nothing below the roof imports `search_spaces` or sees a configuration.

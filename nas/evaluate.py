@@ -18,6 +18,8 @@ class Metrics:
     """All that is known of one network; a field is a column of trials.csv.
 
     state      complete, infeasible (over a limit, never trained) or failed (with the reason).
+    score      what the judge said, higher is better, with its standard error; `fidelity` tells how
+               it came by it.
     accuracy   share of the validation images, with its standard error; what a search sees.
     test_accuracy   the same on images that no decision sees.
     latency_ms by the timer that the search was given, a latency table as a rule.
@@ -30,6 +32,9 @@ class Metrics:
     params: int
     peak_memory_bytes: int
     arch: str
+    score: float = float("nan")
+    score_se: float = float("nan")
+    fidelity: str = ""
     accuracy: float = float("nan")
     accuracy_se: float = float("nan")
     cross_entropy: float = float("nan")
@@ -145,12 +150,20 @@ class Evaluator:
 def _judged(metrics: Metrics, answer: Any) -> Metrics:
     if isinstance(answer, Failure):
         return replace(metrics, state="failed", reason=answer.reason)
-    return replace(
+    found = replace(
         metrics,
-        accuracy=answer.val.accuracy,
-        accuracy_se=answer.val.accuracy_se,
-        cross_entropy=answer.val.cross_entropy,
-        test_accuracy=answer.test.accuracy,
-        test_accuracy_se=answer.test.accuracy_se,
+        score=answer.value,
+        score_se=answer.standard_error,
+        fidelity=answer.fidelity,
         seconds=answer.seconds,
     )
+    if val := getattr(answer, "val", None):  # a judge that scored it on images
+        found = replace(
+            found,
+            accuracy=val.accuracy,
+            accuracy_se=val.accuracy_se,
+            cross_entropy=val.cross_entropy,
+        )
+    if test := getattr(answer, "test", None):
+        found = replace(found, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
+    return found

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from nas.agreement import interval, kendall, spearman, top_regret
 from nas.pareto import non_dominated
@@ -42,7 +43,7 @@ def _evenly(numbers: Sequence[int], count: int) -> list[int]:
     return [numbers[i] for i in places]
 
 
-def fidelity(scores: Sequence[float], accuracies: Sequence[float], seed: int = 0) -> dict[str, Any]:
+def fidelity(scores: ArrayLike, accuracies: ArrayLike, seed: int = 0) -> dict[str, Any]:
     """How well scores rank networks by the accuracy that each has when it is trained alone.
 
     top_regret   accuracy that is lost by training only the TOP of highest score.

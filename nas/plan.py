@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
-FREE = ("trials", "results", "run", "choices", "device", "strict")
+FREE = ("trials", "finalists", "spread", "results", "run", "choices", "device", "strict")
 BEYOND = 1.2  # times the target: networks slower than that are not trained
 
 
@@ -36,6 +36,7 @@ class Plan:
 
     settings: Mapping[str, Any]
     folder: Path
+    load: Callable[[], ImageData]
     data: ImageData
     space: Arch
     members: Mapping[str, Mapping[str, Any]]
@@ -52,7 +53,7 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     from nas.training import resolve_device
     from search_spaces.published import PUBLISHED
 
-    for name, low in (("trials", 1), ("workers", 1), ("seed", 0)):
+    for name, low in (("trials", 1), ("finalists", 1), ("spread", 0), ("workers", 1), ("seed", 0)):
         settings[name] = number(settings, name, low, 2**31, whole=True)
         if settings[name] is None:
             raise UserError(f"{name} must be a whole number from {low}, not null")
@@ -116,7 +117,18 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
         study.sampler = ours(sampler, settings, space, latencies.source, evaluator, target_ms)
     begin(settings, data, latencies, study, folder, table.name)
     return Plan(
-        settings, folder, data, space, inside, latencies, ranges, evaluator, pool, study, target_ms
+        settings,
+        folder,
+        load,
+        data,
+        space,
+        inside,
+        latencies,
+        ranges,
+        evaluator,
+        pool,
+        study,
+        target_ms,
     )
 
 
@@ -207,6 +219,7 @@ def opened(
     table: str,
 ) -> Study:
     """The study of this run; UserError where it began with another configuration."""
+    from nas.judging import WORST
     from nas.results import check_config
     from nas.study import Study, storage_at
 
@@ -217,7 +230,7 @@ def opened(
         storage=storage_at(folder, settings["storage"]),
         sampler=sampler,
         seed=settings["seed"],
-        chance=1 / data.num_classes,
+        worst=WORST[settings["choices"]["accuracy"]](data.num_classes),
     )
 
 

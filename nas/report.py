@@ -12,16 +12,20 @@ from rich.table import Table
 
 from nas.arch import Arch, dumps
 from nas.files import write_text
+from nas.finals import fidelity
 from nas.pareto import best_under, non_dominated
 from nas.plot import pareto_page
 from nas.results import write_json
+from nas.scores_page import scores_page
 
 # Columns of a network in summary.json.
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
          "measured_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
-COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "seconds", "reason", "arch")
+COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "score", "score_se", "fidelity",
+           "seconds", "reason", "arch")  # fmt: skip
 # Latency of the winner by the table and measured whole may differ by this much; more is said aloud.
 AGREES = 0.05
+LEAST_JUDGED = 3  # networks, for an order to have any meaning
 # Columns that are known of every network: they are arithmetic.
 WHOLE = ("number", "macs", "params", "peak_memory_bytes")
 
@@ -30,7 +34,7 @@ def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row a trial, one column a metric and a choice; unknown numbers are NaN."""
     picks = sorted({k for row in rows for k in row if k.startswith("pick.")})
     frame = pd.DataFrame(list(rows), columns=[*COLUMNS, *picks])
-    texts = {"id", "state", "name", "reason", "arch"}
+    texts = {"id", "state", "name", "reason", "arch", "fidelity"}
     return frame.astype({c: int if c in WHOLE else float for c in COLUMNS if c not in texts})
 
 
@@ -48,12 +52,35 @@ def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]
 
 
+def counted(trials: pd.DataFrame) -> dict[str, int]:
+    """What became of the trials."""
+    states = trials["state"].value_counts()
+    return {
+        "asked": len(trials),
+        "distinct": int(trials["id"].nunique()),
+        "evaluated": int(states.get("complete", 0)),
+        "infeasible": int(states.get("infeasible", 0)),
+        "failed": int(states.get("failed", 0)),
+        "duplicates": int(states.get("duplicate", 0)),
+    }
+
+
+def judged(scored: pd.DataFrame, trained: pd.DataFrame) -> dict[str, Any] | None:
+    """How far the judge's order was that of training alone; None where too few were trained."""
+    both = trained[trained["state"] == "complete"][["number", "accuracy"]]
+    both = both.merge(scored[["number", "score"]], on="number").dropna()
+    return (
+        fidelity(both["score"].to_numpy(), both["accuracy"].to_numpy())
+        if len(both) >= LEAST_JUDGED
+        else None
+    )
+
+
 def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> dict[str, Any]:
     """The figures of summary.json: counts, front, published networks, winner.
 
     The winner is the most accurate network within the target, or the fastest where none is.
     """
-    states = trials["state"].value_counts()
     front = front_of(trials)
     published = pd.concat([trials[trials["name"] != ""], beside])
     rows = as_rows(front)
@@ -64,12 +91,7 @@ def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> 
         off = winner["measured_ms"] / winner["latency_ms"] - 1
         within = winner["measured_ms"] <= target_ms
     return {
-        "asked": len(trials),
-        "distinct": int(trials["id"].nunique()),
-        "evaluated": int(states.get("complete", 0)),
-        "infeasible": int(states.get("infeasible", 0)),
-        "failed": int(states.get("failed", 0)),
-        "duplicates": int(states.get("duplicate", 0)),
+        **counted(trials),
         "target_ms": target_ms,
         "target_met": best is not None,
         "winner": winner,
@@ -88,19 +110,29 @@ def write_results(
     beside: pd.DataFrame,
     target_ms: float,
     measured: Mapping[str, float],
+    scored: pd.DataFrame | None,
     arch_of: Callable[[int], Arch],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write all that a search leaves beside its journal, and return what summary.json holds.
 
     `beside` are networks that were judged but are no trials; `measured` the milliseconds of
-    networks that were timed whole, by id; `arch_of` gives a trial's network.
+    networks that were timed whole, by id; `arch_of` gives a trial's network.  `scored` are all
+    trials where a judge scored them and only `trials` of them were trained.
     """
     for frame in (trials, beside):
         frame["measured_ms"] = frame["id"].map(measured).astype(float)
     summary = {**about, **summarised(trials, beside, target_ms)}
     front, winner = front_of(trials), summary["winner"]
-    write_text(folder / "trials.csv", trials.to_csv(index=False))
+    if scored is not None:
+        summary |= {**counted(scored), "trained": len(trials), "fidelity": judged(scored, trials)}
+        write_text(folder / "trained.csv", trials.to_csv(index=False))
+        if len(scored):
+            title, lead = f"{about['space']} on {about['data']}, scores", [subtitle(about)]
+            path = folder / "scores.html"
+            scores_page(path, title, lead, scored, trials, target_ms, summary["fidelity"])
+    every = trials if scored is None else scored
+    write_text(folder / "trials.csv", every.to_csv(index=False))
     write_text(folder / "pareto.csv", front.to_csv(index=False))
     pareto_page(
         trials,
@@ -187,9 +219,16 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     """The counts, the winner, and the best published network within the same target."""
     console.print(
         f"searched  {summary['asked']} asked · {summary['distinct']} distinct · "
-        f"{summary['evaluated']} trained · {summary['infeasible']} over a limit · "
+        f"{summary['evaluated']} {'scored' if 'trained' in summary else 'trained'} · "
+        f"{summary['infeasible']} over a limit · "
         f"{summary['failed']} failed · {summary['seconds']:.0f} s"
     )
+    if found := summary.get("fidelity"):
+        low, high = found["kendall_interval"]
+        console.print(
+            f"fidelity  Kendall tau {found['kendall']:.2f} ({low:.2f} to {high:.2f}) of "
+            f"scores with {found['num_networks']} trainings: {found['words']}"
+        )
     winner, target = summary["winner"], summary["target_ms"]
     if not winner:
         console.print("winner    none: no network was trained (trials.csv has the reasons)")

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from nas.judging import Judges
+
 
 ABOUT = """\
 Search a space of mobile networks for the front of accuracy and latency.  Published networks that
 the space contains are tried first; the same command again goes on where it stopped."""
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
+SCORED_AT_ONCE = 8  # networks that a judge without training gets at a time
 RUNGS = 8  # networks of growing size that are tried right after the published ones
 
 
@@ -62,31 +65,93 @@ def aim(plan: Plan, console: Console) -> None:
 
 
 def searched(plan: Plan, console: Console) -> str | None:
-    """Judge references, members and a ladder of sizes, then search; why it stopped early."""
+    """Train the references, search, train the best alone; why the search stopped early."""
+    references(plan, console)
+    stopped = explored(plan, console)
+    if not alike(plan):
+        finals(plan, console)
+    return stopped
+
+
+def alike(plan: Plan) -> bool:
+    """Whether every trial is trained by itself, so that nothing need be trained again."""
+    return bool(plan.settings["choices"]["accuracy"] == "scratch")
+
+
+def references(plan: Plan, console: Console) -> None:
+    """Train the published networks that the space does not contain, to draw beside the front."""
     from nas.evaluate import Limits
     from nas.progress import Live
-    from nas.reach import ladder
     from search_spaces.published import adapted, at_width
 
-    study, settings, inside = plan.study, plan.settings, plan.members
-    names = [at_width(name, settings["width"]) for name in settings["references"]]
-    beside = {name: adapted(name, plan.space) for name in names if name not in inside}
+    names = [at_width(name, plan.settings["width"]) for name in plan.settings["references"]]
+    beside = {name: adapted(name, plan.space) for name in names if name not in plan.members}
     for name in list(beside):
         try:
             plan.latencies.measure_many([beside[name]])
         except UserError as error:
             console.print(f"left out  {name}: {error}")
             del beside[name]
+    if not beside:
+        return
     free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    with Live(console, "search", settings["trials"] + len(beside), study.done) as live:
+    with Live(console, "published", len(beside), len(plan.study.rows_beside())) as live:
+        plan.study.judge_beside(beside, free, lambda: live(len(plan.study.rows_beside()), ""))
+
+
+def explored(plan: Plan, console: Console) -> str | None:
+    """Judge members and a ladder of sizes, then what the sampler proposes."""
+    from nas.progress import Live
+    from nas.reach import ladder
+
+    study, trials = plan.study, plan.settings["trials"]
+    if study.judged >= trials:
+        return None
+    evaluator = replace(plan.evaluator, judges=judges(plan, console))
+    study.enqueue([*plan.members.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
+    batch = 2 * plan.settings["workers"] if alike(plan) else SCORED_AT_ONCE
+    with Live(console, "search", trials, study.judged) as live:
 
         def told() -> None:
-            live(study.done, study.best_under(plan.target_ms))
+            live(study.judged, study.best_under(plan.target_ms))
 
-        study.judge_beside(beside, free, told)
-        study.enqueue([*inside.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
-        batch = 2 * settings["workers"]
-        return study.run(plan.evaluator, trials=settings["trials"], batch=batch, told=told)
+        return study.run(evaluator, trials=trials, batch=batch, told=told)
+
+
+def judges(plan: Plan, console: Console) -> Judges:
+    """The judge that the configuration names; a supernet is trained now, with progress."""
+    from nas.judging import judges_for
+    from nas.progress import Live
+
+    if alike(plan):
+        return plan.pool
+    with Live(console, "judge", 100, 0) as live:
+
+        def progress(part: float, left: float, history: Any) -> None:
+            live(int(100 * part), f"{left:.0f} s of training left")
+
+        context = {
+            "load": plan.load, "space": plan.space, "device": plan.settings["device"],
+            "seed": plan.settings["seed"], "checkpoint": plan.folder / "supernet.pt",
+            "progress": progress,
+        }  # fmt: skip
+        return judges_for(plan.settings["accuracy"], plan.pool, context)
+
+
+def finals(plan: Plan, console: Console) -> None:
+    """Train the most promising networks alone, and a spread of others to test the order by."""
+    from nas.evaluate import Limits
+    from nas.finals import finalists
+    from nas.progress import Live
+    from nas.report import trial_frame
+
+    study, settings = plan.study, plan.settings
+    trials = trial_frame(study.rows())
+    scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
+    chosen = finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
+    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
+    with Live(console, "train", len(chosen), 0) as live:
+        study.judge_alone(chosen, free, lambda: live(len(study.rows_alone()), ""))
 
 
 def measured(
@@ -101,7 +166,7 @@ def measured(
     from nas.report import front_of
     from search_spaces.published import adapted
 
-    if not plan.latencies.device:
+    if not plan.latencies.device or trials.empty:
         return {}
     named = trials[(trials["name"] != "") & (trials["state"] == "complete")]
     shown = pd.concat([front_of(trials), named])
@@ -124,10 +189,13 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
 
     study = plan.study
     trials, beside = trial_frame(study.rows()), trial_frame(study.rows_beside())
+    scored = None if alike(plan) else trials
+    trials = trials if scored is None else trial_frame(study.rows_alone())
     outcome = write_results(
         plan.folder,
         trials=trials,
         beside=beside,
+        scored=scored,
         target_ms=plan.target_ms,
         measured=measured(plan, trials, beside, console),
         arch_of=study.arch_of,
@@ -137,6 +205,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
             "images": [len(s) for s in (plan.data.train, plan.data.val, plan.data.test)],
             "resolution": plan.data.resolution,
             "budget": plan.settings["choices"]["budget"],
+            "accuracy": plan.settings["choices"]["accuracy"],
             "latency": plan.evaluator.timer.name,
             "sampler": plan.settings["choices"]["sampler"],
             "seed": plan.settings["seed"],

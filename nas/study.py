@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json import JSONDecodeError
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +65,14 @@ def mend(journal: Path) -> None:
 class Study:
     """A search in progress: what is known of every network, kept in Optuna's storage.
 
-    `sampler` makes a seeded Optuna sampler; `chance` is the accuracy of guessing, told to Optuna
+    `sampler` makes a seeded Optuna sampler; `worst` is the score of guessing, told to Optuna
     for networks over a limit, which are never trained (it ranks them by their excess).
     """
 
     def __init__(
-        self, space: Arch, *, name: str, storage: Any, sampler: Sampler, seed: int, chance: float
+        self, space: Arch, *, name: str, storage: Any, sampler: Sampler, seed: int, worst: float
     ) -> None:
-        self.space, self.sampler, self.seed, self.chance = space, sampler, seed, chance
+        self.space, self.sampler, self.seed, self.worst = space, sampler, seed, worst
         self.choices = choices(space)
         self.distributions: dict[str, BaseDistribution] = {
             k: CategoricalDistribution(v) for k, v in self.choices.items()
@@ -128,6 +129,25 @@ class Study:
             self.optuna.set_user_attr(f"beside:{todo[i]}", metrics.to_json())
             told()
 
+    def judge_alone(
+        self, numbers: Sequence[int], evaluate: Evaluate, told: Callable[[], None]
+    ) -> None:
+        """Judge the networks of some trials once more, each once in the life of the study."""
+        todo = [n for n in numbers if f"alone:{n}" not in self.optuna.user_attrs]
+        for i, metrics in evaluate([self.arch_of(n) for n in todo]):
+            self.optuna.set_user_attr(f"alone:{todo[i]}", metrics.to_json())
+            told()
+
+    def rows_alone(self) -> list[dict[str, Any]]:
+        """What `judge_alone` found, in the order of trials, with each trial's name and picks."""
+        found = {row["number"]: row for row in self.rows()}
+        alone = [
+            (int(key.removeprefix("alone:")), metrics)
+            for key, metrics in self.optuna.user_attrs.items()
+            if key.startswith("alone:")
+        ]
+        return [found[number] | metrics for number, metrics in sorted(alone)]
+
     def rows_beside(self) -> list[dict[str, Any]]:
         """What `judge_beside` found, as rows like those of `rows`."""
         return [
@@ -137,13 +157,15 @@ class Study:
         ]
 
     def best_under(self, target_ms: float) -> str:
-        """The best accuracy within the target so far, in words."""
+        """The best within the target so far, in words: its accuracy, or its bare score."""
         within = [
-            m.accuracy
-            for m in self.known.values()
-            if m.state == "complete" and m.latency_ms <= target_ms
+            m for m in self.known.values() if m.state == "complete" and m.latency_ms <= target_ms
         ]
-        return f"best {max(within):.1%} within {target_ms:.3g} ms" if within else ""
+        if not within:
+            return ""
+        best = max(within, key=lambda m: m.score)
+        said = f"score {best.score:.3g}" if isnan(best.accuracy) else f"{best.accuracy:.1%}"
+        return f"best {said} within {target_ms:.3g} ms"
 
     def arch_of(self, number: int) -> Arch:
         """The network of trial `number`."""
@@ -293,8 +315,8 @@ class Study:
         if metrics.state == "failed":
             self.optuna.tell(trial, state=TrialState.FAIL)
         else:
-            accuracy = metrics.accuracy if metrics.state == "complete" else self.chance
-            self.optuna.tell(trial, [accuracy, metrics.latency_ms])
+            score = metrics.score if metrics.state == "complete" else self.worst
+            self.optuna.tell(trial, [score, metrics.latency_ms])
 
     def rows(self) -> list[dict[str, Any]]:
         """Every trial that has ended: number, state, name, metrics and picks, as plain values."""

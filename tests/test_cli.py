@@ -109,7 +109,7 @@ def test_every_option_of_every_group_composes():
 
 def test_help_is_made_of_the_configuration():
     text = help_text("search", "about")
-    assert "nsga2, gp, random, tpe" in text
+    assert "known_cost, gp, nsga2, random, tpe" in text
     assert "trials: 40" in text
 
 

@@ -43,13 +43,14 @@ def failed(number, **more):
 ROWS = [trial(0, 0.8, 1.0, name="mnasnet_b1"), trial(1, 0.9, 3.0), trial(2, 0.85, 2.0), failed(3)]
 
 
-def write(folder, rows, beside=(), target_ms=2.5, measured=None):
+def write(folder, rows, beside=(), target_ms=2.5, measured=None, scored=None):
     return write_results(
         folder,
         trials=trial_frame(rows),
         beside=trial_frame(beside),
         target_ms=target_ms,
         measured=measured or {},
+        scored=scored,
         arch_of=lambda number: Arch((Stage(8 + number),)),
         about=ABOUT,
     )

@@ -209,11 +209,43 @@ def test_what_was_asked_for_is_in_the_folder(first):
 
 @pytest.mark.parametrize("space", ["nas_bench_macro", "mobilenet_v3"])
 def test_every_space_can_be_searched_as_it_is(space, tmp_path):
-    words = [*TINY[-6:], "trials=2", "data.train=64", "data.val=64", "data.test=64", "budget.epochs=1",
-             "references=[]", f"space={space}"]  # fmt: skip
+    few = ["data.train=64", "data.val=64", "data.test=64", "budget.epochs=1", "references=[]"]
+    words = [*TINY[-6:], *few, "trials=2", f"space={space}"]
     done = subprocess.run(
         [sys.executable, "-m", "nas.search", *words],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "winner" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        ("accuracy=oneshot", "accuracy.budget.seconds=3", "accuracy.budget.checks=2"),
+        ("accuracy=proxies", "accuracy.proxy=naswot", "accuracy.draws=1", "accuracy.batch_size=16"),
+        ("accuracy=blend", "accuracy.num_labels=5", "accuracy.prior.budget.seconds=2",
+         "accuracy.prior.budget.checks=2"),
+    ],
+    ids=lambda words: words[0].partition("=")[2],
+)  # fmt: skip
+def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp_path):
+    words = ("trials=10", "finalists=2", "spread=2", "references=[]", *judge)
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "results" / "search" / "mbconv"
+    summary = json.loads((root / "summary.json").read_text())
+    assert (summary["evaluated"], summary["trained"]) == (10, 4)
+    found = summary["fidelity"]
+    assert found["num_networks"] == 4
+    assert {"kendall", "kendall_interval", "top_regret"} <= found.keys()
+    assert found["words"] in done.stdout
+    assert (root / "scores.html").exists()
+    scores = [row["score"] for row in trials(tmp_path) if row["state"] == "complete"]
+    assert len(scores) == 10
+    assert all(scores)
+    winner = load(root / "winner.yaml")
+    assert network_id(winner) == summary["winner"]["id"]
+    again = run(tmp_path, *words)
+    assert again.returncode == 0, again.stderr
+    assert json.loads((root / "summary.json").read_text())["winner"] == summary["winner"]

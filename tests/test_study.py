@@ -64,12 +64,13 @@ class Fake:
         luck = random.Random(key).random()
         if luck < 0.1:
             return replace(metrics, state="failed", reason="unlucky")
-        return replace(metrics, accuracy=0.5 + luck / 10 + counts.macs / 1e8, over=over)
+        accuracy = 0.5 + luck / 10 + counts.macs / 1e8
+        return replace(metrics, accuracy=accuracy, score=accuracy, over=over)
 
 
 def study(folder, space=SPACE, sampler="nsga2", seed=0):
     return Study(space, name="run", storage=storage_at(folder, None), sampler=SAMPLERS[sampler],
-                 seed=seed, chance=0.1)  # fmt: skip
+                 seed=seed, worst=0.1)  # fmt: skip
 
 
 def run(study, fake, trials=30, batch=4):
@@ -223,7 +224,7 @@ def test_any_optuna_storage_will_do(tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     for _ in range(2):
         s = Study(SPACE, name="run", storage=storage_at(tmp_path, url),
-                  sampler=SAMPLERS["random"], seed=0, chance=0.1)  # fmt: skip
+                  sampler=SAMPLERS["random"], seed=0, worst=0.1)  # fmt: skip
         run(s, Fake(), trials=5)
     assert s.judged == 5
 
@@ -268,7 +269,7 @@ def test_metrics_survive_json():
     )
 
 
-METRIC_NANS = ("accuracy", "accuracy_se", "cross_entropy", "test_accuracy",
+METRIC_NANS = ("score", "score_se", "accuracy", "accuracy_se", "cross_entropy", "test_accuracy",
                "test_accuracy_se")  # fmt: skip
 
 

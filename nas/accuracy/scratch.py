@@ -21,6 +21,17 @@ class Judgement:
     val: Score
     test: Score
     seconds: float
+    fidelity: str
+
+    @property
+    def value(self) -> float:
+        """The accuracy on the validation images."""
+        return self.val.accuracy
+
+    @property
+    def standard_error(self) -> float:
+        """Of the value, over the images."""
+        return self.val.accuracy_se
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ class Scratch:
         val, test = (
             evaluate(net, self._batches(split), device=device) for split in ("val", "test")
         )
-        return Judgement(val, test, history.seconds)
+        return Judgement(val, test, history.seconds, f"{self.budget.epochs} epochs")
 
     def _batches(self, split: str, augment: bool = False, shuffle: bool = False) -> Batches:
         return Batches(

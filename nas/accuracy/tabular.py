@@ -1,0 +1,135 @@
+"""Accuracy looked up: any CSV of architectures and their accuracies."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas.accuracy.answer import Answer
+from nas.arch import Arch, reading_form
+from nas.blocks import network_id
+from nas.errors import UserError, unknown
+from nas.space import choices, fill
+
+NAMED_BY = ("id", "code")
+UNITS = {"percent": 100.0, "fraction": 1.0}
+Entry = tuple[float, float]  # accuracy and its standard error, both fractions
+
+
+@dataclass(frozen=True)
+class Tabular:
+    """The accuracies (fractions) of networks by id; `judge(arch)` looks one up."""
+
+    entries: Mapping[str, Entry]
+    source: str
+
+    @classmethod
+    def open(
+        cls,
+        space: Arch,
+        path: str | Path,
+        arch: str = "arch",
+        named_by: str = "id",
+        accuracy: str | Sequence[str] = "accuracy",
+        se: str | None = None,
+        unit: str = "fraction",
+    ) -> Tabular:
+        """Read a CSV (also .gz) with a line for every network.
+
+        The column `arch` holds `nas.blocks.network_id`s, or, `named_by="code"`, the labels of the
+        space's choices in order, one character each, as NAS-Bench-Macro writes them.  Of several
+        columns `accuracy` the mean counts, and the standard error that they show; one column may
+        have a column `se` beside it.  Networks that several lines name have the mean of them.
+        Raises UserError for what cannot be read.
+        """
+        for name, value, allowed in (("named_by", named_by, NAMED_BY), ("unit", unit, UNITS)):
+            if value not in allowed:
+                raise unknown(f"accuracy.{name}", value, allowed)
+        columns = [accuracy] if isinstance(accuracy, str) else list(accuracy)
+        if not columns or (se is not None and len(columns) > 1):
+            raise UserError(
+                f"accuracy.accuracy={accuracy!r} with accuracy.se={se!r}: give one column and its "
+                "standard error, or several columns and no standard error"
+            )
+        wanted = [arch, *columns, *([se] if se else [])]
+        found: dict[str, list[Entry]] = {}
+        for where, (name, *texts) in _lines(Path(path), wanted):
+            key = name if named_by == "id" else _id_of_code(space, name, where)
+            figures = [_fraction(text, UNITS[unit], where) for text in texts]
+            found.setdefault(key, []).append(_entry(figures, len(columns)))
+        entries = {key: _mean(rows) for key, rows in found.items()}
+        return cls(entries, str(path))
+
+    def __call__(self, arch: Arch) -> Answer:
+        """The accuracy of `arch` and its standard error, NaN where the table does not tell."""
+        start = time.perf_counter()
+        key = network_id(arch)
+        if key not in self.entries:
+            raise UserError(
+                f"{self.source} has no accuracy for the network {key} ({reading_form(arch)}); it "
+                f"holds {len(self.entries)} networks: add a line, or search a space that it covers"
+            )
+        value, error = self.entries[key]
+        return Answer(value, error, time.perf_counter() - start, "table")
+
+
+def _lines(path: Path, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
+    """(where, the texts in these columns) of every line of a CSV with a header."""
+    try:
+        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+            reader = csv.DictReader(file)
+            for column in columns:
+                if column not in (reader.fieldnames or []):
+                    raise unknown(f"column of {path}", column, reader.fieldnames or [])
+            rows = [(f"{path}:{reader.line_num}", [r[c] or "" for c in columns]) for r in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "not a CSV file"
+        raise UserError(f"cannot read the accuracies {path}: {reason}") from None
+    if not rows:
+        raise UserError(f"{path} has a header and no line: give one line a network")
+    return rows
+
+
+def _id_of_code(space: Arch, code: str, where: str) -> str:
+    """The id of the network that a code, one label a character, means in the space."""
+    allowed = choices(space)
+    labels = {key: {str(label): label for label in of} for key, of in allowed.items()}
+    fits = len(code) == len(labels)
+    if not fits or any(c not in of for c, of in zip(code, labels.values(), strict=True)):
+        raise UserError(
+            f"{where}: {code!r} is no code of the space (allowed: {len(labels)} characters, labels "
+            "of its choices in order); see accuracy.arch and accuracy.named_by"
+        )
+    picks = {key: of[c] for c, (key, of) in zip(code, labels.items(), strict=True)}
+    return network_id(fill(space, picks))
+
+
+def _fraction(text: str, unit: float, where: str) -> float:
+    try:
+        value = float(text) / unit
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise UserError(
+            f"{where}: {text!r} is no accuracy from 0 to {unit:g} (accuracy.unit may be "
+            f"{' or '.join(UNITS)})"
+        )
+    return value
+
+
+def _entry(figures: list[float], num: int) -> Entry:
+    """The accuracy and its standard error of one line: `num` accuracies, or one and its error."""
+    if num > 1:
+        return statistics.fmean(figures), statistics.stdev(figures) / math.sqrt(num)
+    return figures[0], figures[1] if len(figures) > 1 else math.nan
+
+
+def _mean(rows: list[Entry]) -> Entry:
+    """Lines of one network are copies of one figure: their errors do not shrink."""
+    return statistics.fmean(r[0] for r in rows), statistics.fmean(r[1] for r in rows)
