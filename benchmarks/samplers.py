@@ -319,7 +319,8 @@ def main() -> None:
     """Run the contestants in turn and write what they did after each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--only", default=",".join(CONTESTANTS), help="names, by commas")
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=20, help="how many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--problem", default="", help="module:function that returns a Problem")
     parser.add_argument("--out", type=Path, default=ROOT / "results/benchmarks/samplers.json")
     args = parser.parse_args()
@@ -332,7 +333,10 @@ def main() -> None:
     for name in args.only.split(","):
         contestant, budget, most = CONTESTANTS[name]
         try:
-            runs = [run(contestant, problem, s, budget) for s in range(min(args.seeds, most))]
+            runs = [
+                run(contestant, problem, s, budget)
+                for s in range(args.first, args.first + min(args.seeds, most))
+            ]
             results[name] = summary(runs, budget)
         except ImportError as error:
             results[name] = {"skipped": f"{error.name} is not installed"}
@@ -342,7 +346,7 @@ def main() -> None:
         ordered = {k: results[k] for k in CONTESTANTS if k in results}
         content = {"problem": problem.name, "environment": environment(seed=0), "results": ordered}
         write_text(args.out, json.dumps(content, indent=1) + "\n")
-    page = picture(ordered, problem.name).to_html(include_plotlyjs="cdn")
+    page = picture(ordered, problem.name).to_html(include_plotlyjs=True)
     write_text(args.out.with_suffix(".html"), page)
 
 
