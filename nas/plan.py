@@ -198,12 +198,12 @@ def ours(
 
 def tried(sampler: Any) -> None:
     """Refuse settings that the sampler does not take; ours needs a table to be made at all."""
-    from nas.objective import OBJECTIVES
+    from nas.samplers.for_space import AIMS
 
     try:
         if "objective" in sampler.keywords:
-            if sampler.keywords["objective"] not in OBJECTIVES:
-                raise unknown("objective", sampler.keywords["objective"], OBJECTIVES)
+            if sampler.keywords["objective"] not in AIMS:
+                raise unknown("sampler.objective", sampler.keywords["objective"], AIMS)
         else:
             sampler(seed=0)
     except (TypeError, ValueError) as error:

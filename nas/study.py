@@ -24,10 +24,10 @@ from nas.arch import Arch
 from nas.blocks import network_id
 from nas.errors import UserError
 from nas.evaluate import Metrics
-from nas.samplers import ExhaustedError, KnownCostSampler
+from nas.samplers import ExhaustedError
 from nas.space import Label, choices, fill, random_picks
 
-Sampler = Callable[..., optuna.samplers.BaseSampler] | KnownCostSampler
+Sampler = Callable[..., optuna.samplers.BaseSampler] | optuna.samplers.BaseSampler
 Asked = tuple[Trial, Arch]
 Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 
@@ -259,7 +259,7 @@ class Study:
 
     def _seed_sampler(self, number: int) -> None:
         """Ours mixes the trial's number in by itself; Optuna's are made anew for each."""
-        if isinstance(self.sampler, KnownCostSampler):
+        if isinstance(self.sampler, optuna.samplers.BaseSampler):
             self.optuna.sampler = self.sampler
         else:
             self.optuna.sampler = self.sampler(seed=_mixed(self.seed, number))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution
 
 from nas.blocks import network_id
 from nas.cost import cost
 from nas.errors import UserError
-from nas.objective import OBJECTIVES
-from nas.samplers.for_space import known_cost
+from nas.samplers.for_space import AIMS, InTurns, known_cost
 from nas.space import fill
 from nas.trellis import Trellis
 from search_spaces.mbconv import mbconv
@@ -32,7 +32,7 @@ def proposals(trellis, number, **more):
     sampler = known_cost(trellis, values_of(trellis), 0.001, **more)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for _ in range(number):
-        trial = study.ask(sampler.search_space)
+        trial = study.ask({k: CategoricalDistribution(v) for k, v in trellis.labels.items()})
         macs = cost(fill(trellis.space, trial.params)).macs
         study.tell(trial, [np.log(macs) + 0.1 * (trial.number % 3), macs * 1e-8 + 0.001])
     return [trial.params for trial in study.trials]
@@ -51,7 +51,7 @@ def test_one_seed_gives_the_same_proposals(trellis):
     assert proposals(trellis, 3, seed=3) != proposals(trellis, 3, seed=4)
 
 
-@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("objective", AIMS)
 def test_every_objective_proposes(trellis, objective):
     assert len(proposals(trellis, 12, objective=objective, target_ms=0.03)) == 12
 
@@ -73,3 +73,13 @@ def test_networks_that_are_equal_have_one_key():
     keys = [ids.tobytes() for ids in trellis.networks(genomes)]
     ids = [network_id(fill(trellis.space, picks)) for picks in trellis.decode(genomes)]
     assert len(set(zip(keys, ids, strict=True))) == len(set(keys)) == len(set(ids))
+
+
+def test_both_takes_the_front_and_the_target_in_turns(trellis):
+    sampler = known_cost(trellis, values_of(trellis), 0.0, target_ms=0.02)
+    assert isinstance(sampler, InTurns)
+    front, target = sampler.samplers
+    assert front.objective is None
+    assert target.objective([0.5, 0.9], [0.01, 0.03]).tolist() == [0.5, -np.inf]
+    picks = proposals(trellis, 30, target_ms=0.02, most_ms=0.03, seed=1)
+    assert len({network_id(fill(SPACE, p)) for p in picks}) == 30

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from optuna.distributions import CategoricalDistribution
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
 from nas.errors import unknown
 from nas.objective import OBJECTIVES
 from nas.samplers import KnownCostSampler
 from nas.samplers.genomes import Batch
 from nas.trellis import Trellis
+
+AIMS = ("both", *OBJECTIVES)
+
+
+class InTurns(BaseSampler):
+    """Several samplers of one search space, each for the trials of its turn."""
+
+    def __init__(self, samplers: Sequence[KnownCostSampler]) -> None:
+        self.samplers = tuple(samplers)
+
+    def _whose(self, trial: FrozenTrial) -> KnownCostSampler:
+        return self.samplers[trial.number % len(self.samplers)]
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The search space that they were made for."""
+        return self._whose(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The next network to evaluate."""
+        return self._whose(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        """A random value of a parameter that is not in the search space."""
+        return self._whose(trial).sample_independent(study, trial, name, distribution)
 
 
 def known_cost(
@@ -24,18 +57,40 @@ def known_cost(
     *,
     most_ms: float = float("inf"),
     limits: Mapping[str, float | None] | None = None,
-    objective: str = "pareto",
+    objective: str = "both",
     target_ms: float = 1.0,
     seed: int = 0,
-) -> KnownCostSampler:
+) -> BaseSampler:
     """A `KnownCostSampler` of the space of `trellis`, its cost the latency in milliseconds.
 
     values   (rows,) milliseconds of each row, with `overhead_ms` of a network beside them.
     most_ms, limits   what no proposal exceeds: milliseconds, and macs, params, memory_kb.
-    objective   a name of `nas.objective.OBJECTIVES`; all but pareto look at `target_ms`.
+    objective   one of AIMS: a name of `nas.objective.OBJECTIVES`, of which all but pareto look at
+             `target_ms`; or both, pareto and limit in turns: the front alone would spend most
+             trials on its fast end, where what is gained counts over all the latencies above.
     """
-    if objective not in OBJECTIVES:
-        raise unknown("objective", objective, OBJECTIVES)
+    if objective not in AIMS:
+        raise unknown("objective", objective, AIMS)
+    if objective == "both":
+        return InTurns(
+            [
+                _sampler(trellis, values, overhead_ms, most_ms, limits, aim, target_ms, seed)
+                for aim in ("pareto", "limit")
+            ]
+        )
+    return _sampler(trellis, values, overhead_ms, most_ms, limits, objective, target_ms, seed)
+
+
+def _sampler(
+    trellis: Trellis,
+    values: ArrayLike,
+    overhead_ms: float,
+    most_ms: float,
+    limits: Mapping[str, float | None] | None,
+    objective: str,
+    target_ms: float,
+    seed: int,
+) -> KnownCostSampler:
     rule = OBJECTIVES[objective]
 
     def cost(batch: Batch) -> NDArray[np.float64]:
