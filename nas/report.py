@@ -236,6 +236,7 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     if not summary["target_met"]:
         console.print(f"no network is within {target:.3g} ms; the fastest of the front stands in:")
     console.print(f"winner    {_said(winner)}")
+    console.print(f"          {winner['arch']}", soft_wrap=True)
     if (off := summary["winner_latency_off"]) is not None:
         word = "agrees with" if summary["winner_latency_agrees"] else "DISAGREES with"
         over = winner["measured_ms"] > target >= winner["latency_ms"]
@@ -243,7 +244,6 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
             f"measured  {winner['measured_ms']:.3g} ms as a whole, which {word} the table "
             f"({off:+.1%})" + (" and is over the target" if over else "")
         )
-    console.print(f"          {winner['arch']}", soft_wrap=True)
     within = [r for r in summary["published"] if r["latency_ms"] <= target]
     if within:
         best = max(within, key=lambda r: float(r["accuracy"]))
