@@ -15,7 +15,7 @@ everything reads one list of layers.  Imports only go down, from the roof to the
     supernet/                                   one elastic network for a whole space
     network.py  training.py  data/              torch: modules, training, images
     depthwise.py  device.py  onnx_graph.py      how torch computes; ONNX without torch
-    results.py  figures.py                      the run folder; pages of figures
+    results.py  figures.py  storage.py          the run folder; pages of figures; the study's file
     trellis/  gaussian_process.py  objective.py a whole space at once; regression; rewards
     cost.py  space.py  compound.py  pareto.py   ground, no torch: arithmetic and holes
     blocks.py                                   what an Arch means: the one list of layers

@@ -221,7 +221,8 @@ def opened(
     """The study of this run; UserError where it began with another configuration."""
     from nas.judging import WORST
     from nas.results import check_config
-    from nas.study import Study, storage_at
+    from nas.storage import storage_at
+    from nas.study import Study
 
     check_config(folder / "config.yaml", kept(settings, data, table))
     return Study(

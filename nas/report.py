@@ -144,18 +144,26 @@ def write_results(
         subtitle=subtitle(about),
         notes=notes(about),
     )
+    archs = [arch_of(number) for number in front["number"]]
+    write_front(folder, archs, summary["front"], winner)
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def write_front(
+    folder: Path, archs: Sequence[Arch], rows: Sequence[Mapping[str, Any]], winner: Any
+) -> None:
+    """The networks of the front, fastest first, and the winner again, as YAML files."""
     (folder / "front").mkdir(exist_ok=True)
     written = set()
-    for rank, (number, row) in enumerate(zip(front["number"], summary["front"], strict=True), 1):
-        text = _described(arch_of(number), row)
+    for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), 1):
+        text = _described(arch, row)
         written.add(folder / "front" / f"{rank:02d}.yaml")
         write_text(folder / "front" / f"{rank:02d}.yaml", text)
         if row is winner:
             write_text(folder / "winner.yaml", text)
     for stale in set((folder / "front").glob("*.yaml")) - written:
         stale.unlink()
-    write_json(folder / "summary.json", summary)
-    return summary
 
 
 def subtitle(about: Mapping[str, Any]) -> str:

@@ -6,18 +6,15 @@ order; never on time, process or how often the run was stopped.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from json import JSONDecodeError
 from math import isnan
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.arch import Arch
@@ -35,31 +32,6 @@ Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 MOST_REPEATS = 10
 # Random draws before a space counts as exhausted.
 MOST_DRAWS = 1000
-
-
-def storage_at(folder: Path, url: str | None) -> Any:
-    """Optuna storage: the journal in the run folder, or any URL that Optuna takes."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        if url is not None:
-            return optuna.storages.get_storage(url)
-        journal = folder / "journal.log"
-        mend(journal)
-        return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-    except Exception as error:  # whatever the database driver or the journal's reader raises
-        text = " ".join(str(error).split())[:200]
-        where = f"storage={url}" if url else f"the journal {folder / 'journal.log'}"
-        raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
-
-
-def mend(journal: Path) -> None:
-    """Clear what a killed process leaves: Optuna's lock, and a last line not written whole.
-
-    For the sole owner of the folder only, since a lock of a living process looks the same.
-    """
-    Path(f"{journal}.lock").unlink(missing_ok=True)
-    if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n") and data:
-        os.truncate(journal, data.rfind(b"\n") + 1)
 
 
 class Study:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,3 +27,8 @@ def reference(name: str) -> dict[str, Any]:
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(0)
+
+
+def pytest_configure() -> None:
+    """A suite that is started in the background ignores Ctrl-C, and so would what it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,7 +14,7 @@ FLOORS = [
     {"blocks"},
     {"cost", "space", "compound", "pareto"},
     {"trellis", "gaussian_process", "objective"},
-    {"depthwise", "onnx_graph", "results", "figures"},
+    {"depthwise", "onnx_graph", "results", "figures", "storage"},
     {"device"},
     {"network", "data", "training"},
     {"supernet"},

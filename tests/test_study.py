@@ -23,7 +23,8 @@ from nas.errors import UserError
 from nas.evaluate import Evaluator, Limits, Metrics
 from nas.results import sole_owner
 from nas.space import choices, fill, one_of, picks_of
-from nas.study import Study, storage_at
+from nas.storage import storage_at
+from nas.study import Study
 from search_spaces.published import members
 
 SPACE = SPACES["mbconv_28"]
