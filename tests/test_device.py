@@ -87,4 +87,4 @@ print(before[1], int(kept[0]), faults())
     before, kept, after = map(int, out.stdout.split())
     if not kept:
         pytest.skip("the C library is not glibc")
-    assert after < before / 4
+    assert after <= before / 4  # 0 of 0 where the system backs such blocks by huge pages
