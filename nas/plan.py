@@ -94,6 +94,7 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     load = partial(make, settings["data"])
     budget, sampler = make(settings["budget"]), make(settings["sampler"])
     tried(sampler)
+    make(settings["accuracy"])  # its mistakes are named before anything is measured
     data = load()
     space = space_for(settings, data)
     limits = Limits(**settings["limit"])
@@ -113,7 +114,7 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     evaluator = Evaluator(latencies, pool, limits, exempt=ids)
     target_ms = target_of(settings, study, evaluator)
     evaluator = replace(evaluator, most_ms=most_ms(settings, limits.latency_ms, target_ms, ranges))
-    if isinstance(sampler, partial) and "objective" in sampler.keywords:
+    if "objective" in sampler.keywords:
         study.sampler = ours(sampler, settings, space, latencies.source, evaluator, target_ms)
     begin(settings, data, latencies, study, folder, table.name)
     return Plan(
@@ -200,12 +201,12 @@ def tried(sampler: Any) -> None:
     """Refuse settings that the sampler does not take; ours needs a table to be made at all."""
     from nas.samplers.for_space import AIMS
 
+    if "objective" in sampler.keywords:
+        if sampler.keywords["objective"] not in AIMS:
+            raise unknown("sampler.objective", sampler.keywords["objective"], AIMS)
+        return
     try:
-        if "objective" in sampler.keywords:
-            if sampler.keywords["objective"] not in AIMS:
-                raise unknown("sampler.objective", sampler.keywords["objective"], AIMS)
-        else:
-            sampler(seed=0)
+        sampler(seed=0)
     except (TypeError, ValueError) as error:
         raise UserError(f"wrong settings for the sampler: {' '.join(str(error).split())}") from None
 

@@ -9,7 +9,7 @@ from nas.arch import Arch
 from nas.cost import Cost
 from nas.errors import UserError
 from nas.evaluate import Limits
-from nas.space import Label, choices, fill
+from nas.space import Label, choices
 from nas.trellis import Trellis
 
 # The field of a Cost that each limit bounds.
@@ -39,11 +39,6 @@ def _extreme(space: Arch, metric: str, most: bool) -> tuple[float, dict[str, Lab
     trellis = trellis_of(space)
     values = getattr(trellis.row_costs, metric)
     return trellis.extreme(values, most=most, peak=metric == "peak_memory_bytes")
-
-
-def smallest_network(space: Arch, metric: str = "macs") -> Arch:
-    """The network with the least `metric` (a field of `Cost`) of the whole space, exactly."""
-    return fill(space, _extreme(space, metric, False)[1])
 
 
 def ranges(space: Arch) -> tuple[Cost, Cost]:

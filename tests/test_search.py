@@ -249,3 +249,21 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     again = run(tmp_path, *words)
     assert again.returncode == 0, again.stderr
     assert json.loads((root / "summary.json").read_text())["winner"] == summary["winner"]
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("accuracy.budget.seconds=-1", "supernet.seconds=-1 is no positive number"),
+        ("accuracy=guess", "unknown accuracy 'guess'"),
+        ("sampler.objective=speed", "search: unknown sampler.objective 'speed'"),
+    ],
+)
+def test_mistakes_about_judge_and_sampler_are_named_before_anything_is_measured(
+    word, says, tmp_path
+):
+    done = run(tmp_path, "accuracy=oneshot", word)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert says in line
+    assert not (tmp_path / "results").exists()

@@ -98,11 +98,6 @@ class Columns:
     def _raw(self, rows: Sequence[dict[Key, float]]) -> Floats:
         return np.array([[row.get(key, 0.0) for key in self.keys] for row in rows], np.float64)
 
-    @property
-    def num_groups(self) -> int:
-        """Number of groups."""
-        return int(self.groups.max()) + 1
-
 
 class Correction:
     """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d]."""

@@ -3,7 +3,7 @@
 The command is split into words as a shell would, but no shell runs it: for pipes, redirections or
 several commands write `sh -c '...'`.  In each word `{onnx}` becomes the path of the file, such as
 
-    sh -c 'scp -q {onnx} pi:/tmp/n.onnx && ssh pi ./bench /tmp/n.onnx'
+    sh -c 'scp -q {onnx} pi:n.onnx && ssh pi ./bench n.onnx'
 """
 
 from __future__ import annotations
