@@ -4,8 +4,9 @@
 
 The table holds the CIFAR-10 accuracy of every network after three real trainings of 50 epochs
 (Su et al. 2021); the supernet sees crops of 24 pixels and has half the width.  It is scored on
-training images that are held out of its training.  Settings were chosen on other networks
-(--development) than those that are judged here, and with other seeds.
+training images that are held out of its training, weighed by what they tell about 128 random
+networks (nas.supernet.weighing).  Settings were chosen on other networks (--development) than
+those that are judged here, and with other seeds.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.accuracy.blend import blend_fidelity
 from nas.agreement import interval, kendall, spearman, top_regret
 from nas.arch import Arch
 from nas.blocks import network_id
@@ -33,11 +35,12 @@ from nas.compound import scaled
 from nas.data import Batches as Images
 from nas.data import ImageData, load_data
 from nas.results import environment, write_json
-from nas.space import choices, fill
+from nas.space import choices, fill, random_picks
 from nas.supernet import Supernet
 from nas.supernet.checkpoint import SupernetHistory
 from nas.supernet.scoring import subnet_losses
 from nas.supernet.training import SupernetBudget, train_supernet
+from nas.supernet.weighing import NUM_PROBES, image_weights
 from nas.training import Budget
 from search_spaces.nas_bench_macro import nas_bench_macro
 
@@ -46,6 +49,7 @@ SHARED = ROOT.parent / "shared" / "data"
 RESULT = ROOT / "results" / "benchmarks" / "rank_fidelity.json"
 MARGIN = 4  # pixels of CIFAR's 32 that are cut off on every side
 GOOD = 91.0  # %; the networks that a search has to tell apart
+LABELS, DRAWS = (20, 50), 10  # true accuracies told to `blend`, and draws of whose they are
 CPU = torch.device("cpu")
 Floats = NDArray[np.float64]
 
@@ -119,22 +123,43 @@ def trained(
 
 
 def scores(
-    supernet: Supernet, data: ImageData, judged: Judged, threads: int, clock: Any
-) -> tuple[Floats, float]:
-    """Minus the mean cross-entropy (nats) of each network, and networks scored per second."""
+    supernet: Supernet, data: ImageData, judged: Judged, seed: int, threads: int
+) -> dict[str, Any]:
+    """Minus the cross-entropy (nats) of each network, weighed and plain, and how fast."""
     batches = Cropped(data, "val", 0, 500)
-    start = clock()
+    rng = random.Random(f"{seed}:probes")
+    probes = [fill(space(), random_picks(space(), rng)) for _ in range(NUM_PROBES)]
+    told, _ = subnet_losses(supernet, probes, batches, device=CPU, threads=threads)
+    start = time.perf_counter()
     losses, _ = subnet_losses(supernet, judged.archs, batches, device=CPU, threads=threads)
-    return -losses.mean(1).numpy(), len(judged.archs) / (clock() - start)
+    speed = len(judged.archs) / (time.perf_counter() - start)
+    weighed = -(losses @ image_weights(told)) / losses.shape[1]
+    return {
+        "predicted": weighed.numpy(),
+        "plain": -losses.mean(1).numpy(),
+        "scored_per_second": speed,
+    }
 
 
-def fidelity(predicted: Floats, judged: Judged) -> dict[str, Any]:
-    """Rank correlations with the true accuracies, with bootstrap intervals over the networks."""
+def fidelity(predicted: Floats, plain: Floats, judged: Judged) -> dict[str, Any]:
+    """Rank correlations with the true accuracies, with bootstrap intervals over the networks.
+
+    `blend` are those of a correction by so many true accuracies, over the others: medians over
+    draws of the labelled ones.
+    """
     true = judged.accuracy
     good = true > GOOD
+    blend = {
+        str(n): statistics.median(
+            blend_fidelity(judged.archs, predicted, true, n, draw) for draw in range(DRAWS)
+        )
+        for n in LABELS
+    }
     return {
         "kendall": asdict(interval(kendall, predicted, true)),
         "kendall_top_half": kendall(predicted[good], true[good]),
+        "kendall_plain_mean": kendall(plain, true),
+        "kendall_blend": blend,
         "spearman": spearman(predicted, true),
         "top_5_regret": top_regret(5)(predicted, true),
     }
@@ -145,19 +170,21 @@ def measured(data: ImageData, judged: Judged, budget: SupernetBudget, seed: int,
     start, cpu = time.perf_counter(), time.process_time()
     supernet, history = trained(data, budget, seed, clock)
     seconds = {"wall": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-    predicted, speed = scores(supernet, data, judged, budget.threads, clock)
-    found = fidelity(predicted, judged) | {
+    scored = scores(supernet, data, judged, seed, budget.threads)
+    speed = scored["scored_per_second"]
+    found = fidelity(scored["predicted"], scored["plain"], judged) | {
         "seed": seed,
         "steps": history.steps,
         "train_seconds": seconds["wall"],
         "train_cpu_seconds": seconds["cpu"],
         "scored_per_second": speed,
         "returns": [asdict(r) for r in history.returns],
-        "predicted": predicted.tolist(),
+        "predicted": scored["predicted"].tolist(),
     }
     print(
         f"\r{budget.seconds:.0f} s, seed {seed}: {history.steps} steps, tau"
         f" {found['kendall']['value']:.3f}, above {GOOD:g} % {found['kendall_top_half']:.3f},"
+        f" plain mean {found['kendall_plain_mean']:.3f}, with labels {found['kendall_blend']},"
         f" {speed:.1f} networks/s, {seconds['wall']:.0f} s wall, {seconds['cpu']:.0f} s cpu"
     )
     return found
@@ -176,6 +203,10 @@ def summary(long: list[Any], short: list[Any], judged: Judged) -> dict[str, Any]
         "kendall": statistics.median(taus),
         "kendall_seeds": taus,
         "kendall_top_half": median(long, "kendall_top_half"),
+        "kendall_plain_mean": median(long, "kendall_plain_mean"),
+        "kendall_blend": {
+            n: statistics.median(run["kendall_blend"][n] for run in long) for n in map(str, LABELS)
+        },
         "kendall_60s": statistics.median(run["kendall"]["value"] for run in short),
         "train_seconds": median(long, "train_seconds"),
         "train_cpu_seconds": median(long, "train_cpu_seconds"),
@@ -190,7 +221,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument(
-        "--seconds", type=float, default=560, help="of the longer training; 0: none"
+        "--seconds", type=float, default=420, help="of the longer training; 0: none"
     )
     parser.add_argument("--short", type=float, default=60, help="seconds; 0 to leave it out")
     parser.add_argument("--threads", type=int, default=2, help="cores")
