@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from stripes import BUDGET, CPU, DATA, SPACE, TRAINING, archs, batches
+from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 
 from nas.accuracy.oneshot import OneShot
+from nas.blocks import network_id
 from nas.supernet import Supernet
 from nas.supernet.scoring import Tree, subnet_losses
 from nas.training import paired_difference
+from nas.trellis import Trellis
 
 
 def test_scores_are_those_of_each_network_alone_in_any_order_and_threads():
@@ -47,8 +50,11 @@ def test_the_judge_scores_alone_as_together_and_remembers(judge):
     alone = judge(first)
     ((_, again), (_, other)) = judge.many([first, second])
     assert again is alone
-    assert alone.value == -alone.score.cross_entropy
-    assert alone.standard_error == alone.score.cross_entropy_se > 0
+    assert judge.weights.mean().item() == pytest.approx(1)
+    weighed = judge.known[network_id(first)][1]
+    assert alone.value == pytest.approx(-weighed.mean().item())
+    assert alone.standard_error == pytest.approx(weighed.std(correction=0).item() / 50**0.5)
+    assert alone.standard_error > 0
     assert alone.score.num_images == 50
     assert alone.fidelity == "supernet"
     difference, error = judge.difference(first, second)
@@ -56,6 +62,24 @@ def test_the_judge_scores_alone_as_together_and_remembers(judge):
     losses = [judge.known[key][1] for key in judge.known]
     assert error == pytest.approx(paired_difference(*losses)[1])
     assert judge.history.checks[-1].agreement <= 1
+
+
+def test_a_judge_for_a_part_of_the_space_trains_no_other_networks():
+    trellis = Trellis(SPACE)
+
+    def within(genomes):  # 3x3 kernels only
+        return np.array([p["stages.0.blocks.kernel"] == 3 for p in trellis.decode(genomes)])
+
+    judge = OneShot.open(lambda: DATA, SPACE, SHORT, "cpu", seed=1, within=within)
+    fresh = dict(Supernet(SPACE, seed=1).named_parameters())
+    outer = [
+        (weight[:, :, 0], fresh[name][:, :, 0])
+        for name, weight in judge.supernet.named_parameters()
+        if name.startswith("places.stage1") and weight.shape[-1] == 5
+    ]
+    assert outer
+    # weight decay alone shrinks what no network uses
+    assert all(torch.allclose(now / now.norm(), was / was.norm(), atol=1e-5) for now, was in outer)
 
 
 def test_what_the_judge_extracts_answers_alone(judge):

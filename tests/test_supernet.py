@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -18,10 +19,12 @@ from nas.compound import scaled
 from nas.cost import cost
 from nas.errors import UserError
 from nas.network import build
-from nas.space import choices, fill, one_of, random_picks
+from nas.space import choices, fill, one_of, picks_of, random_picks
 from nas.supernet import Supernet, cut, extract, recalibrate
+from nas.supernet.allowed import Allowed
 from nas.supernet.extremes import extreme_picks, free_choices, largest_layers
 from nas.supernet.sandwich import Sandwich
+from nas.trellis import Trellis
 
 # Every kind of block, of hole and of hole in a hole's place.
 ODD = Arch(
@@ -192,6 +195,46 @@ def test_sandwich_draws_the_ends_and_any_activation():
     assert {archs[0].head.act for archs in drawn} == {"relu", "relu6", "hswish", "swish"}
     assert sandwich.draw(random.Random(3)) == drawn[3]
     assert free_choices(CONTRACT["nas_bench_macro"], sandwich_largest()) == []
+
+
+def test_a_sandwich_within_limits_draws_what_they_allow_evenly_over_log_macs():
+    space = SPACES["mbconv_28"]
+    trellis = Trellis(space)
+    least, most = 2e6, 2e7
+
+    def within(genomes):
+        macs = trellis.costs(genomes).macs
+        return (macs >= least) & (macs <= most)
+
+    allowed = Allowed(space, within, seed=1)
+    assert within(allowed.genomes).all()
+    macs = trellis.costs(allowed.genomes).macs
+    sandwich = Sandwich(space, num_random=4, allowed=allowed)
+    drawn = [sandwich.draw(random.Random(seed)) for seed in range(12)]
+    assert sandwich.draw(random.Random(3)) == drawn[3]
+    counts = np.array([[cost(arch).macs for arch in archs] for archs in drawn])
+    assert (counts[:, 0] == macs.max()).all()
+    assert (counts[:, -1] == macs.min()).all()
+    assert (counts >= least).all()
+    assert (counts <= most).all()
+    edges = np.exp(np.linspace(np.log(macs.min()), np.log(macs.max()), 5))
+    for part in range(4):  # the next network above what was drawn may be in the next part
+        assert (counts[:, 1 + part] >= edges[part]).all()
+        assert np.median(counts[:, 1 + part]) <= edges[part + 1]
+    sampled = sandwich.sample(5, random.Random(0))
+    assert within(trellis.encode([picks_of(space, arch) for arch in sampled])).all()
+
+
+def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
+    space = SPACES["mbconv_28"]
+    trellis = Trellis(space)
+
+    def below(macs):
+        return Allowed(space, lambda genomes: trellis.costs(genomes).macs <= macs)
+
+    assert below(1e7).digest == below(1e7).digest != below(9e6).digest
+    with pytest.raises(UserError, match="none of 100,000 random networks is within the limits"):
+        below(1)
 
 
 def sandwich_largest():

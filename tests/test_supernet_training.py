@@ -22,6 +22,7 @@ from nas.supernet.sandwich import Sandwich, accumulate
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.training import SupernetBudget, train_supernet
 from nas.training import TrainingFailed
+from nas.trellis import Trellis
 
 
 class Spoilt:
@@ -180,11 +181,39 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "supernet.pt"
     train_supernet(Supernet(SPACE), batches(), SHORT, device=CPU, checkpoint=path)
-    with pytest.raises(UserError, match="another space, seed or budget"):
+    with pytest.raises(UserError, match="another space, seed, budget or limits"):
         train_supernet(Supernet(SPACE), batches(), BUDGET, device=CPU, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="cannot read the supernet"):
         train_supernet(Supernet(SPACE), batches(), BUDGET, device=CPU, checkpoint=path)
+
+
+def test_limits_are_kept_over_a_kill_and_others_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.supernet.training.CHECK_EVERY", 2)
+    monkeypatch.setattr("nas.supernet.training.SAVE_SECONDS", 0.0)
+    trellis = Trellis(SPACE)
+    middle = np.median(trellis.costs(trellis.random(999, np.random.default_rng(0))).macs)
+    path, val = tmp_path / "supernet.pt", batches(DATA.val, shuffle=False, size=50)
+
+    def train(most, checkpoint=None, progress=None):
+        supernet = Supernet(SPACE, seed=0)
+        train_supernet(
+            supernet, batches(), SHORT, device=CPU, probe=val, checkpoint=checkpoint,
+            within=lambda genomes: trellis.costs(genomes).macs <= most, progress=progress,
+        )  # fmt: skip
+        return weights(supernet)
+
+    def kill(done: float, left: float, history) -> None:
+        if history.steps == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(middle, path, kill)
+    whole = train(middle)
+    assert torch.equal(train(middle, path), whole)
+    assert not torch.equal(train(math.inf), whole)
+    with pytest.raises(UserError, match="another space, seed, budget or limits"):
+        train(math.inf, path)
 
 
 def test_training_by_the_clock_ends_when_it_says_and_goes_on_from_where_it_was(tmp_path):

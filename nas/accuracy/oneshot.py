@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -17,9 +19,12 @@ from nas.blocks import network_id
 from nas.data import Batches, ImageData, Split
 from nas.network import Network
 from nas.supernet import Supernet, extract, recalibrate
+from nas.supernet.allowed import Allowed, Within
 from nas.supernet.checkpoint import SupernetHistory
+from nas.supernet.sandwich import Sandwich
 from nas.supernet.scoring import subnet_losses
 from nas.supernet.training import Progress, SupernetBudget, train_supernet
+from nas.supernet.weighing import NUM_PROBES, image_weights
 from nas.training import Score, paired_difference, resolve_device, scored
 
 AT_ONCE = 500  # images whose statistics norms use; larger batches were slower and ranked no better
@@ -31,8 +36,8 @@ PROBED = 256  # images by which a training sees its ranking settle
 class OneShotScore:
     """An `Answer` and more: what to rank a network by, not the accuracy that it would reach.
 
-    value            minus the cross-entropy in nats, so that more is better; it ranks better than
-                     accuracy does at equal numbers of images.
+    value            minus the cross-entropy in nats, so that more is better, of images weighed by
+                     what they tell (nas.supernet.weighing); accuracy and a plain mean rank worse.
     standard_error   of the value, over the images; two networks see the same ones, for which
                      there is `OneShot.difference`.
     seconds          that the scoring took, an equal part of those scored together.
@@ -56,7 +61,8 @@ class OneShotScore:
 class OneShot:
     """A trained supernet that scores networks on images it has not seen: `judge(arch)`.
 
-    Losses are kept image by image for every network that was asked for.
+    Losses, weighed, are kept image by image for every network that was asked for.  `within` is
+    what the training was limited to (`nas.supernet.allowed`).
     """
 
     supernet: Supernet
@@ -64,6 +70,7 @@ class OneShot:
     budget: SupernetBudget
     device: torch.device
     seed: int
+    within: Within | None = None
     history: SupernetHistory = field(default_factory=SupernetHistory)
     known: dict[str, tuple[OneShotScore, Tensor]] = field(default_factory=dict)
 
@@ -75,17 +82,23 @@ class OneShot:
         budget: SupernetBudget,
         device: str = "auto",
         seed: int = 0,
+        within: Within | None = None,
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> OneShot:
-        """Train on the data that `load()` gives, or go on from the checkpoint, and be ready."""
-        judge = cls(Supernet(space, seed), load(), budget, resolve_device(device), seed)
+        """Train on the data that `load()` gives, or go on from the checkpoint, and be ready.
+
+        `within` tells which networks will be asked for, and others are not trained: genomes
+        (n, choices) of `nas.trellis.Trellis(space)` -> (n,) bool; None for all.
+        """
+        judge = cls(Supernet(space, seed), load(), budget, resolve_device(device), seed, within)
         judge.history = train_supernet(
             judge.supernet,
             judge._training_batches(),
             budget,
             device=judge.device,
             seed=seed,
+            within=within,
             probe=judge._scoring_batches(PROBED),
             checkpoint=checkpoint,
             progress=progress,
@@ -113,9 +126,21 @@ class OneShot:
         )
         seconds = (time.perf_counter() - start) / len(archs)
         for key, loss, correct in zip(ids, losses, right, strict=True):
-            score = scored(loss, correct)
-            judged = OneShotScore(-score.cross_entropy, score.cross_entropy_se, seconds, score)
-            self.known[key] = judged, loss
+            weighed = loss * self.weights
+            value, error = paired_difference(torch.zeros_like(weighed), weighed)
+            self.known[key] = OneShotScore(value, error, seconds, scored(loss, correct)), weighed
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """(N,) what each validation image tells about networks, from random ones of the space."""
+        space, rng = self.supernet.space, random.Random(f"{self.seed}:weights")
+        allowed = Allowed(space, self.within, self.seed) if self.within else None
+        probes = Sandwich(space, NUM_PROBES, allowed).sample(NUM_PROBES, rng)
+        threads = self.budget.threads
+        losses, _ = subnet_losses(
+            self.supernet, probes, self._scoring_batches(), device=self.device, threads=threads
+        )
+        return image_weights(losses)
 
     def difference(self, first: Arch, second: Arch) -> tuple[float, float]:
         """How much more value the first has than the second, and the standard error of that."""

@@ -77,7 +77,7 @@ def read(path: Path, settings: str, device: torch.device) -> dict[str, Any]:
         ) from None
     if began != settings:
         raise UserError(
-            f"{path} holds a supernet of another space, seed or budget: give those it began with, "
-            "or remove the file to train anew"
+            f"{path} holds a supernet of another space, seed, budget or limits: give those it "
+            "began with, or remove the file to train anew"
         )
     return state

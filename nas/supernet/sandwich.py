@@ -19,6 +19,7 @@ from nas.arch import Arch
 from nas.device import autocast
 from nas.space import fill, random_picks
 from nas.supernet import Supernet
+from nas.supernet.allowed import Allowed
 from nas.supernet.extremes import extreme_picks, free_choices
 
 
@@ -26,20 +27,31 @@ class Sandwich:
     """Draws the networks of a step: the largest, the smallest and `num_random` others.
 
     What does not change their size (activations) is drawn for the largest and smallest too, so
-    that no option is the teacher's alone.
+    that no option is the teacher's alone.  Of a part of the space that is `allowed`, all are its.
     """
 
-    def __init__(self, space: Arch, num_random: int = 2) -> None:
-        self.space, self.num_random = space, num_random
-        self.ends = [extreme_picks(space, most=most) for most in (True, False)]
+    def __init__(self, space: Arch, num_random: int = 2, allowed: Allowed | None = None) -> None:
+        self.space, self.num_random, self.allowed = space, num_random, allowed
+        if allowed:
+            self.ends = allowed.ends
+        else:
+            self.ends = [extreme_picks(space, most=most) for most in (True, False)]
         self.free = [free_choices(space, picks) for picks in self.ends]
 
     def draw(self, rng: random.Random) -> list[Arch]:
         """The largest, then the random ones, then the smallest."""
         drawn = [random_picks(self.space, rng) for _ in range(2 + self.num_random)]
+        if self.allowed:
+            drawn[1:-1] = self.allowed.draw(self.num_random, rng)
         for i, picks, free in zip((0, -1), self.ends, self.free, strict=True):
             drawn[i] = picks | {key: drawn[i][key] for key in free}
         return [fill(self.space, picks) for picks in drawn]
+
+    def sample(self, number: int, rng: random.Random) -> list[Arch]:
+        """`number` networks of those that are trained."""
+        if self.allowed:
+            return [fill(self.space, picks) for picks in self.allowed.draw(number, rng)]
+        return [fill(self.space, random_picks(self.space, rng)) for _ in range(number)]
 
 
 def accumulate(

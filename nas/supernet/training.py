@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from nas.agreement import kendall
 from nas.device import keep_freed_memory, layout, moved, resolve_precision
 from nas.errors import UserError
-from nas.space import fill, random_picks
 from nas.supernet import Supernet
+from nas.supernet.allowed import Allowed, Within
 from nas.supernet.checkpoint import Check, Return, SupernetHistory, history_of, read, write
 from nas.supernet.sandwich import Sandwich, accumulate, average_over_ranks, rank
 from nas.supernet.scoring import side_by_side, subnet_losses
@@ -92,6 +92,7 @@ def train_supernet(
     *,
     device: torch.device,
     seed: int = 0,
+    within: Within | None = None,
     probe: Batches | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -99,7 +100,8 @@ def train_supernet(
 ) -> SupernetHistory:
     """Train `supernet` on `device`, in place.
 
-    `seed` decides which networks a step trains.  `probe` are images by which to see the ranking
+    `seed` decides which networks a step trains, of those that `within` allows (`Allowed`) where
+    not the whole space will be asked for.  `probe` are images by which to see the ranking
     settle.  A file at `checkpoint` is continued from, and kept up to date.  `clock` gives seconds;
     `time.process_time` is for machines that others use too.  Equal seeds and epochs give equal
     weights on a CPU, killed and resumed or not, whatever the number of threads.
@@ -110,7 +112,8 @@ def train_supernet(
     moved(supernet, device)
     threads = budget.threads if device.type == "cpu" else 1
     with failures_named("training the supernet"), side_by_side(threads) as run:
-        training = _Training(supernet, batches, budget, device, seed, run)
+        allowed = Allowed(supernet.space, within, seed) if within else None
+        training = _Training(supernet, batches, budget, device, seed, run, allowed)
         training.probe, training.checkpoint = probe, checkpoint
         training.progress, training.clock = progress, clock
         return training.to_the_end()
@@ -132,13 +135,14 @@ class _Training:
         device: torch.device,
         seed: int,
         run: Callable[..., Any],
+        allowed: Allowed | None,
     ) -> None:
         self.supernet, self.batches, self.budget = supernet, batches, budget
         self.device, self.seed, self.run = device, seed, run
         self.weights = list(supernet.parameters())
         self.optimizer = make_optimizer(supernet, budget.training)
         self.dtype = resolve_precision(budget.training.precision, device)
-        self.sandwich = Sandwich(supernet.space, budget.num_random)
+        self.sandwich = Sandwich(supernet.space, budget.num_random, allowed)
         self.guess = math.log(supernet.space.classes)  # nats
         self.history = SupernetHistory()
         self.every = CHECK_EVERY  # steps from one look to the next
@@ -250,8 +254,8 @@ class _Training:
 
     def ranking(self, probe: Batches) -> list[float]:
         """Mean cross-entropy of the probe networks, nats."""
-        rng, space = random.Random(f"{self.seed}:probes"), self.supernet.space
-        archs = [fill(space, random_picks(space, rng)) for _ in range(self.budget.num_probes)]
+        rng = random.Random(f"{self.seed}:probes")
+        archs = self.sandwich.sample(self.budget.num_probes, rng)
         losses, _ = subnet_losses(
             self.supernet, archs, probe, device=self.device, threads=self.budget.threads
         )
@@ -282,6 +286,8 @@ class _Training:
         """Changes with whatever would make another training."""
         budget = replace(self.budget, threads=1)  # how many there are changes nothing
         text = repr((budget, self.seed, self.supernet.space, len(self.batches)))
+        if self.sandwich.allowed:
+            text += self.sandwich.allowed.digest
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def resume(self) -> None:
