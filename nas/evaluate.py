@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from nas.accuracy.answer import Stopped
 from nas.accuracy.pool import Failure, judged
 from nas.arch import Arch, reading_form
 from nas.blocks import network_id
@@ -17,9 +18,11 @@ from nas.cost import cost
 class Metrics:
     """All that is known of one network; a field is a column of trials.csv.
 
-    state      complete, infeasible (over a limit, never trained) or failed (with the reason).
+    state      complete, infeasible (over a limit, never trained), pruned (its training stopped
+               at a rung) or failed; `reason` says why.
     score      what the judge said, higher is better, with its standard error; `fidelity` tells how
                it came by it.
+    rungs      the score on the way, by epochs done; the last is also the score of a pruned one.
     accuracy   share of the validation images, with its standard error; what a search sees.
     test_accuracy   the same on images that no decision sees.
     latency_ms by the timer that the search was given, a latency table as a rule.
@@ -43,6 +46,7 @@ class Metrics:
     seconds: float = 0.0
     reason: str = ""
     over: dict[str, float] = field(default_factory=dict)
+    rungs: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN as None, which JSON can say."""
@@ -87,7 +91,8 @@ class Timer(Protocol):
         """Timings of `archs`, taken in turns."""
 
 
-Judges = Callable[[Sequence[Arch]], Iterator[tuple[int, Any]]]
+Judges = Callable[..., Iterator[tuple[int, Any]]]  # of networks, and floors where there are any
+Floors = Callable[[Sequence[Metrics]], list[dict[int, float]]]  # as nas.samplers.pruning.Pruning
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ class Evaluator:
 
     The latencies of a batch are taken before its training begins, while the machine is quiet;
     `timings` keeps every one by network id, and no network is timed twice.  Networks slower than
-    `most_ms` are not trained either, but for those whose id is in `exempt`.
+    `most_ms` are not trained either, but for those whose id is in `exempt`.  `floors`, if given,
+    says of a batch, before it is trained, at which rungs a training stops below which value.
     """
 
     timer: Timer
@@ -105,6 +111,7 @@ class Evaluator:
     most_ms: float = math.inf
     exempt: frozenset[str] = frozenset()
     timings: dict[str, Any] = field(default_factory=dict)
+    floors: Floors | None = None
 
     def measured(self, archs: Sequence[Arch]) -> list[Metrics]:
         """Costs and latencies, and whether a limit forbids the rest."""
@@ -143,15 +150,20 @@ class Evaluator:
         found = self.measured(archs)
         allowed = [i for i, m in enumerate(found) if m.state == "complete"]
         yield from ((i, m) for i, m in enumerate(found) if m.state != "complete")
-        for i, answer in self.judges([archs[i] for i in allowed]):
+        floors = [self.floors([found[i] for i in allowed])] if self.floors else []
+        for i, answer in self.judges([archs[i] for i in allowed], *floors):
             yield allowed[i], _judged(found[allowed[i]], answer)
 
 
 def _judged(metrics: Metrics, answer: Any) -> Metrics:
     if isinstance(answer, Failure):
         return replace(metrics, state="failed", reason=answer.reason)
+    rungs = {str(done): value for done, value in getattr(answer, "rungs", {}).items()}
+    if isinstance(answer, Stopped):
+        return _stopped(replace(metrics, rungs=rungs), answer)
     found = replace(
         metrics,
+        rungs=rungs,
         score=answer.value,
         score_se=answer.standard_error,
         fidelity=answer.fidelity,
@@ -167,3 +179,16 @@ def _judged(metrics: Metrics, answer: Any) -> Metrics:
     if test := getattr(answer, "test", None):
         found = replace(found, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
     return found
+
+
+def _stopped(metrics: Metrics, answer: Stopped) -> Metrics:
+    done, value = max(answer.rungs.items())
+    return replace(
+        metrics,
+        state="pruned",
+        score=value,
+        score_se=answer.standard_error,
+        fidelity=f"{done} of {answer.epochs} epochs",
+        seconds=answer.seconds,
+        reason=f"{value:.1%} after epoch {done}; {answer.floor:.1%} needed to reach the front",
+    )

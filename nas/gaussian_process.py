@@ -29,6 +29,10 @@ TREND_VARIANCE = 1.0
 # of what separates two random points.  Loose enough for data to overrule them, and tight enough
 # that a fit to six points does not run away.
 SIGNAL, NOISE, SPREAD, NOISE_SPREAD = 1.0, 0.01, 1.0, 2.0
+# Accuracy saturates: from 70 to 80 % is as far as from 92 to 92.5 %.  So what is modelled of it is
+# the logarithm of the distance to a value this many interquartile ranges above the best one
+# known.  Half to twice of it propose, and rank, equally well.
+HEADROOM = 0.5
 # Steps of L-BFGS; the likelihood is flat around its top, and more did not predict better.
 STEPS = 20
 ROOT5 = 5**0.5
@@ -52,6 +56,17 @@ def scaled(x: Floats, groups: Ints) -> tuple[Floats, Floats]:
     variance = np.bincount(groups, x.var(axis=0))
     scale = np.where(variance > 0, 1 / np.sqrt(2 * np.where(variance > 0, variance, 1)), 0.0)
     return x.mean(axis=0), scale[groups]
+
+
+def spread(values: Floats) -> float:
+    """A positive unit of `values` [n]: their interquartile range, or what there is of one."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float((high - low) or values.std() or 1.0)
+
+
+def ceiling(values: Floats) -> float:
+    """The highest conceivable value, HEADROOM above the best of `values` [n]."""
+    return float(values.max() + HEADROOM * spread(values))
 
 
 def fit(x: Floats, y: Floats, groups: Ints, trend: Floats | None = None) -> Hyperparameters:
@@ -102,6 +117,10 @@ class GaussianProcess:
         self.alpha = cho_solve((factor, True), standard, check_finite=False)
         identity = np.eye(len(y))
         self.whitener = solve_triangular(factor, identity, lower=True, check_finite=False).T
+        # log marginal likelihood but for a constant (Rasmussen and Williams 2006, eq. 5.8)
+        self.log_evidence = float(
+            np.log(np.diagonal(self.whitener)).sum() - 0.5 * standard @ self.alpha
+        )
 
     def predict(self, x: Floats, trend: Floats | None = None) -> tuple[Floats, Floats]:
         """Mean [m] and standard deviation [m] of the noiseless values at `x` [m, d]."""

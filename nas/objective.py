@@ -14,12 +14,14 @@ The scalar objectives are pure functions of a value (accuracy, higher is better)
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from nas.errors import UserError
+from nas.errors import UserError, unknown
 from nas.pareto import non_dominated
 
 Floats = NDArray[np.float64]
@@ -69,6 +71,11 @@ def exponent(values: ArrayLike, costs: ArrayLike) -> float:
     `values` [n] and `costs` [n] of any networks; the least-squares slope over their front.
     UserError where the front has fewer than two points.
     """
+    return _power_law(values, costs, 1.0)[0]
+
+
+def _power_law(values: ArrayLike, costs: ArrayLike, target: float) -> tuple[float, float]:
+    """(exponent, value at cost `target`) of the front of networks, on its least-squares line."""
     values, costs = np.asarray(values, np.float64), np.asarray(costs, np.float64)
     front = non_dominated(np.column_stack((values, costs)), (True, False))
     front &= (values > 0) & (costs > 0)
@@ -78,7 +85,36 @@ def exponent(values: ArrayLike, costs: ArrayLike) -> float:
             f"no exponent can be read from a front of {len(np.unique(x))} point(s) (allowed: 2 or "
             "more with positive values); give the exponent, or run more trials first"
         )
-    return float(-np.polyfit(x - x.mean(), y, 1)[0])
+    slope = float(np.polyfit(x - x.mean(), y, 1)[0])
+    return -slope, float(np.exp(y.mean() + slope * (np.log(target) - x.mean())))
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """mnas or tunas with what a front itself says that cost is worth, read anew each time.
+
+    MnasNet's exponent is `exponent`; TuNAS's weight is what makes its reward fall as much with
+    the cost around the target: the exponent times the front's value there.
+    """
+
+    name: str
+    target: float
+
+    def __post_init__(self) -> None:
+        if self.name not in {"mnas", "tunas"}:
+            raise unknown("objective with exponent=auto", self.name, ("mnas", "tunas"))
+
+    def at(self, values: ArrayLike, costs: ArrayLike) -> Objective:
+        """The objective by networks [n]; the published one until their front has two points."""
+        rule = OBJECTIVES[self.name]
+        assert rule is not None
+        try:
+            w, value = _power_law(values, costs, self.target)
+        except UserError:
+            return partial(rule, target=self.target)
+        if self.name == "mnas":
+            return partial(mnas, target=self.target, w=w)
+        return partial(tunas, target=self.target, weight=w * value)
 
 
 def _ratio(costs: ArrayLike, target: float) -> Floats:
@@ -137,3 +173,30 @@ def expected_hypervolume(
         width = right - np.maximum(left, costs[able])
         gain[able] += width * expected_excess(mean[able], sd[able], level, top)
     return gain
+
+
+def expected_gain(
+    goal: Objective | None, mean: Floats, sd: Floats, costs: Floats, front: Floats, limit: float,
+    top: float,
+) -> Floats:  # fmt: skip
+    """How much networks of known `costs` [m] are expected to better the best of one objective.
+
+    goal        a line in the value at each cost; None for the value itself, within `limit`
+    mean, sd    [m] of the transformed value, as in `expected_excess`
+    front       [n, 2] values and costs known so far
+    """
+    if goal is None:
+        within = front[:, 1] <= limit
+        best = front[within, 0].max(initial=-np.inf)
+        best = best if np.isfinite(best) else front[:, 0].min()
+        return expected_excess(mean, sd, np.full(len(costs), best), top)
+    rewards = goal(front[:, 0], front[:, 1])
+    if not np.isfinite(rewards).any():  # nothing told is within the target
+        return expected_excess(mean, sd, np.full(len(costs), front[:, 0].min()), top) * (
+            np.isfinite(goal(mean, costs))
+        )
+    best = float(rewards[np.isfinite(rewards)].max())
+    slope, intercept = line(goal, costs)
+    level = np.full(len(costs), top)
+    np.divide(best - intercept, slope, out=level, where=slope > 0)
+    return slope * expected_excess(mean, sd, level, top)

@@ -30,6 +30,8 @@ Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 
 # After this many known networks in a row the sampler is helped out with a random new one.
 MOST_REPEATS = 10
+# What Optuna is told of trials that have no values.
+ENDS = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}
 # Random draws before a space counts as exhausted.
 MOST_DRAWS = 1000
 
@@ -92,40 +94,27 @@ class Study:
             self.optuna.set_user_attr("seconds", total)
         return float(total)
 
-    def judge_beside(
-        self, archs: Mapping[str, Arch], evaluate: Evaluate, told: Callable[[], None]
+    def missing(self, kind: str, names: Iterable[str]) -> list[str]:
+        """Those of `names` that `judge_apart` has not judged."""
+        known = self.optuna.user_attrs
+        return [name for name in names if f"{kind}:{name}" not in known]
+
+    def judge_apart(
+        self, kind: str, archs: Mapping[str, Arch], evaluate: Evaluate, told: Callable[[], None]
     ) -> None:
         """Judge networks that are no trials, by name, each once in the life of the study."""
-        todo = [name for name in archs if f"beside:{name}" not in self.optuna.user_attrs]
+        todo = self.missing(kind, archs)
         for i, metrics in evaluate([archs[name] for name in todo]):
-            self.optuna.set_user_attr(f"beside:{todo[i]}", metrics.to_json())
+            self.optuna.set_user_attr(f"{kind}:{todo[i]}", metrics.to_json())
             told()
 
-    def judge_alone(
-        self, numbers: Sequence[int], evaluate: Evaluate, told: Callable[[], None]
-    ) -> None:
-        """Judge the networks of some trials once more, each once in the life of the study."""
-        todo = [n for n in numbers if f"alone:{n}" not in self.optuna.user_attrs]
-        for i, metrics in evaluate([self.arch_of(n) for n in todo]):
-            self.optuna.set_user_attr(f"alone:{todo[i]}", metrics.to_json())
-            told()
-
-    def rows_alone(self) -> list[dict[str, Any]]:
-        """What `judge_alone` found, in the order of trials, with each trial's name and picks."""
-        found = {row["number"]: row for row in self.rows()}
-        alone = [
-            (int(key.removeprefix("alone:")), metrics)
-            for key, metrics in self.optuna.user_attrs.items()
-            if key.startswith("alone:")
-        ]
-        return [found[number] | metrics for number, metrics in sorted(alone)]
-
-    def rows_beside(self) -> list[dict[str, Any]]:
-        """What `judge_beside` found, as rows like those of `rows`."""
+    def rows_apart(self, kind: str) -> list[dict[str, Any]]:
+        """What `judge_apart` found, as rows like those of `rows`; `name` tells them apart."""
+        start = f"{kind}:"
         return [
-            {"number": -1, "name": key.removeprefix("beside:"), **metrics}
+            {"number": -1, "name": key.removeprefix(start), **metrics}
             for key, metrics in self.optuna.user_attrs.items()
-            if key.startswith("beside:")
+            if key.startswith(start)
         ]
 
     def best_under(self, target_ms: float) -> str:
@@ -154,9 +143,14 @@ class Study:
         return sum(m.state != "infeasible" for m in self.known.values())
 
     @property
-    def done(self) -> int:
-        """What progress counts: networks judged, as trials or beside them."""
-        return self.judged + len(self.rows_beside())
+    def spent(self) -> tuple[int, int]:
+        """(trials that were asked for and have ended, distinct networks among them).
+
+        They differ by the networks that a sampler proposed again.
+        """
+        ended = self.optuna.get_trials(deepcopy=False)
+        asked = [t for t in ended if metrics_of(t) or t.user_attrs.get("duplicate")]
+        return len(asked), len(self.known)
 
     def run(
         self, evaluate: Evaluate, *, trials: int, batch: int, told: Callable[[], None]
@@ -284,8 +278,10 @@ class Study:
         if duplicate:
             trial.set_user_attr("duplicate", True)
         trial.set_user_attr("metrics", metrics.to_json())
-        if metrics.state == "failed":
-            self.optuna.tell(trial, state=TrialState.FAIL)
+        if metrics.rungs:
+            trial.set_user_attr("rungs", metrics.rungs)
+        if metrics.state in ENDS:
+            self.optuna.tell(trial, state=ENDS[metrics.state])
         else:
             score = metrics.score if metrics.state == "complete" else self.worst
             self.optuna.tell(trial, [score, metrics.latency_ms])

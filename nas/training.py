@@ -165,13 +165,15 @@ def train(
     seed: int = 0,
     progress: Progress | None = None,
     validation: Batches | None = None,
+    stop: Callable[[int], bool] | None = None,
 ) -> History:
     """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
 
     `seed` is for what the module draws while it trains (dropout, stochastic depth); torch's own
     generators are given back as they were.  `progress(steps done, steps)` is called after every
-    step.  With `validation` every epoch is scored.  Equal seeds give equal weights on a CPU with
-    an equal number of threads.  Raises TrainingFailed.
+    step.  With `validation` every epoch is scored.  `stop(epochs done)` is asked after every epoch
+    but the last, when the module can be evaluated, and ends the training if true.  Equal seeds
+    give equal weights on a CPU with an equal number of threads.  Raises TrainingFailed.
     """
     if device.type == "cpu":
         keep_freed_memory()
@@ -185,7 +187,10 @@ def train(
             loss = run.epoch(number)
             module.eval()
             score = evaluate(module, validation, device=device) if validation else None
+            last = number + 1 == budget.epochs or (stop is not None and stop(number + 1))
             rows.append(Epoch(loss, time.perf_counter() - start, score))
+            if last:
+                break
     return History(tuple(rows))
 
 

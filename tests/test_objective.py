@@ -57,6 +57,25 @@ def test_the_exponent_is_read_from_the_front_alone():
     assert dominated == pytest.approx(-0.085)
 
 
+def test_calibrated_objectives_trade_as_the_front_does():
+    costs = np.array([10.0, 20.0, 40.0, 80.0])
+    values = 0.5 * costs**0.085
+    rewards = ob.Calibrated("mnas", 33.0).at(values, costs)(values, costs)
+    assert np.ptp(rewards) < 1e-12
+    # beyond the target TuNAS falls with the cost as fast as the front rises there
+    tunas = ob.Calibrated("tunas", 40.0).at(values, costs)
+    near = np.array([40.0, 40.4])
+    assert np.ptp(tunas(0.5 * near**0.085, near)) < 1e-5
+    assert tunas(0.5, 40.0) == 0.5
+
+
+def test_calibrated_objectives_begin_with_the_published_trade():
+    one = ob.Calibrated("mnas", 80.0).at([0.7], [10.0])
+    assert one(0.75, 160.0) == ob.mnas(0.75, 160.0, 80.0)
+    with pytest.raises(UserError, match="'limit'"):
+        ob.Calibrated("limit", 80.0)
+
+
 def test_one_point_has_no_exponent():
     with pytest.raises(UserError, match="run more trials"):
         ob.exponent([0.5, 0.4], [10.0, 20.0])

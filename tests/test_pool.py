@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,23 @@ def test_answers_and_failures_with_their_reason(workers):
         failed = Failure("RuntimeError: loss is nan")
         assert dict(pool([arch(8), arch(24), arch(16)])) == {0: 8, 1: failed, 2: 16}
         assert list(pool([])) == []
+
+
+def judge_with_more(network: Arch, more: dict[int, float], word: str) -> tuple[Any, ...]:
+    """Answers with all that it was given."""
+    return network.stages[0].width, more, word
+
+
+def make_judge_with_more():
+    return judge_with_more
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_judge_is_given_plain_values_beside_each_network(workers):
+    more = [{1: 0.5}, {}]
+    with Pool(make_judge_with_more, workers) as pool:
+        found = dict(pool([arch(8), arch(16)], more, "ab"))
+    assert found == {0: (8, {1: 0.5}, "a"), 1: (16, {}, "b")}
 
 
 def test_a_network_that_kills_its_process_is_the_only_loss():

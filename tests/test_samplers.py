@@ -418,7 +418,9 @@ def test_directions_that_do_not_suit(directions):
 
 @pytest.mark.skipif(not TABLE.exists(), reason="../shared with the table is not there")
 def test_the_front_of_nas_bench_macro():
-    from benchmarks.samplers import nas_bench_macro, ours, run, with_optuna
+    from benchmarks.sampler_problems import nas_bench_macro
+    from benchmarks.sampler_rivals import ours, with_optuna
+    from benchmarks.samplers import run
 
     problem = nas_bench_macro()
     runs = [run(with_optuna(ours), problem, seed, 50) for seed in range(3)]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from optuna.distributions import CategoricalDistribution
 
 from nas.blocks import network_id
 from nas.cost import cost
 from nas.errors import UserError
+from nas.samplers.earlier import earlier_run
 from nas.samplers.for_space import AIMS, InTurns, known_cost
 from nas.space import fill
 from nas.trellis import Trellis
+from nas.trellis.subspace import Subspace
 from search_spaces.mbconv import mbconv
 from search_spaces.nas_bench_macro import nas_bench_macro
 
@@ -24,12 +27,12 @@ def trellis():
     return Trellis(SPACE)
 
 
-def values_of(trellis):
-    return trellis.row_costs.macs * 1e-8
+def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
+    return Subspace(trellis, trellis.row_costs.macs * 1e-8, overhead, most_ms, limits or {})
 
 
-def proposals(trellis, number, **more):
-    sampler = known_cost(trellis, values_of(trellis), 0.001, **more)
+def proposals(trellis, number, most_ms=np.inf, limits=None, **more):
+    sampler = known_cost(space_of(trellis, 0.001, most_ms, limits), **more)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for _ in range(number):
         trial = study.ask({k: CategoricalDistribution(v) for k, v in trellis.labels.items()})
@@ -58,7 +61,75 @@ def test_every_objective_proposes(trellis, objective):
 
 def test_an_unknown_objective_is_named(trellis):
     with pytest.raises(UserError, match=r"objective.*'speed'"):
-        known_cost(trellis, values_of(trellis), 0.0, objective="speed")
+        known_cost(space_of(trellis), objective="speed")
+
+
+@pytest.mark.parametrize("objective", ["mnas", "tunas"])
+def test_the_exponent_may_be_given_or_calibrated(trellis, objective):
+    space = space_of(trellis)
+    sampler = known_cost(space, objective=objective, exponent=-0.2, target_ms=0.02)
+    published = known_cost(space, objective=objective, target_ms=0.02)
+    assert sampler.objective([0.5], [0.04]) < published.objective([0.5], [0.04])
+    assert len(proposals(trellis, 12, objective=objective, exponent="auto", target_ms=0.02)) == 12
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"objective": "mnas", "exponent": 0.1}, "no number up to 0"),
+        ({"objective": "mnas", "exponent": "car"}, "nor auto or null"),
+        ({"objective": "mnas", "exponent": True}, "no number"),
+        ({"objective": "limit", "exponent": "auto"}, "means nothing to objective=limit"),
+        ({"exponent": -0.1}, "means nothing to objective=both"),
+    ],
+)
+def test_an_exponent_that_cannot_be_used_is_named(trellis, settings, words):
+    with pytest.raises(UserError, match=words):
+        known_cost(space_of(trellis), **settings)
+
+
+def trials_csv(folder, rows):
+    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+    return folder
+
+
+def as_rows(picks, state="complete"):
+    return [
+        {"state": state, "score": i / 10} | {f"pick.{k}": v for k, v in p.items()}
+        for i, p in enumerate(picks)
+    ]
+
+
+def test_an_earlier_run_is_read_back_and_is_evidence(trellis, tmp_path):
+    picks = proposals(trellis, 14, seed=5)
+    failed = as_rows(proposals(trellis, 3, seed=6), "failed")
+    pruned = as_rows(proposals(trellis, 3, seed=7), "pruned")
+    pruned[0]["pick.stages.1.depth"] = None  # makes a column of floats out of one of integers
+    choices = dict(trellis.labels)
+    found = earlier_run(trials_csv(tmp_path, [*pruned, *as_rows(picks), *failed]), choices)
+    assert found == [(p, i / 10) for i, p in enumerate(picks)]
+    sampler = known_cost(space_of(trellis), earlier=found, seed=1)
+    assert [len(s.earlier) for s in sampler.samplers] == [14, 14]
+    assert proposals(trellis, 12, earlier=found, seed=1) != proposals(trellis, 12, seed=1)
+    narrow = choices | {"act": choices["act"][:2]}
+    inside = [p for p in picks if p["act"] in narrow["act"]]
+    assert [p for p, _ in earlier_run(tmp_path, narrow)] == inside
+
+
+def test_what_is_no_earlier_run_of_the_space_is_one_line(trellis, tmp_path):
+    choices = dict(trellis.labels)
+    rows = as_rows(proposals(trellis, 2))
+    with pytest.raises(UserError, match="no folder of an earlier run"):
+        earlier_run(tmp_path / "none", choices)
+    trials_csv(tmp_path, rows)
+    with pytest.raises(UserError, match=r"another space \(1 choices differ, such as act"):
+        earlier_run(tmp_path, {k: v for k, v in choices.items() if k != "act"})
+    for useless in (
+        as_rows([dict.fromkeys(choices, "x")]),
+        as_rows(proposals(trellis, 1), "failed"),
+    ):
+        with pytest.raises(UserError, match="no complete trial"):
+            earlier_run(trials_csv(tmp_path, useless), choices)
 
 
 def test_a_limit_that_nothing_meets_is_named():
@@ -76,7 +147,7 @@ def test_networks_that_are_equal_have_one_key():
 
 
 def test_both_takes_the_front_and_the_target_in_turns(trellis):
-    sampler = known_cost(trellis, values_of(trellis), 0.0, target_ms=0.02)
+    sampler = known_cost(space_of(trellis, 0.0), target_ms=0.02)
     assert isinstance(sampler, InTurns)
     front, target = sampler.samplers
     assert front.objective is None

@@ -109,6 +109,23 @@ def test_equal_seeds_give_equal_bits_and_no_generator_is_touched(precision):
     assert not torch.equal(runs[0][1], runs[2][1])  # dropout
 
 
+def test_it_ends_where_it_is_told_to_and_is_as_it_was_then():
+    asked, halfway, whole = [], network(), network()
+
+    def stop(done):
+        asked.append(done)
+        assert not halfway.training
+        return done == 2
+
+    history = train(halfway, Squares(), SHORT, device=CPU, stop=stop)
+    assert asked == [1, 2]
+    assert len(history.epochs) == 2
+    asked.clear()
+    looked = train(whole, Squares(), SHORT, device=CPU, stop=lambda done: asked.append(done))
+    assert asked == [1, 2]  # nobody is asked after the last
+    assert [e.loss for e in looked.epochs][:2] == [e.loss for e in history.epochs]
+
+
 def test_progress_and_validation():
     seen = []
     history = train(

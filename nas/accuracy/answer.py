@@ -19,3 +19,19 @@ class Answer:
     standard_error: float
     seconds: float
     fidelity: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A training that ended at a rung, too unlikely to reach the front.
+
+    rungs            value on the validation images by epochs done, up to where it ended.
+    floor            the least value with which it would have gone on.
+    epochs           of the whole training.
+    """
+
+    rungs: dict[int, float]
+    floor: float
+    epochs: int
+    standard_error: float
+    seconds: float

@@ -27,7 +27,7 @@ from nas.arch import Arch
 from nas.blocks import Conv, Linear, Operator, SqueezeExcite, network_id, operators
 from nas.cost import cost
 from nas.errors import UserError
-from nas.gaussian_process import GaussianProcess, Hyperparameters, scaled
+from nas.gaussian_process import GaussianProcess, Hyperparameters, ceiling, scaled
 from nas.space import fill, random_picks
 
 Floats = NDArray[np.float64]
@@ -36,14 +36,11 @@ Judges = Callable[[Sequence[Arch]], Iterator[tuple[int, Any]]]  # as nas.evaluat
 Key = tuple[Any, ...]
 
 # Variances in units of that of the labels: of interactions between blocks, of main effects, of
-# noise.  All combinations count, each by its evidence; a single most probable one ranked worse
-# below 50 labels, and a grid of 60 no better (NAS-Bench-Macro, networks apart from those that
-# benchmarks/rank_fidelity.py judges; so for HEADROOM).
-INTERACTIONS, EFFECTS, NOISES = (0.03, 0.1, 0.3), (0.1, 0.3, 1.0), (0.01, 0.05)
+# noise, by factors of about ten from "the scores say it all" up.  All combinations count, each by
+# its evidence; a single most probable one ranked worse below 50 labels, a finer grid no better
+# (NAS-Bench-Macro, networks apart from those that benchmarks/rank_fidelity.py judges).
+INTERACTIONS, EFFECTS, NOISES = (0.003, 0.03, 0.3), (0.003, 0.03, 0.3), (0.01, 0.05, 0.2)
 POOL = 400  # random networks by which columns are scaled, and the first of which are labelled
-# Labels are modelled by the logarithm of their distance to a value that lies this many
-# interquartile ranges above the best: accuracy saturates.  .5 to 1 ranked best.
-HEADROOM = 0.5
 LEAST = 5  # labels; fewer say nothing of a spread
 
 
@@ -103,8 +100,7 @@ class Correction:
     """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d]."""
 
     def __init__(self, x: Floats, groups: Ints, scores: Floats, labels: Floats) -> None:
-        low, high = np.quantile(labels, (0.25, 0.75))
-        self.top = float(labels.max() + HEADROOM * ((high - low) or labels.std() or 1.0))
+        self.top = ceiling(labels)
         self.weights = np.full(int(groups.max()) + 1, 1 / (int(groups.max()) + 1))
         self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
         y = -np.log(self.top - labels)
@@ -114,7 +110,7 @@ class Correction:
             hyper = Hyperparameters(self.weights, signal, noise)
             model = GaussianProcess(x, y, groups, hyper, self._trend(x, scores, effect))
             self.models.append((effect, model))
-            evidence.append(_evidence(model, y))
+            evidence.append(model.log_evidence)
         shares = np.exp(np.array(evidence) - max(evidence))
         self.shares: Floats = shares / shares.sum()
 
@@ -132,12 +128,6 @@ class Correction:
         variance = self.shares @ (deviations**2 + noise[:, None] + (means - mean) ** 2)
         gap = np.exp(-mean)  # top - value; its slope by the mean, too
         return self.top - gap, gap * np.sqrt(variance)
-
-
-def _evidence(model: GaussianProcess, y: Floats) -> float:
-    """Log marginal likelihood but for a constant (Rasmussen and Williams 2006, eq. 5.8)."""
-    standard = (y - model.centre) / model.unit
-    return float(np.log(np.diagonal(model.whitener)).sum() - 0.5 * standard @ model.alpha)
 
 
 @dataclass(eq=False)

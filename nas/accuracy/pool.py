@@ -20,7 +20,7 @@ from nas.arch import Arch
 from nas.cost import cost
 from nas.errors import UserError
 
-Judge = Callable[[Arch], Any]
+Judge = Callable[..., Any]  # of an Arch, and what a Pool is given beside each
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,17 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(arch: Arch) -> Any:
+def _work(*what: Any) -> Any:
     if _broken is not None:
         raise _broken
     assert _judge is not None
-    return judged(_judge, arch)
+    return judged(_judge, *what)
 
 
-def judged(judge: Callable[[Any], Any], what: Any) -> Any:
+def judged(judge: Callable[..., Any], *what: Any) -> Any:
     """The judge's answer, or a Failure with whatever it raised, in one line."""
     try:
-        return judge(what)
+        return judge(*what)
     except UserError:
         raise  # the user's to mend, and the same for every network
     except Exception as error:
@@ -97,17 +97,21 @@ class Pool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
-        """Judge `archs`; (index, answer or Failure), each as soon as it is known."""
+    def __call__(self, archs: Sequence[Arch], *more: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Judge `archs`; (index, answer or Failure), each as soon as it is known.
+
+        `more` are columns of plain values that the judge is given beside each network.
+        """
+        tasks = list(zip(archs, *more, strict=True))
         if self.workers == 1:
             self._judge = self._judge or self.make()
-            yield from ((i, judged(self._judge, arch)) for i, arch in enumerate(archs))
+            yield from ((i, judged(self._judge, *task)) for i, task in enumerate(tasks))
             return
         # the longest first, so that no worker is left with it alone at the end
         order = sorted(range(len(archs)), key=lambda i: -cost(archs[i]).macs)
         died, futures = [], {}
         for i in order:
-            if (future := self._submit(archs[i])) is None:
+            if (future := self._submit(tasks[i])) is None:
                 died.append(i)
             else:
                 futures[future] = i
@@ -117,9 +121,9 @@ class Pool:
             except BrokenProcessPool:
                 died.append(futures[future])
         for i in sorted(died):
-            yield i, self._alone(archs[i])
+            yield i, self._alone(tasks[i])
 
-    def _submit(self, arch: Arch) -> Future[Any] | None:
+    def _submit(self, task: tuple[Any, ...]) -> Future[Any] | None:
         """A future answer, or None where the pool is broken already."""
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
@@ -127,14 +131,14 @@ class Pool:
                 self.workers, context, _start, (self.make, self.threads)
             )
         try:
-            return self._executor.submit(_work, arch)
+            return self._executor.submit(_work, *task)
         except BrokenProcessPool:
             return None
 
-    def _alone(self, arch: Arch) -> Any:
+    def _alone(self, task: tuple[Any, ...]) -> Any:
         """A second try, in a new pool by itself: a process died, over this network or another."""
         self.close()
-        future = self._submit(arch)
+        future = self._submit(task)
         assert future is not None
         try:
             return future.result()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from nas.accuracy.answer import Stopped
 from nas.arch import Arch
 from nas.data import Batches, ImageData
+from nas.errors import unknown
 from nas.network import build
 from nas.training import Budget, Score, evaluate, resolve_device, train
 
@@ -15,13 +18,15 @@ from nas.training import Budget, Score, evaluate, resolve_device, train
 class Judgement:
     """What a network scored after its training.
 
-    `val` is what a search may look at; `test` is on images that no decision ever sees.
+    `val` is what a search may look at; `test` is on images that no decision ever sees.  `rungs`
+    holds the value by epochs done, where it was asked for.
     """
 
     val: Score
     test: Score
     seconds: float
     fidelity: str
+    rungs: dict[int, float] = field(default_factory=dict)
 
     @property
     def value(self) -> float:
@@ -39,29 +44,59 @@ class Scratch:
     """Train with one budget and one seed for every network, then score: `judge(arch)`.
 
     Weights, order of images and augmentation begin from the same seed, so that two networks
-    differ by what they are and not by their luck with the batches.
+    differ by what they are and not by their luck with the batches.  `prune` lets a training end
+    at the floors that it is given.
     """
 
     data: ImageData
     budget: Budget
     device: str = "auto"
     seed: int = 0
+    prune: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prune, bool):
+            raise unknown("accuracy.prune", self.prune, (False, True))
 
     @classmethod
-    def open(cls, load: Callable[[], ImageData], budget: Budget, device: str, seed: int) -> Scratch:
+    def open(
+        cls,
+        load: Callable[[], ImageData],
+        budget: Budget,
+        device: str,
+        seed: int,
+        prune: bool = True,
+    ) -> Scratch:
         """A judge on the data that `load()` gives (for worker processes, which load their own)."""
-        return cls(load(), budget, device, seed)
+        return cls(load(), budget, device, seed, prune)
 
-    def __call__(self, arch: Arch) -> Judgement:
-        """Train and score `arch`; raises TrainingFailed with the reason where that fails."""
-        device = resolve_device(self.device)
-        net = build(arch, seed=self.seed)
+    def __call__(
+        self, arch: Arch, floors: Mapping[int, float] = MappingProxyType({})
+    ) -> Judgement | Stopped:
+        """Train and score `arch`; raises TrainingFailed with the reason where that fails.
+
+        `floors` are the rungs, in epochs, at which it is scored on the way, and the least value
+        with which it goes on.
+        """
+        device, epochs = resolve_device(self.device), self.budget.epochs
+        net, scores = build(arch, seed=self.seed), dict[int, Score]()
+
+        def stop(done: int) -> bool:
+            if not self.prune or done not in floors:
+                return False
+            scores[done] = evaluate(net, self._batches("val"), device=device)
+            return scores[done].accuracy < floors[done]
+
         batches = self._batches("train", augment=self.budget.augment, shuffle=True)
-        history = train(net, batches, self.budget, device=device, seed=self.seed)
+        history = train(net, batches, self.budget, device=device, seed=self.seed, stop=stop)
+        rungs = {done: score.accuracy for done, score in scores.items()}
+        if (done := len(history.epochs)) < epochs:
+            se = scores[done].accuracy_se
+            return Stopped(rungs, floors[done], epochs, se, history.seconds)
         val, test = (
             evaluate(net, self._batches(split), device=device) for split in ("val", "test")
         )
-        return Judgement(val, test, history.seconds, f"{self.budget.epochs} epochs")
+        return Judgement(val, test, history.seconds, f"{epochs} epochs", rungs)
 
     def _batches(self, split: str, augment: bool = False, shuffle: bool = False) -> Batches:
         return Batches(

@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,13 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.errors import UserError
-from nas.gaussian_process import GaussianProcess, Hyperparameters, fit
-from nas.objective import Objective, expected_excess, expected_hypervolume, line
+from nas.gaussian_process import spread
+from nas.objective import Calibrated, Objective, expected_gain, expected_hypervolume
 from nas.pareto import non_dominated
 from nas.samplers.candidates import Candidates
 from nas.samplers.genomes import Batch, SearchSpace
+from nas.samplers.surrogate import Surrogate
+from nas.samplers.told import Told, reported, told_by
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,33 +36,15 @@ Ints = NDArray[np.int64]
 # Networks that are spread over the space before the model is asked: enough for quartiles, and
 # since costs are known the model needs no more to do better than a blind draw.
 FIRST = 6
-# The highest conceivable value lies this many interquartile ranges above the best one known.
-# Its logarithmic distance is what is modelled, since accuracy saturates: from 70 to 80 % is as
-# far as from 92 to 92.5 %.  Half to twice of it propose equally well.
-HEADROOM = 0.5
 # Values further below the quartiles than this many interquartile ranges count for no hypervolume
 # (Tukey's outer fence, "Exploratory Data Analysis", 1977): networks that learn nothing.
 FENCE = 3.0
-# Hyperparameters are fitted anew when a tenth more is known, and on this many trials at most:
-# a few numbers need no more, and their fit takes cubic time.
-REFIT, MOST_FITTED = 1.1, 128
 NOTHING = 1e-300
 _LOCK = threading.Lock()
 
 
 class ExhaustedError(UserError):
     """Every network of the space that is within the limit was proposed already."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a study knows: the networks told, those under way, and all that may not come again."""
-
-    genomes: Ints  # [n, choices]
-    values: Floats  # [n], higher is better
-    pending: Ints  # [p, choices]
-    seen: frozenset[Hashable]
-    held: Mapping[int, int]  # choices that the trial was enqueued with
 
 
 class KnownCostSampler(optuna.samplers.BaseSampler):
@@ -75,12 +58,19 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     limit          the most a network may cost; nothing dearer is ever proposed
     objective      how value and cost make one number (nas.objective), instead of the front
     reference      (value, cost) that bound the hypervolume; without it FENCE and the largest cost
+    prior          (n,) cheap guesses of the value in any unit, of some hundred networks at each
+                   proposal: a proxy, a judge trained elsewhere.  They are the model's prior mean,
+                   with a slope that is learnt: cheap evidence raises, the values told decide
+    earlier        networks and their values by another budget, on other data or another device:
+                   a lower fidelity, never a result of this study
 
     In a study of two directions (value, cost) the front is sought, in one of one direction the
     best value.  A proposal depends on the seed, the number of the trial and what was told, never
     on time or process; trials under way count with the value that the model expects of them.
-    Failed, pruned and infeasible trials are not modelled and not repeated.  Parameters of the
-    study that are not in `search_space` are drawn at random.
+    Failed, pruned and infeasible trials are not repeated, and have no values.  Values reported on
+    the way are a lower fidelity for each step: those of `trial.report`, or, since Optuna refuses
+    that to two objectives, the user attribute "rungs", {step: value}.  Parameters of the study
+    that are not in `search_space` are drawn at random.
 
     Raises `ExhaustedError` where no network is left (Optuna's trial is then still running: tell
     it as failed), `UserError` where the study's directions, a cost or the limit cannot be used.
@@ -95,16 +85,26 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         limit: float | None = None,
         seed: int | None = None,
         *,
-        objective: Objective | None = None,
+        objective: Objective | Calibrated | None = None,
         reference: tuple[float, float] | None = None,
+        prior: Callable[[Batch], Floats] | None = None,
+        earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
     ) -> None:
         self.search_space = dict(search_space)
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.objective, self.reference = objective, reference
-        self.candidates = Candidates(self.search_space, cost, canonical, features, limit, self.seed)
+        self.candidates = Candidates(
+            self.search_space, cost, canonical, features, limit, self.seed, prior
+        )
         self.genomes = self.candidates.genomes
+        self.surrogate = Surrogate(self.candidates.groups)
+        known = [(self.genomes.genome(picks), value) for picks, value in earlier]
+        self.earlier = [
+            (genome, value)
+            for genome, value in known
+            if genome is not None and np.isfinite(self.genomes.costs(np.array([genome]))).all()
+        ]
         self._proposed: dict[tuple[str, int], dict[str, Any]] = {}
-        self._fitted: tuple[Any, Hyperparameters] | None = None
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -176,102 +176,67 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             return np.flatnonzero(
                 non_dominated(np.column_stack((told.values, costs)), (True, False))
             )
-        values = told.values if self.objective is None else self.objective(told.values, costs)
+        goal = self._goal(told)
+        values = told.values if goal is None else goal(told.values, costs)
         return np.argsort(-values, kind="stable")[:FIRST]
 
-    def _told(self, study: optuna.Study, trial: FrozenTrial) -> Told:
-        """What the study knows, in the order of trial numbers."""
-        sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else 1.0
-        genomes, values, pending, seen = [], [], [], []
-        for other in study.get_trials(deepcopy=False):
-            params = other.system_attrs.get("fixed_params", {}) | other.params
-            if other.state == TrialState.RUNNING:
-                params = self._proposed.get((study.study_name, other.number), {}) | params
-            genome = self.genomes.genome(params)
-            if genome is None or other.number == trial.number:
-                continue  # of another sampler's making, or the trial itself
-            seen.append(genome)
-            if other.state in {TrialState.RUNNING, TrialState.WAITING}:
-                pending.append(genome)
-            elif (value := _value(other)) is not None:
-                genomes.append(genome)
-                values.append(sign * value)
-        held = self.genomes.held(trial.system_attrs.get("fixed_params", {}))
-        shape = (-1, len(self.search_space))
-        return Told(
-            np.array(genomes, np.int64).reshape(shape),
-            np.array(values, np.float64),
-            np.array(pending, np.int64).reshape(shape),
-            frozenset(self.genomes.keys(np.array(seen, np.int64).reshape(shape))),
-            held,
-        )
+    def _told(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Told:
+        """What the study knows beside `trial`."""
+        proposed = {
+            n: picks
+            for (name, n), picks in list(self._proposed.items())
+            if name == study.study_name
+        }
+        return told_by(study, self.genomes, trial, proposed, self.earlier)
+
+    def promising(self, study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
+        """The stopped trials that most deserve to be trained to the end, the best first.
+
+        Those that are pruned and have reported values, by the gain that is expected of them after
+        all that was told: at most `most`, none while fewer than FIRST values are told.
+        """
+        two, told = self._is_two(study), self._told(study)
+        stopped = [
+            (trial, genome)
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+            if (genome := self.genomes.genome(trial.params)) is not None and reported(trial)
+        ]
+        if len(told.values) < FIRST or not stopped:
+            return []
+        genomes = np.array([genome for _, genome in stopped], np.int64)
+        costs = self.genomes.costs(genomes)
+        gains = self._gain(told, two)(self.candidates.columns(genomes), costs)
+        gains = np.where(costs <= self.candidates.limit, gains, -np.inf)
+        return [stopped[i][0] for i in np.argsort(-gains, kind="stable")[:most]]
+
+    def _goal(self, told: Told) -> Objective | None:
+        """The objective as it stands after what was told; None for the front."""
+        if isinstance(self.objective, Calibrated):
+            return self.objective.at(told.values, self.genomes.costs(told.genomes))
+        return self.objective
 
     def _gain(self, told: Told, two: bool) -> Callable[[Floats, Floats], Floats]:
         """The expected gain of networks, from their encoding [m, d] and their costs [m]."""
-        x, costs = self.candidates.columns(told.genomes), self.genomes.costs(told.genomes)
-        values = told.values
-        low, high = np.quantile(values, (0.25, 0.75))
-        unit = (high - low) or values.std() or 1.0
-        top = float(values.max() + HEADROOM * unit)
-        y = -np.log(top - values)
-        groups, hyper = self.candidates.groups, self._hyperparameters(x, values)
-        model = GaussianProcess(x, y, groups, hyper)
-        if len(told.pending):  # each is believed to turn out as expected
-            pending = self.candidates.columns(told.pending)
-            believed, _ = model.predict(pending)
-            model = GaussianProcess(
-                np.concatenate((x, pending)), np.concatenate((y, believed)), groups, hyper
-            )
-            values = np.concatenate((values, top - np.exp(-believed)))
+        columns, goal = self.candidates.columns, self._goal(told)
+        lower = {name: (columns(genomes), found) for name, (genomes, found) in told.lower.items()}
+        pending = columns(told.pending) if len(told.pending) else np.empty((0, 0))
+        expected = self.surrogate((columns(told.genomes), told.values), lower, pending)
+        costs, values, top = self.genomes.costs(told.genomes), told.values, expected.top
+        worst = float(np.quantile(values, 0.25) - FENCE * spread(values))
+        if len(pending):  # each is believed to turn out as expected
             costs = np.concatenate((costs, self.genomes.costs(told.pending)))
-        worst = max(float(values.min()), float(low - FENCE * unit))
+            values = np.concatenate((values, top - np.exp(-expected.predict(pending)[0])))
+        worst = max(float(values.min()), worst)
         reference = self.reference or (worst, self.candidates.largest_cost)
         front = np.column_stack((values, costs))
 
         def gain(x: Floats, c: Floats) -> Floats:
-            mean, sd = model.predict(x)
-            if self.objective is None and two:
+            mean, sd = expected.predict(x)
+            if goal is None and two:
                 found = expected_hypervolume(mean, sd, c, front, reference, top)
             else:
-                found = self._excess(mean, sd, c, front, top)
+                found = expected_gain(goal, mean, sd, c, front, self.candidates.limit, top)
             # where nothing is to be expected of any, the least known comes first
             return np.where(found > 0, found, NOTHING * sd)
 
         return gain
-
-    def _excess(self, mean: Floats, sd: Floats, c: Floats, front: Floats, top: float) -> Floats:
-        """Expected gain over the best of one objective, a line in the value at each cost."""
-        if self.objective is None:
-            within = front[:, 1] <= (self.candidates.limit)
-            best = front[within, 0].max(initial=-np.inf)
-            best = best if np.isfinite(best) else front[:, 0].min()
-            return expected_excess(mean, sd, np.full(len(c), best), top)
-        rewards = self.objective(front[:, 0], front[:, 1])
-        if not np.isfinite(rewards).any():  # nothing told is within the target
-            return expected_excess(mean, sd, np.full(len(c), front[:, 0].min()), top) * (
-                np.isfinite(self.objective(mean, c))
-            )
-        best = float(rewards[np.isfinite(rewards)].max())
-        slope, intercept = line(self.objective, c)
-        level = np.full(len(c), top)
-        np.divide(best - intercept, slope, out=level, where=slope > 0)
-        return slope * expected_excess(mean, sd, level, top)
-
-    def _hyperparameters(self, x: Floats, values: Floats) -> Hyperparameters:
-        num = FIRST
-        while max(num + 1, int(num * REFIT)) <= min(len(values), MOST_FITTED):
-            num = max(num + 1, int(num * REFIT))
-        x, values = x[:num], values[:num]
-        key = (x.tobytes(), values.tobytes())
-        if self._fitted is None or self._fitted[0] != key:
-            unit = np.subtract(*np.quantile(values, (0.75, 0.25))) or values.std() or 1.0
-            y = -np.log(values.max() + HEADROOM * unit - values)
-            self._fitted = key, fit(x, y, self.candidates.groups)
-        return self._fitted[1]
-
-
-def _value(trial: FrozenTrial) -> float | None:
-    """The value of a complete trial within its constraints, if it has a finite one."""
-    if trial.state != TrialState.COMPLETE or not np.isfinite(trial.values[0]):
-        return None
-    return None if any(c > 0 for c in trial.constraints.values()) else float(trial.values[0])

@@ -48,8 +48,9 @@ class Candidates:
         features: Callable[[Batch], Floats] | None,
         limit: float | None,
         seed: int,
+        prior: Callable[[Batch], Floats] | None = None,
     ) -> None:
-        self.genomes = Genomes(search_space, cost, canonical, features)
+        self.genomes = Genomes(search_space, cost, canonical, features, prior)
         self.limit = math.inf if limit is None else limit
         self._shared: dict[Hashable, Floats] = {}  # columns of networks with several genomes
         self._settle(np.random.default_rng(seed), canonical is not None)
@@ -77,16 +78,18 @@ class Candidates:
             )
         self.cheapest = sample[[np.argmin(costs)]]
         self.largest_cost = float(costs[costs <= self.limit].max())
-        raw = self._columns(sample)
+        raw, guesses = self._columns(sample), self.genomes.prior(sample)
         self.groups = self._groups(raw.shape[1])
         self.centre, self.scale = scaled(raw, self.groups)
+        self.prior_centre = guesses.mean(axis=0)
+        self.prior_unit = np.where(np.ptp(guesses, axis=0) > 0, guesses.std(axis=0), 1.0)
         self.listed = small
         if small:
             self._list(sample, costs, fold)
 
     def _list(self, genomes: Ints, costs: Floats, fold: bool) -> None:
         """Keep one genome of every network, with the mean of the columns of all of its genomes."""
-        x = (self._columns(genomes) - self.centre) * self.scale
+        x = self._scaled(genomes)
         keys = self.genomes.keys(genomes)
         number = {key: i for i, key in enumerate(dict.fromkeys(keys))}
         which = np.array([number[key] for key in keys])
@@ -102,12 +105,17 @@ class Candidates:
         self.row_of = {keys[row]: i for i, row in enumerate(first)}
 
     def columns(self, genomes: Ints) -> Floats:
-        """What the model reads of genomes: scaled columns [n, d]."""
-        x = (self._columns(genomes) - self.centre) * self.scale
+        """What the model reads of genomes: scaled columns [n, d], then the prior if any."""
+        x = self._scaled(genomes)
         if self._shared:
             for i, key in enumerate(self.genomes.keys(genomes)):
                 x[i] = self._shared.get(key, x[i])
         return x
+
+    def _scaled(self, genomes: Ints) -> Floats:
+        x = (self._columns(genomes) - self.centre) * self.scale
+        guesses = (self.genomes.prior(genomes) - self.prior_centre) / self.prior_unit
+        return np.concatenate((x, guesses), axis=1)
 
     def _columns(self, genomes: Ints) -> Floats:
         """Labels one-hot, positions, log cost and features [n, d], unscaled."""
@@ -165,9 +173,11 @@ class Candidates:
         The first is the one nearest to the middle.  Only some are looked at, since the farthest
         of all are freaks in the corners of the space.
         """
-        ours = self.columns(known) if len(known) else known
+        num = len(self.groups)
+        ours = self.columns(known)[:, :num] if len(known) else known
 
         def distance(x: Floats, costs: Floats) -> Floats:
+            x = x[:, :num]
             if not len(ours):
                 from_middle: Floats = np.einsum("md,md->m", x, x)
                 return -from_middle

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from nas.errors import unknown
-from nas.objective import OBJECTIVES
+from nas.errors import UserError, unknown
+from nas.objective import OBJECTIVES, Calibrated, Objective
 from nas.samplers import KnownCostSampler
 from nas.samplers.genomes import Batch
-from nas.trellis import Trellis
+from nas.trellis.subspace import Subspace
 
 AIMS = ("both", *OBJECTIVES)
+# What the worth of the cost is called in the objectives that have a choice of it.
+TRADES = {"mnas": "w", "tunas": "weight"}
 
 
 class InTurns(BaseSampler):
@@ -50,54 +52,70 @@ class InTurns(BaseSampler):
         return self._whose(trial).sample_independent(study, trial, name, distribution)
 
 
+def check_aim(objective: str, exponent: float | str | None) -> None:
+    """Raise UserError where no sampler can be made with these."""
+    if objective not in AIMS:
+        raise unknown("sampler.objective", objective, AIMS)
+    number = isinstance(exponent, int | float) and type(exponent) is not bool and exponent <= 0
+    if not (exponent is None or exponent == "auto" or number):
+        raise UserError(f"sampler.exponent={exponent!r} is no number up to 0, nor auto or null")
+    if exponent is not None and objective not in TRADES:
+        raise UserError(
+            f"sampler.exponent={exponent} means nothing to objective={objective} (it is for "
+            f"{' and '.join(TRADES)}): leave it null, or choose one of these"
+        )
+
+
 def known_cost(
-    trellis: Trellis,
-    values: ArrayLike,
-    overhead_ms: float,
+    space: Subspace,
     *,
-    most_ms: float = float("inf"),
-    limits: Mapping[str, float | None] | None = None,
     objective: str = "both",
+    exponent: float | str | None = None,
     target_ms: float = 1.0,
     seed: int = 0,
+    prior: Callable[[Batch], NDArray[np.float64]] | None = None,
+    earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
 ) -> BaseSampler:
-    """A `KnownCostSampler` of the space of `trellis`, its cost the latency in milliseconds.
+    """A `KnownCostSampler` of a space within its limits, its cost the latency in milliseconds.
 
-    values   (rows,) milliseconds of each row, with `overhead_ms` of a network beside them.
-    most_ms, limits   what no proposal exceeds: milliseconds, and macs, params, memory_kb.
     objective   one of AIMS: a name of `nas.objective.OBJECTIVES`, of which all but pareto look at
              `target_ms`; or both, pareto and limit in turns: the front alone would spend most
              trials on its fast end, where what is gained counts over all the latencies above.
+    exponent   MnasNet's exponent or TuNAS's weight; null for the published one, auto for what
+             the front of the run itself says.
+    prior, earlier   cheap evidence, as `KnownCostSampler` takes it.
     """
-    if objective not in AIMS:
-        raise unknown("objective", objective, AIMS)
-    if objective == "both":
-        return InTurns(
-            [
-                _sampler(trellis, values, overhead_ms, most_ms, limits, aim, target_ms, seed)
-                for aim in ("pareto", "limit")
-            ]
-        )
-    return _sampler(trellis, values, overhead_ms, most_ms, limits, objective, target_ms, seed)
+    check_aim(objective, exponent)
+    aims = ("pareto", "limit") if objective == "both" else (objective,)
+    samplers = [
+        _sampler(space, _goal(aim, exponent, target_ms), seed, prior, earlier) for aim in aims
+    ]
+    return InTurns(samplers) if len(samplers) > 1 else samplers[0]
+
+
+def _goal(
+    aim: str, exponent: float | str | None, target_ms: float
+) -> Objective | Calibrated | None:
+    rule = OBJECTIVES[aim]
+    if rule is None:
+        return None
+    if exponent == "auto":
+        return Calibrated(aim, target_ms)
+    more = {} if exponent is None else {TRADES[aim]: exponent}
+    return partial(rule, target=target_ms, **more)
 
 
 def _sampler(
-    trellis: Trellis,
-    values: ArrayLike,
-    overhead_ms: float,
-    most_ms: float,
-    limits: Mapping[str, float | None] | None,
-    objective: str,
-    target_ms: float,
+    space: Subspace,
+    goal: Objective | Calibrated | None,
     seed: int,
+    prior: Callable[[Batch], NDArray[np.float64]] | None,
+    earlier: Sequence[tuple[Mapping[str, Any], float]],
 ) -> KnownCostSampler:
-    rule = OBJECTIVES[objective]
+    trellis = space.trellis
 
     def cost(batch: Batch) -> NDArray[np.float64]:
-        genomes = trellis.encode(batch)
-        ms = trellis.totals(values, genomes) + overhead_ms
-        ms[_over(trellis, genomes, limits or {})] = np.inf
-        return np.asarray(ms, float)
+        return space.ms(trellis.encode(batch))
 
     def canonical(batch: Batch) -> list[Hashable]:
         return [ids.tobytes() for ids in trellis.networks(trellis.encode(batch))]
@@ -106,24 +124,9 @@ def _sampler(
         {key: CategoricalDistribution(labels) for key, labels in trellis.labels.items()},
         cost,
         canonical,
-        limit=most_ms if np.isfinite(most_ms) else None,
+        limit=space.most_ms if np.isfinite(space.most_ms) else None,
         seed=seed,
-        objective=partial(rule, target=target_ms) if rule else None,
+        objective=goal,
+        prior=prior,
+        earlier=earlier,
     )
-
-
-def _over(
-    trellis: Trellis, genomes: NDArray[Any], limits: Mapping[str, float | None]
-) -> NDArray[np.bool_]:
-    """(n,) whether a network exceeds one of the limits on its costs."""
-    costs = trellis.costs(genomes)
-    has = {
-        "macs": costs.macs,
-        "params": costs.params,
-        "memory_kb": costs.peak_memory_bytes / 1024,
-    }
-    over = np.zeros(len(genomes), bool)
-    for name, limit in limits.items():
-        if limit is not None and name in has:
-            over |= has[name] > limit
-    return over

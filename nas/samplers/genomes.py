@@ -36,6 +36,7 @@ class Genomes:
         cost: Callable[[Batch], Floats],
         canonical: Callable[[Batch], Sequence[Hashable]] | None,
         features: Callable[[Batch], Floats] | None,
+        prior: Callable[[Batch], Floats] | None = None,
     ) -> None:
         if not search_space:
             raise UserError("a search space needs at least one choice, not none: add one")
@@ -44,9 +45,14 @@ class Genomes:
         self.sizes = np.array([len(labels) for labels in self.labels.values()], np.int64)
         self._costs = _Remembered(lambda g: _positive(cost(self.picks(g))))
         self._keys = _Remembered(lambda g: canonical(self.picks(g)) if canonical else rows(g))
-        self._features = _Remembered(
-            lambda g: _finite(features(self.picks(g)), len(g)) if features else [()] * len(g)
-        )
+        self._features = _Remembered(self._numbers(features))
+        self._prior = _Remembered(self._numbers(prior))
+
+    def _numbers(
+        self, function: Callable[[Batch], Floats] | None
+    ) -> Callable[[Ints], Iterable[Any]]:
+        """Of genomes what `function` gives of picks, as finite rows; empty ones without it."""
+        return lambda g: _finite(function(self.picks(g)), len(g)) if function else [()] * len(g)
 
     def picks(self, genomes: Iterable[Iterable[int]]) -> list[dict[str, Any]]:
         """Parameter values of genomes [n, choices]."""
@@ -82,6 +88,10 @@ class Genomes:
     def features(self, genomes: Ints) -> Floats:
         """Features [n, f] of genomes [n, choices], n > 0."""
         return np.array(self._features(genomes), np.float64).reshape(len(genomes), -1)
+
+    def prior(self, genomes: Ints) -> Floats:
+        """Prior guesses of the value [n, 0 or 1] of genomes [n, choices], n > 0."""
+        return np.array(self._prior(genomes), np.float64).reshape(len(genomes), -1)
 
     def every(self) -> Ints:
         """All genomes [n, choices]."""
@@ -126,10 +136,6 @@ class _Remembered:
         return [self.known[row] for row in rows]
 
 
-def _rows(genomes: Ints) -> list[tuple[int, ...]]:
-    return list(map(tuple, genomes.tolist()))
-
-
 def rows(genomes: Ints) -> list[tuple[int, ...]]:
     """Genomes [n, choices] as tuples."""
     return list(map(tuple, genomes.tolist()))
@@ -152,7 +158,7 @@ def _finite(answer: Any, num: int) -> Floats:
     features: Floats = np.array(answer, np.float64).reshape(num, -1)
     if not np.isfinite(features).all():
         raise UserError(
-            "a feature is missing or infinite (allowed: finite numbers); leave the column out, or "
+            "a feature or prior is missing or infinite (allowed: finite numbers); leave it out, or "
             "give a number for every network"
         )
     return features
