@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from nas.latency.store import Latencies
     from nas.latency.survey import Survey
     from nas.study import Study
+    from nas.trellis.subspace import Subspace
 
 LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
-FREE = ("trials", "finalists", "spread", "results", "run", "choices", "device", "strict")
+FREE = ("trials", "finalists", "spread", "random", "results", "run", "choices", "device", "strict")
 BEYOND = 1.2  # times the target: networks slower than that are not trained
 
 
@@ -43,6 +44,7 @@ class Plan:
     latencies: Latencies
     survey: Survey
     evaluator: Evaluator
+    allowed: Subspace
     pool: Pool
     study: Study
     target_ms: float
@@ -53,12 +55,22 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     from nas.training import resolve_device
     from search_spaces.published import PUBLISHED
 
-    for name, low in (("trials", 1), ("finalists", 1), ("spread", 0), ("workers", 1), ("seed", 0)):
+    whole = (
+        ("trials", 1),
+        ("finalists", 1),
+        ("spread", 0),
+        ("random", 0),
+        ("workers", 1),
+        ("seed", 0),
+    )
+    for name, low in whole:
         settings[name] = number(settings, name, low, 2**31, whole=True)
-        if settings[name] is None:
+        if settings[name] is None and name != "random":
             raise UserError(f"{name} must be a whole number from {low}, not null")
     if not isinstance(settings["strict"], bool):
         raise UserError(f"strict must be true or false, not {settings['strict']!r}")
+    if not isinstance(settings["accuracy"].get("prune", False), bool):
+        raise UserError(f"accuracy.prune={settings['accuracy']['prune']!r} is not true or false")
     number(settings, "width", 0.05, 16)
     if not isinstance(settings["limit"], dict):
         raise UserError(f"limit must be given by parts (limit.macs=...), not {settings['limit']!r}")
@@ -88,17 +100,19 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     from nas.evaluate import Evaluator, Limits
     from nas.reach import check_limits
     from nas.results import open_folder, sole_owner
-    from nas.space import fill
+    from nas.samplers.earlier import earlier_run
+    from nas.space import choices, fill
     from search_spaces.published import at_width, members
 
     load = partial(make, settings["data"])
     budget, sampler = make(settings["budget"]), make(settings["sampler"])
-    tried(sampler)
+    tried(sampler, settings["warm_start"])
     make(settings["accuracy"])  # its mistakes are named before anything is measured
     data = load()
     space = space_for(settings, data)
     limits = Limits(**settings["limit"])
     check_limits(limits, space)
+    earlier = earlier_run(start, choices(space)) if (start := settings["warm_start"]) else []
     inside = members(space, settings["width"])
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
     pool = stack.enter_context(Pool(judge, settings["workers"]))
@@ -114,8 +128,12 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     evaluator = Evaluator(latencies, pool, limits, exempt=ids)
     target_ms = target_of(settings, study, evaluator)
     evaluator = replace(evaluator, most_ms=most_ms(settings, limits.latency_ms, target_ms, ranges))
+    allowed = within(settings, space, latencies.source, evaluator)
     if "objective" in sampler.keywords:
-        study.sampler = ours(sampler, settings, space, latencies.source, evaluator, target_ms)
+        earlier = study.note("earlier", lambda: earlier) if earlier else []
+        study.sampler = sampler(
+            allowed, target_ms=target_ms, seed=settings["seed"], earlier=earlier
+        )
     begin(settings, data, latencies, study, folder, table.name)
     return Plan(
         settings,
@@ -127,6 +145,7 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
         latencies,
         ranges,
         evaluator,
+        allowed,
         pool,
         study,
         target_ms,
@@ -173,38 +192,29 @@ def most_ms(
     return BEYOND * target_ms if reached else math.inf
 
 
-def ours(
-    sampler: Any,
-    settings: Mapping[str, Any],
-    space: Arch,
-    source: Any,
-    evaluator: Evaluator,
-    target_ms: float,
-) -> Any:
-    """Our sampler for this space, the costs that `source` knows, and its limits."""
+def within(settings: Mapping[str, Any], space: Arch, source: Any, evaluator: Evaluator) -> Subspace:
+    """What the limits leave of the space, by the latencies that `source` knows."""
+    import numpy as np
+
     from nas.reach import trellis_of
+    from nas.trellis.subspace import COSTS, Subspace
 
-    trellis = trellis_of(space)
-    limit_ms = evaluator.limits.latency_ms
-    return sampler(
-        trellis,
-        [source.row_ms(row, space.resolution) for row in trellis.rows],
-        source.overhead_ms,
-        most_ms=evaluator.most_ms if limit_ms is None else limit_ms,
-        limits=settings["limit"],
-        target_ms=target_ms,
-        seed=settings["seed"],
-    )
+    trellis, limit_ms = trellis_of(space), evaluator.limits.latency_ms
+    row_ms = np.array([source.row_ms(row, space.resolution) for row in trellis.rows])
+    most_ms = evaluator.most_ms if limit_ms is None else limit_ms
+    limits = {name: settings["limit"].get(name) for name in COSTS}
+    return Subspace(trellis, row_ms, source.overhead_ms, most_ms, limits)
 
 
-def tried(sampler: Any) -> None:
+def tried(sampler: Any, warm_start: str | None) -> None:
     """Refuse settings that the sampler does not take; ours needs a table to be made at all."""
-    from nas.samplers.for_space import AIMS
+    from nas.samplers.for_space import check_aim
 
     if "objective" in sampler.keywords:
-        if sampler.keywords["objective"] not in AIMS:
-            raise unknown("sampler.objective", sampler.keywords["objective"], AIMS)
+        check_aim(sampler.keywords["objective"], sampler.keywords.get("exponent"))
         return
+    if warm_start:
+        raise UserError(f"warm_start={warm_start} is for sampler=known_cost: choose it, or null")
     try:
         sampler(seed=0)
     except (TypeError, ValueError) as error:

@@ -65,11 +65,11 @@ def pareto_page(
 ) -> None:
     """Write the page of a search to `path`, atomically; plotly.js is inside it (5 MB).
 
-    `trials` [n] holds number, id, state (complete, infeasible, failed, duplicate), accuracy and
-    accuracy_se (fractions), latency_ms, macs, params, peak_memory_bytes, arch (stages joined by
-    " | "), name, seconds, reason; an unknown number is NaN.  `published` has the same columns:
-    reference networks, drawn beside the front and never part of it.  `target_ms` is the latency
-    aimed at, `winner_id` the id of the network to star.
+    `trials` [n] holds number, id, state (complete, infeasible, pruned, failed, duplicate),
+    accuracy and accuracy_se (fractions), latency_ms, macs, params, peak_memory_bytes, arch
+    (stages joined by " | "), name, seconds, reason; an unknown number is NaN.  `published` has
+    the same columns: reference networks, drawn beside the front and never part of it.
+    `target_ms` is the latency aimed at, `winner_id` the id of the network to star.
     """
     numbers = dict.fromkeys(
         ["accuracy", "accuracy_se", "seconds", *(m.column for m in AXES)], float
@@ -78,7 +78,7 @@ def pareto_page(
     trials = trials.astype(numbers)
     search = Search(
         trials[(trials["state"] == "complete") & np.isfinite(trials["accuracy"])],
-        trials[trials["state"].isin(["infeasible", "failed"])],
+        trials[trials["state"].isin(["infeasible", "pruned", "failed"])],
         published[np.isfinite(published["accuracy"])],
         target_ms,
         winner_id,
@@ -132,7 +132,7 @@ def _figure(search: Search, axis: Metric, front: pd.DataFrame, shown: Floats) ->
     below = (_y(search.trained) < accuracies[0]).sum()
     accuracy = f"accuracy (%), {below} trained below" if below else "accuracy (%)"
     traces = [
-        _dots(rejected, axis, "rejected", "not trained"),
+        _dots(rejected, axis, "rejected", "not trained to the end"),
         _dots(search.trained, axis, "trained", "trained", marker=_tones(search.trained, axis)),
         _staircase(front, axis, shown.max()),
         _dots(front, axis, "front", "on the front", error_y_array=errors),
@@ -195,7 +195,8 @@ def _tones(trained: pd.DataFrame, axis: Metric) -> Row:
 
 def _summary(trials: pd.DataFrame, search: Search) -> list[str]:
     """What became of the trials; and, if nothing was trained, why."""
-    counts = [f"{(trials['state'] == s).sum()} {s}" for s in ("infeasible", "failed", "duplicate")]
+    ends = ("infeasible", "pruned", "failed", "duplicate")
+    counts = [f"{(trials['state'] == end).sum()} {end}" for end in ends]
     lines = [f"{len(trials)} trials: {len(search.trained)} trained, {', '.join(counts)}."]
     if not len(search.trained):
         lines.append("No network was trained to the end, so there is no front to choose from.")

@@ -17,6 +17,7 @@ from nas.pareto import best_under, non_dominated
 from nas.plot import pareto_page
 from nas.results import write_json
 from nas.scores_page import scores_page
+from nas.versus import in_words, versus
 
 # Columns of a network in summary.json.
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
@@ -60,6 +61,7 @@ def counted(trials: pd.DataFrame) -> dict[str, int]:
         "distinct": int(trials["id"].nunique()),
         "evaluated": int(states.get("complete", 0)),
         "infeasible": int(states.get("infeasible", 0)),
+        "pruned": int(states.get("pruned", 0)),
         "failed": int(states.get("failed", 0)),
         "duplicates": int(states.get("duplicate", 0)),
     }
@@ -111,6 +113,7 @@ def write_results(
     target_ms: float,
     measured: Mapping[str, float],
     scored: pd.DataFrame | None,
+    random: pd.DataFrame,
     arch_of: Callable[[int], Arch],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -118,20 +121,24 @@ def write_results(
 
     `beside` are networks that were judged but are no trials; `measured` the milliseconds of
     networks that were timed whole, by id; `arch_of` gives a trial's network.  `scored` are all
-    trials where a judge scored them and only `trials` of them were trained.
+    trials where a judge scored them and only `trials` of them were trained; `random` are networks
+    of a random search, judged like the search's own.
     """
     for frame in (trials, beside):
         frame["measured_ms"] = frame["id"].map(measured).astype(float)
     summary = {**about, **summarised(trials, beside, target_ms)}
     front, winner = front_of(trials), summary["winner"]
+    every = trials if scored is None else scored
+    summary["versus_random"] = bought = versus(every, random)
     if scored is not None:
         summary |= {**counted(scored), "trained": len(trials), "fidelity": judged(scored, trials)}
         write_text(folder / "trained.csv", trials.to_csv(index=False))
-        if len(scored):
-            title, lead = f"{about['space']} on {about['data']}, scores", [subtitle(about)]
-            path = folder / "scores.html"
-            scores_page(path, title, lead, scored, trials, target_ms, summary["fidelity"])
-    every = trials if scored is None else scored
+    if len(random):
+        write_text(folder / "random.csv", random.to_csv(index=False))
+    if len(every) and (scored is not None or bought):
+        title, found = f"{about['space']} on {about['data']}, scores", summary.get("fidelity")
+        path, lead = folder / "scores.html", [subtitle(about)]
+        scores_page(path, title, lead, every, trials, target_ms, found, random, bought)
     write_text(folder / "trials.csv", every.to_csv(index=False))
     write_text(folder / "pareto.csv", front.to_csv(index=False))
     pareto_page(
@@ -226,11 +233,13 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     """The counts, the winner, and the best published network within the same target."""
     console.print(
-        f"searched  {summary['asked']} asked · {summary['distinct']} distinct · "
+        f"searched  spent {summary['asked']}, distinct {summary['distinct']} · "
         f"{summary['evaluated']} {'scored' if 'trained' in summary else 'trained'} · "
-        f"{summary['infeasible']} over a limit · "
+        f"{summary['pruned']} stopped early · {summary['infeasible']} over a limit · "
         f"{summary['failed']} failed · {summary['seconds']:.0f} s"
     )
+    if bought := summary.get("versus_random"):
+        console.print(f"search    {in_words(bought)}")
     if found := summary.get("fidelity"):
         low, high = found["kendall_interval"]
         console.print(

@@ -1,4 +1,4 @@
-"""The page of a search whose networks were scored and not trained: scores, and their fidelity."""
+"""The page of a search's scores: against latency, against random search, and their fidelity."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nas.figures import BLUE, GREY, ORANGE, Section, blank, figures_page
+from nas.versus import in_words
 
 
 def scores_page(
@@ -19,27 +20,35 @@ def scores_page(
     trained: pd.DataFrame,
     target_ms: float,
     found: Mapping[str, Any] | None,
+    random: pd.DataFrame,
+    bought: Mapping[str, Any] | None,
 ) -> None:
     """Write the page to `path`.
 
-    `scored` are all trials and `trained` those that were trained alone, rows as in trials.csv;
-    `found` is what `nas.finals.fidelity` says of them.
+    `scored` are all trials, `trained` those that were trained alone and `random` those of a random
+    search, rows as in trials.csv; `found` is what `nas.finals.fidelity` says of the trained ones,
+    `bought` what `nas.versus.versus` says of the random ones.
     """
     scored = scored[scored["score"].notna()]
     both = trained[["number", "accuracy", "accuracy_se"]].dropna()
     both = both.merge(scored[["number", "score", "score_se", "latency_ms", "arch"]], on="number")
-    sections = [_search(scored, both, target_ms)]
+    sections = [_search(scored, both, random, target_ms)]
+    if bought:
+        sections.append(_bought(bought))
     if found:
         sections.append(_fidelity(both, found))
     notes = ["A score ranks networks; it is not the accuracy that one would reach alone."]
     figures_page(path, title, lead, sections, notes)
 
 
-def _search(scored: pd.DataFrame, both: pd.DataFrame, target_ms: float) -> Section:
+def _search(
+    scored: pd.DataFrame, both: pd.DataFrame, random: pd.DataFrame, target_ms: float
+) -> Section:
     figure = blank("latency (ms)", "score, higher is better")
     figure.update_xaxes(type="log")
     for rows, name, marker in (
-        (scored, "scored", {"color": BLUE, "size": 6, "opacity": 0.45}),
+        (random, "random", {"color": GREY, "size": 5, "opacity": 0.5}),
+        (scored, "searched", {"color": BLUE, "size": 6, "opacity": 0.45}),
         (both, "trained alone", {"color": ORANGE, "size": 12, "symbol": "circle-open"}),
     ):
         figure.add_scatter(
@@ -49,6 +58,19 @@ def _search(scored: pd.DataFrame, both: pd.DataFrame, target_ms: float) -> Secti
     figure.add_vline(target_ms, line={"dash": "dash", "color": GREY})
     words = "Every network that the search scored; the dashed line is the target."
     return Section("Score against latency", words, figure)
+
+
+def _bought(bought: Mapping[str, Any]) -> Section:
+    figure = blank("networks judged", "share of the hypervolume of both")
+    for name, colour in (("random", GREY), ("search", BLUE)):
+        shares = bought[name]
+        figure.add_scatter(
+            x=list(range(1, len(shares) + 1)), y=shares, mode="lines", name=name,
+            line={"color": colour, "width": 2},
+        )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%")
+    words = f"Judged alike, network by network: {in_words(bought)}."
+    return Section("What searching bought over drawing at random", words, figure)
 
 
 def _fidelity(both: pd.DataFrame, found: Mapping[str, Any]) -> Section:

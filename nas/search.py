@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from nas.cli import main, plain
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from nas.arch import Arch
+    from nas.evaluate import Evaluator
     from nas.judging import Judges
+    from nas.samplers.pruning import Pruning
+    from nas.study import Study
 
 
 ABOUT = """\
@@ -67,7 +73,12 @@ def aim(plan: Plan, console: Console) -> None:
 def searched(plan: Plan, console: Console) -> str | None:
     """Train the references, search, train the best alone; why the search stopped early."""
     references(plan, console)
-    stopped = explored(plan, console)
+    beside = at_random(plan)
+    stopped = None
+    if plan.study.judged < plan.settings["trials"] or plan.study.missing("random", beside):
+        evaluator = replace(plan.evaluator, judges=judges(plan, console))
+        stopped = explored(plan, evaluator, console)
+        apart(plan, "random", beside, evaluator, console, SCORED_AT_ONCE)
     if not alike(plan):
         finals(plan, console)
     return stopped
@@ -81,7 +92,6 @@ def alike(plan: Plan) -> bool:
 def references(plan: Plan, console: Console) -> None:
     """Train the published networks that the space does not contain, to draw beside the front."""
     from nas.evaluate import Limits
-    from nas.progress import Live
     from search_spaces.published import adapted, at_width
 
     names = [at_width(name, plan.settings["width"]) for name in plan.settings["references"]]
@@ -92,14 +102,44 @@ def references(plan: Plan, console: Console) -> None:
         except UserError as error:
             console.print(f"left out  {name}: {error}")
             del beside[name]
-    if not beside:
-        return
     free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    with Live(console, "published", len(beside), len(plan.study.rows_beside())) as live:
-        plan.study.judge_beside(beside, free, lambda: live(len(plan.study.rows_beside()), ""))
+    apart(plan, "published", beside, free, console)
 
 
-def explored(plan: Plan, console: Console) -> str | None:
+def at_random(plan: Plan) -> dict[str, Arch]:
+    """The networks of a random search, to draw beside this one."""
+    import numpy as np
+
+    from nas.space import fill
+
+    number = plan.settings["random"]
+    if number is None:  # scores are cheap, trainings are not
+        number = 0 if alike(plan) else plan.settings["trials"]
+    genomes = plan.allowed.random(number, np.random.default_rng(plan.settings["seed"]))
+    drawn = enumerate(plan.allowed.trellis.decode(genomes))
+    return {str(i): fill(plan.space, picks) for i, picks in drawn}
+
+
+def apart(
+    plan: Plan,
+    kind: str,
+    archs: Mapping[str, Arch],
+    evaluator: Evaluator,
+    console: Console,
+    at_once: int | None = None,
+) -> None:
+    """Judge networks that are no trials, all or `at_once` of them at a time, with progress."""
+    from nas.progress import Live
+
+    done, names = count(1), plan.study.missing(kind, archs)
+    size = at_once or len(names) or 1
+    with Live(console, kind, len(names), 0) as live:
+        for i in range(0, len(names), size):
+            some = {name: archs[name] for name in names[i : i + size]}
+            plan.study.judge_apart(kind, some, evaluator, lambda: live(next(done), ""))
+
+
+def explored(plan: Plan, evaluator: Evaluator, console: Console) -> str | None:
     """Judge members and a ladder of sizes, then what the sampler proposes."""
     from nas.progress import Live
     from nas.reach import ladder
@@ -107,7 +147,7 @@ def explored(plan: Plan, console: Console) -> str | None:
     study, trials = plan.study, plan.settings["trials"]
     if study.judged >= trials:
         return None
-    evaluator = replace(plan.evaluator, judges=judges(plan, console))
+    evaluator = replace(evaluator, floors=pruning(plan))
     study.enqueue([*plan.members.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
     batch = 2 * plan.settings["workers"] if alike(plan) else SCORED_AT_ONCE
     with Live(console, "search", trials, study.judged) as live:
@@ -116,6 +156,18 @@ def explored(plan: Plan, console: Console) -> str | None:
             live(study.judged, study.best_under(plan.target_ms))
 
         return study.run(evaluator, trials=trials, batch=batch, told=told)
+
+
+def pruning(plan: Plan) -> Pruning | None:
+    """When a training stops early, published ones never; None where all run to their end."""
+    from nas.blocks import network_id
+    from nas.samplers.pruning import Pruning, rungs
+    from nas.space import fill
+
+    if not (alike(plan) and plan.settings["accuracy"]["prune"]):
+        return None
+    published = frozenset(network_id(fill(plan.space, p)) for p in plan.members.values())
+    return Pruning(plan.study.known, rungs(plan.settings["budget"]["epochs"]), published)
 
 
 def judges(plan: Plan, console: Console) -> Judges:
@@ -133,7 +185,7 @@ def judges(plan: Plan, console: Console) -> Judges:
         context = {
             "load": plan.load, "space": plan.space, "device": plan.settings["device"],
             "seed": plan.settings["seed"], "checkpoint": plan.folder / "supernet.pt",
-            "progress": progress,
+            "progress": progress, "within": plan.allowed.allows,
         }  # fmt: skip
         return judges_for(plan.settings["accuracy"], plan.pool, context)
 
@@ -142,7 +194,6 @@ def finals(plan: Plan, console: Console) -> None:
     """Train the most promising networks alone, and a spread of others to test the order by."""
     from nas.evaluate import Limits
     from nas.finals import finalists
-    from nas.progress import Live
     from nas.report import trial_frame
 
     study, settings = plan.study, plan.settings
@@ -150,8 +201,17 @@ def finals(plan: Plan, console: Console) -> None:
     scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
     chosen = finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
     free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    with Live(console, "train", len(chosen), 0) as live:
-        study.judge_alone(chosen, free, lambda: live(len(study.rows_alone()), ""))
+    apart(plan, "alone", {str(n): study.arch_of(n) for n in chosen}, free, console)
+
+
+def rows_alone(study: Study) -> list[dict[str, Any]]:
+    """The trials that were trained alone, in their order, with what that found."""
+    alone = {int(row["name"]): row for row in study.rows_apart("alone")}
+    trials = [row for row in study.rows() if row["number"] in alone]
+    return [
+        row | {k: v for k, v in alone[row["number"]].items() if k not in {"number", "name"}}
+        for row in trials
+    ]
 
 
 def measured(
@@ -188,14 +248,15 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
     from nas.report import print_front, print_winner, trial_frame, write_results
 
     study = plan.study
-    trials, beside = trial_frame(study.rows()), trial_frame(study.rows_beside())
+    trials, beside = trial_frame(study.rows()), trial_frame(study.rows_apart("published"))
     scored = None if alike(plan) else trials
-    trials = trials if scored is None else trial_frame(study.rows_alone())
+    trials = trials if scored is None else trial_frame(rows_alone(study))
     outcome = write_results(
         plan.folder,
         trials=trials,
         beside=beside,
         scored=scored,
+        random=trial_frame(study.rows_apart("random")),
         target_ms=plan.target_ms,
         measured=measured(plan, trials, beside, console),
         arch_of=study.arch_of,

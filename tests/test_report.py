@@ -43,7 +43,7 @@ def failed(number, **more):
 ROWS = [trial(0, 0.8, 1.0, name="mnasnet_b1"), trial(1, 0.9, 3.0), trial(2, 0.85, 2.0), failed(3)]
 
 
-def write(folder, rows, beside=(), target_ms=2.5, measured=None, scored=None):
+def write(folder, rows, beside=(), target_ms=2.5, measured=None, scored=None, random=()):
     return write_results(
         folder,
         trials=trial_frame(rows),
@@ -51,6 +51,7 @@ def write(folder, rows, beside=(), target_ms=2.5, measured=None, scored=None):
         target_ms=target_ms,
         measured=measured or {},
         scored=scored,
+        random=trial_frame(random),
         arch_of=lambda number: Arch((Stage(8 + number),)),
         about=ABOUT,
     )
@@ -157,3 +158,24 @@ def test_the_winner_and_the_front_are_printed_whole():
     assert f"80.0% ± 1.0% (test 80.0%) at 1 ms {name} (the best of 2 within the target)" in (
         console.file.getvalue()
     )
+
+
+def test_a_random_search_is_kept_drawn_and_told(tmp_path):
+    rows = [trial(i, 0.8 + 0.02 * i, 1.0 + i, score=0.8 + 0.02 * i) for i in range(4)]
+    others = [trial(-1, 0.7, 2.0, score=0.7, name=str(i)) for i in range(4)]
+    summary = write(tmp_path, rows, random=others)
+    bought = summary["versus_random"]
+    assert bought["search"][-1] == pytest.approx(1)
+    assert bought["num_random"] == 4
+    assert len(pd.read_csv(tmp_path / "random.csv")) == 4
+    page = (tmp_path / "scores.html").read_text()
+    assert "What searching bought over drawing at random" in page
+    console = Console(file=io.StringIO(), width=200)
+    print_winner(console, summary)
+    assert "1.000 of the hypervolume" in console.file.getvalue()
+
+
+def test_without_a_random_search_nothing_is_said_of_one(tmp_path):
+    assert write(tmp_path, ROWS)["versus_random"] is None
+    assert not (tmp_path / "random.csv").exists()
+    assert not (tmp_path / "scores.html").exists()
