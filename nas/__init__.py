@@ -3,20 +3,22 @@
 One idea: an architecture is plain data, a search space is an architecture with holes, and
 everything reads one list of layers.  Imports only go down, from the roof to the ground:
 
-    search.py  profile.py  latency/__main__.py  roof: command lines
-    plan.py  judging.py                         what a search opens; the judge that it names
+    search.py  scale.py  profile.py             roof: command lines, and latency/__main__.py
+    plan.py  scale_plan.py  judging.py          what a command opens; the judge that it names
     cli.py                                      composition of conf/, help, one-line errors
-    report.py                                   what a search shows and leaves
-    plot.py  scores_page.py                     the Pareto page, the page of scores
+    report.py  scale_report.py                  what a search, a scaling shows and leaves
+    plot.py  scores_page.py  scale_page.py      the Pareto page, of scores, of a family
     study.py  reach.py                          deciding: ask and tell; what a space can reach
-    samplers/  finals.py                        what to try next; what to train alone
+    samplers/  finals.py  members.py            what to try next; train alone; keep of a family
+    fit/                                        which way of growing a network is the best one
     evaluate.py                                 Arch -> Metrics, cheap ones first
     latency/  accuracy/                         judging: one file per way to do it
     supernet/                                   one elastic network for a whole space
     network.py  training.py  data/              torch: modules, training, images
     depthwise.py  device.py  onnx_graph.py      how torch computes; ONNX without torch
     results.py  figures.py  storage.py          the run folder; pages of figures; the study's file
-    trellis/  gaussian_process.py  objective.py a whole space at once; regression; rewards
+    trellis/  family.py                         a whole space at once; one network, scaled
+    gaussian_process.py  objective.py           regression; rewards
     cost.py  space.py  compound.py  pareto.py   ground, no torch: arithmetic and holes
     blocks.py                                   what an Arch means: the one list of layers
     arch.py                                     Stage, Block, Arch: frozen data, YAML in and out

@@ -16,7 +16,7 @@ from itertools import product
 
 from nas.arch import Arch, Block, Head, Stage, Stem
 from nas.blocks import network_id, round_channels
-from nas.compound import for_resolution, scaled
+from nas.compound import EFFICIENTNET_LITES, EFFICIENTNETS, for_resolution, scaled
 from nas.errors import UserError, unknown
 from nas.space import Picks, fill, picks_of
 from search_spaces import nas_bench_macro
@@ -58,18 +58,6 @@ _MNASNET_B1 = ((1, 3, 1, 1, 16, 0), (3, 3, 2, 3, 24, 0), (3, 5, 2, 3, 40, 0), (3
 _EFFICIENTNET = ((1, 3, 1, 1, 16, 0.25), (2, 3, 2, 6, 24, 0.25), (2, 5, 2, 6, 40, 0.25),
                  (3, 3, 2, 6, 80, 0.25), (3, 5, 1, 6, 112, 0.25), (4, 5, 2, 6, 192, 0.25),
                  (1, 3, 1, 6, 320, 0.25))  # fmt: skip
-
-# EfficientNet and EfficientNet-Lite code: (width, depth, resolution, dropout).
-EFFICIENTNETS = {
-    "b0": (1.0, 1.0, 224, 0.2), "b1": (1.0, 1.1, 240, 0.2), "b2": (1.1, 1.2, 260, 0.3),
-    "b3": (1.2, 1.4, 300, 0.3), "b4": (1.4, 1.8, 380, 0.4), "b5": (1.6, 2.2, 456, 0.4),
-    "b6": (1.8, 2.6, 528, 0.5), "b7": (2.0, 3.1, 600, 0.5), "b8": (2.2, 3.6, 672, 0.5),
-    "l2": (4.3, 5.3, 800, 0.5),
-}  # fmt: skip
-EFFICIENTNET_LITES = {
-    "lite0": (1.0, 1.0, 224, 0.2), "lite1": (1.0, 1.1, 240, 0.2), "lite2": (1.1, 1.2, 260, 0.3),
-    "lite3": (1.2, 1.4, 280, 0.3), "lite4": (1.4, 1.8, 300, 0.3),
-}  # fmt: skip
 
 
 def mobilenet_v1(width: float = 1.0, resolution: int = 224) -> Arch:

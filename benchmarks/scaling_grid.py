@@ -1,0 +1,116 @@
+"""The fit's response surface on data that nobody here made: MobileNetV2's published grid.
+
+    python benchmarks/scaling_grid.py [FILE.csv]
+
+22 networks by width (0.35 to 1.4) and resolution (96 to 224) with ImageNet top-1 accuracy,
+multiply-adds and Pixel 1 milliseconds (tensorflow/models, research/slim/nets/mobilenet).  Says how
+well the surface explains them, by which powers their costs grow, which are on the latency front,
+and what the surface would advise at twice the cost of one of them.  Writes
+results/benchmarks/scaling_grid.json.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.fit.surface import Data, Surface, fit_surface, quadratic, resampled
+from nas.pareto import non_dominated
+from nas.results import environment, open_folder, write_json
+
+Floats = NDArray[np.float64]
+FILE = Path(__file__).parents[2] / "shared" / "data" / "mobilenet_scaling_grid.csv"
+COLUMNS = ("width", "resolution", "macs_M", "top1", "pixel1_ms")
+FROM = (0.5, 160)  # width and resolution that advice is given for: twice its cost is in the grid
+DRAWS, SEED = 2000, 0
+
+
+def read(path: Path) -> dict[str, Floats]:
+    """The columns of MobileNetV2's rows [22]."""
+    with path.open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["family"] == "mobilenet_v2"]
+    return {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS}
+
+
+def exponents(x: Floats, cost: Floats) -> dict[str, float]:
+    """Least-squares powers of width and resolution by which a cost grows, and how well they do."""
+    columns = np.column_stack((x, np.ones(len(x))))
+    found, *_ = np.linalg.lstsq(columns, np.log(cost), rcond=None)
+    off = np.log(cost) - columns @ found
+    r2 = 1 - float(off.var() / np.log(cost).var())
+    return {"width": float(found[0]), "resolution": float(found[1]), "r2": r2}
+
+
+def worst_left_out(x: Floats, y: Floats) -> float:
+    """The largest error, relative to the error rate, on a network that was left out."""
+    off = []
+    for i in range(len(y)):
+        others = np.arange(len(y)) != i
+        surface = fit_surface(Data.of(x[others], y[others]))
+        off.append(abs(math.expm1(float(surface(x[i])[0] - y[i]))))
+    return max(off)
+
+
+def advice(x: Floats, y: Floats, surface: Surface, powers: dict[str, float]) -> dict[str, Any]:
+    """Width's share of a doubled logarithm of the cost that the surface likes best, from FROM.
+
+    With the interval that networks drawn anew leave it.
+    """
+    data, share = Data.of(x, y), np.linspace(0, 1, 101)
+    parts = np.column_stack((share / powers["width"], (1 - share) / powers["resolution"]))
+    points = np.log(2) * parts + np.log([FROM[0], FROM[1] / 224])
+    best = float(share[np.argmin(surface(points))])
+    rng = np.random.default_rng(SEED)
+    drawn = resampled(data, surface, np.zeros(len(y), np.int64), DRAWS, rng)
+    winners = [share[np.argmin(quadratic(points) @ terms)] for terms in drawn]
+    low, high = np.quantile(winners, [0.025, 0.975])
+    beta = 2 ** (best / powers["width"])
+    gamma = 2 ** ((1 - best) / powers["resolution"])
+    return {
+        "from": {"width": FROM[0], "resolution": FROM[1]},
+        "share_of_width": best, "low": float(low), "high": float(high),
+        "beta": beta, "gamma": gamma,
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Fit, print and write."""
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
+    if not path.is_file():
+        sys.exit(f"{path} is not here; give the file of the published grid")
+    grid = read(path)
+    x = np.log(np.column_stack((grid["width"], grid["resolution"] / 224)))
+    y = np.log(100 - grid["top1"])
+    surface = fit_surface(Data.of(x, y))
+    costs = {name: exponents(x, grid[name]) for name in ("macs_M", "pixel1_ms")}
+    front = non_dominated(np.column_stack((grid["top1"], grid["pixel1_ms"])), (True, False))
+    order = np.argsort(grid["pixel1_ms"][front])
+    result = {
+        "num_networks": len(y),
+        "surface": {
+            "r2": surface.r2,
+            "left_out_rms": math.expm1(surface.loo),
+            "left_out_worst": worst_left_out(x, y),
+            "ridge": surface.ridge,
+            "terms": surface.terms.tolist(),
+        },
+        "exponents": costs,
+        "latency_front": [
+            [float(grid[name][front][i]) for name in ("width", "resolution")] for i in order
+        ],
+        "advice": {name: advice(x, y, surface, powers) for name, powers in costs.items()},
+        "environment": environment(seed=SEED),
+    }
+    write_json(open_folder(Path("results") / "benchmarks") / "scaling_grid.json", result)
+    print(json.dumps({k: v for k, v in result.items() if k != "environment"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

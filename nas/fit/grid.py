@@ -1,0 +1,258 @@
+"""What a fit may choose from: triples on a grid, the networks they round to, and the rivals."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.arch import Arch
+from nas.blocks import network_id
+from nas.compound import EFFICIENTNET, RULES, Factors, apply, formula
+from nas.cost import cost as arithmetic
+from nas.errors import UserError
+from nas.fit.journal import Costs
+from nas.fit.surface import Data, Surface, fit_surface
+
+Floats = NDArray[np.float64]
+Triple = tuple[float, float, float]
+Scale = Callable[[Factors], Arch]  # the baseline times factors, rounded
+
+TARGET = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 4, step 1)
+# MnasNet's product weighs cost itself: candidates cost from 2 / sqrt(2) to 2 * sqrt(2).
+LACS_BAND = math.sqrt(2)
+WIDEST = 0.5  # a "double" cost beyond 1.5 to 2.5 would be none
+MULTIPLES = np.exp2(np.arange(0.04, 3.5, 0.04))  # nominal costs at which a rule is tried
+
+
+@dataclass(frozen=True)
+class Network:
+    """A rounded network: the factors that were asked for and those that rounding made of them.
+
+    triple   alpha, beta, gamma at phi = 1;  arch: what they round to
+    x        [3] logarithms of the depth, width and resolution that it has over the baseline's
+    ratio    its cost over the baseline's, NaN while unknown
+    """
+
+    triple: Triple
+    arch: Arch
+    x: Floats
+    ratio: float = math.nan
+
+    @cached_property
+    def id(self) -> str:
+        """That of the network (`nas.blocks.network_id`)."""
+        return network_id(self.arch)
+
+
+def steps(step: float, low: float, high: float) -> list[float]:
+    """low, low + step, ... up to `high`, without the dust of floats."""
+    number = math.floor(round((high - low) / step, 9))
+    return [round(low + i * step, 9) for i in range(number + 1)]
+
+
+def triples(
+    step: float = 0.05, tolerance: float = 0.10, low: float = 1.0, high: float = 2.0
+) -> list[Triple]:
+    """Triples with alpha * beta^2 * gamma^2 less than `tolerance` from 2.
+
+    EfficientNet's grid as its paper words it; 108 triples at the defaults.  This counts the
+    formula's cost: what the rounded networks cost is another matter, and the one that `fit_scaling`
+    goes by.
+    """
+    values = steps(step, low, high)
+    return [
+        (a, b, c)
+        for a, b, c in itertools.product(values, repeat=3)
+        if round(abs(a * b**2 * c**2 - TARGET), 9) < tolerance
+    ]
+
+
+def effective(baseline: Arch, arch: Arch) -> Floats:
+    """Logarithms [3] of the depth, width and resolution of `arch` over those of `baseline`.
+
+    Depth counts blocks; width is the geometric mean over the stages; resolution is in pixels.
+    """
+    blocks = [sum(stage.depth for stage in a.stages) for a in (baseline, arch)]
+    widths = [
+        math.log(new.width / old.width)
+        for new, old in zip(arch.stages, baseline.stages, strict=True)
+    ]
+    side = math.log(arch.resolution / baseline.resolution)
+    return np.array([math.log(blocks[1] / blocks[0]), float(np.mean(widths)), side])
+
+
+def network(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Network:
+    """What `factors` make of the baseline."""
+    arch = scale(factors)
+    return Network(triple, arch, effective(baseline, arch))
+
+
+def networks(baseline: Arch, scale: Scale, values: Sequence[float]) -> list[Network]:
+    """Every distinct rounded network of the grid, each with the triple nearest to what it is.
+
+    Depth, width and resolution are rounded apart from one another, so values that round alike
+    are found in each alone; of them the one nearest to the effective factor stands for all, since
+    further powers of it then go on as the first began.
+    """
+    chosen: list[list[float]] = []
+    for axis, name in enumerate(("depth", "width", "resolution")):
+        nearest: dict[str, tuple[float, float]] = {}
+        for value in values:
+            arch = scale(Factors(**{name: value}))
+            off = abs(math.log(value) - effective(baseline, arch)[axis])
+            key = network_id(arch)
+            nearest[key] = min(nearest.get(key, (math.inf, value)), (round(off, 9), value))
+        chosen.append([value for _, value in nearest.values()])
+    triples = ((a, b, c) for a, b, c in itertools.product(*chosen))
+    return [network(baseline, scale, Factors(*triple), triple) for triple in triples]
+
+
+class Ratios:
+    """Cost ratios of networks: the true ones, and estimates where the true ones take long."""
+
+    def __init__(self, baseline: Arch, costs: Costs, nets: Sequence[Network], asked: int) -> None:
+        self.baseline, self.costs = baseline, costs
+        self.surface: Surface | None = self._learnt(nets, asked) if costs.slow else None
+
+    def _learnt(self, nets: Sequence[Network], asked: int) -> Surface:
+        """Cost, quadratic in the logarithms, from `asked` networks spread over those near."""
+        unit = arithmetic(self.baseline).macs
+        near = [net for net in nets if 1.2 < arithmetic(net.arch).macs / unit < 2 * TARGET]
+        some = [near[i] for i in spread([net.x for net in near], asked)]
+        x = np.array([np.zeros(3), *(net.x for net in some)])
+        return fit_surface(Data.of(x, np.log(self.costs([self.baseline, *(n.arch for n in some)]))))
+
+    def estimate(self, nets: Sequence[Network]) -> Floats:
+        """Cost ratios [n], true where the cost is arithmetic."""
+        if self.surface is None:
+            return self.costs([net.arch for net in nets])
+        values: Floats = np.exp(self.surface(np.array([net.x for net in nets])))
+        return values
+
+    def true(self, nets: Sequence[Network]) -> list[Network]:
+        """The networks with their true cost ratios."""
+        ratios = self.costs([net.arch for net in nets])
+        return [replace(net, ratio=float(r)) for net, r in zip(nets, ratios, strict=True)]
+
+
+def candidates(
+    grown: Sequence[Network], about: Floats, ratios: Ratios,
+    tolerance: float, least: int, most: int, soft: bool,
+) -> tuple[list[Network], float]:  # fmt: skip
+    """Those of `grown` that truly cost twice the baseline, `about` [n] being estimates.
+
+    Returned with the tolerance that took.
+
+    Small baselines round coarsely, and few of their networks cost nearly twice as much: the
+    `tolerance` of the ratio is widened by steps until `least` networks are within, at most to
+    WIDEST.  With `soft` all in LACS_BAND are.  Where costs are slow, `most` are asked for.
+    """
+    nearest = np.argsort(np.abs(np.log(about / TARGET)), kind="stable")
+    if ratios.surface is not None:
+        if soft:  # all over the band, not only its middle
+            band = [i for i in nearest if abs(math.log(about[i] / TARGET)) < math.log(LACS_BAND)]
+            nearest = np.array(band)[spread([grown[i].x for i in band], most)] if band else nearest
+        nearest = nearest[:most]
+    if ratios.surface is None:
+        known = [replace(net, ratio=float(r)) for net, r in zip(grown, about, strict=True)]
+    else:
+        known = ratios.true([grown[i] for i in nearest])
+    if soft:
+        low, high = TARGET / LACS_BAND, TARGET * LACS_BAND
+        found = [net for net in known if low < net.ratio < high]
+    else:
+        widened = max(tolerance, WIDEST)
+        for width in [tolerance, *np.arange(0.15, WIDEST + 0.01, 0.05)]:
+            found = [net for net in known if round(abs(net.ratio - TARGET), 9) < width]
+            if width >= tolerance and len(found) >= least:
+                widened = float(width)
+                break
+        tolerance = widened
+    if not found:
+        span = f"{about.min():.2f} to {about.max():.2f}" if len(about) else "the baseline alone"
+        raise UserError(
+            f"no network on the grid costs about twice the baseline (they cost {span} times it); "
+            "raise fit.high, lower fit.step or raise fit.tolerance"
+        )
+    return sorted(found, key=lambda net: net.triple), tolerance
+
+
+def rules(triple: Triple | None = None) -> dict[str, Callable[[float], Factors]]:
+    """Ways to spend a multiple of the cost, by name; a fitted `triple` first, if there is one."""
+
+    def powers(triple: Triple) -> Callable[[float], Factors]:
+        return lambda multiple: formula(*triple, math.log2(multiple))
+
+    own = {"fitted": powers(triple)} if triple else {}
+    return {**own, "efficientnet": powers(EFFICIENTNET), **RULES}
+
+
+def rivals(
+    baseline: Arch,
+    scale: Scale,
+    ratios: Ratios,
+    ways: dict[str, Callable[[float], Factors]],
+    target: float = TARGET,
+) -> dict[str, Network]:
+    """For each way of scaling its rounded network whose true cost is nearest to `target` times.
+
+    A rule's own promise of the cost is not believed: it is asked for many multiples, and what its
+    networks cost decides.  The triple is what the rule gives for a nominal doubling.
+    """
+    found = {}
+    for name, way in ways.items():
+        double = way(2.0)
+        triple = (double.depth, double.width, double.resolution)
+        nets = {
+            net.arch: net
+            for multiple in MULTIPLES
+            for net in [network(baseline, scale, way(float(multiple)), triple)]
+            if net.x.any()
+        }
+        tried = list(nets.values())
+        order = np.argsort(np.abs(np.log(ratios.estimate(tried) / target)), kind="stable")
+        best = ratios.true([tried[i] for i in order[: 1 if ratios.surface is None else 3]])
+        found[name] = min(best, key=lambda net: abs(math.log(net.ratio / target)))
+    return found
+
+
+def scaler(baseline: Arch, repeats: str, fixed_ends: bool) -> Scale:
+    """The baseline times factors, with the rounding that was asked for."""
+    return lambda factors: apply(baseline, factors, repeats=repeats, fixed_ends=fixed_ends)
+
+
+def spread(points: Sequence[Floats], number: int, first: Sequence[Floats] = ()) -> list[int]:
+    """Indices of `number` points, each the farthest from those before (Kennard and Stone 1969).
+
+    `first` are points that are taken already; without any the one nearest to the middle begins.
+    """
+    number = min(number, len(points))
+    if not number:
+        return []
+    places = np.array(points, float)
+    taken = np.array(first).reshape(len(first), places.shape[1])
+    chosen: list[int] = []
+    if not len(taken):
+        chosen = [int(np.argmin(np.linalg.norm(places - places.mean(axis=0), axis=1)))]
+        taken = places[chosen]
+    gap = np.linalg.norm(places[:, None] - taken[None], axis=2).min(axis=1)
+    while len(chosen) < number:
+        gap[chosen] = -1
+        best = int(np.argmax(np.round(gap, 9)))
+        chosen.append(best)
+        gap = np.minimum(gap, np.linalg.norm(places - places[best], axis=1))
+    return chosen
+
+
+def cost_exponents(nets: Sequence[Network], ratios: Floats) -> Floats:
+    """Exponents [3] of cost in depth, width and resolution, by least squares over `nets`."""
+    x = np.array([net.x for net in nets])
+    # at least a little: a share of the cost is divided by what it grows with
+    found: Floats = np.maximum(np.linalg.lstsq(x, np.log(ratios), rcond=None)[0], 0.05)
+    return found

@@ -1,0 +1,104 @@
+"""What a fit will look at, before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nas.arch import Arch
+from nas.compound import Factors
+from nas.errors import UserError
+from nas.fit.budget import FitBudget
+from nas.fit.grid import (
+    TARGET,
+    Network,
+    Ratios,
+    Scale,
+    candidates,
+    cost_exponents,
+    network,
+    networks,
+    rivals,
+    rules,
+    spread,
+    steps,
+    triples,
+)
+from nas.fit.journal import Costs
+from nas.fit.surface import Floats
+
+AXES = ("depth", "width", "resolution")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Candidates, rivals and the design of the first trainings.
+
+    tolerance   of the cost ratio, as far as it had to be widened
+    design      networks of the first rung: baseline, rivals, single axes half way, which give
+                the surface its curvature along phi, and candidates spread out
+    exponents   [3] of cost in depth, width and resolution
+    words       what was counted
+    """
+
+    baseline: Network
+    scale: Scale
+    ratios: Ratios
+    candidates: list[Network]
+    rivals: dict[str, Network]
+    design: list[Network]
+    tolerance: float
+    exponents: Floats
+    words: str
+
+    def by_id(self) -> Mapping[str, Network]:
+        """Every network that may be trained at phi = 1."""
+        return {n.id: n for n in (*self.design, *self.candidates)}
+
+
+def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objective: str) -> Plan:
+    """Lay out the grid, ask what its networks cost, and choose those to begin with."""
+    values = steps(budget.step, budget.low, budget.high)
+    grid = [net for net in networks(baseline, scale, values) if net.x.any()]
+    if not grid:
+        raise UserError("nothing on the grid changes the baseline; raise fit.high")
+    ratios = Ratios(baseline, costs, grid, budget.costed // 2)
+    soft = objective == "lacs"
+    about = ratios.estimate(grid)
+    chosen, tolerance = candidates(
+        grid, about, ratios, budget.tolerance, budget.points, budget.costed, soft
+    )
+    against = rivals(baseline, scale, ratios, rules())
+    start = replace(network(baseline, scale, Factors(), (1.0, 1.0, 1.0)), ratio=1.0)
+    exponents = cost_exponents(grid, about)
+    axes = {name: way for name, way in rules().items() if name in AXES}
+    half = rivals(baseline, scale, ratios, axes, math.sqrt(TARGET))
+    anchors = list({n.id: n for n in (start, *against.values(), *half.values())}.values())
+    taken = {net.id for net in anchors}
+    free = [net for net in chosen if net.id not in taken]
+    picked = spread(
+        [n.x * exponents for n in free],
+        max(0, budget.points - len(anchors)),
+        [n.x * exponents for n in anchors],
+    )
+    formula = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
+    band = "about twice the cost" if soft else f"2 ± {tolerance:.2f} times the cost"
+    return Plan(
+        start, scale, ratios, chosen, against, [*anchors, *(free[i] for i in picked)],
+        tolerance, exponents,
+        f"{formula} triples by the formula; of {len(grid)} networks that the grid rounds to, "
+        f"{len(chosen)} have {band}",
+    )  # fmt: skip
+
+
+def facts(net: Network, exponents: Floats) -> dict[str, object]:
+    """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
+    depth, width, resolution = np.exp(net.x)
+    parts = np.maximum(net.x, 0) * exponents
+    return {
+        "id": net.id, "triple": net.triple, "depth": depth, "width": width,
+        "resolution": resolution, "shares": parts / max(parts.sum(), 1e-12), "ratio": net.ratio,
+    }  # fmt: skip

@@ -1,0 +1,71 @@
+"""What a fit found, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fitted triple and everything that its report and its pictures show.
+
+    alpha, beta, gamma   what depth, width and resolution are multiplied by for each phi
+    intervals      95 % intervals of the three: [low, high] by name
+    objective      "macs", "latency" or "lacs"
+    num_points     distinct networks that the surface was fitted to
+    verdict        in words, what the longer trainings can tell
+    judge          in words, how networks were judged
+    tolerance      of the cost ratio of 2, as far as it had to be widened
+    baseline       resolution, macs, and exponents [3] of cost in depth, width, resolution
+    surface        terms, r2, loo (of the logarithm of the loss), ridge, loss
+    candidates     networks of twice the cost: triple, depth, width, resolution (effective
+                   factors), shares (of log cost), ratio, predicted (loss), chosen (part of the
+                   resampled surfaces), judged
+    rivals         the same by name
+    regret         by rival, in per cent of the loss: what taking it and not the fitted triple
+                   costs by the surface: value, low, high
+    confirmation   what was trained longer: name, phi, ratio, within (the tolerance), num_seeds,
+                   accuracy, accuracy_se, cross_entropy, cross_entropy_se (errors over seeds),
+                   value, low, high (of the loss over the fitted one's at equal cost, in per
+                   cent), moved (what equal cost added to the loss, in per cent)
+    agreement      order of short against longer trainings: num_networks, kendall, low, high;
+                   None where too few networks had both
+    rows           every training: id, epochs, seed, scores, and the reason where it failed
+    """
+
+    alpha: float
+    beta: float
+    gamma: float
+    intervals: dict[str, list[float]]
+    objective: str
+    num_points: int
+    verdict: str
+    judge: str
+    tolerance: float
+    baseline: Plain
+    surface: Plain
+    candidates: list[Plain]
+    rivals: dict[str, Plain]
+    regret: dict[str, Plain]
+    confirmation: list[Plain]
+    agreement: Plain | None
+    rows: list[Plain]
+
+    def to_json(self) -> Plain:
+        """Plain data; `summary` is its short part."""
+        return asdict(self)
+
+    def summary(self) -> Plain:
+        """The triple, its intervals and the verdict, without what they were found from."""
+        names = ("alpha", "beta", "gamma", "intervals", "objective", "num_points", "verdict")
+        more = ("judge", "tolerance", "regret", "confirmation", "agreement")
+        return {name: getattr(self, name) for name in (*names, *more)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Fit:
+        """The inverse of `to_json`."""
+        return cls(**data)

@@ -1,0 +1,109 @@
+"""What is measured of a family's members, kept in files so that nothing is measured twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.accuracy.pool import Failure, Pool
+from nas.arch import Arch
+from nas.blocks import network_id, operators
+from nas.latency.lookup import Lookup
+from nas.latency.table import Journal
+from nas.progress import Live
+
+Milliseconds = Callable[..., list[float]]  # of networks; quiet: without a bar of its own
+Job = tuple[Arch, int, int]  # network, epochs, seed
+
+
+def digest_of(*parts: Any) -> str:
+    """8 hex digits of plain data."""
+    known = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(known.encode()).hexdigest()[:8]
+
+
+def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Milliseconds:
+    """Latency in ms of whole networks by `timer`, each measured once in the life of `folder`.
+
+    A table of somebody else's device is read anew each time.
+    """
+    if isinstance(timer, Lookup):
+        return lambda archs, quiet=False: [t.median_ms for t in timer.measure_many(archs)]
+    path = folder / f"latency-{timer.name}-{digest_of(timer.identity())}.jsonl"
+    journal = Journal(path, timer, padding)
+
+    def measured(archs: Sequence[Arch], quiet: bool = False) -> list[float]:
+        parts = {network_id(arch): operators(arch) for arch in archs}
+        missing = len(parts.keys() - journal.known.keys())
+        if quiet or missing < 2:
+            journal.timed(parts, "")
+        else:
+            known = len(journal.known)
+            with Live(console, "latency", missing, 0) as live:
+                journal.told = lambda done, what: live(done - known, what)
+                journal.timed(parts, "")
+            journal.told = lambda done, what: None
+        return [journal.known[network_id(arch)].median_ms for arch in archs]
+
+    return measured
+
+
+def judged(pool: Pool, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
+    """(index, Judgement or Failure) of each job, as soon as it is known."""
+    return pool([j[0] for j in jobs], [j[1] for j in jobs], [j[2] for j in jobs])
+
+
+def trained(
+    pool: Pool, jobs: Sequence[Job], path: Path, salt: str, told: Callable[[int], None]
+) -> list[dict[str, Any]]:
+    """What each job scored, in order; those that the file at `path` knows are not trained again.
+
+    `salt` stands for whatever else decides a score: data and training budget.  A row holds
+    accuracy, its standard error, both on the test images, cross_entropy (nats) and seconds, or
+    the `reason` where the training failed.
+    """
+    keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
+    known = dict(_entries(path))
+    missing = [i for i, key in enumerate(keys) if key not in known]
+    told(len(keys) - len(missing))
+    if not missing:
+        return [known[key] for key in keys]
+    with path.open("a", encoding="utf-8") as file:
+        for done, (i, answer) in enumerate(judged(pool, [jobs[i] for i in missing]), 1):
+            key = keys[missing[i]]
+            known[key] = _row(answer)
+            if "reason" not in known[key]:  # what failed is tried again
+                file.write("\n" * (file.tell() > 0) + json.dumps({"key": key, **known[key]}))
+                file.flush()
+            told(len(keys) - len(missing) + done)
+    return [known[key] for key in keys]
+
+
+def _row(answer: Any) -> dict[str, Any]:
+    if isinstance(answer, Failure):
+        return asdict(answer)
+    return {
+        "accuracy": answer.val.accuracy,
+        "accuracy_se": answer.val.accuracy_se,
+        "test_accuracy": answer.test.accuracy,
+        "test_accuracy_se": answer.test.accuracy_se,
+        "cross_entropy": answer.val.cross_entropy,
+        "seconds": answer.seconds,
+    }
+
+
+def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The whole lines of the file; one that is cut or damaged is as if it were not there."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            yield str(entry.pop("key")), entry
+        except (ValueError, KeyError, AttributeError):
+            continue
