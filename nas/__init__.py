@@ -4,12 +4,13 @@ One idea: an architecture is plain data, a search space is an architecture with 
 everything reads one list of layers.  Imports only go down, from the roof to the ground:
 
     search.py  scale.py  profile.py             roof: command lines, and latency/__main__.py
+    alongside.py                                what a search judges beside its trials
     plan.py  scale_plan.py  judging.py          what a command opens; the judge that it names
     cli.py                                      composition of conf/, help, one-line errors
     report.py  scale_report.py                  what a search, a scaling shows and leaves
     plot.py  scores_page.py  scale_page.py      the Pareto page, of scores, of a family
     study.py  reach.py                          deciding: ask and tell; what a space can reach
-    samplers/  finals.py  members.py            what to try next; train alone; keep of a family
+    samplers/  finals.py  versus.py  members.py what to try next; train alone; against random
     fit/                                        which way of growing a network is the best one
     evaluate.py                                 Arch -> Metrics, cheap ones first
     latency/  accuracy/                         judging: one file per way to do it

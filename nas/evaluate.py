@@ -190,5 +190,5 @@ def _stopped(metrics: Metrics, answer: Stopped) -> Metrics:
         score_se=answer.standard_error,
         fidelity=f"{done} of {answer.epochs} epochs",
         seconds=answer.seconds,
-        reason=f"{value:.1%} after epoch {done}; {answer.floor:.1%} needed to reach the front",
+        reason=f"score {value:.3g} after epoch {done}, {answer.floor:.3g} needed for the front",
     )

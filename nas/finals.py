@@ -43,13 +43,13 @@ def _evenly(numbers: Sequence[int], count: int) -> list[int]:
     return [numbers[i] for i in places]
 
 
-def fidelity(scores: ArrayLike, accuracies: ArrayLike, seed: int = 0) -> dict[str, Any]:
-    """How well scores rank networks by the accuracy that each has when it is trained alone.
+def fidelity(scores: ArrayLike, alone: ArrayLike, seed: int = 0) -> dict[str, Any]:
+    """How well scores rank networks by the score that each has when it is trained alone.
 
-    top_regret   accuracy that is lost by training only the TOP of highest score.
+    top_regret   what is lost of the latter by training only the TOP of highest score.
     Intervals are 95 %, by resampling the networks; `words` says what they mean.
     """
-    a, b = np.asarray(scores, float), np.asarray(accuracies, float)
+    a, b = np.asarray(scores, float), np.asarray(alone, float)
     found = {
         "kendall": interval(kendall, a, b, seed),
         "spearman": interval(spearman, a, b, seed),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
 FREE = ("trials", "finalists", "spread", "random", "results", "run", "choices", "device", "strict")
+LEAST = {"trials": 1, "finalists": 1, "spread": 0, "random": 0, "workers": 1, "seed": 0}
+TRAINED, SCORED = 40, 300  # trials, where each is trained for seconds, or scored in milliseconds
 BEYOND = 1.2  # times the target: networks slower than that are not trained
 
 
@@ -49,24 +51,26 @@ class Plan:
     study: Study
     target_ms: float
 
+    @property
+    def alike(self) -> bool:
+        """Whether every trial is trained by itself, so that nothing need be trained again."""
+        return bool(self.settings["choices"]["accuracy"] == "scratch")
+
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range, names known, and the run named."""
     from nas.training import resolve_device
     from search_spaces.published import PUBLISHED
 
-    whole = (
-        ("trials", 1),
-        ("finalists", 1),
-        ("spread", 0),
-        ("random", 0),
-        ("workers", 1),
-        ("seed", 0),
-    )
-    for name, low in whole:
-        settings[name] = number(settings, name, low, 2**31, whole=True)
-        if settings[name] is None and name != "random":
+    trained = settings["choices"]["accuracy"] == "scratch"  # scores are cheap, trainings are not
+    if settings["trials"] is None:
+        settings["trials"] = TRAINED if trained else SCORED
+    if settings["random"] is None:
+        settings["random"] = 0 if trained else settings["trials"]
+    for name, low in LEAST.items():
+        if number(settings, name, low, 2**31, whole=True) is None:
             raise UserError(f"{name} must be a whole number from {low}, not null")
+        settings[name] = int(settings[name])
     if not isinstance(settings["strict"], bool):
         raise UserError(f"strict must be true or false, not {settings['strict']!r}")
     if not isinstance(settings["accuracy"].get("prune", False), bool):

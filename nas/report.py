@@ -46,6 +46,11 @@ def front_of(trials: pd.DataFrame) -> pd.DataFrame:
     return trained[mask].sort_values(["latency_ms", "number"], kind="stable")
 
 
+def named(trials: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
+    """The published networks, each once, whether they were trials or not."""
+    return pd.concat([trials[trials["name"] != ""], beside]).drop_duplicates("name")
+
+
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of summary.json."""
     shown = frame.reindex(columns=SHOWN).astype({"measured_ms": object})
@@ -69,10 +74,10 @@ def counted(trials: pd.DataFrame) -> dict[str, int]:
 
 def judged(scored: pd.DataFrame, trained: pd.DataFrame) -> dict[str, Any] | None:
     """How far the judge's order was that of training alone; None where too few were trained."""
-    both = trained[trained["state"] == "complete"][["number", "accuracy"]]
-    both = both.merge(scored[["number", "score"]], on="number").dropna()
+    alone = trained[trained["state"] == "complete"][["number", "score"]]
+    both = alone.merge(scored[["number", "score"]], on="number", suffixes=("_alone", "")).dropna()
     return (
-        fidelity(both["score"].to_numpy(), both["accuracy"].to_numpy())
+        fidelity(both["score"].to_numpy(), both["score_alone"].to_numpy())
         if len(both) >= LEAST_JUDGED
         else None
     )
@@ -84,7 +89,7 @@ def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> 
     The winner is the most accurate network within the target, or the fastest where none is.
     """
     front = front_of(trials)
-    published = pd.concat([trials[trials["name"] != ""], beside])
+    published = named(trials, beside)
     rows = as_rows(front)
     best = best_under(front["accuracy"].to_numpy(), front["latency_ms"].to_numpy(), target_ms)
     winner = rows[best or 0] if rows else None
@@ -144,7 +149,7 @@ def write_results(
     pareto_page(
         trials,
         folder / "pareto.html",
-        published=pd.concat([trials[trials["name"] != ""], beside]),
+        published=named(trials, beside),
         target_ms=target_ms,
         winner_id=winner["id"] if winner else None,
         title=f"{about['space']} on {about['data']}",

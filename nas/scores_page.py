@@ -30,8 +30,9 @@ def scores_page(
     `bought` what `nas.versus.versus` says of the random ones.
     """
     scored = scored[scored["score"].notna()]
-    both = trained[["number", "accuracy", "accuracy_se"]].dropna()
-    both = both.merge(scored[["number", "score", "score_se", "latency_ms", "arch"]], on="number")
+    both = scored[["number", "score", "score_se", "latency_ms", "arch"]].merge(
+        trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
+    )
     sections = [_search(scored, both, random, target_ms)]
     if bought:
         sections.append(_bought(bought))
@@ -74,11 +75,11 @@ def _bought(bought: Mapping[str, Any]) -> Section:
 
 
 def _fidelity(both: pd.DataFrame, found: Mapping[str, Any]) -> Section:
-    figure = blank("score", "accuracy when trained alone (%)")
+    figure = blank("score", "score when trained alone (minus the cross-entropy, nats)")
     figure.add_scatter(
-        x=both["score"], y=100 * both["accuracy"], mode="markers", name="network",
+        x=both["score"], y=both["score_alone"], mode="markers", name="network",
         error_x={"array": both["score_se"].fillna(0), "thickness": 1},
-        error_y={"array": 100 * both["accuracy_se"], "thickness": 1},
+        error_y={"array": both["score_se_alone"], "thickness": 1},
         marker={"color": ORANGE, "size": 9}, showlegend=False, hoverinfo="text",
         text=[_hover(row) for row in both.to_dict("records")],
     )  # fmt: skip

@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import count
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from nas.alongside import (
+    apart,
+    arch_of,
+    at_random,
+    finals,
+    labelled,
+    references,
+    rows_trained,
+    spread,
+)
 from nas.cli import main, plain
 from nas.errors import UserError
 from nas.plan import Plan, checked, planned
@@ -19,11 +28,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from nas.arch import Arch
     from nas.evaluate import Evaluator
     from nas.judging import Judges
     from nas.samplers.pruning import Pruning
-    from nas.study import Study
 
 
 ABOUT = """\
@@ -79,64 +86,9 @@ def searched(plan: Plan, console: Console) -> str | None:
         evaluator = replace(plan.evaluator, judges=judges(plan, console))
         stopped = explored(plan, evaluator, console)
         apart(plan, "random", beside, evaluator, console, SCORED_AT_ONCE)
-    if not alike(plan):
+    if not plan.alike:
         finals(plan, console)
     return stopped
-
-
-def alike(plan: Plan) -> bool:
-    """Whether every trial is trained by itself, so that nothing need be trained again."""
-    return bool(plan.settings["choices"]["accuracy"] == "scratch")
-
-
-def references(plan: Plan, console: Console) -> None:
-    """Train the published networks that the space does not contain, to draw beside the front."""
-    from nas.evaluate import Limits
-    from search_spaces.published import adapted, at_width
-
-    names = [at_width(name, plan.settings["width"]) for name in plan.settings["references"]]
-    beside = {name: adapted(name, plan.space) for name in names if name not in plan.members}
-    for name in list(beside):
-        try:
-            plan.latencies.measure_many([beside[name]])
-        except UserError as error:
-            console.print(f"left out  {name}: {error}")
-            del beside[name]
-    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    apart(plan, "published", beside, free, console)
-
-
-def at_random(plan: Plan) -> dict[str, Arch]:
-    """The networks of a random search, to draw beside this one."""
-    import numpy as np
-
-    from nas.space import fill
-
-    number = plan.settings["random"]
-    if number is None:  # scores are cheap, trainings are not
-        number = 0 if alike(plan) else plan.settings["trials"]
-    genomes = plan.allowed.random(number, np.random.default_rng(plan.settings["seed"]))
-    drawn = enumerate(plan.allowed.trellis.decode(genomes))
-    return {str(i): fill(plan.space, picks) for i, picks in drawn}
-
-
-def apart(
-    plan: Plan,
-    kind: str,
-    archs: Mapping[str, Arch],
-    evaluator: Evaluator,
-    console: Console,
-    at_once: int | None = None,
-) -> None:
-    """Judge networks that are no trials, all or `at_once` of them at a time, with progress."""
-    from nas.progress import Live
-
-    done, names = count(1), plan.study.missing(kind, archs)
-    size = at_once or len(names) or 1
-    with Live(console, kind, len(names), 0) as live:
-        for i in range(0, len(names), size):
-            some = {name: archs[name] for name in names[i : i + size]}
-            plan.study.judge_apart(kind, some, evaluator, lambda: live(next(done), ""))
 
 
 def explored(plan: Plan, evaluator: Evaluator, console: Console) -> str | None:
@@ -149,7 +101,7 @@ def explored(plan: Plan, evaluator: Evaluator, console: Console) -> str | None:
         return None
     evaluator = replace(evaluator, floors=pruning(plan))
     study.enqueue([*plan.members.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
-    batch = 2 * plan.settings["workers"] if alike(plan) else SCORED_AT_ONCE
+    batch = 2 * plan.settings["workers"] if plan.alike else SCORED_AT_ONCE
     with Live(console, "search", trials, study.judged) as live:
 
         def told() -> None:
@@ -164,7 +116,7 @@ def pruning(plan: Plan) -> Pruning | None:
     from nas.samplers.pruning import Pruning, rungs
     from nas.space import fill
 
-    if not (alike(plan) and plan.settings["accuracy"]["prune"]):
+    if not (plan.alike and plan.settings["accuracy"]["prune"]):
         return None
     published = frozenset(network_id(fill(plan.space, p)) for p in plan.members.values())
     return Pruning(plan.study.known, rungs(plan.settings["budget"]["epochs"]), published)
@@ -175,43 +127,25 @@ def judges(plan: Plan, console: Console) -> Judges:
     from nas.judging import judges_for
     from nas.progress import Live
 
-    if alike(plan):
+    if plan.alike:
         return plan.pool
-    with Live(console, "judge", 100, 0) as live:
+    with ExitStack() as stack:
+        bars: list[Live] = []
 
         def progress(part: float, left: float, history: Any) -> None:
-            live(int(100 * part), f"{left:.0f} s of training left")
+            if not bars:  # one bar at a time: labels have their own, before or after
+                bars.append(stack.enter_context(Live(console, "supernet", 100, 0)))
+            bars[0](int(100 * part), f"{left:.0f} s of training left")
+            if part >= 1:
+                stack.close()
 
         context = {
             "load": plan.load, "space": plan.space, "device": plan.settings["device"],
             "seed": plan.settings["seed"], "checkpoint": plan.folder / "supernet.pt",
             "progress": progress, "within": plan.allowed.allows,
+            "truth": labelled(plan, console), "draw": partial(spread, plan),
         }  # fmt: skip
         return judges_for(plan.settings["accuracy"], plan.pool, context)
-
-
-def finals(plan: Plan, console: Console) -> None:
-    """Train the most promising networks alone, and a spread of others to test the order by."""
-    from nas.evaluate import Limits
-    from nas.finals import finalists
-    from nas.report import trial_frame
-
-    study, settings = plan.study, plan.settings
-    trials = trial_frame(study.rows())
-    scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
-    chosen = finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
-    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    apart(plan, "alone", {str(n): study.arch_of(n) for n in chosen}, free, console)
-
-
-def rows_alone(study: Study) -> list[dict[str, Any]]:
-    """The trials that were trained alone, in their order, with what that found."""
-    alone = {int(row["name"]): row for row in study.rows_apart("alone")}
-    trials = [row for row in study.rows() if row["number"] in alone]
-    return [
-        row | {k: v for k, v in alone[row["number"]].items() if k not in {"number", "name"}}
-        for row in trials
-    ]
 
 
 def measured(
@@ -231,7 +165,7 @@ def measured(
     named = trials[(trials["name"] != "") & (trials["state"] == "complete")]
     shown = pd.concat([front_of(trials), named])
     archs = {
-        str(key): plan.study.arch_of(number)
+        str(key): arch_of(plan, number)
         for key, number in zip(shown["id"], shown["number"].astype(int), strict=True)
     }
     for key, name in zip(beside["id"], beside["name"], strict=True):
@@ -249,8 +183,8 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
 
     study = plan.study
     trials, beside = trial_frame(study.rows()), trial_frame(study.rows_apart("published"))
-    scored = None if alike(plan) else trials
-    trials = trials if scored is None else trial_frame(rows_alone(study))
+    scored = None if plan.alike else trials
+    trials = trials if scored is None else trial_frame(rows_trained(plan))
     outcome = write_results(
         plan.folder,
         trials=trials,
@@ -259,7 +193,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
         random=trial_frame(study.rows_apart("random")),
         target_ms=plan.target_ms,
         measured=measured(plan, trials, beside, console),
-        arch_of=study.arch_of,
+        arch_of=partial(arch_of, plan),
         about={
             "space": plan.settings["choices"]["space"],
             "data": plan.data.name,

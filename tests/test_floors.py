@@ -27,6 +27,7 @@ FLOORS = [
     {"cli"},
     {"judging"},
     {"plan", "scale_plan"},
+    {"alongside"},
     {"search", "profile", "latency.__main__"},
     {"scale"},
 ]

@@ -18,7 +18,7 @@ from stripes import BUDGET, DATA, SPACE, archs
 from nas.accuracy.blend import Blend, Columns
 from nas.accuracy.oneshot import OneShot
 from nas.accuracy.pool import Pool, judged
-from nas.accuracy.proxies import PROXIES, ZeroCost
+from nas.accuracy.proxies import LOG_MACS, PROXIES, ZeroCost
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.tabular import Tabular
 from nas.arch import Arch, reading_form
@@ -77,7 +77,7 @@ JUDGES: dict[str, Callable[[str], Any]] = {
     "oneshot": oneshot,
     "tabular": table,
     "blend": blend,
-    **{name: partial(zero_cost, name) for name in PROXIES},
+    **{name: partial(zero_cost, name) for name in (*PROXIES, LOG_MACS)},
 }
 
 
@@ -161,11 +161,12 @@ def test_every_judge_has_settings_that_its_constructor_takes(shared_folder):
     found = {}
     for path in sorted((CONF / "accuracy").glob("*.yaml")):
         node = yaml.safe_load(path.read_text())
-        node.pop("defaults", None)  # composed by Hydra
+        for composed in ("defaults", "prior"):  # by Hydra and nas.judging
+            node.pop(composed, None)
         if node.get("path") == "???":
             node |= {"path": os.path.join(shared_folder, "table.csv")}  # noqa: PTH118
         found[path.stem] = make(node)
-    assert set(found) == {"scratch", "oneshot", "proxies", "tabular", "blend"}
+    assert set(found) == {"scratch", "oneshot", "proxies", "log_macs", "tabular", "blend"}
     for name, more in given.items():
         assert value_of(found[name](**more)(archs(1)[0])) == value_of(
             found[name](**more)(archs(1)[0])

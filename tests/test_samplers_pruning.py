@@ -157,7 +157,7 @@ def test_stopped_trainings_are_spent_kept_told_as_pruned_and_not_repeated(tmp_pa
         assert row["accuracy"] is None
         assert row["rungs"] == {"1": row["score"]}
         assert row["fidelity"] == "1 of 2 epochs"
-        assert "needed to reach the front" in row["reason"]
+        assert "needed for the front" in row["reason"]
         trial = s.optuna.get_trials()[row["number"]]
         assert trial.state == optuna.trial.TrialState.PRUNED
         assert trial.user_attrs["rungs"] == row["rungs"]

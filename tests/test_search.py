@@ -31,8 +31,9 @@ COMMAND = [sys.executable, "-m", "nas.search", *TINY]
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    judge = [] if any(word.startswith("accuracy=") for word in words) else ["accuracy=scratch"]
     return subprocess.run(
-        [*COMMAND, *words], cwd=folder, capture_output=True, text=True, check=False
+        [*COMMAND, *judge, *words], cwd=folder, capture_output=True, text=True, check=False
     )
 
 
@@ -123,7 +124,12 @@ def test_the_winner_is_measured_whole_and_compared_with_the_table(first):
 def test_one_seed_and_one_table_give_the_same_trials(first, tmp_path):
     folder, _ = first
     words = [word for word in TINY if not word.startswith("latency.")]
-    again = [*words, "latency=table", f"latency.path={table(folder) / 'table.csv'}"]
+    again = [
+        *words,
+        "accuracy=scratch",
+        "latency=table",
+        f"latency.path={table(folder) / 'table.csv'}",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "nas.search", *again, "references=[]"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -170,8 +176,8 @@ def test_stopped_in_the_middle_it_goes_on(how, tmp_path):
     words = ("trials=9", "run=stopped")
     journal = tmp_path / "results" / "search" / "stopped" / "journal.log"
     with subprocess.Popen(
-        [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, start_new_session=True,
+        [*COMMAND, "accuracy=scratch", *words], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 240
         while ended(journal) < 3 and process.poll() is None and time.monotonic() < deadline:
@@ -210,7 +216,7 @@ def test_what_was_asked_for_is_in_the_folder(first):
 @pytest.mark.parametrize("space", ["nas_bench_macro", "mobilenet_v3"])
 def test_every_space_can_be_searched_as_it_is(space, tmp_path):
     few = ["data.train=64", "data.val=64", "data.test=64", "budget.epochs=1", "references=[]"]
-    words = [*TINY[-6:], *few, "trials=2", f"space={space}"]
+    words = [*TINY[-6:], *few, "trials=2", "accuracy=scratch", f"space={space}"]
     done = subprocess.run(
         [sys.executable, "-m", "nas.search", *words],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
@@ -224,10 +230,11 @@ def test_every_space_can_be_searched_as_it_is(space, tmp_path):
     [
         ("accuracy=oneshot", "accuracy.budget.seconds=3", "accuracy.budget.checks=2"),
         ("accuracy=proxies", "accuracy.proxy=naswot", "accuracy.draws=1", "accuracy.batch_size=16"),
-        ("accuracy=blend", "accuracy.num_labels=5", "accuracy.prior.budget.seconds=2",
-         "accuracy.prior.budget.checks=2"),
+        ("accuracy=blend", "accuracy.num_labels=5"),
+        ("accuracy=blend", "accuracy@accuracy.prior=oneshot", "accuracy.num_labels=5",
+         "accuracy.prior.budget.seconds=2", "accuracy.prior.budget.checks=2"),
     ],
-    ids=lambda words: words[0].partition("=")[2],
+    ids=lambda words: "_".join(word.partition("=")[2] for word in words[:2]),
 )  # fmt: skip
 def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp_path):
     words = ("trials=10", "finalists=2", "spread=2", "references=[]", *judge)
@@ -235,7 +242,9 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     assert done.returncode == 0, done.stderr
     root = tmp_path / "results" / "search" / "mbconv"
     summary = json.loads((root / "summary.json").read_text())
-    assert (summary["evaluated"], summary["trained"]) == (10, 4)
+    labels = 5 if "accuracy=blend" in judge else 0
+    assert (summary["evaluated"], summary["trained"]) == (10, 4 + labels)
+    assert summary["versus_random"]["num_random"] == 10
     found = summary["fidelity"]
     assert found["num_networks"] == 4
     assert {"kendall", "kendall_interval", "top_regret"} <= found.keys()
@@ -249,6 +258,31 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     again = run(tmp_path, *words)
     assert again.returncode == 0, again.stderr
     assert json.loads((root / "summary.json").read_text())["winner"] == summary["winner"]
+
+
+def labels(journal: Path) -> list[str]:
+    """The labels that the journal says were trained, one word for each time."""
+    lines = journal.read_text().splitlines() if journal.exists() else []
+    attrs = [json.loads(line).get("user_attr", {}) for line in lines if line.endswith("}")]
+    return [key for attr in attrs for key in attr if key.startswith("label:")]
+
+
+def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
+    words = ("accuracy=blend", "accuracy.num_labels=6", "finalists=1", "spread=1", "references=[]")
+    journal = tmp_path / "results" / "search" / "mbconv" / "journal.log"
+    with subprocess.Popen(
+        [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 240
+        while len(labels(journal)) < 2 and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    assert 2 <= len(labels(journal)) < 6
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert sorted(labels(journal)) == [f"label:{i}" for i in range(6)]
+    summary = json.loads((journal.parent / "summary.json").read_text())
+    assert summary["trained"] == 6 + 2
 
 
 @pytest.mark.parametrize(

@@ -60,3 +60,16 @@ def test_a_limit_on_a_cost_makes_latency_infinite():
     assert (np.isinf(space.ms(genomes)) == over).all()
     assert (space.allows(genomes) == ~over).all()
     assert space.allows(space.random(50, np.random.default_rng(4))).all()
+
+
+def test_spread_networks_are_even_over_the_logarithm_of_latency():
+    space = Subspace(TRELLIS, ROW_MS, 0.01, most_ms=0.08)
+    genomes = space.spread(30, np.random.default_rng(5))
+    logs = np.log(space.ms(genomes))
+    assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 30
+    assert (np.diff(logs) >= 0).all()
+    ranks = np.linspace(logs[0], logs[-1], 30)
+    assert np.abs(logs - ranks).max() < 0.05 * np.ptp(logs)
+    few = Subspace(Trellis(nas_bench_macro(resolution=8)), np.ones(19))
+    assert len(few.spread(5000, np.random.default_rng(0))) == 3969
+    assert len(np.unique(few.spread(3900, np.random.default_rng(0)), axis=0)) == 3900  # all equal

@@ -4,8 +4,8 @@
     judge(arch)
 
 A Gaussian process over what networks are made of corrects the cheap judge where the true
-trainings, the labels, contradict it.  Labels are of random networks: chosen so as to take most
-variance away they were odd ones, and ranked the others worse.
+trainings, the labels, contradict it.  Labels are of random networks, in a search evenly over
+latency: chosen so as to take most variance away they were odd ones, and ranked the others worse.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -130,6 +131,13 @@ class Correction:
         return self.top - gap, gap * np.sqrt(variance)
 
 
+def _random(space: Arch, seed: int, number: int) -> list[Arch]:
+    """Up to `number` distinct random networks."""
+    rng = random.Random(seed)
+    drawn = (fill(space, random_picks(space, rng)) for _ in range(POOL))
+    return list({network_id(arch): arch for arch in drawn}.values())[:number]
+
+
 @dataclass(eq=False)
 class Blend:
     """The judge: `judge(arch)`, `judge.many(archs)`; its answers are in the labels' unit.
@@ -146,23 +154,27 @@ class Blend:
 
     @classmethod
     def open(
-        cls, space: Arch, prior: Judges, truth: Judges, num_labels: int = 20, seed: int = 0
+        cls,
+        space: Arch,
+        prior: Judges,
+        truth: Judges,
+        num_labels: int = 20,
+        seed: int = 0,
+        draw: Callable[[int], Sequence[Arch]] | None = None,
     ) -> Blend:
         """Have `truth` judge `num_labels` networks of the space, and learn from them.
 
         Judges take networks and yield (index, answer or Failure), as `Pool` and `OneShot.many`
-        do; answers have a `value`.  `seed` draws the networks.
+        do; answers have a `value`.  `draw` gives so many networks; without it `seed` draws them.
         Raises UserError where fewer than LEAST labels come out.
         """
         if type(num_labels) is not int or not LEAST <= num_labels <= POOL:
             raise UserError(
                 f"accuracy.num_labels={num_labels!r} is no whole number from {LEAST} to {POOL}"
             )
-        rng = random.Random(seed)
-        drawn = (fill(space, random_picks(space, rng)) for _ in range(POOL))
-        pool = list({network_id(arch): arch for arch in drawn}.values())
-        judge = cls(prior, Columns(pool))
-        chosen = pool[:num_labels]
+        draw = draw or partial(_random, space, seed)
+        judge = cls(prior, Columns([*draw(POOL)]))
+        chosen = draw(num_labels)
         for i, answer in truth(chosen):
             if not isinstance(answer, Failure):
                 judge.tell(chosen[i], answer.value)

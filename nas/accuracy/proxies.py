@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from nas.accuracy.answer import Answer
 from nas.arch import Arch
+from nas.cost import cost
 from nas.data import Batches, ImageData
 from nas.device import moved, resolve_device
 from nas.errors import UserError, unknown
@@ -145,31 +146,14 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor) -> float:
     return math.log(flow)
 
 
-def log_macs(module: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Log of the multiply-adds of convolutions and linear layers: size alone, to compare with."""
-    counts: list[int] = []
-
-    def add(layer: nn.Module, _: Any, output: Tensor) -> None:
-        assert isinstance(layer, nn.Conv2d | nn.Linear)
-        counts.append(output[0].numel() * layer.weight[0].numel())
-
-    net = _copy(module)
-    for each in net.modules():
-        if isinstance(each, nn.Conv2d | nn.Linear):
-            each.register_forward_hook(add)
-    with torch.no_grad():
-        net(images[:2])  # norms need more than one
-    return math.log(sum(counts))
-
-
 PROXIES: dict[str, Proxy] = {
     "naswot": naswot,
     "grad_norm": grad_norm,
     "zen": zen,
     "zico": zico,
     "synflow": synflow,
-    "log_macs": log_macs,
 }
+LOG_MACS = "log_macs"  # size alone, to compare with: arithmetic, without images or weights
 
 
 def _copy(module: nn.Module) -> nn.Module:
@@ -204,8 +188,8 @@ class ZeroCost:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.proxy not in PROXIES:
-            raise unknown("accuracy.proxy", self.proxy, PROXIES)
+        if self.proxy not in (names := (*PROXIES, LOG_MACS)):
+            raise unknown("accuracy.proxy", self.proxy, names)
         for name, least in (("batch_size", 4), ("draws", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -219,6 +203,8 @@ class ZeroCost:
     def __call__(self, arch: Arch) -> Answer:
         """The proxy of `arch`, in its own unit; ValueError where it has no finite one."""
         start, device = time.perf_counter(), resolve_device(self.device)
+        if self.proxy == LOG_MACS:
+            return Answer(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, LOG_MACS)
         values = []
         with failures_named("scoring"):
             for draw, (images, labels) in zip(range(self.draws), self._images(), strict=False):

@@ -30,13 +30,17 @@ class Judgement:
 
     @property
     def value(self) -> float:
-        """The accuracy on the validation images."""
-        return self.val.accuracy
+        """Minus the cross-entropy on the validation images, in nats.
+
+        It tells networks apart where accuracy, which counts right and wrong, is still noise: on
+        2,000 images, two seeds agree about 24 networks with a Kendall tau of .57 instead of .30.
+        """
+        return -self.val.cross_entropy
 
     @property
     def standard_error(self) -> float:
         """Of the value, over the images."""
-        return self.val.accuracy_se
+        return self.val.cross_entropy_se
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,13 @@ class Scratch:
             if not self.prune or done not in floors:
                 return False
             scores[done] = evaluate(net, self._batches("val"), device=device)
-            return scores[done].accuracy < floors[done]
+            return -scores[done].cross_entropy < floors[done]
 
         batches = self._batches("train", augment=self.budget.augment, shuffle=True)
         history = train(net, batches, self.budget, device=device, seed=self.seed, stop=stop)
-        rungs = {done: score.accuracy for done, score in scores.items()}
+        rungs = {done: -score.cross_entropy for done, score in scores.items()}
         if (done := len(history.epochs)) < epochs:
-            se = scores[done].accuracy_se
+            se = scores[done].cross_entropy_se
             return Stopped(rungs, floors[done], epochs, se, history.seconds)
         val, test = (
             evaluate(net, self._batches(split), device=device) for split in ("val", "test")

@@ -59,3 +59,17 @@ class Subspace:
             _, first = np.unique(self.trellis.networks(found), axis=0, return_index=True)
             found = found[np.sort(first)]
         return found[:n]
+
+    def spread(self, n: int, rng: np.random.Generator) -> Ints:
+        """Genomes of up to `n` distinct networks within the limits, evenly over log latency.
+
+        Random networks crowd around the middle of a space, and what is fast is rare among them.
+        """
+        found = self.random(DRAWN, rng)
+        if len(found) <= n:
+            return found
+        order = np.argsort(ms := self.ms(found), kind="stable")
+        logs, steps = np.log(ms[order]), np.arange(n)
+        places = np.searchsorted(logs, np.linspace(logs[0], logs[-1], n))
+        places = np.maximum.accumulate(places - steps) + steps  # none twice
+        return np.asarray(found[order[np.minimum(places, len(found) - n + steps)]])

@@ -1,0 +1,128 @@
+"""What a search judges beside its trials: published networks, labels, random ones, finalists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from nas.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.arch import Arch
+    from nas.evaluate import Evaluator
+    from nas.judging import Judges
+    from nas.plan import Plan
+
+
+def references(plan: Plan, console: Console) -> None:
+    """Train the published networks that are no trials or only scored ones, to draw them."""
+    from nas.evaluate import Limits
+    from search_spaces.published import adapted, at_width
+
+    names = [at_width(name, plan.settings["width"]) for name in plan.settings["references"]]
+    tried = plan.members if plan.alike else ()
+    beside = {name: adapted(name, plan.space) for name in names if name not in tried}
+    for name in list(beside):
+        try:
+            plan.latencies.measure_many([beside[name]])
+        except UserError as error:
+            console.print(f"left out  {name}: {error}")
+            del beside[name]
+    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
+    apart(plan, "published", beside, free, console)
+
+
+def spread(plan: Plan, number: int) -> list[Arch]:
+    """So many networks within the limits, evenly over their latencies."""
+    import numpy as np
+
+    from nas.space import fill
+
+    genomes = plan.allowed.spread(number, np.random.default_rng(plan.settings["seed"]))
+    return [fill(plan.space, picks) for picks in plan.allowed.trellis.decode(genomes)]
+
+
+def labelled(plan: Plan, console: Console) -> Judges:
+    """Train networks, each once in the life of the study, and answer what that gave."""
+    from nas.accuracy.answer import Answer
+    from nas.accuracy.pool import Failure
+
+    def truth(archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
+        apart(
+            plan, "label", {str(i): arch for i, arch in enumerate(archs)}, plan.evaluator, console
+        )
+        for row in plan.study.rows_apart("label"):
+            told = [row[key] for key in ("score", "score_se", "seconds", "fidelity")]
+            good = row["state"] == "complete"
+            yield int(row["name"]), Answer(*told) if good else Failure(row["reason"])
+
+    return truth
+
+
+def at_random(plan: Plan) -> dict[str, Arch]:
+    """The networks of a random search, to draw beside this one."""
+    import numpy as np
+
+    from nas.space import fill
+
+    number, seed = plan.settings["random"], plan.settings["seed"]
+    genomes = plan.allowed.random(number, np.random.default_rng([seed, 1]))
+    drawn = enumerate(plan.allowed.trellis.decode(genomes))
+    return {str(i): fill(plan.space, picks) for i, picks in drawn}
+
+
+def finals(plan: Plan, console: Console) -> None:
+    """Train the most promising networks alone, and a spread of others to test the order by."""
+    from nas.evaluate import Limits
+    from nas.finals import finalists
+    from nas.report import trial_frame
+
+    study, settings = plan.study, plan.settings
+    trials = trial_frame(study.rows())
+    scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
+    chosen = finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
+    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
+    apart(plan, "alone", {str(n): study.arch_of(n) for n in chosen}, free, console)
+
+
+def apart(
+    plan: Plan,
+    kind: str,
+    archs: Mapping[str, Arch],
+    evaluator: Evaluator,
+    console: Console,
+    at_once: int | None = None,
+) -> None:
+    """Judge networks that are no trials, all or `at_once` of them at a time, with progress."""
+    from nas.progress import Live
+
+    done, names = count(1), plan.study.missing(kind, archs)
+    size = at_once or len(names) or 1
+    with Live(console, kind, len(names), 0) as live:
+        for i in range(0, len(names), size):
+            some = {name: archs[name] for name in names[i : i + size]}
+            plan.study.judge_apart(kind, some, evaluator, lambda: live(next(done), ""))
+
+
+def rows_trained(plan: Plan) -> list[dict[str, Any]]:
+    """The networks that were trained where trials are only scored: labels, numbered from -1 down,
+    and the trials that were trained alone."""
+    labels = [
+        row | {"number": -1 - int(row["name"]), "name": ""}
+        for row in plan.study.rows_apart("label")
+    ]
+    alone = {int(row.pop("name")): row for row in plan.study.rows_apart("alone")}
+    trials = [row for row in plan.study.rows() if row["number"] in alone]
+    return labels + [row | alone[row["number"]] | {"number": row["number"]} for row in trials]
+
+
+def arch_of(plan: Plan, number: int) -> Arch:
+    """The network of a row: a trial, or below zero a label."""
+    if number >= 0:
+        return plan.study.arch_of(number)
+    return spread(plan, plan.settings["accuracy"]["num_labels"])[-1 - number]
