@@ -12,18 +12,22 @@ from numpy.typing import ArrayLike
 from nas.agreement import interval, kendall, spearman, top_regret
 from nas.pareto import non_dominated
 
+ALIKE = 9  # decimals of a score; what differs below them is rounding
 TOP = 3  # networks whose best one is compared with the best of all
 
 
 def finalists(scored: pd.DataFrame, target_ms: float, best: int, spread: int) -> list[int]:
     """Numbers of the trials to train alone, the most promising first.
 
-    `scored` has number, score, latency_ms and name.  First the `best` of highest score within the
-    target, or the fastest where none is; then `spread` of the others: half from the front of score
+    `scored` has number, score, latency_ms and name.  Of networks that the judge cannot tell apart,
+    the fastest stands for all.  First the `best` of highest score within the target, or the
+    fastest where none is; then `spread` of the others: half from the front of score
     and latency, evenly over its latencies, half evenly over the order of all scores, since an
     order cannot be tested on its upper end alone.
     """
-    ranked = scored.sort_values(["score", "number"], ascending=[False, True])
+    ranked = scored.assign(score=scored["score"].round(ALIKE))
+    ranked = ranked.sort_values(["score", "latency_ms", "number"], ascending=[False, True, True])
+    ranked = ranked.drop_duplicates("score")
     within = ranked[ranked["latency_ms"] <= target_ms]
     if within.empty:
         within = ranked.nsmallest(1, "latency_ms")

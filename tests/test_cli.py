@@ -110,7 +110,7 @@ def test_every_option_of_every_group_composes():
 def test_help_is_made_of_the_configuration():
     text = help_text("search", "about")
     assert "known_cost, gp, nsga2, random, tpe" in text
-    assert "finalists: 8" in text
+    assert "finalists: 6" in text
 
 
 def test_a_setting_that_must_be_given_is_named():

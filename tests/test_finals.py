@@ -37,6 +37,13 @@ def test_the_others_reach_from_the_worst_to_the_best():
     assert {order.index(n) // 20 for n in chosen[3:]} == {0, 1}
 
 
+def test_of_networks_that_the_judge_cannot_tell_apart_the_fastest_is_trained():
+    rows = frame(6)
+    rows["score"] = [0.5, 0.9, 0.9, 0.9 + 1e-13, 0.7, 0.1]
+    rows["latency_ms"] = [1.0, 3.0, 2.0, 2.5, 1.5, 1.2]
+    assert finalists(rows, target_ms=9.0, best=3, spread=0) == [2, 4, 0]
+
+
 def test_few_networks_are_all_chosen_once():
     chosen = finalists(frame(3), target_ms=9.0, best=4, spread=4)
     assert sorted(chosen) == [0, 1, 2]
