@@ -100,13 +100,12 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     """Open everything that is needed, for `stack` to close; the configuration is written last."""
     from nas.accuracy.pool import Pool
     from nas.accuracy.scratch import Scratch
-    from nas.blocks import network_id
     from nas.evaluate import Evaluator, Limits
     from nas.reach import check_limits
     from nas.results import open_folder, sole_owner
     from nas.samplers.earlier import earlier_run
-    from nas.space import choices, fill
-    from search_spaces.published import at_width, members
+    from nas.space import choices
+    from search_spaces.published import members
 
     load = partial(make, settings["data"])
     budget, sampler = make(settings["budget"]), make(settings["sampler"])
@@ -120,8 +119,6 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     inside = members(space, settings["width"])
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
     pool = stack.enter_context(Pool(judge, settings["workers"]))
-    names = {at_width(name, settings["width"]) for name in settings["references"]}
-    ids = frozenset(network_id(fill(space, inside[name])) for name in names & inside.keys())
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
     stack.enter_context(sole_owner(folder))
     introduce(settings, data, space, console)
@@ -129,7 +126,7 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     table = table_folder_of(settings, space, device, effort)
     study = opened(settings, data, space, sampler, folder, table.name)
     latencies, ranges = timed(settings, space, device, effort, table, console)
-    evaluator = Evaluator(latencies, pool, limits, exempt=ids)
+    evaluator = Evaluator(latencies, pool, limits, exempt=drawn(settings, space, inside))
     target_ms = target_of(settings, study, evaluator)
     evaluator = replace(evaluator, most_ms=most_ms(settings, limits.latency_ms, target_ms, ranges))
     allowed = within(settings, space, latencies.source, evaluator)
@@ -140,20 +137,19 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
         )
     begin(settings, data, latencies, study, folder, table.name)
     return Plan(
-        settings,
-        folder,
-        load,
-        data,
-        space,
-        inside,
-        latencies,
-        ranges,
-        evaluator,
-        allowed,
-        pool,
-        study,
-        target_ms,
-    )
+        settings, folder, load, data, space, inside, latencies, ranges, evaluator, allowed, pool,
+        study, target_ms,
+    )  # fmt: skip
+
+
+def drawn(settings: Mapping[str, Any], space: Arch, inside: Mapping[str, Any]) -> frozenset[str]:
+    """Ids of the members that are drawn for reference, however slow they are."""
+    from nas.blocks import network_id
+    from nas.space import fill
+    from search_spaces.published import at_width
+
+    names = {at_width(name, settings["width"]) for name in settings["references"]}
+    return frozenset(network_id(fill(space, inside[name])) for name in names & inside.keys())
 
 
 def table_folder_of(settings: Mapping[str, Any], space: Arch, device: Any, effort: Any) -> Path:

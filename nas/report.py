@@ -137,15 +137,13 @@ def write_results(
     summary["versus_random"] = bought = versus(every, random)
     if scored is not None:
         summary |= {**counted(scored), "trained": len(trials), "fidelity": judged(scored, trials)}
-        write_text(folder / "trained.csv", trials.to_csv(index=False))
-    if len(random):
-        write_text(folder / "random.csv", random.to_csv(index=False))
     if len(every) and (scored is not None or bought):
-        title, found = f"{about['space']} on {about['data']}, scores", summary.get("fidelity")
-        path, lead = folder / "scores.html", [subtitle(about)]
-        scores_page(path, title, lead, every, trials, target_ms, found, random, bought)
-    write_text(folder / "trials.csv", every.to_csv(index=False))
-    write_text(folder / "pareto.csv", front.to_csv(index=False))
+        _write_scores(folder, summary, every, trials, random)
+    tables = {"trials": every, "pareto": front, "random": random}
+    tables |= {} if scored is None else {"trained": trials}
+    for name, rows in tables.items():
+        if len(rows) or name in {"trials", "pareto"}:
+            write_text(folder / f"{name}.csv", rows.to_csv(index=False))
     pareto_page(
         trials,
         folder / "pareto.html",
@@ -160,6 +158,19 @@ def write_results(
     write_front(folder, archs, summary["front"], winner)
     write_json(folder / "summary.json", summary)
     return summary
+
+
+def _write_scores(
+    folder: Path,
+    summary: Mapping[str, Any],
+    every: pd.DataFrame,
+    trained: pd.DataFrame,
+    random: pd.DataFrame,
+) -> None:
+    title, lead = f"{summary['space']} on {summary['data']}, scores", [subtitle(summary)]
+    found, bought = summary.get("fidelity"), summary["versus_random"]
+    path, target_ms = folder / "scores.html", summary["target_ms"]
+    scores_page(path, title, lead, every, trained, target_ms, found, random, bought)
 
 
 def write_front(
