@@ -168,6 +168,8 @@ class Run:
                 seed=self.settings["seed"],
                 say=partial(self.say, "fit"),
                 progress=progress,
+                repeats=self.settings["repeats"],
+                fixed_ends=self.settings["fixed_ends"],
             )
         pool.close()
         self.settings["coefficients"] = [fit.alpha, fit.beta, fit.gamma]
@@ -193,7 +195,9 @@ class Run:
         from nas.members import digest_of
 
         priced = self.settings["objective"] != "macs" and self.timer.identity()
-        return self.folder / f"fit-{digest_of(network_id(self.baseline), self.salt(), priced)}"
+        rounding = [self.settings["repeats"], self.settings["fixed_ends"]]
+        key = digest_of(network_id(self.baseline), self.salt(), priced, rounding)
+        return self.folder / f"fit-{key}"
 
     def members(self) -> tuple[list[Member], Solved | None]:
         """The family as far as phi, name or budget; how the budget was met."""
