@@ -2,9 +2,11 @@
 
     python benchmarks/searches.py            writes results/benchmarks/searches.json
 
-Every search is the real command on the embedded data, stopped by Ctrl-C when its time is over; all
-of one machine share one latency table, which is built before any clock runs.  Fronts are compared
-by hypervolume, in one unit for all searches of a seed: the share of what they dominate together.
+Every search is the real command on the embedded data, with shorter trainings (one epoch of 4,000
+images) so that minutes hold many.  Those of one seed run side by side, each with one worker, and
+are stopped by Ctrl-C together; all share one latency table, which is built before any clock runs.
+Fronts are compared by hypervolume, in one unit for all searches of a seed: the share of what they
+dominate together.  Other settings of nas.search may follow.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +33,39 @@ RESULT = ROOT / "results" / "benchmarks" / "searches.json"
 AIMS = (True, False)  # accuracy up, latency down
 
 
-def searched(folder: Path, sampler: str, seed: int, seconds: float, words: list[str]) -> Any:
-    """The networks that a search trained in its time, in order: a frame as trials.csv."""
+def started(folder: Path, sampler: str, seed: int, words: list[str]) -> subprocess.Popen[bytes]:
+    """A search on one core, which goes on until it is stopped."""
     run = f"{sampler}_{seed}"
     command = [
         sys.executable, "-m", "nas.search", f"results={folder}", f"run={run}", f"seed={seed}",
-        f"sampler={sampler}", "accuracy=scratch", "trials=1000", "target=mobilenet_v2", *words,
+        f"sampler={sampler}", "accuracy=scratch", "trials=1000", "workers=1", *words,
     ]  # fmt: skip
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with (folder / f"{run}.log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}
-        )
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environ)
+
+
+def searched(
+    folder: Path, samplers: list[str], seed: int, seconds: float, words: list[str]
+) -> dict[str, pd.DataFrame]:
+    """The networks that searches trained side by side in the same time, as trials.csv has them."""
+    running = {sampler: started(folder, sampler, seed, words) for sampler in samplers}
+    end = time.monotonic() + seconds
+    for process in running.values():
         try:
-            process.wait(seconds)
+            process.wait(max(0.0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
-            process.wait()
-    trials = folder / "search" / run / "trials.csv"
-    if not trials.exists():
-        raise SystemExit(f"{run} left nothing: see {folder / f'{run}.log'}")
-    frame = pd.read_csv(trials)
-    return frame[frame["state"] == "complete"]
+    found = {}
+    for sampler, process in running.items():
+        process.wait()
+        trials = folder / "search" / f"{sampler}_{seed}" / "trials.csv"
+        if not trials.exists():
+            log = (folder / f"{sampler}_{seed}.log").read_text(encoding="utf-8")
+            raise SystemExit(f"sampler={sampler} seed={seed} left nothing: {log[-500:]}")
+        frame = pd.read_csv(trials)
+        found[sampler] = frame[frame["state"] == "complete"]
+    return found
 
 
 def compared(runs: dict[str, Any]) -> dict[str, Any]:
@@ -70,14 +85,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samplers", nargs="+", default=["known_cost", "nsga2", "random"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--seconds", type=float, default=120, help="of each search, all in all")
-    args, words = parser.parse_known_args()
+    parser.add_argument("--seconds", type=float, default=120, help="of each seed's searches")
+    args, more = parser.parse_known_args()
+    words = ["budget.epochs=1", "data.train=4000", "references=[]", *more]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        searched(folder, "random", 10**6, 3600, ["trials=1", "references=[]", *words])
+        searched(folder, ["random"], 10**6, 3600, ["trials=1", *words])
         found = {}
         for seed in args.seeds:
-            runs = {s: searched(folder, s, seed, args.seconds, words) for s in args.samplers}
+            runs = searched(folder, args.samplers, seed, args.seconds, words)
             found[str(seed)] = compared(runs)
             print(
                 seed,
