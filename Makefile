@@ -1,6 +1,6 @@
 # make search   the main job: a Pareto front on the embedded images, on this machine
 # make test     the tests;  make lint  ruff and mypy
-# ARGS goes to the command: make search ARGS="space=mobilenet_v3 trials=80"
+# ARGS goes to the command: make search ARGS="space=mobilenet_v3 trials=500"
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python
