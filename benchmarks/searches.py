@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--seconds", type=float, default=120, help="of each seed's searches")
     args, more = parser.parse_known_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children of a background job too
     words = ["budget.epochs=1", "data.train=4000", "references=[]", *more]
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
