@@ -11,9 +11,7 @@ from nas.errors import UserError
 from nas.evaluate import Limits
 from nas.space import Label, choices
 from nas.trellis import Trellis
-
-# The field of a Cost that each limit bounds.
-COSTS = {"macs": "macs", "params": "params", "memory_kb": "peak_memory_bytes"}
+from nas.trellis.subspace import COSTS
 
 
 @lru_cache(maxsize=4)
@@ -67,9 +65,9 @@ def ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
 
 def check_limits(limits: Limits, space: Arch) -> None:
     """Raise UserError where a limit on a cost is below all of the space."""
-    for name, field in COSTS.items():
+    for name, (field, unit) in COSTS.items():
         limit = getattr(limits, name)
-        have = _extreme(space, field, False)[0] / (1024 if name == "memory_kb" else 1)
+        have = _extreme(space, field, False)[0] / unit
         if limit is not None and have > limit:
             raise UserError(
                 f"limit.{name}={limit:.4g} is out of reach: the least in the space is {have:.4g}; "

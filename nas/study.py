@@ -142,16 +142,6 @@ class Study:
         """Distinct networks that were trained, or failed at it."""
         return sum(m.state != "infeasible" for m in self.known.values())
 
-    @property
-    def spent(self) -> tuple[int, int]:
-        """(trials that were asked for and have ended, distinct networks among them).
-
-        They differ by the networks that a sampler proposed again.
-        """
-        ended = self.optuna.get_trials(deepcopy=False)
-        asked = [t for t in ended if metrics_of(t) or t.user_attrs.get("duplicate")]
-        return len(asked), len(self.known)
-
     def run(
         self, evaluate: Evaluate, *, trials: int, batch: int, told: Callable[[], None]
     ) -> str | None:

@@ -15,10 +15,11 @@ from growth import BASE, SMALL, Judge, answer, bowl, fitted, flat, macs
 from nas.accuracy.pool import Failure
 from nas.cost import cost
 from nas.errors import UserError
+from nas.figures import figures_page
 from nas.fit import Fit, FitBudget
 from nas.fit.grid import scaler
 from nas.fit.journal import Costs, Journal
-from nas.fit.page import fit_page, fit_sections
+from nas.fit.page import fit_sections, notes
 from nas.fit.plan import planned
 
 CONF = Path(__file__).parents[1] / "conf" / "fit"
@@ -196,9 +197,8 @@ def test_phi_2_is_confirmed_where_it_is_asked_for(tmp_path):
 def test_the_pages_show_what_was_found(tmp_path):
     for name, budget in (("long", SMALL), ("short", replace(SMALL, confirm_seeds=0))):
         fit = fitted(tmp_path / name, Judge(fails_every=5), budget=budget)
-        path = tmp_path / f"{name}.html"
-        fit_page(path, fit)
-        sections = fit_sections(fit)
+        path, sections = tmp_path / f"{name}.html", fit_sections(fit)
+        figures_page(path, name, [fit.verdict], sections, notes(fit))
         assert len(sections) == (3 if fit.confirmation else 2)
         assert all(section.words and len(section.figure.data) for section in sections)
         text = path.read_text()

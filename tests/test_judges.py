@@ -38,7 +38,7 @@ def data() -> Any:
 def table(folder: str) -> Tabular:
     """A table of the space's networks, by id."""
     path = os.path.join(folder, "table.csv")  # noqa: PTH118 - a text that pickles
-    with open(path, "w") as file:  # noqa: PTH123
+    with open(path, "w") as file:  # noqa: PTH123 - it is that text
         print("arch,accuracy,se", file=file)
         for key in dict.fromkeys(network_id(arch) for arch in archs(600)):
             print(f"{key},{int(key[:4], 16) / 65536},0.01", file=file)
@@ -164,7 +164,7 @@ def test_every_judge_has_settings_that_its_constructor_takes(shared_folder):
         for composed in ("defaults", "prior"):  # by Hydra and nas.judging
             node.pop(composed, None)
         if node.get("path") == "???":
-            node |= {"path": os.path.join(shared_folder, "table.csv")}  # noqa: PTH118
+            node |= {"path": os.path.join(shared_folder, "table.csv")}  # noqa: PTH118 - a text, as in YAML
         found[path.stem] = make(node)
     assert set(found) == {"scratch", "oneshot", "proxies", "log_macs", "tabular", "blend"}
     for name, more in given.items():

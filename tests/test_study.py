@@ -100,20 +100,6 @@ def test_a_small_space_is_searched_whole_and_then_it_stops(tmp_path):
     assert any(row["state"] == "duplicate" for row in s.rows())
 
 
-def test_what_is_spent_counts_repeats_and_what_is_distinct_does_not(tmp_path):
-    space = Arch((Stage(16, one_of(1, 2), 2, (Block(kernel=one_of(3, 5)),) * 2),), Stem(8),
-                 resolution=16)  # fmt: skip
-    fake, s = Fake(), study(tmp_path, space, sampler="random")
-    assert s.spent == (0, 0)
-    run(s, fake, trials=5)
-    spent, distinct = s.spent
-    assert distinct == len(set(fake.seen)) == 5
-    twins = sum(bool(t.user_attrs.get("duplicate")) for t in s.optuna.trials)
-    assert twins > 0
-    assert spent == distinct + twins
-    assert study(tmp_path, space).spent == s.spent
-
-
 def test_published_members_come_first(tmp_path):
     s, fake = study(tmp_path), Fake()
     inside = members(SPACE, 0.35)

@@ -8,13 +8,11 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from nas.accuracy.scratch import Judgement
+from nas.accuracy.scratch import Judgement, scored_at_once
 from nas.arch import Arch
 from nas.data import Batches, ImageData
 from nas.network import build
 from nas.training import Budget, evaluate, resolve_device, train
-
-SCORED_PIXELS = 400_000  # of a batch, as nas.accuracy.scratch has it
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,3 @@ class ScaledScratch:
         history = train(net, batches("train", training=True), budget, device=device, seed=seed)
         val, test = (evaluate(net, batches(split), device=device) for split in ("val", "test"))
         return Judgement(val, test, history.seconds, f"{epochs} epochs")
-
-
-def scored_at_once(side: int) -> int:
-    """500 small images, fewer large ones."""
-    return max(16, min(500, SCORED_PIXELS // side**2))

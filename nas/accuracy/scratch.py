@@ -107,7 +107,7 @@ class Scratch:
             getattr(self.data, split),
             self.data.mean,
             self.data.std,
-            batch_size=self.budget.batch_size if shuffle else self._scored_at_once(),
+            batch_size=self.budget.batch_size if shuffle else scored_at_once(self.data.resolution),
             device=resolve_device(self.device),
             augment=augment,
             shuffle=shuffle,
@@ -115,6 +115,7 @@ class Scratch:
             seed=self.seed,
         )
 
-    def _scored_at_once(self) -> int:
-        """500 small images, fewer large ones: MobileNetV2 needs about 12 MB for each at 224."""
-        return max(16, min(500, 400_000 // self.data.resolution**2))
+
+def scored_at_once(side: int) -> int:
+    """500 small images, fewer large ones: MobileNetV2 needs about 12 MB for each at 224 pixels."""
+    return max(16, min(500, 400_000 // side**2))

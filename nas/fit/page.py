@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
-from nas.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
+from nas.figures import BLUE, GREEN, GREY, ORANGE, Section, blank
 from nas.fit.confirm import SHOWN
 from nas.fit.grid import TARGET
 from nas.fit.result import Fit, Plain
@@ -24,17 +23,6 @@ COLOURS = {
 }  # fmt: skip
 MESH = 36  # divisions of a side of the triangle
 REGION = 0.95  # part of the resampled surfaces whose best triples are ringed
-
-
-def fit_page(path: Path, fit: Fit) -> None:
-    """Write the fit's own page to `path`."""
-    names = ("alpha", "beta", "gamma")
-    triple = ", ".join(
-        f"{n} {getattr(fit, n):.3g} ({fit.intervals[n][0]:.3g} to {fit.intervals[n][1]:.3g})"
-        for n in names
-    )
-    lead = [f"{triple}; 95 % intervals; {fit.num_points} networks trained.", f"{fit.verdict}."]
-    figures_page(path, f"Compound scaling by {fit.objective}", lead, fit_sections(fit), notes(fit))
 
 
 def notes(fit: Fit) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -73,7 +73,6 @@ def known_cost(
     exponent: float | str | None = None,
     target_ms: float = 1.0,
     seed: int = 0,
-    prior: Callable[[Batch], NDArray[np.float64]] | None = None,
     earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
 ) -> BaseSampler:
     """A `KnownCostSampler` of a space within its limits, its cost the latency in milliseconds.
@@ -83,13 +82,11 @@ def known_cost(
              trials on its fast end, where what is gained counts over all the latencies above.
     exponent   MnasNet's exponent or TuNAS's weight; null for the published one, auto for what
              the front of the run itself says.
-    prior, earlier   cheap evidence, as `KnownCostSampler` takes it.
+    earlier    networks and scores of an earlier run, as `KnownCostSampler` takes them.
     """
     check_aim(objective, exponent)
     aims = ("pareto", "limit") if objective == "both" else (objective,)
-    samplers = [
-        _sampler(space, _goal(aim, exponent, target_ms), seed, prior, earlier) for aim in aims
-    ]
+    samplers = [_sampler(space, _goal(aim, exponent, target_ms), seed, earlier) for aim in aims]
     return InTurns(samplers) if len(samplers) > 1 else samplers[0]
 
 
@@ -109,7 +106,6 @@ def _sampler(
     space: Subspace,
     goal: Objective | Calibrated | None,
     seed: int,
-    prior: Callable[[Batch], NDArray[np.float64]] | None,
     earlier: Sequence[tuple[Mapping[str, Any], float]],
 ) -> KnownCostSampler:
     trellis = space.trellis
@@ -127,6 +123,5 @@ def _sampler(
         limit=space.most_ms if np.isfinite(space.most_ms) else None,
         seed=seed,
         objective=goal,
-        prior=prior,
         earlier=earlier,
     )
