@@ -101,7 +101,8 @@ class Correction:
     """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d]."""
 
     def __init__(self, x: Floats, groups: Ints, scores: Floats, labels: Floats) -> None:
-        self.top = ceiling(labels)
+        self.top, self.losses = ceiling(labels), bool((scores < 0).all())
+        scores = self._even(scores)
         self.weights = np.full(int(groups.max()) + 1, 1 / (int(groups.max()) + 1))
         self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
         y = -np.log(self.top - labels)
@@ -120,9 +121,15 @@ class Correction:
         effects = x * np.sqrt(effect * self.weights)[self.groups]
         return np.column_stack(((scores - self.centre) / self.unit, effects))
 
+    def _even(self, scores: Floats) -> Floats:
+        """Scores in which labels are straighter: of minus a loss, which is below zero, minus its
+        logarithm, as of a label's distance to the top."""
+        return -np.log(np.maximum(-scores, np.finfo(float).tiny)) if self.losses else scores
+
     def predict(self, x: Floats, scores: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation [m] of labels to come, with their noise, in their unit."""
-        found = [m.predict(x, self._trend(x, scores, effect)) for effect, m in self.models]
+        even = self._even(scores)
+        found = [m.predict(x, self._trend(x, even, effect)) for effect, m in self.models]
         means, deviations = (np.array(part) for part in zip(*found, strict=True))  # [k, m]
         noise = np.array([m.hyper.noise * m.unit**2 for _, m in self.models])
         mean = self.shares @ means
