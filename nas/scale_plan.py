@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from nas.family import Rule
 
 BUDGETS = ("phi", "macs", "latency_ms")  # of which one is given
-PHI = 3  # where none is
+JUDGES = ("scratch", "oneshot")  # of a fit's first networks
+PHI = 3  # where none is; below zero where the fit is
 SMALL = "mobilenet_v2"  # the baseline where no search has been run
 
 
@@ -45,6 +46,9 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     for name, allowed in choices.items():
         if settings[name] not in allowed:
             raise unknown(name, settings[name], [a for a in allowed if a])
+    judge = settings["choices"]["accuracy"]
+    if judge not in JUDGES:
+        raise unknown("accuracy", judge, JUDGES)
     resolve_device(settings["device"])
     consistent(settings)
     return settings
@@ -56,6 +60,7 @@ def consistent(settings: dict[str, Any]) -> None:
 
     given = [name for name in BUDGETS if settings[name] is not None]
     rule, name, coefficients = settings["rule"], settings["name"], settings["coefficients"]
+    shrinks = rule is None and coefficients is None and settings["fit"]["phi"] == -1
     if len(given) > 1:
         raise UserError(f"give one of phi=, macs= and latency_ms=, not {' and '.join(given)}")
     if settings["latency_ms"] is not None and not settings["measure"]:
@@ -67,7 +72,12 @@ def consistent(settings: dict[str, Any]) -> None:
     if coefficients is not None and rule not in (None, "formula"):
         raise UserError(f"coefficients= are those of rule=formula, not of rule={rule}: drop one")
     if not given and rule != "published":
-        settings["phi"] = PHI
+        settings["phi"] = -PHI if shrinks else PHI
+    if shrinks and (settings["phi"] or 0) > 0:
+        raise UserError(
+            f"fit.phi=-1 fits how to shrink, phi={settings['phi']:g} grows: give a phi below 0, or "
+            "drop fit.phi"
+        )
     if rule == "formula" and coefficients is None:
         settings["coefficients"] = list(EFFICIENTNET)
     if coefficients is not None:

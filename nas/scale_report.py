@@ -21,7 +21,8 @@ from nas.scale_page import Search, scale_page
 
 BELOW = (
     "phi below 0 mirrors the rule, which is known to make poor small networks (Han et al. 2020, "
-    '"Model Rubik\'s Cube", shrink resolution and depth before width): search at that size instead'
+    '"Model Rubik\'s Cube", shrink resolution and depth before width): '
+    "fit.phi=-1 fits how to shrink; or search at that size"
 )
 ROUNDED = 1.1  # times two to the phi: from there on it is said what rounding did
 
@@ -62,8 +63,13 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, str]:
     return f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%}", f"{row['test_accuracy']:.1%}"
 
 
-def remarks(rows: Sequence[Mapping[str, Any]], solved: Solved | None) -> list[tuple[str, str]]:
-    """Lines with their labels: what rounding did to the cost, to a budget, and what to beware."""
+def remarks(
+    rows: Sequence[Mapping[str, Any]], solved: Solved | None, mirrored: bool
+) -> list[tuple[str, str]]:
+    """Lines with their labels: what rounding did to the cost, to a budget, and what to beware.
+
+    `mirrored` says that the rule was made to grow networks, not to shrink them.
+    """
     found = []
     off = max(rows, key=lambda row: abs(math.log(row["macs_ratio"] / row["two_to_phi"])))
     if abs(math.log(off["macs_ratio"] / off["two_to_phi"])) > math.log(ROUNDED):
@@ -80,7 +86,7 @@ def remarks(rows: Sequence[Mapping[str, Any]], solved: Solved | None) -> list[tu
             f"{solved.next_price:.4g}"
         )
         found.append(("solved", text))
-    if any(row["phi"] < 0 for row in rows):
+    if mirrored and any(row["phi"] < 0 for row in rows):
         found.append(("warning", BELOW))
     return found
 

@@ -13,6 +13,8 @@ import yaml
 from growth import BASE, SMALL, Judge, answer, bowl, fitted, flat, macs
 
 from nas.accuracy.pool import Failure
+from nas.arch import Arch
+from nas.compound import formula
 from nas.cost import cost
 from nas.errors import UserError
 from nas.figures import figures_page
@@ -23,6 +25,11 @@ from nas.fit.page import fit_sections, notes
 from nas.fit.plan import planned
 
 CONF = Path(__file__).parents[1] / "conf" / "fit"
+
+
+def at(triple, phi: int) -> Arch:
+    """BASE grown or shrunk by a triple."""
+    return scaler(BASE, "ceil", False)(formula(*triple, phi))
 
 
 def truths(folder) -> dict[tuple[float, ...], float]:
@@ -49,6 +56,22 @@ def test_it_finds_a_known_optimum_and_its_intervals_hold_it(tmp_path):
         assert fit.regret["resolution"]["low"] > 0
         assert fit.num_points == 18
     assert sum(held) >= 0.9 * len(held)
+
+
+def test_it_fits_how_to_shrink(tmp_path):
+    """The bowl's optimum at half the cost is another than the mirrored one at twice of it."""
+    fit = fitted(tmp_path, Judge(noise=0.0), budget=replace(SMALL, phi=-1, confirm_phis=(1, 2)))
+    assert fit.phi == -1
+    assert all(0.4 < row["ratio"] < 0.6 for row in fit.candidates)
+    best = min(fit.candidates, key=lambda row: bowl(at(row["triple"], -1)))
+    chosen, mirrored = (at((fit.alpha, fit.beta, fit.gamma), phi) for phi in (-1, 1))
+    assert bowl(chosen) < bowl(at(best["triple"], -1)) + 0.02
+    assert cost(mirrored).macs > 1.5 * cost(BASE).macs
+    assert {row["phi"] for row in fit.confirmation} == {0, -1, -2}
+    assert all(row["ratio"] < 0.33 for row in fit.confirmation if row["phi"] == -2)
+    assert "too short" not in fit.verdict
+    fit_sections(fit)
+    assert any(f"0.5 ± {fit.tolerance / 4:.2g} times" in note for note in notes(fit))
 
 
 def test_it_says_so_where_the_data_cannot_tell(tmp_path):

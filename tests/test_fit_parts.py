@@ -51,11 +51,11 @@ def test_steps_have_no_dust():
 
 @pytest.fixture
 def ratios(tmp_path):
-    return Ratios(BASE, Costs(BASE, macs, Journal(tmp_path / "none"), slow=False), [], 0)
+    return Ratios(BASE, Costs(BASE, macs, Journal(tmp_path / "none"), slow=False), [], 0, 2.0)
 
 
 def grid_of(baseline, repeats="ceil", step=0.1):
-    return networks(baseline, scaler(baseline, repeats, False), steps(step, 1.0, 2.0))
+    return networks(baseline, scaler(baseline, repeats, False), steps(step, 1.0, 2.0), 1)
 
 
 @pytest.mark.parametrize("repeats", ["ceil", "nearest"])
@@ -95,14 +95,14 @@ def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(ratios)
 
 def test_a_grid_that_never_doubles_the_cost_is_refused(ratios):
     nets = [net for net in grid_of(BASE) if 0 < max(net.triple) <= 1.1 and net.x.any()]
-    with pytest.raises(UserError, match="no network on the grid costs about twice") as error:
+    with pytest.raises(UserError, match="no network on the grid costs about 2 times") as error:
         candidates(nets[:2], ratios.estimate(nets[:2]), ratios, 0.1, 5, 9, False)
     assert "raise fit.high" in str(error.value)
 
 
 def test_rivals_are_asked_for_the_cost_that_they_truly_have(ratios):
     scale = scaler(BASE, "ceil", False)
-    found = rivals(BASE, scale, ratios, rules((1.3, 1.1, 1.15)))
+    found = rivals(BASE, scale, ratios, rules((1.3, 1.1, 1.15)), 2.0)
     assert list(found)[:2] == ["fitted", "efficientnet"]
     assert all(1.85 < net.ratio < 2.15 for net in found.values())
     assert found["efficientnet"].triple == pytest.approx(EFFICIENTNET)

@@ -26,9 +26,19 @@ from nas.errors import UserError, unknown
 from nas.files import write_text
 from nas.fit.budget import FitBudget
 from nas.fit.confirm import percent
-from nas.fit.grid import scaler
+from nas.fit.grid import DOUBLE, scaler
 from nas.fit.halving import agreement, halved, mean_losses, num_epochs
-from nas.fit.journal import Cost, Costs, Journal, Judge, Progress, Row, Trainings, plain
+from nas.fit.journal import (
+    Cost,
+    Costs,
+    Elastic,
+    Journal,
+    Judge,
+    Progress,
+    Row,
+    Trainings,
+    plain,
+)
 from nas.fit.longer import Longer, longer
 from nas.fit.optimum import Optimum, evidence, optimum
 from nas.fit.plan import Plan, facts, planned
@@ -51,6 +61,7 @@ def fit_scaling(
     seed: int,
     say: Callable[[str], None],
     progress: Progress,
+    elastic: Elastic | None = None,
     repeats: str = "ceil",
     fixed_ends: bool = False,
 ) -> Fit:
@@ -59,11 +70,14 @@ def fit_scaling(
     cost       of networks [n], in any unit: multiply-adds for objective "macs", else milliseconds
     judge      of (network, epochs, seed) [n]: yields (index, answer) as they come; an answer has
                `val` with accuracy, cross_entropy and their standard errors, or else a `reason`
-    objective  "macs" and "latency" demand twice the cost; "lacs" weighs it by MnasNet's product
+    budget     how much to train; its phi=-1 asks how to shrink: for half the cost, not twice
+    objective  "macs" and "latency" demand that cost; "lacs" weighs it by MnasNet's product
     folder     keeps trainings, failed ones too, and measured costs as they come (judged.jsonl): a
                killed fit goes on, and a second call trains nothing.  It belongs to one judge and
                one device: whoever changes data, training settings or device takes another one
     progress   is told (epochs done, epochs in all, what)
+    elastic    makes a judge that scores all networks it is given by weights that they share; with
+               it every candidate is scored that way in place of the short trainings
     repeats, fixed_ends   how depths are rounded and what is not scaled (`nas.compound.apply`)
 
     The same seed, costs and answers give the same fit.  Raises UserError for what cannot be asked.
@@ -74,22 +88,26 @@ def fit_scaling(
     costs = Costs(baseline, cost, journal, slow=objective != "macs")
     plan = planned(baseline, scaler(baseline, repeats, fixed_ends), costs, budget, objective)
     say(plan.words)
-    fit = _fitted(plan, Trainings(judge, journal, progress), budget, objective, seed, say)
+    trained = Trainings(judge, journal, progress)
+    trained.total = _epochs(plan, budget, elastic is None)
+    if elastic:
+        short = _shared(plan, elastic, trained, seed)
+    else:
+        short = halved(plan.design, budget.halving(), seed, objective, trained)
+    fit = _fitted(plan, short, trained, budget, objective, seed, say)
     write_text(folder / "fit.json", json.dumps(fit.to_json(), indent=1) + "\n")
     return fit
 
 
 def _fitted(
-    plan: Plan, trained: Trainings, budget: FitBudget, objective: str, seed: int,
-    say: Callable[[str], None],
+    plan: Plan, short: Sequence[Row], trained: Trainings, budget: FitBudget, objective: str,
+    seed: int, say: Callable[[str], None],
 ) -> Fit:  # fmt: skip
-    """Train, find the optimum, train it and its rivals longer."""
-    trained.total = _epochs(plan, budget)
-    short = halved(plan.design, budget.halving(), seed, objective, trained)
+    """From what is known of many networks find the optimum, train it and its rivals longer."""
     _enough(short, trained)
     found = optimum(
         *evidence(short, plan.by_id(), objective), plan.candidates, plan.rivals, objective,
-        budget.resamples, np.random.default_rng(seed),
+        DOUBLE**plan.phi, budget.resamples, np.random.default_rng(seed),
     )  # fmt: skip
     say(_so_far(found, short))
     long = None
@@ -108,11 +126,20 @@ def _so_far(found: Optimum, rows: Sequence[Row]) -> str:
     )
 
 
-def _epochs(plan: Plan, budget: FitBudget) -> int:
+def _shared(plan: Plan, elastic: Elastic, trained: Trainings, seed: int) -> list[Row]:
+    """All that may be chosen, scored by weights that they share: trainings of no epoch."""
+    archs = [net.arch for net in plan.by_id().values()]
+    asked = Trainings(elastic(archs), trained.journal, lambda done, total, what: None)
+    rows = asked([(arch, 0, seed) for arch in archs], "")
+    trained.seen += asked.seen
+    return rows
+
+
+def _epochs(plan: Plan, budget: FitBudget, halving: bool) -> int:
     """Epochs to train in all, at most."""
     more = (len(plan.rivals) + 1) * len(budget.confirm_phis) + 1
     more *= budget.confirm_epochs * budget.confirm_seeds
-    return num_epochs(len(plan.design), budget.halving()) + more
+    return more + (num_epochs(len(plan.design), budget.halving()) if halving else 0)
 
 
 def _enough(rows: Sequence[Row], trained: Trainings) -> None:
@@ -137,7 +164,7 @@ def _gathered(
     judged = {row.id for row in short}
     listed = [
         {
-            **facts(net, plan.exponents),
+            **facts(net, plan.phi, plan.exponents),
             "predicted": value,
             "chosen": part,
             "judged": net.id in judged,
@@ -151,7 +178,9 @@ def _gathered(
             "baseline": _baseline(plan),
             "surface": _surface(found, objective),
             "candidates": listed,
-            "rivals": {name: facts(net, plan.exponents) for name, net in plan.rivals.items()},
+            "rivals": {
+                name: facts(net, plan.phi, plan.exponents) for name, net in plan.rivals.items()
+            },
             "regret": regret,
             "confirmation": long.table if long else [],
             "agreement": _agreement(plan, short, long, objective, seed),
@@ -160,7 +189,8 @@ def _gathered(
     )
     alpha, beta, gamma = best.triple
     return Fit(
-        alpha=alpha, beta=beta, gamma=gamma, objective=objective, num_points=len(judged),
+        alpha=alpha, beta=beta, gamma=gamma, phi=plan.phi, objective=objective,
+        num_points=len(judged),
         verdict=long.verdict if long else _unconfirmed(regret),
         judge=", ".join(dict.fromkeys(row.fidelity for row in trained.seen if row.fidelity)),
         **rest,
@@ -184,7 +214,7 @@ def _surface(found: Optimum, objective: str) -> Plain:
 def _agreement(
     plan: Plan, short: Sequence[Row], long: Longer | None, objective: str, seed: int
 ) -> Plain | None:
-    """How far the first rung's order is that of the longer trainings at phi = 1."""
+    """How far the first rung's order is that of the longer trainings at the fit's phi."""
     if long is None:
         return None
     nets = {n.id: n for n in plan.by_id().values() if n.id != plan.baseline.id}

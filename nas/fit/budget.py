@@ -15,11 +15,13 @@ class FitBudget:
     """The settings of a fit; raises UserError for what makes no sense.
 
     step, low, high   the grid of alpha, beta and gamma, each
-    tolerance         of the cost ratio of 2; widened where fewer than `points` networks are within
+    phi               1 compares networks of twice the baseline's cost, -1 those of half of it
+    tolerance         of a cost ratio of 2, in proportion of another; widened where fewer than
+                      `points` networks are within
     points            networks trained at first: the baseline, the rivals, single axes, and others
     rungs             (epochs, seeds) of each rung of successive halving
     confirm_epochs, confirm_seeds   of the longer trainings; without seeds there are none
-    confirm_phis      at which phi the fitted triple meets its rivals
+    confirm_phis      at how many times phi the fitted triple meets its rivals
     costed            networks whose cost is measured, where that takes time
     resamples         surfaces fitted to data drawn anew, for the intervals
     """
@@ -27,6 +29,7 @@ class FitBudget:
     step: float = 0.05
     low: float = 1.0
     high: float = 2.0
+    phi: int = 1
     tolerance: float = 0.10
     points: int = 16
     rungs: Sequence[Sequence[int]] = ((1, 1), (2, 1))
@@ -59,6 +62,8 @@ class FitBudget:
                     f"fit.rungs must be pairs of epochs and seeds, such as [[1,1],[2,1]], "
                     f"not {[list(r) for r in self.rungs]}"
                 )
+        if self.phi not in (1, -1):
+            raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
         if not self.confirm_phis or any(phi not in (1, 2, 3) for phi in self.confirm_phis):
             raise UserError(f"fit.confirm_phis={list(self.confirm_phis)} (allowed: 1, 2, 3)")
 

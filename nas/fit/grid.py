@@ -23,18 +23,18 @@ Floats = NDArray[np.float64]
 Triple = tuple[float, float, float]
 Scale = Callable[[Factors], Arch]  # the baseline times factors, rounded
 
-TARGET = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 4, step 1)
-# MnasNet's product weighs cost itself: candidates cost from 2 / sqrt(2) to 2 * sqrt(2).
+DOUBLE = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 4, step 1)
+# MnasNet's product weighs cost itself: candidates cost from 1 / sqrt(2) to sqrt(2) of the target.
 LACS_BAND = math.sqrt(2)
-WIDEST = 0.5  # a "double" cost beyond 1.5 to 2.5 would be none
-MULTIPLES = np.exp2(np.arange(0.04, 3.5, 0.04))  # nominal costs at which a rule is tried
+WIDEST = 0.5  # of a ratio of 2: a "double" cost beyond 1.5 to 2.5 would be none
+STEPS = np.arange(0.04, 3.5, 0.04)  # nominal phi at which a rule is tried, up or down
 
 
 @dataclass(frozen=True)
 class Network:
     """A rounded network: the factors that were asked for and those that rounding made of them.
 
-    triple   alpha, beta, gamma at phi = 1;  arch: what they round to
+    triple   alpha, beta, gamma;  arch: what they round to where the fit is made
     x        [3] logarithms of the depth, width and resolution that it has over the baseline's
     ratio    its cost over the baseline's, NaN while unknown
     """
@@ -69,7 +69,7 @@ def triples(
     return [
         (a, b, c)
         for a, b, c in itertools.product(values, repeat=3)
-        if round(abs(a * b**2 * c**2 - TARGET), 9) < tolerance
+        if round(abs(a * b**2 * c**2 - DOUBLE), 9) < tolerance
     ]
 
 
@@ -93,8 +93,8 @@ def network(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> N
     return Network(triple, arch, effective(baseline, arch))
 
 
-def networks(baseline: Arch, scale: Scale, values: Sequence[float]) -> list[Network]:
-    """Every distinct rounded network of the grid, each with the triple nearest to what it is.
+def networks(baseline: Arch, scale: Scale, values: Sequence[float], phi: int) -> list[Network]:
+    """Every distinct rounded network of the grid at `phi`, with the triple nearest to what it is.
 
     Depth, width and resolution are rounded apart from one another, so values that round alike
     are found in each alone; of them the one nearest to the effective factor stands for all, since
@@ -104,26 +104,31 @@ def networks(baseline: Arch, scale: Scale, values: Sequence[float]) -> list[Netw
     for axis, name in enumerate(("depth", "width", "resolution")):
         nearest: dict[str, tuple[float, float]] = {}
         for value in values:
-            arch = scale(Factors(**{name: value}))
-            off = abs(math.log(value) - effective(baseline, arch)[axis])
+            arch = scale(Factors(**{name: value**phi}))
+            off = abs(phi * math.log(value) - effective(baseline, arch)[axis])
             key = network_id(arch)
             nearest[key] = min(nearest.get(key, (math.inf, value)), (round(off, 9), value))
         chosen.append([value for _, value in nearest.values()])
     triples = ((a, b, c) for a, b, c in itertools.product(*chosen))
-    return [network(baseline, scale, Factors(*triple), triple) for triple in triples]
+    return [network(baseline, scale, formula(*triple, phi), triple) for triple in triples]
 
 
 class Ratios:
     """Cost ratios of networks: the true ones, and estimates where the true ones take long."""
 
-    def __init__(self, baseline: Arch, costs: Costs, nets: Sequence[Network], asked: int) -> None:
-        self.baseline, self.costs = baseline, costs
+    def __init__(
+        self, baseline: Arch, costs: Costs, nets: Sequence[Network], asked: int, target: float
+    ) -> None:
+        self.baseline, self.costs, self.target = baseline, costs, target
         self.surface: Surface | None = self._learnt(nets, asked) if costs.slow else None
 
     def _learnt(self, nets: Sequence[Network], asked: int) -> Surface:
-        """Cost, quadratic in the logarithms, from `asked` networks spread over those near."""
-        unit = arithmetic(self.baseline).macs
-        near = [net for net in nets if 1.2 < arithmetic(net.arch).macs / unit < 2 * TARGET]
+        """Cost, quadratic in the logarithms, from `asked` networks spread over those near.
+
+        Near is from a quarter of the way to the target to twice as far.
+        """
+        unit, way = arithmetic(self.baseline).macs, math.log(self.target)
+        near = [n for n in nets if 0.25 < math.log(arithmetic(n.arch).macs / unit) / way < 2]
         some = [near[i] for i in spread([net.x for net in near], asked)]
         x = np.array([np.zeros(3), *(net.x for net in some)])
         return fit_surface(Data.of(x, np.log(self.costs([self.baseline, *(n.arch for n in some)]))))
@@ -145,18 +150,20 @@ def candidates(
     grown: Sequence[Network], about: Floats, ratios: Ratios,
     tolerance: float, least: int, most: int, soft: bool,
 ) -> tuple[list[Network], float]:  # fmt: skip
-    """Those of `grown` that truly cost twice the baseline, `about` [n] being estimates.
+    """Those of `grown` that truly cost the target, `about` [n] being estimates.
 
     Returned with the tolerance that took.
 
-    Small baselines round coarsely, and few of their networks cost nearly twice as much: the
-    `tolerance` of the ratio is widened by steps until `least` networks are within, at most to
-    WIDEST.  With `soft` all in LACS_BAND are.  Where costs are slow, `most` are asked for.
+    Small baselines round coarsely, and few of their networks cost nearly twice as much, or half:
+    the `tolerance`, of a ratio of 2 and in proportion of another, is widened by steps until
+    `least` networks are within, at most to WIDEST.  With `soft` all in LACS_BAND are.  Where costs
+    are slow, `most` are asked for.
     """
-    nearest = np.argsort(np.abs(np.log(about / TARGET)), kind="stable")
+    target = ratios.target
+    nearest = np.argsort(np.abs(np.log(about / target)), kind="stable")
     if ratios.surface is not None:
         if soft:  # all over the band, not only its middle
-            band = [i for i in nearest if abs(math.log(about[i] / TARGET)) < math.log(LACS_BAND)]
+            band = [i for i in nearest if abs(math.log(about[i] / target)) < math.log(LACS_BAND)]
             nearest = np.array(band)[spread([grown[i].x for i in band], most)] if band else nearest
         nearest = nearest[:most]
     if ratios.surface is None:
@@ -164,12 +171,12 @@ def candidates(
     else:
         known = ratios.true([grown[i] for i in nearest])
     if soft:
-        low, high = TARGET / LACS_BAND, TARGET * LACS_BAND
+        low, high = target / LACS_BAND, target * LACS_BAND
         found = [net for net in known if low < net.ratio < high]
     else:
         widened = max(tolerance, WIDEST)
         for width in [tolerance, *np.arange(0.15, WIDEST + 0.01, 0.05)]:
-            found = [net for net in known if round(abs(net.ratio - TARGET), 9) < width]
+            found = [net for net in known if off_target(net.ratio, target) < width]
             if width >= tolerance and len(found) >= least:
                 widened = float(width)
                 break
@@ -177,10 +184,15 @@ def candidates(
     if not found:
         span = f"{about.min():.2f} to {about.max():.2f}" if len(about) else "the baseline alone"
         raise UserError(
-            f"no network on the grid costs about twice the baseline (they cost {span} times it); "
-            "raise fit.high, lower fit.step or raise fit.tolerance"
+            f"no network on the grid costs about {target:g} times the baseline (they cost {span} "
+            "times it); raise fit.high, lower fit.step or raise fit.tolerance"
         )
     return sorted(found, key=lambda net: net.triple), tolerance
+
+
+def off_target(ratio: float, target: float) -> float:
+    """How far a cost ratio is off, in proportion to a target of 2."""
+    return round(abs(ratio / target - 1) * DOUBLE, 9)
 
 
 def rules(triple: Triple | None = None) -> dict[str, Callable[[float], Factors]]:
@@ -198,7 +210,7 @@ def rivals(
     scale: Scale,
     ratios: Ratios,
     ways: dict[str, Callable[[float], Factors]],
-    target: float = TARGET,
+    target: float,
 ) -> dict[str, Network]:
     """For each way of scaling its rounded network whose true cost is nearest to `target` times.
 
@@ -206,12 +218,13 @@ def rivals(
     networks cost decides.  The triple is what the rule gives for a nominal doubling.
     """
     found = {}
+    multiples = np.exp2(STEPS if target > 1 else -STEPS)
     for name, way in ways.items():
-        double = way(2.0)
+        double = way(DOUBLE)
         triple = (double.depth, double.width, double.resolution)
         nets = {
             net.arch: net
-            for multiple in MULTIPLES
+            for multiple in multiples
             for net in [network(baseline, scale, way(float(multiple)), triple)]
             if net.x.any()
         }

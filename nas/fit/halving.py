@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nas.agreement import Interval, interval, kendall
-from nas.fit.grid import TARGET, Network
+from nas.fit.grid import Network
 from nas.fit.journal import Row, Trainings
 from nas.objective import MNAS_EXPONENT
 
@@ -23,7 +23,7 @@ def loss(row: Row, ratio: float, objective: str) -> float:
     """
     if objective != "lacs":
         return math.log(max(row.cross_entropy, 1e-9))
-    return accuracy_loss(row) - MNAS_EXPONENT * math.log(ratio / TARGET)
+    return accuracy_loss(row) - MNAS_EXPONENT * math.log(ratio)
 
 
 def accuracy_loss(row: Row) -> float:

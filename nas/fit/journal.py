@@ -18,6 +18,7 @@ from nas.blocks import network_id
 Floats = NDArray[np.float64]
 Cost = Callable[[Sequence[Arch]], Floats]
 Judge = Callable[[Sequence[tuple[Arch, int, int]]], Iterator[tuple[int, Any]]]
+Elastic = Callable[[Sequence[Arch]], Judge]
 Progress = Callable[[int, int, str], None]
 
 COSTS_AT_ONCE = 16  # networks whose cost is asked for before it is written down

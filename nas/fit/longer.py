@@ -10,7 +10,7 @@ import numpy as np
 
 from nas.fit.budget import FitBudget
 from nas.fit.confirm import Comparison, Difference, percent, verdict
-from nas.fit.grid import TARGET, Network, rivals, rules
+from nas.fit.grid import DOUBLE, Network, off_target, rivals, rules
 from nas.fit.halving import first_seed, loss, mean_losses
 from nas.fit.journal import Row, Trainings
 from nas.fit.optimum import to_equal_cost
@@ -29,13 +29,14 @@ class Longer:
 
 def fields(plan: Plan, best: Network, budget: FitBudget) -> dict[int, dict[str, Network]]:
     """By phi, the fitted network and its rivals at 2^phi times the cost."""
-    found = {1: {"fitted": best, **plan.rivals}}
-    for phi in budget.confirm_phis:
-        if phi != 1:
+    found = {plan.phi: {"fitted": best, **plan.rivals}}
+    phis = [plan.phi * times for times in sorted(budget.confirm_phis)]
+    for phi in phis:
+        if phi != plan.phi:
             found[phi] = rivals(
-                plan.baseline.arch, plan.scale, plan.ratios, rules(best.triple), TARGET**phi
+                plan.baseline.arch, plan.scale, plan.ratios, rules(best.triple), DOUBLE**phi
             )
-    return {phi: found[phi] for phi in sorted(budget.confirm_phis)}
+    return {phi: found[phi] for phi in phis}
 
 
 def longer(
@@ -60,24 +61,25 @@ def longer(
     words = []
     for phi, named in by_phi.items():
         own = [row for row in rows if row.id in {n.id for n in (plan.baseline, *named.values())}]
-        moves = _moves(plan, named, own, objective, TARGET**phi)
+        moves = _moves(plan, named, own, objective, DOUBLE**phi)
         new, said = _compared(phi, named, moves, rows, objective, plan.tolerance)
         table += new
-        words.append(said if phi == 1 else f"at phi = {phi}: {said}")
+        words.append(said if phi == plan.phi else f"at phi = {phi}: {said}")
         words += _too_short(phi, new, table[0])
     return Longer(table, rows, "; ".join(words))
 
 
 def _too_short(phi: int, rows: Sequence[Plain], baseline: Plain) -> list[str]:
-    """A warning where networks that cost more are no better than the baseline."""
+    """A warning where networks that cost more are no better, or cheaper ones no worse."""
     known = [row for row in rows if row["num_seeds"] and not row["same_as"]]
     if not baseline["num_seeds"]:
         return []
-    worse = [r for r in known if r["cross_entropy"] >= baseline["cross_entropy"]]
-    if not worse:
+    way, word = (1, "better") if phi > 0 else (-1, "worse")
+    odd = [r for r in known if way * (r["cross_entropy"] - baseline["cross_entropy"]) >= 0]
+    if not odd:
         return []
     return [
-        f"{len(worse)} of {len(known)} networks of {TARGET**phi:g} times the cost are no better "
+        f"{len(odd)} of {len(known)} networks of {DOUBLE**phi:g} times the cost are no {word} "
         "than the baseline: these trainings are too short for what they are asked"
     ]
 
@@ -132,8 +134,8 @@ def _facts(name: str, phi: int, net: Network, rows: Sequence[Row], tolerance: fl
     """A network's scores over its seeds; errors are of the mean, over the seeds."""
     own = [row for row in rows if row.id == net.id]
     facts: Plain = {"name": name, "phi": phi, "id": net.id, "triple": net.triple}
-    off = abs(net.ratio - TARGET**phi) / TARGET ** max(0, phi - 1)
-    facts |= {"ratio": net.ratio, "within": round(off, 9) < tolerance, "num_seeds": len(own)}
+    within = off_target(net.ratio, DOUBLE**phi) < tolerance
+    facts |= {"ratio": net.ratio, "within": within, "num_seeds": len(own)}
     for score in ("accuracy", "cross_entropy"):
         values = np.array([getattr(row, score) for row in own])
         error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan

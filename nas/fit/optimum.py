@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.fit.grid import TARGET, Network
+from nas.fit.grid import Network
 from nas.fit.halving import accuracy_loss, loss
 from nas.fit.journal import Row
 from nas.fit.surface import Data, Floats, Ints, Surface, fit_surface, quadratic, resampled
@@ -42,7 +42,7 @@ def evidence(rows: Sequence[Row], nets: Mapping[str, Network], objective: str) -
     """
 
     def value(row: Row) -> float:
-        return accuracy_loss(row) if objective == "lacs" else loss(row, TARGET, objective)
+        return accuracy_loss(row) if objective == "lacs" else loss(row, 1.0, objective)
 
     _, groups = np.unique([row.id for row in rows], return_inverse=True)
     lengths = {key: i for i, key in enumerate(sorted({(row.epochs, row.seed) for row in rows}))}
@@ -55,7 +55,7 @@ def evidence(rows: Sequence[Row], nets: Mapping[str, Network], objective: str) -
     return data, np.array([row.seed for row in rows])
 
 
-def to_equal_cost(drops: Floats, ratios: Floats, target: float = TARGET) -> Floats:
+def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
     """What to add to losses [..., n] so that networks of cost `ratios` [n] compare at `target`.
 
     Rounding leaves costs a little apart, and 2.1 times the cost should do better than 1.9 times.
@@ -69,26 +69,26 @@ def to_equal_cost(drops: Floats, ratios: Floats, target: float = TARGET) -> Floa
     return added
 
 
-def _weighed(drops: Floats, ratios: Floats, objective: str) -> Floats:
+def _weighed(drops: Floats, ratios: Floats, objective: str, target: float) -> Floats:
     """Losses [..., n] by which networks compare: at equal cost, or with the cost weighed in."""
     if objective == "lacs":
-        return drops - MNAS_EXPONENT * np.log(ratios / TARGET)
-    return drops + to_equal_cost(drops, ratios)
+        return drops - MNAS_EXPONENT * np.log(ratios)
+    return drops + to_equal_cost(drops, ratios, target)
 
 
 def optimum(
     data: Data, seeds: Ints, nets: Sequence[Network], rivals: Mapping[str, Network],
-    objective: str, draws: int, rng: np.random.Generator,
+    objective: str, target: float, draws: int, rng: np.random.Generator,
 ) -> Optimum:  # fmt: skip
     """Fit the surface to `data`, find the best of `nets`, and resample both `draws` times."""
     surface = fit_surface(data)
     everyone = [*nets, *rivals.values()]
     terms = quadratic(np.array([net.x for net in everyone]))
     ratios = np.array([net.ratio for net in everyone])
-    values = _weighed(terms @ surface.terms, ratios, objective)
+    values = _weighed(terms @ surface.terms, ratios, objective, target)
     best = int(np.argmin(values[: len(nets)]))
     others = np.array(list(resampled(data, surface, seeds, draws, rng)))
-    drawn = _weighed(others @ terms.T, ratios, objective)
+    drawn = _weighed(others @ terms.T, ratios, objective, target)
     winners = np.argmin(drawn[:, : len(nets)], axis=1)
     triples = np.array([net.triple for net in nets])
     intervals = {}

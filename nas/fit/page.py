@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from nas.figures import BLUE, GREEN, GREY, ORANGE, Section, blank
 from nas.fit.confirm import SHOWN
-from nas.fit.grid import TARGET
+from nas.fit.grid import DOUBLE
 from nas.fit.result import Fit, Plain
 from nas.fit.surface import quadratic
 
@@ -31,7 +31,8 @@ def notes(fit: Fit) -> list[str]:
         f"Trainings: {fit.judge}. Short training is known to favour width and long training depth "
         "(ResNet-RS, Bello et al. 2021): what holds here need not hold for long trainings.",
         "Factors are those that rounding gave: blocks, mean channels, pixels over the baseline's; "
-        f"costs are those of the rounded networks, {TARGET:g} ± {fit.tolerance:.2f} times the "
+        f"costs are those of the rounded networks, {_target(fit):g} ± "
+        f"{fit.tolerance * _target(fit) / DOUBLE:.2g} times the "
         "baseline's where they are called equal.",
         "Intervals of the confirmed differences are over seeds, for all comparisons at once, and "
         "for these validation images.",
@@ -49,6 +50,11 @@ def fit_sections(fit: Fit) -> list[Section]:
     """The figures: accuracy against cost, the triangle of triples, what the rivals lose."""
     sections = [_against_cost(fit)] if fit.confirmation else []
     return [*sections, _triangle(fit), _differences(fit)]
+
+
+def _target(fit: Fit) -> float:
+    """The cost ratio at which networks were compared."""
+    return DOUBLE**fit.phi
 
 
 def _number(value: float | None) -> str:
@@ -112,7 +118,7 @@ def _mesh(fit: Fit) -> tuple[Any, Any]:
     """
     cells = [(i, j, MESH - i - j) for i in range(MESH + 1) for j in range(MESH + 1 - i)]
     shares = np.array(cells) / MESH
-    x = shares * math.log(TARGET) / np.array(fit.baseline["exponents"])
+    x = shares * math.log(_target(fit)) / np.array(fit.baseline["exponents"])
     return shares, 100 * np.expm1(quadratic(x) @ np.array(fit.surface["terms"]))
 
 
@@ -148,11 +154,11 @@ def _triangle(fit: Fit) -> Section:
 def _triangle_words(fit: Fit) -> str:
     most = max(c["chosen"] for c in fit.candidates)
     return (
-        "Every point spends twice the baseline's cost: its distance from a side is the share of "
-        "the (logarithm of the) cost that depth, width or resolution takes. Colour is the fitted "
-        f"surface (R² {fit.surface['r2']:.2f}; {100 * math.expm1(fit.surface['loo']):.1f} % off "
-        "where a network is left out), a guess far from what was trained; rings hold the best of "
-        f"{REGION:.0%} of the surfaces fitted to resampled data, no network being the best of "
+        f"Every point costs {_target(fit):g} times the baseline: its distance from a side is the "
+        "share of the (logarithm of the) cost that depth, width or resolution takes. Colour is the "
+        f"fitted surface (R² {fit.surface['r2']:.2f}; {100 * math.expm1(fit.surface['loo']):.1f} % "
+        "off where a network is left out), a guess far from what was trained; rings hold the best "
+        f"of {REGION:.0%} of the surfaces fitted to resampled data, no network being the best of "
         f"more than {most:.0%} of them."
     )
 
@@ -196,7 +202,7 @@ def _region(candidates: Sequence[Plain]) -> list[Plain]:
 
 def _differences(fit: Fit) -> Section:
     figure = blank("loss over the fitted triple's (%)", "")
-    confirmed = [r for r in fit.confirmation if r.get("low") is not None and r["phi"] == 1]
+    confirmed = [r for r in fit.confirmation if r.get("low") is not None and r["phi"] == fit.phi]
     longer = {row["name"]: row for row in confirmed}
     for shift, (label, found, colour) in enumerate(
         (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))

@@ -13,7 +13,7 @@ from nas.compound import Factors
 from nas.errors import UserError
 from nas.fit.budget import FitBudget
 from nas.fit.grid import (
-    TARGET,
+    DOUBLE,
     Network,
     Ratios,
     Scale,
@@ -37,6 +37,7 @@ AXES = ("depth", "width", "resolution")
 class Plan:
     """Candidates, rivals and the design of the first trainings.
 
+    phi         at which the fit is made: 1 for twice the cost, -1 for half of it
     tolerance   of the cost ratio, as far as it had to be widened
     design      networks of the first rung: baseline, rivals, single axes half way, which give
                 the surface its curvature along phi, and candidates spread out
@@ -45,6 +46,7 @@ class Plan:
     """
 
     baseline: Network
+    phi: int
     scale: Scale
     ratios: Ratios
     candidates: list[Network]
@@ -55,27 +57,28 @@ class Plan:
     words: str
 
     def by_id(self) -> Mapping[str, Network]:
-        """Every network that may be trained at phi = 1."""
+        """Every network that may be trained at the fit's phi."""
         return {n.id: n for n in (*self.design, *self.candidates)}
 
 
 def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objective: str) -> Plan:
     """Lay out the grid, ask what its networks cost, and choose those to begin with."""
     values = steps(budget.step, budget.low, budget.high)
-    grid = [net for net in networks(baseline, scale, values) if net.x.any()]
+    grid = [net for net in networks(baseline, scale, values, budget.phi) if net.x.any()]
     if not grid:
         raise UserError("nothing on the grid changes the baseline; raise fit.high")
-    ratios = Ratios(baseline, costs, grid, budget.costed // 2)
+    target = DOUBLE**budget.phi
+    ratios = Ratios(baseline, costs, grid, budget.costed // 2, target)
     soft = objective == "lacs"
     about = ratios.estimate(grid)
     chosen, tolerance = candidates(
         grid, about, ratios, budget.tolerance, budget.points, budget.costed, soft
     )
-    against = rivals(baseline, scale, ratios, rules())
+    against = rivals(baseline, scale, ratios, rules(), target)
     start = replace(network(baseline, scale, Factors(), (1.0, 1.0, 1.0)), ratio=1.0)
     exponents = cost_exponents(grid, about)
     axes = {name: way for name, way in rules().items() if name in AXES}
-    half = rivals(baseline, scale, ratios, axes, math.sqrt(TARGET))
+    half = rivals(baseline, scale, ratios, axes, math.sqrt(target))
     anchors = list({n.id: n for n in (start, *against.values(), *half.values())}.values())
     taken = {net.id for net in anchors}
     free = [net for net in chosen if net.id not in taken]
@@ -85,19 +88,20 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
         [n.x * exponents for n in anchors],
     )
     formula = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
-    band = "about twice the cost" if soft else f"2 ± {tolerance:.2f} times the cost"
+    slack = tolerance * target / DOUBLE
+    band = f"about {target:g}" if soft else f"{target:g} ± {slack:.2g}"
     return Plan(
-        start, scale, ratios, chosen, against, [*anchors, *(free[i] for i in picked)],
+        start, budget.phi, scale, ratios, chosen, against, [*anchors, *(free[i] for i in picked)],
         tolerance, exponents,
         f"{formula} triples by the formula; of {len(grid)} networks that the grid rounds to, "
-        f"{len(chosen)} have {band}",
+        f"{len(chosen)} have {band} times the cost",
     )  # fmt: skip
 
 
-def facts(net: Network, exponents: Floats) -> dict[str, object]:
+def facts(net: Network, phi: int, exponents: Floats) -> dict[str, object]:
     """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
     depth, width, resolution = np.exp(net.x)
-    parts = np.maximum(net.x, 0) * exponents
+    parts = np.maximum(phi * net.x, 0) * exponents
     return {
         "id": net.id, "triple": net.triple, "depth": depth, "width": width,
         "resolution": resolution, "shares": parts / max(parts.sum(), 1e-12), "ratio": net.ratio,

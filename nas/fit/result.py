@@ -14,15 +14,16 @@ class Fit:
     """The fitted triple and everything that its report and its pictures show.
 
     alpha, beta, gamma   what depth, width and resolution are multiplied by for each phi
+    phi            where it was fitted: 1, by networks of twice the cost, or -1, of half of it
     intervals      95 % intervals of the three: [low, high] by name
     objective      "macs", "latency" or "lacs"
     num_points     distinct networks that the surface was fitted to
     verdict        in words, what the longer trainings can tell
     judge          in words, how networks were judged
-    tolerance      of the cost ratio of 2, as far as it had to be widened
+    tolerance      of a cost ratio of 2, in proportion of another, as far as it had to be widened
     baseline       resolution, macs, and exponents [3] of cost in depth, width, resolution
     surface        terms, r2, loo (of the logarithm of the loss), ridge, loss
-    candidates     networks of twice the cost: triple, depth, width, resolution (effective
+    candidates     networks of that cost: triple, depth, width, resolution (effective
                    factors), shares (of log cost), ratio, predicted (loss), chosen (part of the
                    resampled surfaces), judged
     rivals         the same by name
@@ -40,6 +41,7 @@ class Fit:
     alpha: float
     beta: float
     gamma: float
+    phi: int
     intervals: dict[str, list[float]]
     objective: str
     num_points: int
@@ -61,7 +63,7 @@ class Fit:
 
     def summary(self) -> Plain:
         """The triple, its intervals and the verdict, without what they were found from."""
-        names = ("alpha", "beta", "gamma", "intervals", "objective", "num_points", "verdict")
+        names = ("alpha", "beta", "gamma", "phi", "intervals", "objective", "num_points", "verdict")
         more = ("judge", "tolerance", "regret", "confirmation", "agreement")
         return {name: getattr(self, name) for name in (*names, *more)}
 
