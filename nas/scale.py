@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nas.data import ImageData
     from nas.family import Member, Rule, Solved
     from nas.fit import Fit
+    from nas.fit.journal import Judge
 
 ABOUT = """\
 Scale a network in depth, width and resolution by one number.  How much of each is fitted to your
@@ -61,6 +62,7 @@ class Run:
         self.training, self.timer = make(settings["budget"]), make(settings["latency"])
         self.fit_budget = make(settings["fit"])
         self.fits = settings["rule"] is None and settings["coefficients"] is None
+        self.shares = settings["choices"]["accuracy"] == "oneshot"
         self.data: ImageData | None = None
         self.baseline, origin = baseline_of(settings, self.images, self.fits or settings["train"])
         self.say("baseline", described(self.baseline, origin))
@@ -81,7 +83,7 @@ class Run:
         if settings["train"]:
             self.train(members, rows)
         print_family(self.console, rows)
-        for line in remarks(rows, solved):
+        for line in remarks(rows, solved, mirrored=fit is None or fit.phi > 0):
             self.say(*line)
         about = self.about(fit, solved, time.perf_counter() - began)
         write(
@@ -148,7 +150,7 @@ class Run:
         from nas.progress import Live
         from nas.results import open_folder
 
-        pool, bars = self.pool(), list[Live]()
+        pool, bars, folder = self.pool(), list[Live](), open_folder(self.fit_folder())
         with ExitStack() as stack:
 
             def progress(done: int, total: int, text: str) -> None:
@@ -164,7 +166,8 @@ class Run:
                 judge=partial(judged, pool),
                 budget=self.fit_budget,
                 objective=self.settings["objective"],
-                folder=open_folder(self.fit_folder()),
+                folder=folder,
+                elastic=partial(self.elastic, folder) if self.shares else None,
                 seed=self.settings["seed"],
                 say=partial(self.say, "fit"),
                 progress=progress,
@@ -178,6 +181,27 @@ class Run:
         self.say("fitted", f"{' · '.join(shown)} · {fit.num_points} networks trained")
         self.say("verdict", fit.verdict)
         return fit
+
+    def elastic(self, folder: Path, archs: Sequence[Arch]) -> Judge:
+        """A judge of `archs` by one elastic network, kept in `folder` and trained with progress."""
+        from nas.accuracy.elastic import elastic
+        from nas.progress import Live
+
+        bars = ExitStack()
+        live = None
+
+        def progress(part: float, left: float, history: Any) -> None:
+            nonlocal live
+            live = live or bars.enter_context(Live(self.console, "elastic", 100, 0))
+            live(int(100 * part), f"{left:.0f} s of training left")
+            if part >= 1:
+                bars.close()
+
+        settings = self.settings
+        return elastic(
+            make(settings["accuracy"]), archs, load=self.images, device=settings["device"],
+            seed=settings["seed"], checkpoint=folder / "supernet.pt", progress=progress,
+        )  # fmt: skip
 
     def price_for_fit(self, archs: Sequence[Arch], quiet: bool) -> NDArray[np.float64]:
         """What the fit holds equal: MACs, or milliseconds."""
@@ -196,7 +220,8 @@ class Run:
 
         priced = self.settings["objective"] != "macs" and self.timer.identity()
         rounding = [self.settings["repeats"], self.settings["fixed_ends"]]
-        key = digest_of(network_id(self.baseline), self.salt(), priced, rounding)
+        shared = [self.settings["accuracy"]] if self.shares else []
+        key = digest_of(network_id(self.baseline), self.salt(), priced, rounding, *shared)
         return self.folder / f"fit-{key}"
 
     def members(self) -> tuple[list[Member], Solved | None]:

@@ -182,6 +182,21 @@ def test_without_coefficients_they_are_fitted_and_kept(tmp_path, here):
     assert len(after["family"]) == 3
 
 
+def test_one_elastic_network_may_judge_what_the_fit_chooses_from(tmp_path, here):
+    (tmp_path / "mine.yaml").write_text(dumps(SMALL))
+    words = ("accuracy=oneshot", "accuracy.budget.training.epochs=1", "fit.phi=-1", *FIT)
+    out = here("phi=-1", *words)
+    root, found = summary_of(tmp_path, "mine")
+    assert found["fit"]["judge"] == "supernet, 1 epochs"
+    assert found["family"][1]["macs_ratio"] < 0.8
+    assert "mirrors" not in out
+    (kept,) = root.glob("fit-*/judged.jsonl")
+    rows = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert len([row for row in rows if row["epochs"] == 0]) == found["fit"]["num_points"]
+    here("phi=-2", *words)
+    assert [json.loads(line) for line in kept.read_text().splitlines()] == rows
+
+
 WRONG = [
     (["phi=three"], "phi must be a number from -100 to 100, not 'three'"),
     (["phi=1000"], "phi must be a number from -100 to 100, not 1000"),
@@ -201,6 +216,9 @@ WRONG = [
     (["latency_ms=2", "measure=false"], "drop measure=false"),
     (["train=maybe"], "train must be true or false, not 'maybe'"),
     (["objective=speed"], "unknown objective 'speed'"),
+    (["accuracy=blend"], "unknown accuracy 'blend'"),
+    (["fit.phi=2"], "fit.phi=2 (allowed: 1 to grow the baseline, -1 to shrink)"),
+    (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
     (["workers=0"], "workers must be a whole number from 1"),
 ]  # fmt: skip
 
@@ -234,6 +252,7 @@ DATA = SimpleNamespace(resolution=28, channels=1, num_classes=7)
 
 def test_phi_is_three_unless_something_else_is_given():
     assert settings()["phi"] == 3
+    assert settings("fit.phi=-1")["phi"] == -3
     assert settings("macs=1e6")["phi"] is None
     assert settings("rule=formula")["coefficients"] == [1.2, 1.1, 1.15]
     assert settings("phi=-1", "coefficients=[0.9,1,1]")["coefficients"] == [0.9, 1, 1]
@@ -276,9 +295,10 @@ def test_rules_take_phi():
 
 def test_phi_below_zero_is_warned_of():
     row = {"name": "phi-1", "phi": -1.0, "macs_ratio": 0.5, "two_to_phi": 0.5, "macs_promised": 0.5}
-    assert [label for label, _ in remarks([row], None)] == ["warning"]
+    assert [label for label, _ in remarks([row], None, True)] == ["warning"]
+    assert remarks([row], None, mirrored=False) == []
     off = {**row, "phi": 1.0, "two_to_phi": 2.0, "macs_ratio": 2.6}
-    ((label, text),) = remarks([off], None)
+    ((label, text),) = remarks([off], None, True)
     assert (label, "2.600 times" in text) == ("rounding", True)
 
 

@@ -1,0 +1,75 @@
+"""One elastic network for all the ways in which a baseline is scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.accuracy.oneshot import OneShot
+from nas.arch import Arch
+from nas.cost import cost
+from nas.space import one_of
+from nas.trellis import Trellis
+
+
+def common_space(archs: Sequence[Arch]) -> Arch:
+    """A space of three choices, depth, width and resolution, that holds all of `archs`.
+
+    They are one network scaled in different ways; a choice is among the depths of all stages, or
+    the widths of stem, stages and head, that one of `archs` has together.
+    """
+    depths = sorted({tuple(s.depth for s in arch.stages) for arch in archs})
+    widths = sorted({_widths(arch) for arch in archs})
+    stages = tuple(
+        replace(
+            stage,
+            depth=_tied([d[i] for d in depths], "depth"),
+            width=_tied([w[i + 1] for w in widths], "width"),
+        )
+        for i, stage in enumerate(archs[0].stages)
+    )
+    return replace(
+        archs[0],
+        name="",
+        stem=replace(archs[0].stem, width=_tied([w[0] for w in widths], "width")),
+        stages=stages,
+        head=replace(archs[0].head, width=_tied([w[-1] for w in widths], "width")),
+        resolution=one_of(*sorted({arch.resolution for arch in archs}), name="resolution"),
+    )
+
+
+def _widths(arch: Arch) -> tuple[int, ...]:
+    return (arch.stem.width, *(stage.width for stage in arch.stages), arch.head.width)
+
+
+def _tied(values: Sequence[int], name: str) -> Any:
+    """One choice with every other of that name: the first value goes with the first of those."""
+    return one_of({str(i): value for i, value in enumerate(values)}, name=name)
+
+
+def elastic(
+    open_oneshot: Callable[..., OneShot], archs: Sequence[Arch], **context: Any
+) -> Callable[[Sequence[tuple[Arch, int, int]]], Iterator[tuple[int, Any]]]:
+    """A judge for `nas.fit`, of `archs` alone: a supernet that is trained when it is first asked.
+
+    `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Networks
+    that cost more, or less, than all of `archs` are not trained; epochs and seeds that are asked
+    for have no meaning here, there is one training for all.
+    """
+    space = common_space(archs)
+    macs = [cost(arch).macs for arch in archs]
+
+    def within(genomes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        asked = Trellis(space).costs(genomes).macs
+        allowed: NDArray[np.bool_] = (asked >= min(macs)) & (asked <= max(macs))
+        return allowed
+
+    def judge(wanted: Sequence[tuple[Arch, int, int]]) -> Iterator[tuple[int, Any]]:
+        oneshot = open_oneshot(space=space, within=within, **context)
+        yield from oneshot.many([arch for arch, _, _ in wanted])
+
+    return judge
