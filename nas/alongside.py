@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,7 @@ def rows_trained(plan: Plan) -> list[dict[str, Any]]:
     return labels + [row | alone[row["number"]] | {"number": row["number"]} for row in trials]
 
 
-def arch_of(plan: Plan, number: int) -> Arch:
-    """The network of a row: a trial, or below zero a label."""
-    if number >= 0:
-        return plan.study.arch_of(number)
-    return spread(plan, plan.settings["accuracy"]["num_labels"])[-1 - number]
+def arch_of(plan: Plan) -> Callable[[int], Arch]:
+    """What gives the network of a row by its number: a trial, or below zero a label."""
+    labels = cache(lambda: spread(plan, plan.settings["accuracy"]["num_labels"]))
+    return lambda number: plan.study.arch_of(number) if number >= 0 else labels()[-1 - number]

@@ -14,6 +14,7 @@ from rich.console import Console
 from nas.accuracy.pool import Failure, Pool
 from nas.arch import Arch
 from nas.blocks import network_id, operators
+from nas.files import log, logged
 from nas.latency.lookup import Lookup
 from nas.latency.table import Journal
 from nas.progress import Live
@@ -69,19 +70,17 @@ def trained(
     the `reason` where the training failed.
     """
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
-    known = dict(_entries(path))
+    known = {str(entry.pop("key")): entry for entry in logged(path) if "key" in entry}
     missing = [i for i, key in enumerate(keys) if key not in known]
     told(len(keys) - len(missing))
     if not missing:
         return [known[key] for key in keys]
-    with path.open("a", encoding="utf-8") as file:
-        for done, (i, answer) in enumerate(judged(pool, [jobs[i] for i in missing]), 1):
-            key = keys[missing[i]]
-            known[key] = _row(answer)
-            if "reason" not in known[key]:  # what failed is tried again
-                file.write("\n" * (file.tell() > 0) + json.dumps({"key": key, **known[key]}))
-                file.flush()
-            told(len(keys) - len(missing) + done)
+    for done, (i, answer) in enumerate(judged(pool, [jobs[i] for i in missing]), 1):
+        key = keys[missing[i]]
+        known[key] = _row(answer)
+        if "reason" not in known[key]:  # what failed is tried again
+            log(path, {"key": key, **known[key]})
+        told(len(keys) - len(missing) + done)
     return [known[key] for key in keys]
 
 
@@ -96,14 +95,3 @@ def _row(answer: Any) -> dict[str, Any]:
         "cross_entropy": answer.val.cross_entropy,
         "seconds": answer.seconds,
     }
-
-
-def _entries(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The whole lines of the file; one that is cut or damaged is as if it were not there."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-            yield str(entry.pop("key")), entry
-        except (ValueError, KeyError, AttributeError):
-            continue

@@ -25,9 +25,12 @@ from nas.errors import UserError
 from nas.plan import Plan, checked, planned
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from rich.console import Console
 
+    from nas.arch import Arch
     from nas.evaluate import Evaluator
     from nas.judging import Judges
     from nas.samplers.pruning import Pruning
@@ -149,7 +152,11 @@ def judges(plan: Plan, console: Console) -> Judges:
 
 
 def measured(
-    plan: Plan, trials: pd.DataFrame, beside: pd.DataFrame, console: Console
+    plan: Plan,
+    trials: pd.DataFrame,
+    beside: pd.DataFrame,
+    arch_of: Callable[[int], Arch],
+    console: Console,
 ) -> dict[str, float]:
     """Milliseconds, by id, of the front and the published networks, each timed as a whole.
 
@@ -165,7 +172,7 @@ def measured(
     named = trials[(trials["name"] != "") & (trials["state"] == "complete")]
     shown = pd.concat([front_of(trials), named])
     archs = {
-        str(key): arch_of(plan, number)
+        str(key): arch_of(number)
         for key, number in zip(shown["id"], shown["number"].astype(int), strict=True)
     }
     for key, name in zip(beside["id"], beside["name"], strict=True):
@@ -181,7 +188,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
     """Write the run folder and print the front, the winner and where to go on."""
     from nas.report import print_front, print_winner, trial_frame, write_results
 
-    study = plan.study
+    study, known = plan.study, arch_of(plan)
     trials, beside = trial_frame(study.rows()), trial_frame(study.rows_apart("published"))
     scored = None if plan.alike else trials
     trials = trials if scored is None else trial_frame(rows_trained(plan))
@@ -192,8 +199,8 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
         scored=scored,
         random=trial_frame(study.rows_apart("random")),
         target_ms=plan.target_ms,
-        measured=measured(plan, trials, beside, console),
-        arch_of=partial(arch_of, plan),
+        measured=measured(plan, trials, beside, known, console),
+        arch_of=known,
         about={
             "space": plan.settings["choices"]["space"],
             "data": plan.data.name,

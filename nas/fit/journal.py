@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from nas.arch import Arch
 from nas.blocks import network_id
+from nas.files import log, logged
 
 Floats = NDArray[np.float64]
 Cost = Callable[[Sequence[Arch]], Floats]
@@ -51,14 +51,12 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.costs: dict[str, float] = {}
         self.rows: dict[tuple[str, int, int], Row] = {}
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.splitlines():
-            self._read(line)
+        for entry in logged(path):
+            self._know(entry)
 
-    def _read(self, line: str) -> None:
-        """Keep what the line says; one that is cut or damaged is as if it were not there."""
+    def _know(self, entry: dict[str, Any]) -> None:
+        """Keep what the entry says, if it says something."""
         try:
-            entry = json.loads(line)
             if "cost" in entry:
                 self.costs[str(entry["id"])] = float(entry["cost"])
             else:
@@ -71,17 +69,12 @@ class Journal:
     def keep_cost(self, key: str, cost: float) -> None:
         """Remember what a network costs."""
         self.costs[key] = cost
-        self._write({"id": key, "cost": cost})
+        log(self.path, {"id": key, "cost": cost})
 
     def keep(self, row: Row) -> None:
         """Remember a training."""
         self.rows[row.id, row.epochs, row.seed] = row
-        self._write(plain(asdict(row)))
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        # a line of its own even after one that was cut; one write, so that a kill cuts no other
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" * (file.tell() > 0) + json.dumps(entry))
+        log(self.path, plain(asdict(row)))
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,6 @@ correct the sum, and others, which nothing was fitted to, say how wrong it is.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, ClassVar
 from nas.arch import Arch
 from nas.blocks import Operator, operators
 from nas.errors import check_number
+from nas.files import log, logged
 from nas.latency.measure import Backend, Timing
 from nas.latency.model import LatencyModel
 
@@ -60,14 +60,12 @@ class Journal:
         self.told: Told = lambda done, what: None
         self.known: dict[str, Timing] = {}
         self.seconds: dict[str, float] = {}  # that each took, warm-up and repeats included
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.splitlines():
-            self._read(line)
+        for entry in logged(path):
+            self._know(entry)
 
-    def _read(self, line: str) -> None:
-        """Keep what the line says; one that is cut or damaged is as if it were not there."""
+    def _know(self, entry: Mapping[str, Any]) -> None:
+        """Keep what the entry says, if it says something."""
         try:
-            entry = json.loads(line)
             timing, seconds = Timing(**entry["timing"]), float(entry["seconds"])
         except (ValueError, TypeError, KeyError):
             return
@@ -83,20 +81,17 @@ class Journal:
         missing = [key for key in parts if key not in self.known]
         self.told(len(self.known), what)
         if missing:
-            with self.path.open("a", encoding="utf-8") as file:
-                last = time.perf_counter()
+            last = time.perf_counter()
 
-                def keep(i: int, timing: Timing) -> None:
-                    nonlocal last
-                    now, key = time.perf_counter(), missing[i]
-                    entry = {"key": key, "seconds": now - last, "timing": asdict(timing)}
-                    self._keep(key, timing, now - last)
-                    last = now
-                    file.write("\n" * (file.tell() > 0) + json.dumps(entry))
-                    file.flush()
-                    self.told(len(self.known), what)
+            def keep(i: int, timing: Timing) -> None:
+                nonlocal last
+                now, key = time.perf_counter(), missing[i]
+                self._keep(key, timing, now - last)
+                log(self.path, {"key": key, "seconds": now - last, "timing": asdict(timing)})
+                last = now
+                self.told(len(self.known), what)
 
-                self.backend.measure_rows([parts[key] for key in missing], self.padding, keep)
+            self.backend.measure_rows([parts[key] for key in missing], self.padding, keep)
         return [self.known[key] for key in parts]
 
 
