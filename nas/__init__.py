@@ -21,7 +21,7 @@ everything reads one list of layers.  Imports only go down, from the roof to the
     trellis/  family.py                         a whole space at once; one network, scaled
     gaussian_process.py  objective.py           regression; rewards
     cost.py  space.py  compound.py  pareto.py   ground, no torch: arithmetic and holes
-    blocks.py                                   what an Arch means: the one list of layers
+    blocks.py  reading.py                       what an Arch means: the one list of layers; a line
     arch.py                                     Stage, Block, Arch: frozen data, YAML in and out
     errors.py  files.py  progress.py  agreement.py   one-line errors, whole files, time left, ranks
 

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 from nas.accuracy.answer import Stopped
 from nas.accuracy.pool import Failure, judged
-from nas.arch import Arch, reading_form
+from nas.arch import Arch
 from nas.blocks import network_id
 from nas.cost import cost
+from nas.reading import reading_form
 
 
 @dataclass(frozen=True)

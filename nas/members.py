@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,6 +19,9 @@ from nas.files import log, logged
 from nas.latency.lookup import Lookup
 from nas.latency.table import Journal
 from nas.progress import Live
+
+if TYPE_CHECKING:
+    from nas.accuracy.oneshot import OneShot
 
 Milliseconds = Callable[..., list[float]]  # of networks; quiet: without a bar of its own
 Job = tuple[Arch, int, int]  # network, epochs, seed
@@ -58,6 +62,23 @@ def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Mi
 def judged(pool: Pool, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
     """(index, Judgement or Failure) of each job, as soon as it is known."""
     return pool([j[0] for j in jobs], [j[1] for j in jobs], [j[2] for j in jobs])
+
+
+def sharing(
+    console: Console, open_oneshot: Callable[..., OneShot], **context: Any
+) -> Callable[[Sequence[Arch]], Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]]:
+    """What makes a judge of networks by weights that they share, trained with progress."""
+    from nas.accuracy.elastic import elastic
+
+    def opened(**more: Any) -> OneShot:
+        with Live(console, "elastic", 100, 0) as live:
+
+            def progress(part: float, left: float, history: Any) -> None:
+                live(int(100 * part), f"{left:.0f} s of training left")
+
+            return open_oneshot(**context, **more, progress=progress)
+
+    return partial(elastic, opened)
 
 
 def trained(

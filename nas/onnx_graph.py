@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nas.arch import Arch, reading_form
+from nas.arch import Arch
 from nas.blocks import (
     Conv,
     Dropout,
@@ -31,6 +31,7 @@ from nas.blocks import (
     same_padding,
 )
 from nas.errors import UserError
+from nas.reading import reading_form
 
 OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13
 IR_VERSION = 8  # that of ONNX 1.12, which brought opset 17

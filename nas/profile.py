@@ -30,10 +30,11 @@ def profile(cfg: Any) -> None:
     """Print the profile that `cfg` (conf/profile.yaml) asks for, and write profile.json."""
     from rich.console import Console
 
-    from nas.arch import dumps, reading_form
+    from nas.arch import dumps
     from nas.cost import cost
     from nas.files import write_text
     from nas.latency.page import blocks_page
+    from nas.reading import reading_form
     from nas.results import environment, open_folder, write_json
 
     settings = plain(cfg)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nas.data import ImageData
     from nas.family import Member, Rule, Solved
     from nas.fit import Fit
-    from nas.fit.journal import Judge
+    from nas.fit.journal import Elastic
 
 ABOUT = """\
 Scale a network in depth, width and resolution by one number.  How much of each is fitted to your
@@ -167,7 +167,7 @@ class Run:
                 budget=self.fit_budget,
                 objective=self.settings["objective"],
                 folder=folder,
-                elastic=partial(self.elastic, folder) if self.shares else None,
+                elastic=self.elastic(folder) if self.shares else None,
                 seed=self.settings["seed"],
                 say=partial(self.say, "fit"),
                 progress=progress,
@@ -182,25 +182,14 @@ class Run:
         self.say("verdict", fit.verdict)
         return fit
 
-    def elastic(self, folder: Path, archs: Sequence[Arch]) -> Judge:
-        """A judge of `archs` by one elastic network, kept in `folder` and trained with progress."""
-        from nas.accuracy.elastic import elastic
-        from nas.progress import Live
-
-        bars = ExitStack()
-        live = None
-
-        def progress(part: float, left: float, history: Any) -> None:
-            nonlocal live
-            live = live or bars.enter_context(Live(self.console, "elastic", 100, 0))
-            live(int(100 * part), f"{left:.0f} s of training left")
-            if part >= 1:
-                bars.close()
+    def elastic(self, folder: Path) -> Elastic:
+        """What makes a judge by one elastic network, kept in `folder`."""
+        from nas.members import sharing
 
         settings = self.settings
-        return elastic(
-            make(settings["accuracy"]), archs, load=self.images, device=settings["device"],
-            seed=settings["seed"], checkpoint=folder / "supernet.pt", progress=progress,
+        return sharing(
+            self.console, make(settings["accuracy"]), load=self.images, device=settings["device"],
+            seed=settings["seed"], checkpoint=folder / "supernet.pt",
         )  # fmt: skip
 
     def price_for_fit(self, archs: Sequence[Arch], quiet: bool) -> NDArray[np.float64]:

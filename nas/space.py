@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from nas.arch import Arch, Block, Stage, reading_form
+from nas.arch import Arch, Block, Stage
 from nas.blocks import operators
 from nas.errors import UserError, unknown
+from nas.reading import reading_form
 
 Label = str | int | float | bool
 Picks = Mapping[str, Any]

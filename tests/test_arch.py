@@ -15,11 +15,11 @@ from nas.arch import (
     from_dict,
     load,
     loads,
-    reading_form,
     to_dict,
 )
 from nas.blocks import operators
 from nas.errors import UserError
+from nas.reading import reading_form
 from search_spaces.published import MAKERS, PUBLISHED
 
 

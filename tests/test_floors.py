@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"errors", "files", "progress", "agreement"},
     {"arch"},
-    {"blocks"},
+    {"blocks", "reading"},
     {"cost", "space", "compound", "pareto"},
     {"trellis", "gaussian_process", "objective", "family"},
     {"depthwise", "onnx_graph", "results", "figures", "storage"},

@@ -21,10 +21,11 @@ from nas.accuracy.pool import Pool, judged
 from nas.accuracy.proxies import LOG_MACS, PROXIES, ZeroCost
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.tabular import Tabular
-from nas.arch import Arch, reading_form
+from nas.arch import Arch
 from nas.blocks import network_id
 from nas.cli import CONF, make
 from nas.errors import UserError
+from nas.reading import reading_form
 from nas.training import Budget
 from search_spaces.nas_bench_macro import nas_bench_macro, network
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.accuracy.answer import Answer
-from nas.arch import Arch, reading_form
+from nas.arch import Arch
 from nas.blocks import network_id
 from nas.errors import UserError, unknown
+from nas.reading import reading_form
 from nas.space import choices, fill
 
 NAMED_BY = ("id", "code")

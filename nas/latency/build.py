@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.agreement import interval, kendall, mape, share_interval, spearman, within
-from nas.arch import Arch, reading_form
+from nas.arch import Arch
 from nas.blocks import Operator, operators
 from nas.errors import UserError
 from nas.latency.lookup import signature
 from nas.latency.measure import Timing
 from nas.latency.model import corrected, fit_blocks, matrix, most_telling, names_of
 from nas.latency.table import Effort, Journal, LatencyTable, Part, part_key
+from nas.reading import reading_form
 from nas.space import fill
 from nas.trellis import Trellis
 
