@@ -2,8 +2,9 @@
 
     python benchmarks/judges.py              writes results/benchmarks/judges.json
 
-Networks are trained with the default budget on the embedded data, with two seeds; what the seeds
-agree on is the most that a judge can be right about.  `blend` learns from other networks' labels.
+Networks are trained with the default budget on the embedded data, with two seeds, whose mean is
+the truth; how far two single trainings agree is told beside.  `blend` learns from labels of other
+networks, trained with a third seed.
 """
 
 from __future__ import annotations
@@ -109,21 +110,23 @@ def main() -> None:
     archs = drawn(space, args.networks + LABELS, args.seed)
     judged, others = archs[: args.networks], archs[args.networks :]
     runs = [trained(settings, judged, args.seed + i) for i in (0, 1)]
-    losses = np.array([[answer.value for answer in run] for run in runs])
+    values = np.array([[answer.value for answer in run] for run in runs])
     correct = np.array([[answer.val.accuracy for answer in run] for run in runs])
-    truth = losses.mean(0)
-    labelled = list(zip(others, trained(settings, others, args.seed), strict=True))
-    between = {"cross_entropy": kendall(*losses), "accuracy": kendall(*correct)}
+    truth = values.mean(0)
+    labelled = list(zip(others, trained(settings, others, args.seed + 2), strict=True))
+    between = {"cross_entropy": kendall(*values), "accuracy": kendall(*correct)}
     found: dict[str, Any] = {}
-    for name, values in scored(settings, space, judged, labelled, args.seed).items():
+    for name, score in scored(settings, space, judged, labelled, args.seed).items():
         start = time.process_time()
-        tau = interval(kendall, values(), truth)
-        found[name] = {**asdict(tau), "cpu_seconds": time.process_time() - start}
+        scores = score()
+        seconds = time.process_time() - start  # without the labels of `blend`
+        tau = interval(kendall, scores, truth)
+        found[name] = {**asdict(tau), "cpu_seconds": seconds}
         print(f"\r{name:16} tau {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})", flush=True)
     print("two seeds agree at", {k: round(v, 2) for k, v in between.items()})
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     told = {"networks": args.networks, "labels": LABELS, "seeds_agree": between, "judges": found}
-    noise = float((losses[0] - losses[1]).std() / 2**0.5)
+    noise = float((values[0] - values[1]).std() / 2**0.5)
     spread = {"between_networks": float(truth.std()), "between_seeds": noise}
     write_json(RESULT, {**told, "nats": spread, "environment": environment(seed=args.seed)})
 

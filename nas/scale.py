@@ -29,6 +29,8 @@ ABOUT = """\
 Scale a network in depth, width and resolution by one number.  How much of each is fitted to your
 baseline, your data and your device, or given by coefficients= or rule=."""
 
+# What decides which networks share one elastic network, and its weights.
+SHARED_BY = ("accuracy", "fit", "objective", "seed")
 TABLE_WIDTH = 150  # characters; in a narrower window or a pipe lines are long, and none is cut
 SOLVING = 12  # prices that a bisection takes, about
 
@@ -60,7 +62,7 @@ class Run:
         self.settings, self.console, self.stack = settings, console, stack
         self.load = partial(make, settings["data"])
         self.training, self.timer = make(settings["budget"]), make(settings["latency"])
-        self.fit_budget = make(settings["fit"])
+        self.fit_budget, self.oneshot = make(settings["fit"]), make(settings["accuracy"])
         self.fits = settings["rule"] is None and settings["coefficients"] is None
         self.shares = settings["choices"]["accuracy"] == "oneshot"
         self.data: ImageData | None = None
@@ -83,7 +85,7 @@ class Run:
         if settings["train"]:
             self.train(members, rows)
         print_family(self.console, rows)
-        for line in remarks(rows, solved, mirrored=fit is None or fit.phi > 0):
+        for line in remarks(rows, solved, fit.phi if fit else 1):
             self.say(*line)
         about = self.about(fit, solved, time.perf_counter() - began)
         write(
@@ -178,7 +180,7 @@ class Run:
         self.settings["coefficients"] = [fit.alpha, fit.beta, fit.gamma]
         shown = (f"{name} {getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
                  for name, (low, high) in fit.intervals.items() if hasattr(fit, name))  # fmt: skip
-        self.say("fitted", f"{' · '.join(shown)} · {fit.num_points} networks trained")
+        self.say("fitted", f"{' · '.join(shown)} · {fit.num_points} networks judged")
         self.say("verdict", fit.verdict)
         return fit
 
@@ -188,7 +190,7 @@ class Run:
 
         settings = self.settings
         return sharing(
-            self.console, make(settings["accuracy"]), load=self.images, device=settings["device"],
+            self.console, self.oneshot, load=self.images, device=settings["device"],
             seed=settings["seed"], checkpoint=folder / "supernet.pt",
         )  # fmt: skip
 
@@ -209,7 +211,7 @@ class Run:
 
         priced = self.settings["objective"] != "macs" and self.timer.identity()
         rounding = [self.settings["repeats"], self.settings["fixed_ends"]]
-        shared = [self.settings["accuracy"]] if self.shares else []
+        shared = [self.settings[name] for name in SHARED_BY] if self.shares else []
         key = digest_of(network_id(self.baseline), self.salt(), priced, rounding, *shared)
         return self.folder / f"fit-{key}"
 

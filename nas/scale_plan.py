@@ -73,6 +73,11 @@ def consistent(settings: dict[str, Any]) -> None:
         raise UserError(f"coefficients= are those of rule=formula, not of rule={rule}: drop one")
     if not given and rule != "published":
         settings["phi"] = -PHI if shrinks else PHI
+    if settings["choices"]["accuracy"] == "oneshot" and settings["fit"]["confirm_seeds"] == 0:
+        raise UserError(
+            "accuracy=oneshot needs longer trainings to test its order by: give "
+            "fit.confirm_seeds=2 or more, or accuracy=scratch"
+        )
     if shrinks and (settings["phi"] or 0) > 0:
         raise UserError(
             f"fit.phi=-1 fits how to shrink, phi={settings['phi']:g} grows: give a phi below 0, or "

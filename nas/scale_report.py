@@ -20,9 +20,13 @@ from nas.results import environment, write_json, write_yaml
 from nas.scale_page import Search, scale_page
 
 BELOW = (
-    "phi below 0 mirrors the rule, which is known to make poor small networks (Han et al. 2020, "
-    '"Model Rubik\'s Cube", shrink resolution and depth before width): '
+    "phi below 0 mirrors a rule that grows networks, which is known to make poor small ones (Han "
+    'et al. 2020, "Model Rubik\'s Cube": in tiny networks resolution and depth matter more than '
+    "width): "
     "fit.phi=-1 fits how to shrink; or search at that size"
+)
+ABOVE = (
+    "phi above 0 mirrors a rule that was fitted to shrink the baseline: drop fit.phi=-1 to grow it"
 )
 ROUNDED = 1.1  # times two to the phi: from there on it is said what rounding did
 
@@ -64,11 +68,11 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def remarks(
-    rows: Sequence[Mapping[str, Any]], solved: Solved | None, mirrored: bool
+    rows: Sequence[Mapping[str, Any]], solved: Solved | None, made_for: int
 ) -> list[tuple[str, str]]:
     """Lines with their labels: what rounding did to the cost, to a budget, and what to beware.
 
-    `mirrored` says that the rule was made to grow networks, not to shrink them.
+    `made_for` is 1 where the rule was made to grow networks, -1 where to shrink them.
     """
     found = []
     off = max(rows, key=lambda row: abs(math.log(row["macs_ratio"] / row["two_to_phi"])))
@@ -86,8 +90,8 @@ def remarks(
             f"{solved.next_price:.4g}"
         )
         found.append(("solved", text))
-    if mirrored and any(row["phi"] < 0 for row in rows):
-        found.append(("warning", BELOW))
+    if any(row["phi"] * made_for < 0 for row in rows):
+        found.append(("warning", BELOW if made_for > 0 else ABOVE))
     return found
 
 

@@ -92,6 +92,22 @@ def test_a_worthless_prior_does_little_harm_and_a_good_one_is_believed():
     assert taus["good"] > 0.8
 
 
+def test_losses_correct_as_their_logarithms_do():
+    rng = np.random.default_rng(0)
+    x, groups = rng.normal(size=(40, 3)), np.array([0, 0, 1])
+    logs = rng.uniform(0.2, 2, 40)
+    labels = 0.9 - np.exp(-logs) * 0.1
+    found = [
+        Correction(x[:20], groups, scores[:20], labels[:20]).predict(x[20:], scores[20:])[0]
+        for scores in (logs, -np.exp(-logs))
+    ]
+    assert np.allclose(*found)
+    better = np.full(20, 0.5)  # no loss, though those of all labelled networks were
+    assert np.isfinite(
+        Correction(x[:20], groups, -np.exp(-logs)[:20], labels[:20]).predict(x[20:], better)
+    ).all()
+
+
 def test_fidelity_depends_on_the_seed_and_nothing_else():
     nets = list({network_id(a): a for a in archs(100)}.values())
     true = np.array([depth(arch) for arch in nets])

@@ -64,14 +64,25 @@ def test_it_fits_how_to_shrink(tmp_path):
     assert fit.phi == -1
     assert all(0.4 < row["ratio"] < 0.6 for row in fit.candidates)
     best = min(fit.candidates, key=lambda row: bowl(at(row["triple"], -1)))
-    chosen, mirrored = (at((fit.alpha, fit.beta, fit.gamma), phi) for phi in (-1, 1))
+    chosen = at((fit.alpha, fit.beta, fit.gamma), -1)
     assert bowl(chosen) < bowl(at(best["triple"], -1)) + 0.02
-    assert cost(mirrored).macs > 1.5 * cost(BASE).macs
+    grown = fitted(tmp_path / "grown", Judge(noise=0.0))
+    mirrored = at((grown.alpha, grown.beta, grown.gamma), -1)
+    assert bowl(chosen) < bowl(mirrored) - 0.01
     assert {row["phi"] for row in fit.confirmation} == {0, -1, -2}
     assert all(row["ratio"] < 0.33 for row in fit.confirmation if row["phi"] == -2)
     assert "too short" not in fit.verdict
     fit_sections(fit)
     assert any(f"0.5 ± {fit.tolerance / 4:.2g} times" in note for note in notes(fit))
+
+
+def test_rules_that_cannot_shrink_a_baseline_are_left_out(tmp_path):
+    """Stages of one block cannot lose any, and an input has to outlast the strides."""
+    single = replace(BASE, stages=tuple(replace(s, depth=1) for s in BASE.stages), resolution=24)
+    costs = Costs(single, macs, Journal(tmp_path / "none.jsonl"), slow=False)
+    plan = planned(single, scaler(single, "ceil", False), costs, replace(SMALL, phi=-1), "macs")
+    assert set(plan.rivals) == {"efficientnet", "dwr", "uniform", "width", "resolution"}
+    assert all(4 * abs(net.ratio - 0.5) < plan.tolerance for net in plan.candidates)
 
 
 def test_it_says_so_where_the_data_cannot_tell(tmp_path):

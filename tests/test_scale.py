@@ -195,6 +195,8 @@ def test_one_elastic_network_may_judge_what_the_fit_chooses_from(tmp_path, here)
     assert len([row for row in rows if row["epochs"] == 0]) == found["fit"]["num_points"]
     here("phi=-2", *words)
     assert [json.loads(line) for line in kept.read_text().splitlines()] == rows
+    here("phi=1", *(word for word in words if word != "fit.phi=-1"))
+    assert len(list(root.glob("fit-*/judged.jsonl"))) == 2, "another supernet, another folder"
 
 
 WRONG = [
@@ -217,6 +219,7 @@ WRONG = [
     (["train=maybe"], "train must be true or false, not 'maybe'"),
     (["objective=speed"], "unknown objective 'speed'"),
     (["accuracy=blend"], "unknown accuracy 'blend'"),
+    (["accuracy=oneshot", "fit.confirm_seeds=0"], "needs longer trainings to test its order"),
     (["fit.phi=2"], "fit.phi=2 (allowed: 1 to grow the baseline, -1 to shrink)"),
     (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
     (["workers=0"], "workers must be a whole number from 1"),
@@ -295,10 +298,11 @@ def test_rules_take_phi():
 
 def test_phi_below_zero_is_warned_of():
     row = {"name": "phi-1", "phi": -1.0, "macs_ratio": 0.5, "two_to_phi": 0.5, "macs_promised": 0.5}
-    assert [label for label, _ in remarks([row], None, True)] == ["warning"]
-    assert remarks([row], None, mirrored=False) == []
+    assert [label for label, _ in remarks([row], None, 1)] == ["warning"]
+    assert remarks([row], None, -1) == []
+    assert [label for label, _ in remarks([{**row, "phi": 1.0}], None, -1)] == ["warning"]
     off = {**row, "phi": 1.0, "two_to_phi": 2.0, "macs_ratio": 2.6}
-    ((label, text),) = remarks([off], None, True)
+    ((label, text),) = remarks([off], None, 1)
     assert (label, "2.600 times" in text) == ("rounding", True)
 
 

@@ -101,7 +101,9 @@ class Correction:
     """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d]."""
 
     def __init__(self, x: Floats, groups: Ints, scores: Floats, labels: Floats) -> None:
-        self.top, self.losses = ceiling(labels), bool((scores < 0).all())
+        self.top = ceiling(labels)
+        # minus losses are below zero; none is taken for less than a tenth of the least known
+        self.least = float(-scores.max()) / 10
         scores = self._even(scores)
         self.weights = np.full(int(groups.max()) + 1, 1 / (int(groups.max()) + 1))
         self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
@@ -122,9 +124,9 @@ class Correction:
         return np.column_stack(((scores - self.centre) / self.unit, effects))
 
     def _even(self, scores: Floats) -> Floats:
-        """Scores in which labels are straighter: of minus a loss, which is below zero, minus its
-        logarithm, as of a label's distance to the top."""
-        return -np.log(np.maximum(-scores, np.finfo(float).tiny)) if self.losses else scores
+        """Scores in which labels are straighter: where all are below zero, as minus a loss is,
+        minus the logarithm of the loss, as of a label's distance to the top."""
+        return -np.log(np.maximum(-scores, self.least)) if self.least > 0 else scores
 
     def predict(self, x: Floats, scores: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation [m] of labels to come, with their noise, in their unit."""

@@ -58,18 +58,22 @@ def elastic(
 
     `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Networks
     that cost more, or less, than all of `archs` are not trained; epochs and seeds that are asked
-    for have no meaning here, there is one training for all.
+    for have no meaning here, there is one training for all.  The cross-entropy that is answered is
+    that of images weighed by what they tell about networks, as `OneShotScore.value` is.
     """
     space = common_space(archs)
+    trellis = Trellis(space)
     macs = [cost(arch).macs for arch in archs]
 
     def within(genomes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        asked = Trellis(space).costs(genomes).macs
+        asked = trellis.costs(genomes).macs
         allowed: NDArray[np.bool_] = (asked >= min(macs)) & (asked <= max(macs))
         return allowed
 
     def judge(wanted: Sequence[tuple[Arch, int, int]]) -> Iterator[tuple[int, Any]]:
         oneshot = open_oneshot(space=space, within=within, **context)
-        yield from oneshot.many([arch for arch, _, _ in wanted])
+        for i, answer in oneshot.many([arch for arch, _, _ in wanted]):
+            losses = {"cross_entropy": -answer.value, "cross_entropy_se": answer.standard_error}
+            yield i, replace(answer, score=replace(answer.score, **losses))
 
     return judge

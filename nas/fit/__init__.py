@@ -1,4 +1,4 @@
-"""The fit of alpha, beta and gamma: which way of growing a baseline is the best one.
+"""The fit of alpha, beta and gamma: which way of scaling a baseline is the best one.
 
     fit = fit_scaling(baseline, cost=..., judge=..., budget=FitBudget(), objective="macs", ...)
     fit.alpha, fit.beta, fit.gamma, fit.intervals, fit.verdict
@@ -65,7 +65,7 @@ def fit_scaling(
     repeats: str = "ceil",
     fixed_ends: bool = False,
 ) -> Fit:
-    """The triple by which `baseline` grows best, with intervals and a verdict.
+    """The triple by which `baseline` scales best, with intervals and a verdict.
 
     cost       of networks [n], in any unit: multiply-adds for objective "macs", else milliseconds
     judge      of (network, epochs, seed) [n]: yields (index, answer) as they come; an answer has
@@ -121,7 +121,7 @@ def _fitted(
 
 def _so_far(found: Optimum, rows: Sequence[Row]) -> str:
     return (
-        f"surface through {len(rows)} trainings of {len({row.id for row in rows})} networks: R² "
+        f"surface through {len(rows)} scores of {len({row.id for row in rows})} networks: R² "
         f"{found.surface.r2:.2f}, {percent(found.surface.loo):.1f} % off where one is left out"
     )
 

@@ -42,12 +42,16 @@ class FitBudget:
     def __post_init__(self) -> None:
         for name in ("step", "tolerance", "low", "high"):
             check_number(f"fit.{name}", getattr(self, name), 0, whole=False)
-        least = {"points": 12, "confirm_epochs": 1, "confirm_seeds": 0, "costed": 20}
-        for name, low in {**least, "resamples": 100}.items():
+        lowest = {"points": 12, "confirm_epochs": 1, "confirm_seeds": 0, "costed": 20}
+        for name, low in {**lowest, "resamples": 100}.items():
             check_number(f"fit.{name}", getattr(self, name), low)
-        if not 1 <= self.low < self.high:
+        if self.phi not in (1, -1):
+            raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
+        # shrinking may deepen a network that it makes narrower: alpha under 1 at phi = -1
+        least = 1 if self.phi > 0 else 0.5
+        if not least <= self.low < self.high:
             raise UserError(
-                f"fit.low={self.low} and fit.high={self.high}: allowed is 1 <= low < high"
+                f"fit.low={self.low} and fit.high={self.high}: allowed is {least} <= low < high"
             )
         if self.step < 0.01 or self.tolerance > WIDEST:
             raise UserError(
@@ -62,8 +66,6 @@ class FitBudget:
                     f"fit.rungs must be pairs of epochs and seeds, such as [[1,1],[2,1]], "
                     f"not {[list(r) for r in self.rungs]}"
                 )
-        if self.phi not in (1, -1):
-            raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
         if not self.confirm_phis or any(phi not in (1, 2, 3) for phi in self.confirm_phis):
             raise UserError(f"fit.confirm_phis={list(self.confirm_phis)} (allowed: 1, 2, 3)")
 

@@ -93,6 +93,16 @@ def network(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> N
     return Network(triple, arch, effective(baseline, arch))
 
 
+def possible(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Network | None:
+    """What `factors` make of the baseline; None where its input gets too small for its strides."""
+    try:
+        made = network(baseline, scale, factors, triple)
+        _ = made.id
+    except UserError:
+        return None
+    return made
+
+
 def networks(baseline: Arch, scale: Scale, values: Sequence[float], phi: int) -> list[Network]:
     """Every distinct rounded network of the grid at `phi`, with the triple nearest to what it is.
 
@@ -104,13 +114,16 @@ def networks(baseline: Arch, scale: Scale, values: Sequence[float], phi: int) ->
     for axis, name in enumerate(("depth", "width", "resolution")):
         nearest: dict[str, tuple[float, float]] = {}
         for value in values:
-            arch = scale(Factors(**{name: value**phi}))
-            off = abs(phi * math.log(value) - effective(baseline, arch)[axis])
-            key = network_id(arch)
-            nearest[key] = min(nearest.get(key, (math.inf, value)), (round(off, 9), value))
+            net = possible(baseline, scale, Factors(**{name: value**phi}), (value,) * 3)
+            if net:
+                off = round(abs(phi * math.log(value) - net.x[axis]), 9)
+                nearest[net.id] = min(nearest.get(net.id, (math.inf, value)), (off, value))
         chosen.append([value for _, value in nearest.values()])
-    triples = ((a, b, c) for a, b, c in itertools.product(*chosen))
-    return [network(baseline, scale, formula(*triple, phi), triple) for triple in triples]
+    made = (
+        possible(baseline, scale, formula(*triple, phi), triple)
+        for triple in ((a, b, c) for a, b, c in itertools.product(*chosen))
+    )
+    return [net for net in made if net]
 
 
 class Ratios:
@@ -215,20 +228,18 @@ def rivals(
     """For each way of scaling its rounded network whose true cost is nearest to `target` times.
 
     A rule's own promise of the cost is not believed: it is asked for many multiples, and what its
-    networks cost decides.  The triple is what the rule gives for a nominal doubling.
+    networks cost decides.  A rule that cannot change the baseline, as depth alone cannot shrink
+    stages of one block, is left out.  The triple is what the rule gives for a nominal doubling.
     """
     found = {}
     multiples = np.exp2(STEPS if target > 1 else -STEPS)
     for name, way in ways.items():
         double = way(DOUBLE)
         triple = (double.depth, double.width, double.resolution)
-        nets = {
-            net.arch: net
-            for multiple in multiples
-            for net in [network(baseline, scale, way(float(multiple)), triple)]
-            if net.x.any()
-        }
-        tried = list(nets.values())
+        made = (possible(baseline, scale, way(float(m)), triple) for m in multiples)
+        tried = list({net.arch: net for net in made if net and net.x.any()}.values())
+        if not tried:
+            continue
         order = np.argsort(np.abs(np.log(ratios.estimate(tried) / target)), kind="stable")
         best = ratios.true([tried[i] for i in order[: 1 if ratios.surface is None else 3]])
         found[name] = min(best, key=lambda net: abs(math.log(net.ratio / target)))

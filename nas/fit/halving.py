@@ -23,12 +23,7 @@ def loss(row: Row, ratio: float, objective: str) -> float:
     """
     if objective != "lacs":
         return math.log(max(row.cross_entropy, 1e-9))
-    return accuracy_loss(row) - MNAS_EXPONENT * math.log(ratio)
-
-
-def accuracy_loss(row: Row) -> float:
-    """Minus the logarithm of the accuracy, at least a millionth."""
-    return -math.log(max(row.accuracy, 1e-6))
+    return -math.log(max(row.accuracy, 1e-6)) - MNAS_EXPONENT * math.log(ratio)
 
 
 def first_seed(seed: int, rungs: Sequence[Rung], rung: int) -> int:

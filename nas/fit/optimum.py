@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nas.fit.grid import Network
-from nas.fit.halving import accuracy_loss, loss
+from nas.fit.halving import loss
 from nas.fit.journal import Row
 from nas.fit.surface import Data, Floats, Ints, Surface, fit_surface, quadratic, resampled
 from nas.objective import MNAS_EXPONENT
@@ -40,15 +40,11 @@ def evidence(rows: Sequence[Row], nets: Mapping[str, Network], objective: str) -
 
     Its value is that of `halving.loss` without the cost, which is known and need not be learnt.
     """
-
-    def value(row: Row) -> float:
-        return accuracy_loss(row) if objective == "lacs" else loss(row, 1.0, objective)
-
     _, groups = np.unique([row.id for row in rows], return_inverse=True)
     lengths = {key: i for i, key in enumerate(sorted({(row.epochs, row.seed) for row in rows}))}
     data = Data(
         x=np.array([nets[row.id].x for row in rows]),
-        y=np.array([value(row) for row in rows]),
+        y=np.array([loss(row, 1.0, objective) for row in rows]),
         groups=groups,
         blocks=np.array([lengths[row.epochs, row.seed] for row in rows]),
     )

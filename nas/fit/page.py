@@ -28,7 +28,7 @@ REGION = 0.95  # part of the resampled surfaces whose best triples are ringed
 def notes(fit: Fit) -> list[str]:
     """What a reader should know before believing the pictures."""
     lines = [
-        f"Trainings: {fit.judge}. Short training is known to favour width and long training depth "
+        f"Judged by {fit.judge}. Short training is known to favour width and long training depth "
         "(ResNet-RS, Bello et al. 2021): what holds here need not hold for long trainings.",
         "Factors are those that rounding gave: blocks, mean channels, pixels over the baseline's; "
         f"costs are those of the rounded networks, {_target(fit):g} ± "
@@ -37,10 +37,15 @@ def notes(fit: Fit) -> list[str]:
         "Intervals of the confirmed differences are over seeds, for all comparisons at once, and "
         "for these validation images.",
     ]
+    if any(row["epochs"] == 0 for row in fit.rows):
+        lines.append(
+            "The surface is through scores of one elastic network; intervals by the surface are "
+            "over its networks, and what another training of it would give is not in them."
+        )
     if fit.agreement:
         a = fit.agreement
         lines.append(
-            f"Short trainings order {a['num_networks']} networks as the longer ones do at "
+            f"The first scores order {a['num_networks']} networks as longer trainings do at "
             f"Kendall's tau {a['kendall']:.2f} ({_number(a['low'])} to {_number(a['high'])})."
         )
     return lines
@@ -114,7 +119,7 @@ def _factors(triple: Sequence[float]) -> str:
 def _mesh(fit: Fit) -> tuple[Any, Any]:
     """Shares [n, 3] all over the triangle, and the surface's loss there, as a change in per cent.
 
-    A share s of the logarithm of the cost is a factor of exp(s log 2 / exponent).
+    A share s of the logarithm of the cost is a factor of exp(s log(target) / exponent).
     """
     cells = [(i, j, MESH - i - j) for i in range(MESH + 1) for j in range(MESH + 1 - i)]
     shares = np.array(cells) / MESH
@@ -137,7 +142,7 @@ def _triangle(fit: Fit) -> Section:
     hollow = {"color": "rgba(0,0,0,0)", "size": 6, "line": {"color": GREY, "width": 1.5}}
     _candidates(figure, others, "candidates", hollow)
     judged = [c for c in fit.candidates if c["judged"]]
-    _candidates(figure, judged, "trained", {"color": "white", "size": 7, "line": {"width": 1}})
+    _candidates(figure, judged, "judged", {"color": "white", "size": 7, "line": {"width": 1}})
     for name, rival in fit.rivals.items():
         look = {"color": COLOURS[name], "size": 11, "symbol": "diamond"}
         if name != "efficientnet":
