@@ -106,12 +106,17 @@ def test_a_killed_fit_goes_on_and_a_second_call_trains_nothing(tmp_path):
     assert len(journal.read_text().splitlines()) == 25
     with journal.open("a") as file:
         file.write('\n{"id": "cut')  # as a power cut would leave it
-    rest = Judge()
-    assert fitted(tmp_path / "killed", rest) == expected
+    rest, told = Judge(), list[tuple[int, int]]()
+    again = fitted(
+        tmp_path / "killed", rest, progress=lambda done, total, what: told.append((done, total))
+    )
+    assert again == expected
     assert rest.asked == whole.asked - 25
+    known = sum(json.loads(line)["epochs"] for line in journal.read_text().splitlines()[:25])
+    assert told[-1] == (sum(row["epochs"] for row in expected.rows) - known,) * 2
     assert fitted(tmp_path / "killed", Judge(killed_after=0)) == expected
-    again = json.loads((tmp_path / "killed" / "fit.json").read_text())
-    assert Fit.from_json(again) == expected
+    kept = json.loads((tmp_path / "killed" / "fit.json").read_text())
+    assert Fit.from_json(kept) == expected
 
 
 def test_failures_are_survived_and_told(tmp_path):

@@ -100,7 +100,9 @@ class Trainings:
         """The rows of (network, epochs, seed), in that order, failures left out."""
         keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in wanted]
         asked = {k: w for k, w in zip(keys, wanted, strict=True) if k not in self.journal.rows}
-        self._count(sum(w[1] for k, w in zip(keys, wanted, strict=True) if k not in asked), what)
+        # what is known is no work, and would make the time left look short
+        self.total -= sum(w[1] for k, w in zip(keys, wanted, strict=True) if k not in asked)
+        self._count(0, what)
         missing, order = list(asked.values()), list(asked)
         for i, answer in self.judge(missing) if missing else ():
             self.journal.keep(_row(order[i], answer))
