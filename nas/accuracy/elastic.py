@@ -73,7 +73,8 @@ def elastic(
     def judge(wanted: Sequence[tuple[Arch, int, int]]) -> Iterator[tuple[int, Any]]:
         oneshot = open_oneshot(space=space, within=within, **context)
         for i, answer in oneshot.many([arch for arch, _, _ in wanted]):
-            losses = {"cross_entropy": -answer.value, "cross_entropy_se": answer.standard_error}
-            yield i, replace(answer, score=replace(answer.score, **losses))
+            loss, error = -answer.value, answer.standard_error
+            score = replace(answer.score, cross_entropy=loss, cross_entropy_se=error)
+            yield i, replace(answer, score=score)
 
     return judge
