@@ -34,7 +34,7 @@ class FitBudget:
     points: int = 16
     rungs: Sequence[Sequence[int]] = ((1, 1), (2, 1))
     confirm_epochs: int = 3
-    confirm_seeds: int = 3
+    confirm_seeds: int = 2
     confirm_phis: Sequence[int] = (1,)
     costed: int = 80
     resamples: int = 1000
