@@ -32,8 +32,8 @@ class Judgement:
     def value(self) -> float:
         """Minus the cross-entropy on the validation images, in nats.
 
-        It tells networks apart where accuracy, which counts right and wrong, is still noise: on
-        2,000 images, two seeds agree about 24 networks with a Kendall tau of .57 instead of .30.
+        It says of every image how right a network is, where accuracy counts right and wrong;
+        benchmarks/judges.py tells how far two seeds agree by either.
         """
         return -self.val.cross_entropy
 
