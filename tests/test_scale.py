@@ -151,7 +151,7 @@ def test_budgets_are_met_from_the_command_line(tmp_path, here):
 
 def test_without_anything_a_small_published_network_is_the_baseline(tmp_path, here):
     here("phi=1", "rule=uniform", "measure=false")
-    _, found = summary_of(tmp_path, "mobilenet_v3_small_0.5")
+    _, found = summary_of(tmp_path, "mobilenet_v3_small_0.35")
     assert found["family"][0]["resolution"] == 28
     assert found["family"][1]["macs"] > found["family"][0]["macs"]
 
@@ -263,7 +263,7 @@ def test_phi_is_three_unless_something_else_is_given():
 
 def test_the_newest_winner_is_the_baseline(tmp_path):
     found = settings(f"results={tmp_path}")
-    assert baseline_of(found, lambda: DATA, True)[0].name == "mobilenet_v3_small_0.5"
+    assert baseline_of(found, lambda: DATA, True)[0].name == "mobilenet_v3_small_0.35"
     for age, name in enumerate(("new", "old")):
         folder = tmp_path / "search" / name
         folder.mkdir(parents=True)
