@@ -48,7 +48,7 @@ def at_random(problem: Problem, limit: float, seed: int, budget: int) -> list[di
     """Random networks within the limit."""
     rng, found = np.random.default_rng(seed), list[dict[str, Any]]()
     while len(found) < budget:
-        picks = {k: d.choices[rng.integers(3)] for k, d in problem.search_space.items()}  # type: ignore[union-attr]  # all are categories
+        picks = {name: str(rng.integers(3)) for name in problem.search_space}
         found += [picks] * bool(problem.cost([picks])[0] <= limit)
     return found
 

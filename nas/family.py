@@ -207,6 +207,26 @@ def solve(
     return Solved(inside, price(inside.arch), budget, beyond.phi, price(beyond.arch))
 
 
+def within(
+    rows: Sequence[Member], budget: float, price: Callable[[Arch], float], what: str
+) -> list[Member]:
+    """The first of `rows`, which grow, that are within the budget; UserError where none is.
+
+    `what` names the budget in the error.
+    """
+    kept: list[Member] = []
+    for row in rows:
+        if (found := price(row.arch)) > budget:
+            break
+        kept.append(row)
+    if not kept:
+        raise UserError(
+            f"{what} is out of reach: {rows[0].name}, the smallest row of the table, has "
+            f"{found:.4g}; raise it, or take a smaller baseline (arch=)"
+        )
+    return kept
+
+
 def _out_of_reach(what: str, which: str, member: Member, price: float, rule: Rule) -> UserError:
     return UserError(
         f"{what} is out of reach: the {which} network that rule={rule.name} makes of this baseline "

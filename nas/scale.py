@@ -217,12 +217,15 @@ class Run:
 
     def members(self) -> tuple[list[Member], Solved | None]:
         """The family as far as phi, name or budget; how the budget was met."""
-        from nas.family import family, published_family
+        from nas.family import family, published_family, within
 
         name, budget = self.settings["name"], self.budget()
         if self.settings["rule"] == "published":
             rows = published_family(self.baseline, name or "b7")
-            return (self.within(rows, *budget) if budget else rows), None
+            if budget:
+                what = f"{budget[0]}={budget[1]:g}"
+                rows = within(rows, budget[1], self.price(budget[0]), what)
+            return rows, None
         rule, phi, solved = rule_of(self.settings), self.settings["phi"], None
         if budget:
             solved = self.solved(rule, *budget)
@@ -259,21 +262,6 @@ class Run:
                 return price(arch)
 
             return solve(self.baseline, rule, budget, told, what)
-
-    def within(self, rows: Sequence[Member], name: str, budget: float) -> list[Member]:
-        """The first of `rows` that are within the budget; UserError where none is."""
-        price = self.price(name)
-        kept: list[Member] = []
-        for row in rows:
-            if (found := price(row.arch)) > budget:
-                break
-            kept.append(row)
-        if not kept:
-            raise UserError(
-                f"{name}={budget:g} is out of reach: {rows[0].name}, the smallest row of the "
-                f"table, has {found:.4g}; raise it, or take a smaller baseline (arch=)"
-            )
-        return kept
 
     def latencies(self, members: Sequence[Member]) -> dict[str, float]:
         """Milliseconds by network id; what the device or table cannot tell is said, and absent."""
