@@ -91,7 +91,7 @@ def test_it_says_so_where_the_data_cannot_tell(tmp_path):
         assert fit.verdict.startswith("these data do not tell them apart")
         named = [row for row in fit.confirmation if row["phi"]]
         cheapest = min(named, key=lambda row: row["ratio"])
-        assert f"{cheapest['ratio']:.2f} times the baseline's cost" in fit.verdict
+        assert f"{cheapest['ratio']:.2f} times" in fit.verdict
         width = np.mean([math.log(high / low) for low, high in fit.intervals.values()])
         assert width > 0.2
 

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 
 from nas.agreement import spearman
 from nas.blocks import network_id
-from nas.compound import EFFICIENTNET, Factors, apply, for_resolution
+from nas.compound import EFFICIENTNET, Factors, apply, for_resolution, formula
 from nas.errors import UserError
-from nas.fit.confirm import Comparison, verdict
+from nas.fit.budget import FitBudget
+from nas.fit.confirm import SHOWN, Comparison, verdict
 from nas.fit.grid import (
     Ratios,
     candidates,
     effective,
+    likely,
     networks,
     rivals,
     rules,
@@ -30,6 +32,7 @@ from nas.fit.grid import (
     triples,
 )
 from nas.fit.journal import Costs, Journal
+from nas.fit.plan import planned
 from nas.fit.surface import Data, fit_surface, quadratic, resampled
 from nas.pareto import non_dominated
 from search_spaces.published import PUBLISHED
@@ -81,22 +84,52 @@ def test_effective_factors_are_those_of_what_was_built():
     assert not effective(BASE, BASE).any()
 
 
+def likely_of(nets, ratios, phi=1):
+    scale = scaler(BASE, "ceil", False)
+    return likely(nets, ratios.estimate(nets), BASE, scale, ratios, phi)
+
+
 def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(ratios):
-    nets = [net for net in grid_of(BASE) if net.x.any()]
-    about = ratios.estimate(nets)
-    few, tolerance = candidates(nets, about, ratios, 0.10, 3, 99, False)
+    nets = likely_of([net for net in grid_of(BASE) if net.x.any()], ratios)
+    few, tolerance = candidates(nets, ratios, 0.10, 3, 99, False)
     assert tolerance == 0.10
     unit = macs([BASE])[0]
     assert all(abs(macs([net.arch])[0] / unit - 2) < 0.10 for net in few)
-    more, wider = candidates(nets, about, ratios, 0.01, len(few) + 1, 99, False)
+    more, wider = candidates(nets, ratios, 0.01, len(few) + 1, 99, False)
     assert wider > 0.10
     assert len(more) > len(few)
 
 
-def test_a_grid_that_never_doubles_the_cost_is_refused(ratios):
-    nets = [net for net in grid_of(BASE) if 0 < max(net.triple) <= 1.1 and net.x.any()]
+def test_what_rounding_hides_at_first_shows_further_on(tmp_path):
+    """A width of 1.1 leaves 8 channels 8, so that (2, 1.1, 1.1) would cost twice as much."""
+    base = for_resolution(PUBLISHED["mobilenet_v3_small_0.35"], 28)
+    unit, scale = macs([base])[0], scaler(base, "ceil", False)
+    ratios = Ratios(base, Costs(base, macs, Journal(tmp_path / "none"), slow=False), [], 0, 2.0)
+    nets = [net for net in networks(base, scale, steps(0.05, 1.0, 2.0), 1) if net.x.any()]
+    hidden = [n for n in nets if macs([n.arch])[0] / unit < 2.1 and min(n.triple) >= 1.1]
+    near = likely(nets, ratios.estimate(nets), base, scale, ratios, 1)
+    found, tolerance = candidates(near, ratios, 0.15, 1, 99, False)
+    for net in found:
+        far = macs([scale(formula(*net.triple, 3))])[0] / unit
+        assert net.growth == pytest.approx(far ** (1 / 3))
+        assert abs(net.growth - 2) < tolerance == 0.15
+    assert max(net.growth for net in near if net.triple in {n.triple for n in hidden}) > 2.5
+
+
+def test_triples_that_make_the_baseline_too_small_on_the_way_are_no_candidates(tmp_path):
+    base = for_resolution(PUBLISHED["mobilenet_v2_0.25"], 28)
+    scale = scaler(base, "ceil", False)
+    ratios = Ratios(base, Costs(base, macs, Journal(tmp_path / "none"), slow=False), [], 0, 0.5)
+    nets = [n for n in networks(base, scale, steps(0.1, 1.0, 3.0), -1) if n.x.any()]
+    found = likely(nets, ratios.estimate(nets), base, scale, ratios, -1)
+    assert found
+    assert all(0.25 < net.ratio < 1 and 0 < net.growth < 1 for net in found)
+
+
+def test_a_grid_that_never_doubles_the_cost_is_refused(tmp_path):
+    costs = Costs(BASE, macs, Journal(tmp_path / "none"), slow=False)
     with pytest.raises(UserError, match="no network on the grid costs about 2 times") as error:
-        candidates(nets[:2], ratios.estimate(nets[:2]), ratios, 0.1, 5, 9, False)
+        planned(BASE, scaler(BASE, "ceil", False), costs, FitBudget(high=1.05), "macs")
     assert "raise fit.high" in str(error.value)
 
 
@@ -238,11 +271,16 @@ def test_the_verdict_names_the_better_the_even_and_the_cheapest():
     tell = Comparison(losses({"fitted": 0.0, "depth": 0.3, "width": 0.0}, 0.01, 3))
     words = verdict(tell, RATIOS, {"uniform": "fitted"})
     assert words.startswith("the fitted triple is better than depth alone; these data do not tell")
-    assert words.endswith("is width alone (2.00 times the baseline's cost)")
+    assert words.endswith("width alone did best, and nothing cheaper is as good (2.00 times)")
     beaten = Comparison(losses({"fitted": 0.3, "depth": 0.0, "width": 0.3}, 0.01, 3))
     words = verdict(beaten, RATIOS, {})
     assert words.startswith("depth alone is better than the fitted triple")
-    assert "not worse is depth alone (1.95" in words
+    assert words.endswith("depth alone did best, and nothing cheaper is as good (1.95 times)")
+    even = Comparison(losses({"fitted": 0.1, "depth": 0.1, "width": 0.0}, 0.2, 3))
+    words = verdict(even, RATIOS, {})
+    best = min(even.names, key=lambda name: even.level[name])
+    assert SHOWN[best] + " did best" in words
+    assert "the cheapest that is not shown to be worse is depth alone (1.95 times" in words
     same = verdict(Comparison(losses({"fitted": 0.0}, 0.1, 3)), RATIOS, {"depth": "fitted"})
     assert "nothing to tell apart" in same
     lost = verdict(Comparison({"fitted": {}, "depth": {0: 1.0}}), RATIOS, {})

@@ -165,6 +165,7 @@ def _gathered(
     listed = [
         {
             **facts(net, plan.phi, plan.exponents),
+            "growth": net.growth,
             "predicted": value,
             "chosen": part,
             "judged": net.id in judged,

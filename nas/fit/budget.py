@@ -16,8 +16,8 @@ class FitBudget:
 
     step, low, high   the grid of alpha, beta and gamma, each
     phi               1 compares networks of twice the baseline's cost, -1 those of half of it
-    tolerance         of a cost ratio of 2, in proportion of another; widened where fewer than
-                      `points` networks are within
+    tolerance         of a cost ratio of 2, in proportion of another, both of the rounded network
+                      and per phi up to phi = 3; widened where too few networks are within
     points            networks trained at first: the baseline, the rivals, single axes, and others
     rungs             (epochs, seeds) of each rung of successive halving
     confirm_epochs, confirm_seeds   of the longer trainings; without seeds there are none

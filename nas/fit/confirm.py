@@ -70,10 +70,10 @@ class Comparison:
         return Difference(value, value - half, value + half)
 
     def best_ones(self) -> list[str]:
-        """The network of least loss and those whose interval over it holds zero, in order."""
+        """The network of least loss, then those whose interval over it holds zero."""
         best = min(self.names, key=lambda name: self.level[name])
-        others = len(self.names) - 1
-        return [n for n in self.names if n == best or self.over(n, best, others).low <= 0]
+        rest = [name for name in self.names if name != best]
+        return [best, *(n for n in rest if self.over(n, best, len(rest)).low <= 0)]
 
 
 def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[str, str]) -> str:
@@ -100,11 +100,15 @@ def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[s
         parts.append(f"these data do not tell the fitted triple from {_listed(even, same)}")
     elif even:
         parts.append(f"these data do not tell them apart: {_listed(['fitted', *even], same)}")
-    cheapest = min(comparison.best_ones(), key=lambda name: ratios[name])
-    ending = (
-        f"the cheapest that is not worse is {SHOWN[cheapest]} "
-        f"({ratios[cheapest]:.2f} times the baseline's cost)"
-    )
+    even_best = comparison.best_ones()
+    best, cheapest = even_best[0], min(even_best, key=lambda name: ratios[name])
+    ending = f"{SHOWN[best]} did best, and nothing cheaper is as good ({ratios[best]:.2f} times)"
+    if cheapest != best:
+        ending = (
+            f"{SHOWN[best]} did best, and the cheapest that is not shown to be worse is "
+            f"{SHOWN[cheapest]} ({ratios[cheapest]:.2f} times the baseline's cost, not "
+            f"{ratios[best]:.2f})"
+        )
     return "; ".join([*parts, ending])
 
 

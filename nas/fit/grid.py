@@ -27,6 +27,7 @@ DOUBLE = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 
 # MnasNet's product weighs cost itself: candidates cost from 1 / sqrt(2) to sqrt(2) of the target.
 LACS_BAND = math.sqrt(2)
 WIDEST = 0.5  # of a ratio of 2: a "double" cost beyond 1.5 to 2.5 would be none
+LATER = 3  # times phi, where factors show that rounding hides at first, as a width of 1.1 of 8
 STEPS = np.arange(0.04, 3.5, 0.04)  # nominal phi at which a rule is tried, up or down
 
 
@@ -37,12 +38,15 @@ class Network:
     triple   alpha, beta, gamma;  arch: what they round to where the fit is made
     x        [3] logarithms of the depth, width and resolution that it has over the baseline's
     ratio    its cost over the baseline's, NaN while unknown
+    growth   what its triple multiplies the cost by each time that phi grows by the fit's, in the
+             mean up to LATER times; NaN while unknown
     """
 
     triple: Triple
     arch: Arch
     x: Floats
     ratio: float = math.nan
+    growth: float = math.nan
 
     @cached_property
     def id(self) -> str:
@@ -138,10 +142,10 @@ class Ratios:
     def _learnt(self, nets: Sequence[Network], asked: int) -> Surface:
         """Cost, quadratic in the logarithms, from `asked` networks spread over those near.
 
-        Near is from a quarter of the way to the target to twice as far.
+        Near is from a quarter of the way to the target to LATER times as far.
         """
         unit, way = arithmetic(self.baseline).macs, math.log(self.target)
-        near = [n for n in nets if 0.25 < math.log(arithmetic(n.arch).macs / unit) / way < 2]
+        near = [n for n in nets if 0.25 < math.log(arithmetic(n.arch).macs / unit) / way < LATER]
         some = [near[i] for i in spread([net.x for net in near], asked)]
         x = np.array([np.zeros(3), *(net.x for net in some)])
         return fit_surface(Data.of(x, np.log(self.costs([self.baseline, *(n.arch for n in some)]))))
@@ -150,7 +154,7 @@ class Ratios:
         """Cost ratios [n], true where the cost is arithmetic."""
         if self.surface is None:
             return self.costs([net.arch for net in nets])
-        values: Floats = np.exp(self.surface(np.array([net.x for net in nets])))
+        values: Floats = np.exp(self.surface(np.array([net.x for net in nets]).reshape(-1, 3)))
         return values
 
     def true(self, nets: Sequence[Network]) -> list[Network]:
@@ -159,11 +163,33 @@ class Ratios:
         return [replace(net, ratio=float(r)) for net, r in zip(nets, ratios, strict=True)]
 
 
+def likely(
+    grid: Sequence[Network], about: Floats, baseline: Arch, scale: Scale, ratios: Ratios, phi: int
+) -> list[Network]:
+    """Those of `grid` whose cost, about `about` [n], may be the target, with ratio and growth.
+
+    Both are true where the cost is arithmetic and estimates elsewhere.  A triple that makes the
+    baseline too small on the way is none.
+    """
+    within = np.abs(np.log(about / ratios.target)) < math.log(DOUBLE)
+    near = [
+        replace(net, ratio=float(ratio))
+        for net, ratio, close in zip(grid, about, within, strict=True)
+        if close
+    ]
+    far = [possible(baseline, scale, formula(*n.triple, LATER * phi), n.triple) for n in near]
+    costs = iter(ratios.estimate([net for net in far if net]))
+    return [
+        replace(net, growth=float(next(costs)) ** (1 / LATER))
+        for net, later in zip(near, far, strict=True)
+        if later
+    ]
+
+
 def candidates(
-    grown: Sequence[Network], about: Floats, ratios: Ratios,
-    tolerance: float, least: int, most: int, soft: bool,
-) -> tuple[list[Network], float]:  # fmt: skip
-    """Those of `grown` that truly cost the target, `about` [n] being estimates.
+    nets: Sequence[Network], ratios: Ratios, tolerance: float, least: int, most: int, soft: bool
+) -> tuple[list[Network], float]:
+    """Those of `nets` that truly cost the target and whose triples keep on multiplying it so.
 
     Returned with the tolerance that took.
 
@@ -172,34 +198,29 @@ def candidates(
     `least` networks are within, at most to WIDEST.  With `soft` all in LACS_BAND are.  Where costs
     are slow, `most` are asked for.
     """
-    target = ratios.target
-    nearest = np.argsort(np.abs(np.log(about / target)), kind="stable")
+
+    def off(net: Network) -> float:
+        return max(abs(math.log(value / ratios.target)) for value in (net.ratio, net.growth))
+
+    band, known = math.log(LACS_BAND), sorted(nets, key=off)
     if ratios.surface is not None:
         if soft:  # all over the band, not only its middle
-            band = [i for i in nearest if abs(math.log(about[i] / target)) < math.log(LACS_BAND)]
-            nearest = np.array(band)[spread([grown[i].x for i in band], most)] if band else nearest
-        nearest = nearest[:most]
-    if ratios.surface is None:
-        known = [replace(net, ratio=float(r)) for net, r in zip(grown, about, strict=True)]
-    else:
-        known = ratios.true([grown[i] for i in nearest])
+            within = [net for net in known if off(net) < band]
+            known = [within[i] for i in spread([net.x for net in within], most)]
+        known = ratios.true(known[:most])
     if soft:
-        low, high = target / LACS_BAND, target * LACS_BAND
-        found = [net for net in known if low < net.ratio < high]
+        found = [net for net in known if off(net) < band]
     else:
-        widened = max(tolerance, WIDEST)
-        for width in [tolerance, *np.arange(0.15, WIDEST + 0.01, 0.05)]:
-            found = [net for net in known if off_target(net.ratio, target) < width]
-            if width >= tolerance and len(found) >= least:
-                widened = float(width)
+        wider = np.arange(0.15, WIDEST + 0.01, 0.05)
+        for width in [tolerance, *(float(w) for w in wider if w > tolerance)]:
+            tolerance = width
+            found = [
+                net
+                for net in known
+                if max(off_target(v, ratios.target) for v in (net.ratio, net.growth)) < width
+            ]
+            if len(found) >= least:
                 break
-        tolerance = widened
-    if not found:
-        span = f"{about.min():.2f} to {about.max():.2f}" if len(about) else "the baseline alone"
-        raise UserError(
-            f"no network on the grid costs about {target:g} times the baseline (they cost {span} "
-            "times it); raise fit.high, lower fit.step or raise fit.tolerance"
-        )
     return sorted(found, key=lambda net: net.triple), tolerance
 
 

@@ -14,11 +14,13 @@ from nas.errors import UserError
 from nas.fit.budget import FitBudget
 from nas.fit.grid import (
     DOUBLE,
+    LATER,
     Network,
     Ratios,
     Scale,
     candidates,
     cost_exponents,
+    likely,
     network,
     networks,
     rivals,
@@ -72,8 +74,15 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
     soft = objective == "lacs"
     about = ratios.estimate(grid)
     chosen, tolerance = candidates(
-        grid, about, ratios, budget.tolerance, budget.points, budget.costed, soft
-    )
+        likely(grid, about, baseline, scale, ratios, budget.phi),
+        ratios, budget.tolerance, budget.points // 2, budget.costed, soft,
+    )  # fmt: skip
+    if not chosen:
+        raise UserError(
+            f"no network on the grid costs about {target:g} times the baseline, and as much again "
+            f"with further phi (they cost {about.min():.2f} to {about.max():.2f} times it); raise "
+            "fit.high, lower fit.step or raise fit.tolerance"
+        )
     against = rivals(baseline, scale, ratios, rules(), target)
     start = replace(network(baseline, scale, Factors(), (1.0, 1.0, 1.0)), ratio=1.0)
     exponents = cost_exponents(grid, about)
@@ -94,7 +103,7 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
         start, budget.phi, scale, ratios, chosen, against, [*anchors, *(free[i] for i in picked)],
         tolerance, exponents,
         f"{formula} triples by the formula; of {len(grid)} networks that the grid rounds to, "
-        f"{len(chosen)} have {band} times the cost",
+        f"{len(chosen)} have {band} times the cost and go on so up to phi = {LATER * budget.phi}",
     )  # fmt: skip
 
 
