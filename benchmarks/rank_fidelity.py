@@ -37,7 +37,7 @@ from nas.data import ImageData, load_data
 from nas.results import environment, write_json
 from nas.space import choices, fill, random_picks
 from nas.supernet import Supernet
-from nas.supernet.checkpoint import SupernetHistory
+from nas.supernet.history import SupernetHistory
 from nas.supernet.scoring import subnet_losses
 from nas.supernet.training import SupernetBudget, train_supernet
 from nas.supernet.weighing import NUM_PROBES, image_weights

@@ -16,7 +16,9 @@ everything reads one list of layers.  Imports only go down, from the roof to the
     latency/  accuracy/                         judging: one file per way to do it
     supernet/                                   one elastic network for a whole space
     network.py  training.py  data/              torch: modules, training, images
-    depthwise.py  device.py  onnx_graph.py      how torch computes; ONNX without torch
+    scoring.py                                  how good a classifier is on images
+    depthwise.py  device.py  checkpoint.py      how torch computes; what a kill leaves
+    onnx_graph.py                               ONNX without torch
     results.py  figures.py  storage.py          the run folder; pages of figures; the study's file
     trellis/  family.py                         a whole space at once; one network, scaled
     gaussian_process.py  objective.py           regression; rewards

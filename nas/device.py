@@ -74,6 +74,19 @@ def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def random_state(device: torch.device) -> list[torch.Tensor]:
+    """The states of torch's generators for the CPU and, where it is a GPU, for `device`."""
+    cards = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *cards]
+
+
+def set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
+    """Put back what `random_state` gave."""
+    torch.set_rng_state(states[0].cpu())
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1].cpu(), device)
+
+
 @cache
 def keep_freed_memory() -> bool:
     """Have glibc keep freed memory in this process; whether it does.

@@ -59,7 +59,7 @@ class Plan:
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range, names known, and the run named."""
-    from nas.training import resolve_device
+    from nas.device import resolve_device
     from search_spaces.published import PUBLISHED
 
     trained = settings["choices"]["accuracy"] == "scratch"  # scores are cheap, trainings are not

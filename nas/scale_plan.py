@@ -26,9 +26,9 @@ SMALL, SMALL_WIDTH = "mobilenet_v3_small", 0.35
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range, names known, and none that contradict each other."""
     from nas.compound import REPEATS, RULES, TABLES
+    from nas.device import resolve_device
     from nas.family import FARTHEST
     from nas.fit import OBJECTIVES
-    from nas.training import resolve_device
 
     number(settings, "phi", -FARTHEST, FARTHEST)
     number(settings, "macs", 1)

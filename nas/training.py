@@ -1,18 +1,19 @@
-"""Training and scoring of any image classifier; knows neither architectures nor searches."""
+"""Training of any image classifier; knows neither architectures nor searches."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.checkpoint import read, write
 from nas.depthwise import quick_depthwise
 from nas.device import (
     PRECISIONS,
@@ -21,36 +22,16 @@ from nas.device import (
     layout,
     moved,
     own_randomness,
+    random_state,
     resolve_precision,
+    set_random_state,
 )
-from nas.device import resolve_device as resolve_device
 from nas.errors import UserError, unknown
+from nas.scoring import Batches, Score, TrainingFailed, evaluate, failures_named
 
 OPTIMIZERS = ("sgd", "adamw")
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's wordings
 Progress = Callable[[int, int], None]  # steps done, steps in all
-
-
-class Batches(Protocol):
-    """What `train` and `evaluate` read: images float (B, C, H, W) and labels int64 (B,)."""
-
-    def __len__(self) -> int:
-        """Number of batches in an epoch."""
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of that epoch, the same each time it is asked for."""
-
-
-class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome, and named like one
-    """A network that cannot be trained like this; `reason`: "not_finite" or "out_of_memory"."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)  # both, so that it can pass between processes
-        self.reason, self.message = reason, message
-
-    def __str__(self) -> str:
-        return self.message
 
 
 @dataclass(frozen=True)
@@ -120,17 +101,6 @@ class History:
         return sum(epoch.seconds for epoch in self.epochs)
 
 
-@dataclass(frozen=True)
-class Score:
-    """Accuracy (fraction) and cross-entropy (nats) over `num_images`, with standard errors."""
-
-    accuracy: float
-    accuracy_se: float
-    cross_entropy: float
-    cross_entropy_se: float
-    num_images: int
-
-
 def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum or AdamW, without weight decay on norms and biases.
 
@@ -166,22 +136,25 @@ def train(
     progress: Progress | None = None,
     validation: Batches | None = None,
     stop: Callable[[int], bool] | None = None,
+    checkpoint: Path | None = None,
 ) -> History:
     """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
 
     `seed` is for what the module draws while it trains (dropout, stochastic depth); torch's own
     generators are given back as they were.  `progress(steps done, steps)` is called after every
     step.  With `validation` every epoch is scored.  `stop(epochs done)` is asked after every epoch
-    but the last, when the module can be evaluated, and ends the training if true.  Equal seeds
-    give equal weights on a CPU with an equal number of threads.  Raises TrainingFailed.
+    but the last, when the module can be evaluated, and ends the training if true.  A file at
+    `checkpoint` is gone on from, and written after every epoch.  Equal seeds give equal weights on
+    a CPU with an equal number of threads, killed and resumed or not.  Raises TrainingFailed.
     """
     if device.type == "cpu":
         keep_freed_memory()
     with failures_named("training"), own_randomness(seed, device), quick_depthwise(module):
         moved(module, device)
         run = _Run(module, batches, budget, device, progress)
-        rows = []
-        for number in range(budget.epochs):
+        began = f"{budget!r} {seed} {len(batches)}"
+        rows = run.resumed(checkpoint, began) if checkpoint and checkpoint.exists() else []
+        for number in range(len(rows), budget.epochs):
             start = time.perf_counter()
             module.train()
             loss = run.epoch(number)
@@ -189,6 +162,8 @@ def train(
             score = evaluate(module, validation, device=device) if validation else None
             last = number + 1 == budget.epochs or (stop is not None and stop(number + 1))
             rows.append(Epoch(loss, time.perf_counter() - start, score))
+            if checkpoint:
+                write(checkpoint, run.state(rows, began))
             if last:
                 break
     return History(tuple(rows))
@@ -240,6 +215,29 @@ class _Run:
         self.optimizer.zero_grad()
         return loss.detach()
 
+    def state(self, rows: Sequence[Epoch], began: str) -> dict[str, Any]:
+        """All that the next epoch depends on, in plain types and tensors."""
+        return {
+            "settings": began,
+            "weights": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_state(self.device),
+            "epochs": [asdict(row) for row in rows],
+        }
+
+    def resumed(self, checkpoint: Path, began: str) -> list[Epoch]:
+        """Take over what `state` wrote; the epochs that were done."""
+        state = read(checkpoint, "training", began, self.device)
+        self.module.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        set_random_state(state["random"], self.device)
+        rows = [
+            Epoch(**{**r, "score": r["score"] and Score(**r["score"])}) for r in state["epochs"]
+        ]
+        self.step = len(rows) * len(self.batches)
+        self.module.eval()
+        return rows
+
     def check(self, total: Tensor) -> None:
         """Raise TrainingFailed if a loss so far was not finite."""
         if not math.isfinite(value := total.item()):
@@ -248,64 +246,3 @@ class _Run:
                 f"the loss became {value} by step {self.step} of {self.steps}: "
                 f"lower budget.lr={self.budget.lr:g} or set a budget.clip_norm",
             )
-
-
-def evaluate(
-    module: nn.Module, batches: Batches, *, device: torch.device, precision: str = "fp32"
-) -> Score:
-    """Score `module` on the batches of epoch 0.  Raises TrainingFailed for want of memory."""
-    return scored(*image_losses(module, batches, device=device, precision=precision))
-
-
-def scored(losses: Tensor, correct: Tensor) -> Score:
-    """The Score of what `image_losses` found, (N,) each; TrainingFailed where it is not finite."""
-    if not losses.isfinite().all():
-        raise TrainingFailed("not_finite", "the network answers with numbers that are not finite")
-    number = len(losses)
-    accuracy = correct.double().mean().item()
-    return Score(
-        accuracy,
-        accuracy_se=math.sqrt(accuracy * (1 - accuracy) / number),
-        cross_entropy=losses.mean().item(),
-        cross_entropy_se=losses.std(correction=0).item() / math.sqrt(number),
-        num_images=number,
-    )
-
-
-def image_losses(
-    module: nn.Module, batches: Batches, *, device: torch.device, precision: str = "fp32"
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (N,), float64, and whether the answer is right (N,), bool, image by image.
-
-    Both on the CPU and in the order of the batches, so that two networks scored on the same ones
-    can be compared by `paired_difference`.  The module is left in evaluation mode.
-    """
-    dtype = resolve_precision(precision, device)
-    moved(module, device).eval()
-    losses, correct = [], []
-    with failures_named("scoring"), torch.inference_mode():
-        for images, labels in batches.epoch(0):
-            with autocast(device, dtype):
-                logits = module(images.contiguous(memory_format=layout(device)))
-            losses.append(F.cross_entropy(logits.float(), labels, reduction="none"))
-            correct.append(logits.argmax(1) == labels)
-    return torch.cat(losses).cpu().double().clone(), torch.cat(correct).cpu().clone()
-
-
-def paired_difference(first: Tensor, second: Tensor) -> tuple[float, float]:
-    """Mean of first - second over the same images, (N,) each, and its standard error."""
-    difference = first.double() - second.double()
-    return difference.mean().item(), difference.std(correction=0).item() / math.sqrt(len(first))
-
-
-@contextmanager
-def failures_named(task: str) -> Iterator[None]:
-    """Turn every way of torch's to say that memory ran out into TrainingFailed."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not short and not any(words in str(error) for words in OUT_OF_MEMORY):
-            raise
-        advice = "lower budget.batch_size, data.resolution or workers"
-        raise TrainingFailed("out_of_memory", f"out of memory while {task}: {advice}") from error

@@ -17,7 +17,7 @@ from nas.blocks import network_id
 from nas.cost import cost
 from nas.fit import Fit, FitBudget, fit_scaling
 from nas.fit.grid import effective
-from nas.training import Score
+from nas.scoring import Score
 
 BASE = Arch(
     stages=tuple(Stage(w, 5, 2, Block(expand=3)) for w in (80, 160, 320)),

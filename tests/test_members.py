@@ -15,11 +15,11 @@ from nas.accuracy.pool import Pool
 from nas.accuracy.scaled import Resized, ScaledScratch, scored_at_once
 from nas.accuracy.scratch import Scratch
 from nas.arch import Arch, Head, Stage, Stem
+from nas.device import resolve_device
 from nas.errors import UserError
 from nas.latency.lookup import Lookup
 from nas.latency.measure import Timing
 from nas.members import milliseconds, trained
-from nas.training import resolve_device
 
 NET = Arch((Stage(8), Stage(16, stride=2)), Stem(8, stride=1), Head(16, dropout=0.0), resolution=8,
            channels=2, classes=4)  # fmt: skip

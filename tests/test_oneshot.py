@@ -11,9 +11,9 @@ from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 
 from nas.accuracy.oneshot import OneShot
 from nas.blocks import network_id
+from nas.scoring import paired_difference
 from nas.supernet import Supernet
 from nas.supernet.scoring import Tree, subnet_losses
-from nas.training import paired_difference
 from nas.trellis import Trellis
 
 

@@ -17,11 +17,11 @@ from torch import distributed
 from nas.data import Batches, Split
 from nas.device import moved
 from nas.errors import UserError
+from nas.scoring import TrainingFailed
 from nas.supernet import Supernet
 from nas.supernet.sandwich import Sandwich, accumulate
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.training import SupernetBudget, train_supernet
-from nas.training import TrainingFailed
 from nas.trellis import Trellis
 
 
@@ -181,7 +181,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     path = tmp_path / "supernet.pt"
     train_supernet(Supernet(SPACE), batches(), SHORT, device=CPU, checkpoint=path)
-    with pytest.raises(UserError, match="another space, seed, budget or limits"):
+    with pytest.raises(UserError, match="holds a supernet that began with other settings"):
         train_supernet(Supernet(SPACE), batches(), BUDGET, device=CPU, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="cannot read the supernet"):
@@ -212,7 +212,7 @@ def test_limits_are_kept_over_a_kill_and_others_are_refused(tmp_path, monkeypatc
     whole = train(middle)
     assert torch.equal(train(middle, path), whole)
     assert not torch.equal(train(math.inf), whole)
-    with pytest.raises(UserError, match="another space, seed, budget or limits"):
+    with pytest.raises(UserError, match="holds a supernet that began with other settings"):
         train(math.inf, path)
 
 

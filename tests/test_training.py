@@ -16,18 +16,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nas.errors import UserError
-from nas.training import (
-    CHECK_EVERY,
-    Budget,
-    TrainingFailed,
-    _Run,
-    evaluate,
-    image_losses,
-    lr_factor,
-    make_optimizer,
-    paired_difference,
-    train,
-)
+from nas.scoring import TrainingFailed, evaluate, image_losses, paired_difference
+from nas.training import CHECK_EVERY, Budget, _Run, lr_factor, make_optimizer, train
 
 CPU = torch.device("cpu")
 BUDGETS = sorted((Path(__file__).parents[1] / "conf" / "budget").glob("*.yaml"))
@@ -335,3 +325,39 @@ def test_the_budgets_that_come_with_it():
     assert budgets["quick"].epochs < budgets["standard"].epochs < budgets["full"].epochs
     for path in BUDGETS:  # every knob can be seen, and set, on the command line
         assert set(yaml.safe_load(path.read_text())) - {"_target_"} == set(Budget.__annotations__)
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
+    """Dropout included: the generators' states are kept too."""
+    path, data = tmp_path / "training.pt", Squares()
+    whole = network()
+    straight = train(whole, data, SHORT, device=CPU, seed=5, validation=Squares(seed=1))
+
+    class Killed(Exception):  # noqa: N818 - stands for a signal
+        pass
+
+    def kill(step, steps):
+        if step == 2 * len(data) + 1:  # in the third epoch
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(network(), data, SHORT, device=CPU, seed=5, validation=Squares(seed=1),
+              progress=kill, checkpoint=path)  # fmt: skip
+    steps, resumed = [], network(seed=9)
+    history = train(
+        resumed, data, SHORT, device=CPU, seed=5, validation=Squares(seed=1), checkpoint=path,
+        progress=lambda step, _: steps.append(step),
+    )  # fmt: skip
+    assert steps[0] == 2 * len(data) + 1
+    assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(whole), strict=True))
+    assert [row.loss for row in history.epochs] == [row.loss for row in straight.epochs]
+    assert [row.score for row in history.epochs] == [row.score for row in straight.epochs]
+    again = train(finished := network(), data, SHORT, device=CPU, seed=5, checkpoint=path,
+                  progress=lambda *_: pytest.fail("a finished training goes on"))  # fmt: skip
+    assert again.epochs == history.epochs
+    assert not finished.training
+    with pytest.raises(UserError, match="training that began with other settings"):
+        train(network(), data, SHORT, device=CPU, seed=6, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot read the training"):
+        train(network(), data, SHORT, device=CPU, seed=5, checkpoint=path)

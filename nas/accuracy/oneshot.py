@@ -17,15 +17,16 @@ from torch import Tensor
 from nas.arch import Arch
 from nas.blocks import network_id
 from nas.data import Batches, ImageData, Split
+from nas.device import resolve_device
 from nas.network import Network
+from nas.scoring import Score, paired_difference, scored
 from nas.supernet import Supernet, extract, recalibrate
 from nas.supernet.allowed import Allowed, Within
-from nas.supernet.checkpoint import SupernetHistory
+from nas.supernet.history import SupernetHistory
 from nas.supernet.sandwich import Sandwich
 from nas.supernet.scoring import subnet_losses
 from nas.supernet.training import Progress, SupernetBudget, train_supernet
 from nas.supernet.weighing import NUM_PROBES, image_weights
-from nas.training import Score, paired_difference, resolve_device, scored
 
 AT_ONCE = 500  # images whose statistics norms use; larger batches were slower and ranked no better
 RECALIBRATION = 2000  # images; Yu and Huang 2019 (section 3.3) found a thousand enough

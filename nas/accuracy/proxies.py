@@ -29,7 +29,7 @@ from nas.data import Batches, ImageData
 from nas.device import moved, resolve_device
 from nas.errors import UserError, unknown
 from nas.network import ACTIVATIONS, Row, build
-from nas.training import failures_named
+from nas.scoring import failures_named
 
 ZEN_REPEATS = 4  # of the noise, each a whole mini-batch of it
 ZEN_MIX = 1e-2  # of the second noise, as the official code has it

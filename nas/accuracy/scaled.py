@@ -11,8 +11,10 @@ from torch.nn.functional import interpolate
 from nas.accuracy.scratch import Judgement, scored_at_once
 from nas.arch import Arch
 from nas.data import Batches, ImageData
+from nas.device import resolve_device
 from nas.network import build
-from nas.training import Budget, evaluate, resolve_device, train
+from nas.scoring import evaluate
+from nas.training import Budget, train
 
 
 @dataclass(frozen=True)

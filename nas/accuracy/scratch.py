@@ -9,9 +9,11 @@ from types import MappingProxyType
 from nas.accuracy.answer import Stopped
 from nas.arch import Arch
 from nas.data import Batches, ImageData
+from nas.device import resolve_device
 from nas.errors import unknown
 from nas.network import build
-from nas.training import Budget, Score, evaluate, resolve_device, train
+from nas.scoring import Score, evaluate
+from nas.training import Budget, train
 
 
 @dataclass(frozen=True)

@@ -26,22 +26,16 @@ import torch
 from torch import Tensor, nn
 
 from nas.agreement import kendall
+from nas.checkpoint import read, write
 from nas.device import keep_freed_memory, layout, moved, resolve_precision
 from nas.errors import UserError
+from nas.scoring import Batches, TrainingFailed, failures_named
 from nas.supernet import Supernet
 from nas.supernet.allowed import Allowed, Within
-from nas.supernet.checkpoint import Check, Return, SupernetHistory, history_of, read, write
+from nas.supernet.history import Check, Return, SupernetHistory, history_of
 from nas.supernet.sandwich import Sandwich, accumulate, average_over_ranks, rank
 from nas.supernet.scoring import side_by_side, subnet_losses
-from nas.training import (
-    CHECK_EVERY,
-    Batches,
-    Budget,
-    TrainingFailed,
-    failures_named,
-    lr_factor,
-    make_optimizer,
-)
+from nas.training import CHECK_EVERY, Budget, lr_factor, make_optimizer
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
 MOST_RETURNS = 5  # to a good state before a training is given up
@@ -294,7 +288,7 @@ class _Training:
         """Go on from the checkpoint, if there is one."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return
-        state = read(self.checkpoint, self.settings(), self.device)
+        state = read(self.checkpoint, "supernet", self.settings(), self.device)
         self.put_back(state)
         self.lr_scale, self.least = state["numbers"]
         self.losses, self.probed = state["losses"], state["probed"]
