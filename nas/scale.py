@@ -55,6 +55,7 @@ class Run:
     """One call of the command; data and processes are opened where they are needed."""
 
     def __init__(self, settings: dict[str, Any], console: Console, stack: ExitStack) -> None:
+        from nas.cost import described
         from nas.members import milliseconds
         from nas.profile import folder_name
         from nas.results import open_folder, sole_owner
@@ -180,8 +181,9 @@ class Run:
         self.settings["coefficients"] = [fit.alpha, fit.beta, fit.gamma]
         shown = (f"{name} {getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
                  for name, (low, high) in fit.intervals.items() if hasattr(fit, name))  # fmt: skip
-        self.say("fitted", f"{' · '.join(shown)} · {fit.num_points} networks judged")
-        self.say("verdict", fit.verdict)
+        judged = f"from the first scores of {fit.num_points} networks"
+        self.say("fitted", f"{' · '.join(shown)} · {judged}")
+        self.say("verdict", f"{'after longer trainings ' * bool(fit.confirmation)}{fit.verdict}")
         return fit
 
     def elastic(self, folder: Path) -> Elastic:
@@ -297,17 +299,6 @@ class Run:
             row |= score
             if "reason" in score:
                 self.say("failed", f"{row['name']}: {score['reason']}")
-
-
-def described(arch: Arch, origin: str) -> str:
-    """A network in one line."""
-    from nas.cost import cost
-
-    counts = cost(arch)
-    return (
-        f"{arch.name} ({origin}) · {arch.resolution}x{arch.resolution}x{arch.channels} · "
-        f"{counts.macs / 1e6:.4g} M MACs · {counts.params / 1e6:.4g} M parameters"
-    )
 
 
 if __name__ == "__main__":
