@@ -11,6 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import BinaryIO, cast
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from rich.console import Console
@@ -80,15 +81,16 @@ def written(target: Path) -> Iterator[BinaryIO]:
         Path(file.name).unlink(missing_ok=True)
 
 
-def download(url: str, target: Path, sha256: str) -> Path:
+def download(url: str, target: Path, sha256: str, bring: str = "") -> Path:
     """Fetch `url` to `target` unless it is there; only bytes with that hash ever get the name.
 
-    Raises UserError when the server cannot be reached or sends something else.
+    `sha256` may be the beginning of the hash alone, as some file names hold it.  Raises UserError
+    when the server cannot be reached or sends something else; it ends in `bring`, what to do.
     """
     if target.exists():
         return target
     digest = hashlib.sha256()
-    bring = f"bring {target.name} yourself and set data.root to its folder"
+    bring = bring or f"bring {target.name} yourself and set data.root to its folder"
     try:
         with urlopen(url, timeout=TIMEOUT_S) as reply, written(target) as file:
             with progress(target.name, int(reply.headers.get("Content-Length") or 0)) as advance:
@@ -96,11 +98,13 @@ def download(url: str, target: Path, sha256: str) -> Path:
                     digest.update(block)
                     file.write(block)
                     advance(len(block))
-            if digest.hexdigest() != sha256:
+            if not digest.hexdigest().startswith(sha256):
                 raise UserError(
                     f"{url} sent a file with sha256 {digest.hexdigest()} where {sha256} is "
                     f"expected: try again later, or {bring}"
                 )
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the reply itself, and holds the connection
         raise UserError(f"cannot download {url} ({error}): {bring}") from error
     return target
