@@ -3,9 +3,10 @@
 One idea: an architecture is plain data, a search space is an architecture with holes, and
 everything reads one list of layers.  Imports only go down, from the roof to the ground:
 
-    search.py  scale.py  profile.py             roof: command lines, and latency/__main__.py
+    search.py  scale.py  train.py  profile.py   roof: command lines, and latency/__main__.py
     alongside.py                                what a search judges beside its trials
-    plan.py  scale_plan.py  judging.py          what a command opens; the judge that it names
+    plan.py  scale_plan.py  train_plan.py       what a command opens
+    judging.py                                  the judge that it names
     cli.py                                      composition of conf/, help, one-line errors
     report.py  scale_report.py                  what a search, a scaling shows and leaves
     plot.py  scores_page.py  scale_page.py      the Pareto page, of scores, of a family
@@ -15,6 +16,7 @@ everything reads one list of layers.  Imports only go down, from the roof to the
     evaluate.py                                 Arch -> Metrics, cheap ones first
     latency/  accuracy/                         judging: one file per way to do it
     supernet/                                   one elastic network for a whole space
+    weights.py  pretrained.py  export.py        published weights in; an ONNX model out
     network.py  training.py  data/              torch: modules, training, images
     scoring.py                                  how good a classifier is on images
     depthwise.py  device.py  checkpoint.py      how torch computes; what a kill leaves

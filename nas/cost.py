@@ -76,3 +76,12 @@ def cost(arch: Arch) -> Cost:
             counts = known[id(row.layers)] = layers_cost(row.layers)
         macs, params, activations = macs + counts[0], params + counts[1], activations + counts[2]
     return Cost(macs, params, activations, max(output_bytes(row) for row in rows))
+
+
+def described(arch: Arch, origin: str) -> str:
+    """A network in one line."""
+    counts = cost(arch)
+    return (
+        f"{arch.name} ({origin}) · {arch.resolution}x{arch.resolution}x{arch.channels} · "
+        f"{counts.macs / 1e6:.4g} M MACs · {counts.params / 1e6:.4g} M parameters"
+    )

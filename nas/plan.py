@@ -304,8 +304,4 @@ def introduce(settings: Mapping[str, Any], data: ImageData, space: Arch, console
         f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "
         f"parameters {least.params / 1e6:.3g} to {most.params / 1e6:.3g} M"
     )
-    console.print(
-        f"data      {data.name} {data.resolution}x{data.resolution}x{data.channels} · "
-        f"{len(data.train):,} train · {len(data.val):,} validation · {len(data.test):,} test · "
-        f"{data.num_classes} classes" + (f" · {data.skipped} unreadable" if data.skipped else "")
-    )
+    console.print(f"data      {data.described()}")

@@ -181,8 +181,8 @@ class Run:
         self.settings["coefficients"] = [fit.alpha, fit.beta, fit.gamma]
         shown = (f"{name} {getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
                  for name, (low, high) in fit.intervals.items() if hasattr(fit, name))  # fmt: skip
-        judged = f"from the first scores of {fit.num_points} networks"
-        self.say("fitted", f"{' · '.join(shown)} · {judged}")
+        origin = f"from the first scores of {fit.num_points} networks"
+        self.say("fitted", f"{' · '.join(shown)} · {origin}")
         self.say("verdict", f"{'after longer trainings ' * bool(fit.confirmation)}{fit.verdict}")
         return fit
 

@@ -18,6 +18,7 @@ FLOORS = [
     {"device"},
     {"scoring"},
     {"network", "data", "training"},
+    {"weights", "pretrained", "export"},
     {"supernet"},
     {"latency", "accuracy"},
     {"evaluate"},
@@ -28,9 +29,10 @@ FLOORS = [
     {"cli"},
     {"judging"},
     {"plan", "scale_plan"},
+    {"train_plan"},
     {"alongside"},
     {"search", "profile", "latency.__main__"},
-    {"scale"},
+    {"scale", "train"},
 ]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 GROUND = {name for floor in FLOORS[:5] for name in floor}

@@ -74,6 +74,14 @@ class ImageData:
         """Side of the images in pixels."""
         return int(self.train.images.shape[-1])
 
+    def described(self) -> str:
+        """All that in one line."""
+        size = f"{self.resolution}x{self.resolution}x{self.channels}"
+        return (
+            f"{self.name} {size} · {len(self.train):,} train · {len(self.val):,} validation · "
+            f"{len(self.test):,} test · {self.num_classes} classes"
+        ) + (f" · {self.skipped} unreadable" if self.skipped else "")
+
 
 def load_data(
     name: str,

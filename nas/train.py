@@ -1,0 +1,250 @@
+"""`python -m nas.train`: one network, trained to the end, scored and exported."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.blocks import network_id
+from nas.cli import main, make, plain
+from nas.errors import UserError
+from nas.files import write_bytes, write_text
+from nas.train_plan import checked, images_for, network_for, normalisation, side_of, source_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from nas.accuracy.scaled import Resized
+    from nas.network import Network
+    from nas.scoring import Score
+    from nas.training import Budget, Epoch, History
+
+ABOUT = """\
+Train one network on your images, from scratch or from published ImageNet weights, and leave it
+ready to use: weights, an ONNX model, its accuracy, and its latency measured here."""
+
+CHECKED = 64  # images on which the ONNX model must answer as the network does
+
+
+def train_one(cfg: Any) -> None:
+    """Train what `cfg` (conf/train.yaml) names into results/train/<run>/."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    settings = checked(plain(cfg))
+    with ExitStack() as stack:
+        try:
+            Run(settings, console, stack)()
+        except KeyboardInterrupt:
+            console.print("stopped   whole epochs are kept; the same command goes on")
+            raise
+
+
+class Run:
+    """One call of the command."""
+
+    def __init__(self, settings: dict[str, Any], console: Console, stack: ExitStack) -> None:
+        from nas.device import resolve_device
+        from nas.profile import folder_name
+        from nas.results import check_config, open_folder, sole_owner, write_yaml
+
+        self.settings, self.console = settings, console
+        self.budget: Budget = make(settings["budget"])
+        self.timer, self.device = make(settings["latency"]), resolve_device(settings["device"])
+        self.source = source_of(settings)
+        side = side_of(settings, self.source)
+        self.data = images_for(settings, side)
+        self.arch, self.origin = network_for(settings, side, self.data)
+        self.mean, self.std = normalisation(self.data, self.source)
+        name = folder_name(str(settings["run"] or self.arch.name))
+        self.folder = open_folder(Path(str(settings["results"])) / "train" / name)
+        stack.enter_context(sole_owner(self.folder))
+        asked = {
+            k: settings[k] for k in ("arch", "resolution", "data", "budget", "weights", "seed")
+        }
+        asked |= {"images": self.data.fingerprint, "network": network_id(self.arch)}
+        if (self.folder / "checkpoint.pt").exists():
+            check_config(self.folder / "config.yaml", asked)
+        write_yaml(self.folder / "config.yaml", asked)
+
+    def __call__(self) -> None:
+        """Train, score, export, and write it all down."""
+        from nas.cost import described
+        from nas.network import build
+
+        self.say("network", described(self.arch, self.origin))
+        self.say("data", self.data.described())
+        net = build(self.arch, self.settings["seed"])
+        self.begun_with(net)
+        history = self.trained(net)
+        scores = self.scores(net)
+        size, off = self.exported(net)
+        self.say("onnx", f"{size / 1e6:.3g} MB · largest difference from torch {off:.1g}")
+        latency = self.timer.measure(self.arch).median_ms if self.settings["measure"] else None
+        if latency is not None:
+            self.say("latency", f"{latency:.4g} ms ({self.timer.name}, this machine)")
+        self.write(history, scores, latency, off)
+        self.say("wrote", f"{self.folder}/: model.onnx weights.pt network.yaml summary.json ...")
+
+    def say(self, label: str, text: str) -> None:
+        """One line below its label."""
+        self.console.print(f"{label:<9} {text}")
+
+    def begun_with(self, net: Network) -> None:
+        """Put the asked-for weights into `net`, and say whose they are and what is new."""
+        if self.settings["choices"]["weights"] == "none":
+            return
+        from nas.pretrained import pretrained
+        from nas.weights import load, read
+
+        path = self.settings["weights"]["path"] or pretrained(self.arch.name)
+        new = load(net, read(path))
+        whose = f"{path}"
+        if self.source:
+            whose = f"{self.source.library} · {self.source.accuracy:g}% on ImageNet · {path}"
+        self.say("weights", whose + (f" · anew: {', '.join(new)}" if new else ""))
+
+    def batches(self, split: str, training: bool = False) -> Resized:
+        """Batches of that split at the network's resolution."""
+        from nas.accuracy.scaled import Resized
+        from nas.accuracy.scratch import scored_at_once
+        from nas.data import Batches
+
+        size = self.budget.batch_size if training else scored_at_once(self.arch.resolution)
+        found = Batches(
+            getattr(self.data, split), self.mean, self.std, batch_size=size, device=self.device,
+            seed=self.settings["seed"], flip=self.data.flip, shuffle=training,
+            augment=training and self.budget.augment,
+        )  # fmt: skip
+        return Resized(found, self.arch.resolution)
+
+    def trained(self, net: Network) -> History:
+        """Train `net` in place, with progress; a killed training goes on."""
+        from nas.progress import Live
+        from nas.scoring import TrainingFailed
+        from nas.training import train
+
+        bars: list[Live] = []
+        epoch = len(batches := self.batches("train", training=True))
+        try:
+            with ExitStack() as stack:
+
+                def told(done: int, steps: int) -> None:
+                    if not bars:  # only now is it known how much an earlier call has done
+                        live = Live(self.console, "train", steps, done - 1)
+                        bars.append(stack.enter_context(live))
+                    bars[0](done, f"epoch {-(-done // epoch)} of {steps // epoch}")
+
+                return train(
+                    net, batches, self.budget, device=self.device, seed=self.settings["seed"],
+                    progress=told, validation=self.batches("val"),
+                    checkpoint=self.folder / "checkpoint.pt",
+                )  # fmt: skip
+        except TrainingFailed as error:
+            raise UserError(f"{self.arch.name} cannot be trained like this: {error}") from None
+
+    def scores(self, net: Network) -> dict[str, Score]:
+        """Accuracy on the validation and test images; by class in classes.csv."""
+        import pandas as pd
+
+        from nas.scoring import image_losses, scored
+
+        found, by_class = {}, pd.DataFrame({"class": self.data.classes})
+        for split in ("val", "test"):
+            losses, correct = image_losses(net, self.batches(split), device=self.device)
+            found[split] = scored(losses, correct)
+            labels = getattr(self.data, split).labels.numpy()
+            right = pd.Series(correct.numpy()).groupby(labels)
+            by_class[f"{split}_images"], by_class[f"{split}_accuracy"] = right.size(), right.mean()
+        write_text(self.folder / "classes.csv", by_class.to_csv(index=False))
+        val, test = found["val"], found["test"]
+        self.say("accuracy", f"{percent(val)} (test {percent(test)})")
+        worst = by_class.nsmallest(3, "test_accuracy")[["class", "test_accuracy"]]
+        named = ", ".join(f"{name} {part:.0%}" for name, part in worst.itertuples(index=False))
+        self.say("weakest", f"{named} (of the class's test images)")
+        return found
+
+    def exported(self, net: Network) -> tuple[int, float]:
+        """Write weights and ONNX model; its size in bytes, and how far its answers are off."""
+        import torch
+
+        from nas.arch import dumps
+        from nas.export import difference, exported
+
+        net.to("cpu").eval()
+        weights = io.BytesIO()
+        torch.save(net.state_dict(), weights)
+        model = exported(net, self.arch, self.data.classes, self.mean, self.std)
+        images = next(iter(self.batches("test").epoch(0)))[0][:CHECKED].cpu()
+        off = difference(model, net, images)
+        write_bytes(self.folder / "weights.pt", weights.getvalue())
+        write_bytes(self.folder / "model.onnx", model)
+        write_text(self.folder / "network.yaml", dumps(self.arch))
+        return len(model), off
+
+    def write(
+        self,
+        history: History,
+        scores: Mapping[str, Score],
+        latency: float | None,
+        off: float,
+    ) -> None:
+        """history.csv, summary.json and environment.json."""
+        import pandas as pd
+
+        from nas.cost import cost
+        from nas.reading import reading_form
+        from nas.results import environment, write_json
+
+        rows = [
+            {"epoch": i, "loss": row.loss, "seconds": row.seconds, **val_of(row)}
+            for i, row in enumerate(history.epochs, 1)
+        ]
+        write_text(self.folder / "history.csv", pd.DataFrame(rows).to_csv(index=False))
+        counts, settings = cost(self.arch), self.settings
+        summary = {
+            "name": self.arch.name,
+            "arch": reading_form(self.arch),
+            "id": network_id(self.arch),
+            "resolution": self.arch.resolution,
+            "macs": counts.macs,
+            "params": counts.params,
+            "classes": list(self.data.classes),
+            "mean": self.mean,
+            "std": self.std,
+            "weights": settings["choices"]["weights"],
+            "pretrained": asdict(self.source) if self.source else None,
+            "data": self.data.name,
+            "images": {part: len(getattr(self.data, part)) for part in ("train", "val", "test")},
+            "budget": settings["choices"]["budget"],
+            "seed": settings["seed"],
+            "seconds": history.seconds,
+            **{part: asdict(score) for part, score in scores.items()},
+            "latency_ms": latency,
+            "onnx_difference": off,
+        }
+        write_json(self.folder / "summary.json", summary)
+        made = environment(
+            seed=settings["seed"], device=str(self.device), latency=self.timer.describe()
+        )
+        write_json(self.folder / "environment.json", made)
+
+
+def val_of(row: Epoch) -> dict[str, float]:
+    """The validation scores of an epoch, as columns."""
+    if row.score is None:
+        return {}
+    return {"val_accuracy": row.score.accuracy, "val_cross_entropy": row.score.cross_entropy}
+
+
+def percent(score: Score) -> str:
+    """An accuracy with its standard error over the images."""
+    return f"{score.accuracy:.1%} ± {score.accuracy_se:.1%}"
+
+
+if __name__ == "__main__":
+    main("train", train_one, ABOUT)
