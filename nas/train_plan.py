@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nas.data import ImageData
     from nas.pretrained import Pretrained
 
+BN_MOMENTUM = 0.1  # torch's default
+
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range and what contradicts refused."""
@@ -81,7 +83,9 @@ def network_for(settings: Mapping[str, Any], side: int | None, data: ImageData) 
     """The network for these images, and where it is from.
 
     From scratch a published network is sized for the data as everywhere else; with weights it
-    stays what they were trained in, norms and padding included, at `side` pixels.
+    stays what they were trained in, norms and padding included, at `side` pixels.  Only the
+    momentum of its norms is torch's own: those of 0.01 and below, for millions of steps, would
+    leave a short training's networks with the statistics of other images.
     """
     from nas.compound import for_resolution
     from nas.scale_plan import baseline_of
@@ -91,7 +95,8 @@ def network_for(settings: Mapping[str, Any], side: int | None, data: ImageData) 
     if settings["choices"]["weights"] == "none" or named is None or is_file(named):
         return baseline_of(dict(settings), lambda: data, trained=True)
     arch = for_resolution(PUBLISHED[named], side or data.resolution)
-    return replace(arch, channels=data.channels, classes=data.num_classes), "published"
+    arch = replace(arch, channels=data.channels, classes=data.num_classes)
+    return replace(arch, bn_momentum=BN_MOMENTUM), "published"
 
 
 def normalisation(

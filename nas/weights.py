@@ -103,21 +103,24 @@ def load(net: Network, state: State) -> tuple[str, ...]:
 
     Understood are our own names and those of torchvision, timm, geffnet, efficientnet_pytorch
     and efficientnet-lite-pytorch.  A linear layer fits a 1x1 convolution.  A stem for another
-    number of input channels is made by `for_channels`.  Returns the rows of `net` that keep
-    their own weights: ("classifier",) where the file has another number of classes, else ().
+    number of input channels is made by `for_channels`.  Returns the rows of `net` that begin anew:
+    ("classifier",) where the file has another number of classes, else ().  Such a classifier
+    begins at zero (Big Transfer, Kolesnikov et al. 2020): random answers of 1280 good features are
+    large, and the first steps would spoil what the features know.
     Raises UserError, and leaves `net` as it was, at the first place that does not fit.
     """
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
     ours = [(name, m.state_dict()) for name, m in net.named_modules() if isinstance(m, kinds)]
     theirs = in_order(state)
     pairs: list[tuple[Tensor, Tensor]] = []
-    kept: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
     for i, (name, own) in enumerate(ours):
         source, given = theirs[i] if i < len(theirs) else ("end", {})
         if i == 0:
             given = _stem(given, own)
         if i == len(ours) - 1 and _differ_in_classes(given, own):
-            kept = (name.partition(".")[0],)
+            anew = (name.partition(".")[0],)
+            pairs += [(tensor, torch.zeros_like(tensor)) for tensor in own.values()]
         elif _fit(given, own):
             pairs += [(own[key], given[key]) for key in own if key in given]
         else:
@@ -133,7 +136,7 @@ def load(net: Network, state: State) -> tuple[str, ...]:
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value.reshape(tensor.shape))
-    return kept
+    return anew
 
 
 def in_order(state: State) -> list[tuple[str, Tensors]]:

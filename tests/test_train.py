@@ -139,11 +139,12 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(monke
     published = PUBLISHED["tf_efficientnet_lite0"]
     assert origin == "published"
     assert (arch.bn_eps, arch.padding, arch.resolution) == (1e-3, "same", 224)
+    assert arch.bn_momentum == 0.1 > published.bn_momentum
     assert (arch.channels, arch.classes) == (1, 10)
     assert arch.head.dropout == published.head.dropout
     small, _ = network_for(settings, side_of({**settings, "resolution": 64}, source), data)
     assert small.stages == for_resolution(published, 64).stages
-    assert settings["budget"]["lr"] == 0.01  # weights bring a budget of their own
+    assert settings["choices"]["budget"] == "transfer"  # weights bring a budget of their own
     mean, std = normalisation(data, source)
     assert mean == pytest.approx((sum(source.mean) / 3,))
     assert std == pytest.approx((sum(source.std) / 3,))
