@@ -279,6 +279,11 @@ def loads(text: str, source: str = "arch") -> Arch:
     return arch
 
 
+def is_file(name: object) -> bool:
+    """Whether what `arch=` says is a file and not the name of a published network."""
+    return str(name).endswith((".yaml", ".yml", ".json"))
+
+
 def load(path: str | Path) -> Arch:
     """Read a network from a YAML or JSON file."""
     path = Path(path)

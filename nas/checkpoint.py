@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,14 @@ from typing import Any
 import torch
 
 from nas.errors import UserError
+from nas.files import write_bytes
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
-    """Write the state, plain values and tensors, under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        torch.save(state, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    """Write the state, plain values and tensors."""
+    data = io.BytesIO()
+    torch.save(state, data)
+    write_bytes(path, data.getvalue())
 
 
 def read(path: Path, what: str, settings: str, device: torch.device) -> dict[str, Any]:

@@ -6,6 +6,7 @@ it prints mistakes over several lines, exits with 1, and changes folder and logg
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import sys
@@ -26,6 +27,7 @@ CONF = next(
     if (p / "search.yaml").is_file()
 )
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk or quota answers
 SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
 SMALL_WIDTH = 0.25  # on smaller ones as thin as the thinnest of them, MobileNetV1's
 
@@ -52,6 +54,12 @@ def main(command: str, run: Callable[[Any], None], about: str) -> None:
     except BrokenPipeError:
         # the reader of our output went away (say, `| head`), which is no mistake
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        words = f"cannot write ({error.strerror}): make room, then give the same command again"
+        _say(f"python -m nas.{command}: {words}", sys.stderr)
+        sys.exit(2)
 
 
 def _say(text: str, file: TextIO) -> None:
@@ -83,7 +91,7 @@ def compose(command: str, overrides: Sequence[str]) -> Any:
         word = next((w for w in overrides if w in str(error)), " ".join(overrides))
         raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
     except ConfigCompositionException as error:
-        raise _unknown_setting(command, str(error)) from None
+        raise _unknown_setting(command, str(error), overrides) from None
     except (ValueError, TypeError) as error:  # such as data=null
         raise UserError(
             f"cannot use {' '.join(overrides)}: {' '.join(str(error).split())}"
@@ -102,10 +110,11 @@ def _missing(message: str) -> UserError:
     return unknown(group or "config", name, options(group))
 
 
-def _unknown_setting(command: str, message: str) -> UserError:
+def _unknown_setting(command: str, message: str, overrides: Sequence[str]) -> UserError:
     found = re.search(r"'([^']+)'", message)
     key = found[1] if found else " ".join(message.split())
-    return unknown("setting", key, _keys(compose(command, [])))
+    groups = [word for word in overrides if (CONF / word.partition("=")[0]).is_dir()]
+    return unknown("setting", key, _keys(compose(command, groups)))
 
 
 def _keys(cfg: Any) -> list[str]:

@@ -13,6 +13,7 @@ from nas.arch import Arch
 from nas.network import Network
 from nas.onnx_graph import onnx_model
 
+RESIZE = "RGB or grey, the centre square, bicubic with antialiasing"
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 
 
@@ -21,13 +22,15 @@ def exported(
 ) -> bytes:
     """The network as ONNX: "image" (1, C, H, W) to "logits" (1, classes), norms folded in.
 
-    Its metadata hold, as JSON, the `classes` in the order of the logits, and the `mean` and `std`
-    of channels scaled to [0, 1] by which images are normalised: (x / 255 - mean) / std.
+    Its metadata hold, as JSON, the `classes` in the order of the logits, the `mean` and `std` of
+    channels scaled to [0, 1] by which images are normalised, (x / 255 - mean) / std, and how
+    images were brought to size.
     """
     model = onnx_model(
         arch, {name: value.cpu().numpy() for name, value in net.state_dict().items()}
     )
-    for key, value in (("classes", list(classes)), ("mean", list(mean)), ("std", list(std))):
+    facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
+    for key, value in facts.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     data: bytes = model.SerializeToString()
     return data

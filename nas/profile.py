@@ -111,7 +111,7 @@ def folder_name(name: str) -> str:
 
 def chosen(settings: dict[str, Any]) -> Arch:
     """The network that `arch=` names, or the YAML file that it points to, with the overrides."""
-    from nas.arch import load
+    from nas.arch import is_file, load
     from nas.compound import scaled
     from search_spaces.published import PUBLISHED, at_width
 
@@ -119,7 +119,7 @@ def chosen(settings: dict[str, Any]) -> Arch:
     highest = {"resolution": 8192, "classes": 1_000_000}
     given = {k: number(settings, k, 1, high, whole=True) for k, high in highest.items()}
     name, width = str(settings["arch"]), settings["width"]
-    if name.endswith((".yaml", ".yml", ".json")):
+    if is_file(name):
         arch = load(name)
         arch = scaled(arch, width=width) if width else arch
         arch = replace(arch, name=arch.name or Path(name).stem)

@@ -115,6 +115,7 @@ def baseline_of(
     the size of the data.  What is to be trained gets the channels and classes of the data, and a
     published network its resolution too.
     """
+    from nas.arch import is_file
     from search_spaces.published import PUBLISHED, at_width
 
     named, side = settings["arch"], settings["resolution"]
@@ -126,7 +127,7 @@ def baseline_of(
             name = at_width(SMALL, SMALL_WIDTH) if small else SMALL
             return _sized(name, images(), side), "published, sized for the data"
         named = str(winners[-1])
-    if str(named).endswith((".yaml", ".yml", ".json")):
+    if is_file(named):
         arch, origin = _read(Path(named)), f"from {named}"
         if trained:
             arch = replace(arch, channels=images().channels, classes=images().num_classes)

@@ -13,7 +13,15 @@ from nas.blocks import network_id
 from nas.cli import main, make, plain
 from nas.errors import UserError
 from nas.files import write_bytes, write_text
-from nas.train_plan import checked, images_for, network_for, normalisation, side_of, source_of
+from nas.train_plan import (
+    budget_for,
+    checked,
+    images_for,
+    network_for,
+    normalisation,
+    side_of,
+    source_of,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +35,8 @@ ABOUT = """\
 Train one network on your images, from scratch or from published ImageNet weights, and leave it
 ready to use: weights, an ONNX model, its accuracy, and its latency measured here."""
 
+# The settings that decide what is trained, and not where.
+DECIDING = ("arch", "resolution", "data", "budget", "weights", "seed")
 CHECKED = 64  # images on which the ONNX model must answer as the network does
 
 
@@ -53,99 +63,107 @@ class Run:
         from nas.results import check_config, open_folder, sole_owner, write_yaml
 
         self.settings, self.console = settings, console
-        self.budget: Budget = make(settings["budget"])
+        budget: Budget = make(settings["budget"])
         self.timer, self.device = make(settings["latency"]), resolve_device(settings["device"])
         self.source = source_of(settings)
         side = side_of(settings, self.source)
         self.data = images_for(settings, side)
         self.arch, self.origin = network_for(settings, side, self.data)
-        self.mean, self.std = normalisation(self.data, self.source)
+        self.budget = budget_for(budget, len(self.data.train))
+        (self.mean, self.std), self.whose = normalisation(settings, self.data, self.source)
         name = folder_name(str(settings["run"] or self.arch.name))
         self.folder = open_folder(Path(str(settings["results"])) / "train" / name)
         stack.enter_context(sole_owner(self.folder))
-        asked = {
-            k: settings[k] for k in ("arch", "resolution", "data", "budget", "weights", "seed")
-        }
+        asked = {key: settings[key] for key in DECIDING}
         asked |= {"images": self.data.fingerprint, "network": network_id(self.arch)}
-        if (self.folder / "checkpoint.pt").exists():
-            check_config(self.folder / "config.yaml", asked)
-        write_yaml(self.folder / "config.yaml", asked)
+        asked["choices"] = {"weights": settings["choices"]["weights"]}
+        self.checkpoint, config = self.folder / "checkpoint.pt", self.folder / "config.yaml"
+        if self.checkpoint.exists():
+            if not config.exists():
+                raise UserError(f"{self.checkpoint} has no config.yaml: remove it, or choose run=")
+            check_config(config, asked)
+        write_yaml(config, asked)
 
     def __call__(self) -> None:
         """Train, score, export, and write it all down."""
         from nas.cost import described
         from nas.network import build
+        from nas.scoring import TrainingFailed
 
         self.say("network", described(self.arch, self.origin))
         self.say("data", self.data.described())
         net = build(self.arch, self.settings["seed"])
-        self.begun_with(net)
-        history = self.trained(net)
-        scores = self.scores(net)
+        if self.settings["choices"]["weights"] != "none" and not self.checkpoint.exists():
+            self.begin(net)
+        try:
+            history = self.trained(net)
+            scores = self.scores(net)
+        except TrainingFailed as error:
+            raise UserError(f"{self.arch.name} cannot be trained like this: {error}") from None
         size, off = self.exported(net)
         self.say("onnx", f"{size / 1e6:.3g} MB · largest difference from torch {off:.1g}")
-        latency = self.timer.measure(self.arch).median_ms if self.settings["measure"] else None
-        if latency is not None:
-            self.say("latency", f"{latency:.4g} ms ({self.timer.name}, this machine)")
-        self.write(history, scores, latency, off)
+        self.write(history, scores, self.latency(), off)
         self.say("wrote", f"{self.folder}/: model.onnx weights.pt network.yaml summary.json ...")
+
+    def latency(self) -> float | None:
+        """Milliseconds of the network; None, with the reason said, where there are none."""
+        if not self.settings["measure"]:
+            return None
+        try:
+            found = float(self.timer.measure(self.arch).median_ms)
+        except UserError as error:
+            self.say("latency", f"none: {error}")
+            return None
+        self.say("latency", f"{found:.4g} ms ({self.timer.name})")
+        return found
 
     def say(self, label: str, text: str) -> None:
         """One line below its label."""
         self.console.print(f"{label:<9} {text}")
 
-    def begun_with(self, net: Network) -> None:
+    def begin(self, net: Network) -> None:
         """Put the asked-for weights into `net`, and say whose they are and what is new."""
-        if self.settings["choices"]["weights"] == "none":
-            return
         from nas.pretrained import pretrained
         from nas.weights import load, read
 
-        path = self.settings["weights"]["path"] or pretrained(self.arch.name)
+        path, whose = self.settings["weights"]["path"], ""
+        if self.source and self.settings["choices"]["weights"] == "pretrained":
+            path = path or pretrained(self.source.name)
+            whose = f"{self.source.library} · {self.source.accuracy:g}% on ImageNet · "
         new = load(net, read(path))
-        whose = f"{path}"
-        if self.source:
-            whose = f"{self.source.library} · {self.source.accuracy:g}% on ImageNet · {path}"
-        self.say("weights", whose + (f" · anew: {', '.join(new)}" if new else ""))
+        self.say("weights", f"{whose}{path}" + (f" · anew: {', '.join(new)}" if new else ""))
+        self.say("colours", f"mean and spread {self.whose}")
 
-    def batches(self, split: str, training: bool = False) -> Resized:
+    def batches(self, split: str, **training: Any) -> Resized:
         """Batches of that split at the network's resolution."""
-        from nas.accuracy.scaled import Resized
-        from nas.accuracy.scratch import scored_at_once
-        from nas.data import Batches
+        from nas.accuracy.scaled import batches_for
 
-        size = self.budget.batch_size if training else scored_at_once(self.arch.resolution)
-        found = Batches(
-            getattr(self.data, split), self.mean, self.std, batch_size=size, device=self.device,
-            seed=self.settings["seed"], flip=self.data.flip, shuffle=training,
-            augment=training and self.budget.augment,
+        return batches_for(
+            self.data, split, self.arch.resolution, mean=self.mean, std=self.std,
+            device=self.device, seed=self.settings["seed"], **training,
         )  # fmt: skip
-        return Resized(found, self.arch.resolution)
 
     def trained(self, net: Network) -> History:
         """Train `net` in place, with progress; a killed training goes on."""
         from nas.progress import Live
-        from nas.scoring import TrainingFailed
         from nas.training import train
 
         bars: list[Live] = []
-        epoch = len(batches := self.batches("train", training=True))
-        try:
-            with ExitStack() as stack:
+        size = self.budget.batch_size
+        batches = self.batches("train", batch_size=size, augment=self.budget.augment)
+        epoch = len(batches)
+        with ExitStack() as stack:
 
-                def told(done: int, steps: int) -> None:
-                    if not bars:  # only now is it known how much an earlier call has done
-                        live = Live(self.console, "train", steps, done - 1)
-                        bars.append(stack.enter_context(live))
-                    bars[0](done, f"epoch {-(-done // epoch)} of {steps // epoch}")
+            def told(done: int, steps: int) -> None:
+                if not bars:  # only now is it known how much an earlier call has done
+                    live = Live(self.console, "train", steps, done - 1)
+                    bars.append(stack.enter_context(live))
+                bars[0](done, f"epoch {-(-done // epoch)} of {steps // epoch} · batches of {size}")
 
-                return train(
-                    net, batches, self.budget, device=self.device, seed=self.settings["seed"],
-                    progress=told, validation=self.batches("val"),
-                    checkpoint=self.folder / "checkpoint.pt",
-                )  # fmt: skip
-        except TrainingFailed as error:
-            raise UserError(f"{self.arch.name} cannot be trained like this: {error}") from None
+            return train(
+                net, batches, self.budget, device=self.device, seed=self.settings["seed"],
+                progress=told, validation=self.batches("val"), checkpoint=self.checkpoint,
+            )  # fmt: skip
 
     def scores(self, net: Network) -> dict[str, Score]:
         """Accuracy on the validation and test images; by class in classes.csv."""
@@ -162,7 +180,7 @@ class Run:
             by_class[f"{split}_images"], by_class[f"{split}_accuracy"] = right.size(), right.mean()
         write_text(self.folder / "classes.csv", by_class.to_csv(index=False))
         val, test = found["val"], found["test"]
-        self.say("accuracy", f"{percent(val)} (test {percent(test)})")
+        self.say("accuracy", f"{shown(val)} (test {shown(test)})")
         worst = by_class.nsmallest(3, "test_accuracy")[["class", "test_accuracy"]]
         named = ", ".join(f"{name} {part:.0%}" for name, part in worst.itertuples(index=False))
         self.say("weakest", f"{named} (of the class's test images)")
@@ -241,7 +259,7 @@ def val_of(row: Epoch) -> dict[str, float]:
     return {"val_accuracy": row.score.accuracy, "val_cross_entropy": row.score.cross_entropy}
 
 
-def percent(score: Score) -> str:
+def shown(score: Score) -> str:
     """An accuracy with its standard error over the images."""
     return f"{score.accuracy:.1%} ± {score.accuracy_se:.1%}"
 

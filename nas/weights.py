@@ -145,7 +145,7 @@ def in_order(state: State) -> list[tuple[str, Tensors]]:
     for key, tensor in state.items():
         module, _, name = key.rpartition(".")
         modules[module][name] = tensor
-    paths = {m: re.sub(r"^stage(\d+)_block", r"blocks.\1.", m).split(".") for m in modules}
+    paths = {m: re.sub(r"(^|\.)stage(\d+)_block", r"\1blocks.\2.", m).split(".") for m in modules}
     beside: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for path in paths.values():
         for depth, name in enumerate(path):
@@ -160,6 +160,8 @@ def in_order(state: State) -> list[tuple[str, Tensors]]:
 
 def _place(name: str, beside: set[str]) -> int:
     """The place of a module among those `beside` it, itself included."""
+    if len(beside) == 1:  # such as a wrapper's "model" before all names
+        return 0
     if all(other.isdecimal() for other in beside):
         return int(name)
     if len(beside) == 1:

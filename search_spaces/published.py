@@ -255,6 +255,15 @@ def at_width(name: str, width: float) -> str:
     return f"{name.removesuffix(suffix)}_{float(width)}{suffix}"
 
 
+def plain_name(name: str) -> str:
+    """`name` without its resolution, and without a width of 1: mobilenet_v2 for ..._1.0_160."""
+    match = _NAME.fullmatch(name)
+    if not match or match["base"] not in MAKERS:
+        return name
+    wide = f"_{match['width']}" if float(match["width"] or 1) != 1 else ""
+    return f"{match['tf'] or ''}{match['base']}{wide}"
+
+
 def adapted(name: str, space: Arch) -> Arch:
     """The published network `name` for the input, classes and training constants of `space`."""
     arch = PUBLISHED[name]

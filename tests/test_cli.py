@@ -99,7 +99,7 @@ def test_every_option_of_every_group_composes():
     for group in groups:
         assert options(group)
         for option in options(group):
-            name = next(c for c in ("search", "scale") if group in compose(c, []).choices)
+            name = next(c for c in ("search", "scale", "train") if group in compose(c, []).choices)
             required = [f"{group}.{k}=x" for k in ("root", "path", "file") if "???" in
                         (CONF / group / f"{option}.yaml").read_text()]  # fmt: skip
             cfg = compose(name, [f"{group}={option}"])

@@ -116,6 +116,19 @@ def test_what_rounding_hides_at_first_shows_further_on(tmp_path):
     assert max(net.growth for net in near if net.triple in {n.triple for n in hidden}) > 2.5
 
 
+def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
+    def slow(archs):  # multiply-adds with a kink that no quadratic surface follows
+        return [value * (1.5 if value > 4 * macs([BASE])[0] else 1) for value in macs(archs)]
+
+    costs = Costs(BASE, slow, Journal(tmp_path / "costs"), slow=True)
+    plan = planned(BASE, scaler(BASE, "ceil", False), costs, FitBudget(costed=40), "latency")
+    assert plan.candidates
+    for net in plan.candidates:
+        far = slow([apply(BASE, formula(*net.triple, 3))])[0] / slow([BASE])[0]
+        assert net.growth == pytest.approx(far ** (1 / 3))
+        assert abs(net.growth - 2) < plan.tolerance
+
+
 def test_triples_that_make_the_baseline_too_small_on_the_way_are_no_candidates(tmp_path):
     base = for_resolution(PUBLISHED["mobilenet_v2_0.25"], 28)
     scale = scaler(base, "ceil", False)

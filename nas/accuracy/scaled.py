@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -40,6 +42,22 @@ class Resized:
             yield images, labels
 
 
+def batches_for(
+    data: ImageData, split: str, side: int, *, batch_size: int | None = None, augment: bool = False,
+    mean: Sequence[float] = (), std: Sequence[float] = (), device: torch.device, seed: int,
+) -> Resized:  # fmt: skip
+    """Batches of a split at `side` pixels: for training, shuffled, where a `batch_size` is given.
+
+    `mean` and `std` take the place of the data's own.
+    """
+    found = Batches(
+        getattr(data, split), mean or data.mean, std or data.std,
+        batch_size=batch_size or scored_at_once(side), device=device, seed=seed, flip=data.flip,
+        augment=augment, shuffle=batch_size is not None,
+    )  # fmt: skip
+    return Resized(found, side)
+
+
 @dataclass(frozen=True)
 class ScaledScratch:
     """Train with the given epochs and seed, then score: `judge(arch, epochs, seed)`.
@@ -61,16 +79,9 @@ class ScaledScratch:
         """Train and score `arch`; raises TrainingFailed with the reason where that fails."""
         budget, device = replace(self.budget, epochs=epochs), resolve_device(self.device)
 
-        def batches(split: str, training: bool = False) -> Resized:
-            size = budget.batch_size if training else scored_at_once(arch.resolution)
-            found = Batches(
-                getattr(self.data, split), self.data.mean, self.data.std,
-                batch_size=size, device=device, seed=seed, flip=self.data.flip,
-                augment=training and budget.augment, shuffle=training,
-            )  # fmt: skip
-            return Resized(found, arch.resolution)
-
+        batches = partial(batches_for, self.data, side=arch.resolution, device=device, seed=seed)
         net = build(arch, seed=seed)
-        history = train(net, batches("train", training=True), budget, device=device, seed=seed)
+        training = batches("train", batch_size=budget.batch_size, augment=budget.augment)
+        history = train(net, training, budget, device=device, seed=seed)
         val, test = (evaluate(net, batches(split), device=device) for split in ("val", "test"))
         return Judgement(val, test, history.seconds, f"{epochs} epochs")

@@ -40,6 +40,7 @@ class Network:
     ratio    its cost over the baseline's, NaN while unknown
     growth   what its triple multiplies the cost by each time that phi grows by the fit's, in the
              mean up to LATER times; NaN while unknown
+    later    the network at LATER times phi, where that is known
     """
 
     triple: Triple
@@ -47,6 +48,7 @@ class Network:
     x: Floats
     ratio: float = math.nan
     growth: float = math.nan
+    later: Arch | None = None
 
     @cached_property
     def id(self) -> str:
@@ -158,9 +160,18 @@ class Ratios:
         return values
 
     def true(self, nets: Sequence[Network]) -> list[Network]:
-        """The networks with their true cost ratios."""
-        ratios = self.costs([net.arch for net in nets])
-        return [replace(net, ratio=float(r)) for net, r in zip(nets, ratios, strict=True)]
+        """The networks with their true cost ratios, and the true growth of those with a `later`."""
+        later = [net.later for net in nets if net.later]
+        ratios = self.costs([*(net.arch for net in nets), *later])
+        far = iter(ratios[len(nets) :])
+        return [
+            replace(
+                net,
+                ratio=float(ratio),
+                growth=float(next(far)) ** (1 / LATER) if net.later else math.nan,
+            )
+            for net, ratio in zip(nets, ratios, strict=False)
+        ]
 
 
 def likely(
@@ -180,7 +191,7 @@ def likely(
     far = [possible(baseline, scale, formula(*n.triple, LATER * phi), n.triple) for n in near]
     costs = iter(ratios.estimate([net for net in far if net]))
     return [
-        replace(net, growth=float(next(costs)) ** (1 / LATER))
+        replace(net, growth=float(next(costs)) ** (1 / LATER), later=later.arch)
         for net, later in zip(near, far, strict=True)
         if later
     ]
@@ -189,7 +200,7 @@ def likely(
 def candidates(
     nets: Sequence[Network], ratios: Ratios, tolerance: float, least: int, most: int, soft: bool
 ) -> tuple[list[Network], float]:
-    """Those of `nets` that truly cost the target and whose triples keep on multiplying it so.
+    """Those of `nets` that truly cost the target and whose triples go on so in the mean.
 
     Returned with the tolerance that took.
 

@@ -78,10 +78,11 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
         ratios, budget.tolerance, budget.points // 2, budget.costed, soft,
     )  # fmt: skip
     if not chosen:
+        span = f"{about.min():.2f} to {about.max():.2f}"
         raise UserError(
-            f"no network on the grid costs about {target:g} times the baseline, and as much again "
-            f"with further phi (they cost {about.min():.2f} to {about.max():.2f} times it); raise "
-            "fit.high, lower fit.step or raise fit.tolerance"
+            f"no network on the grid costs about {target:g} times the baseline, and by phi in the "
+            f"mean up to {LATER * budget.phi} (they cost {span} times it); raise fit.high, lower "
+            "fit.step or raise fit.tolerance"
         )
     against = rivals(baseline, scale, ratios, rules(), target)
     start = replace(network(baseline, scale, Factors(), (1.0, 1.0, 1.0)), ratio=1.0)
@@ -103,7 +104,8 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
         start, budget.phi, scale, ratios, chosen, against, [*anchors, *(free[i] for i in picked)],
         tolerance, exponents,
         f"{formula} triples by the formula; of {len(grid)} networks that the grid rounds to, "
-        f"{len(chosen)} have {band} times the cost and go on so up to phi = {LATER * budget.phi}",
+        f"{len(chosen)} have {band} times the cost, and by phi in the mean up to "
+        f"{LATER * budget.phi}",
     )  # fmt: skip
 
 
