@@ -320,7 +320,7 @@ def test_a_budget_that_makes_no_sense(change, message):
 
 def test_the_budgets_that_come_with_it():
     budgets = {path.stem: instantiate(yaml.safe_load(path.read_text())) for path in BUDGETS}
-    assert list(budgets) == ["full", "quick", "standard"]
+    assert list(budgets) == ["full", "quick", "standard", "transfer"]
     assert all(isinstance(budget, Budget) for budget in budgets.values())
     assert budgets["quick"].epochs < budgets["standard"].epochs < budgets["full"].epochs
     for path in BUDGETS:  # every knob can be seen, and set, on the command line

@@ -22,7 +22,8 @@ class FitBudget:
     rungs             (epochs, seeds) of each rung of successive halving
     confirm_epochs, confirm_seeds   of the longer trainings; without seeds there are none
     confirm_phis      at how many times phi the fitted triple meets its rivals
-    costed            networks whose cost is measured, where that takes time
+    costed            networks whose cost is measured, where that takes time: half as many
+                      candidates, each at phi and further on
     resamples         surfaces fitted to data drawn anew, for the intervals
     """
 

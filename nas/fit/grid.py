@@ -207,7 +207,7 @@ def candidates(
     Small baselines round coarsely, and few of their networks cost nearly twice as much, or half:
     the `tolerance`, of a ratio of 2 and in proportion of another, is widened by steps until
     `least` networks are within, at most to WIDEST.  With `soft` all in LACS_BAND are.  Where costs
-    are slow, `most` are asked for.
+    are slow, those of `most` and of their `later` networks are asked for.
     """
 
     def off(net: Network) -> float:

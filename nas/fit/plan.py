@@ -75,7 +75,7 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
     about = ratios.estimate(grid)
     chosen, tolerance = candidates(
         likely(grid, about, baseline, scale, ratios, budget.phi),
-        ratios, budget.tolerance, budget.points // 2, budget.costed, soft,
+        ratios, budget.tolerance, budget.points // 2, budget.costed // 2, soft,
     )  # fmt: skip
     if not chosen:
         span = f"{about.min():.2f} to {about.max():.2f}"
