@@ -6,7 +6,7 @@ everything reads one list of layers.  Imports only go down, from the roof to the
     search.py  scale.py  train.py  profile.py   roof: command lines, and latency/__main__.py
     alongside.py                                what a search judges beside its trials
     plan.py  scale_plan.py  train_plan.py       what a command opens
-    judging.py                                  the judge that it names
+    judging.py                                  the judge that a search names
     cli.py                                      composition of conf/, help, one-line errors
     report.py  scale_report.py                  what a search, a scaling shows and leaves
     plot.py  scores_page.py  scale_page.py      the Pareto page, of scores, of a family

@@ -163,14 +163,10 @@ class Ratios:
         """The networks with their true cost ratios, and the true growth of those with a `later`."""
         later = [net.later for net in nets if net.later]
         ratios = self.costs([*(net.arch for net in nets), *later])
-        far = iter(ratios[len(nets) :])
+        near, far = ratios[: len(nets)], iter(ratios[len(nets) :] ** (1 / LATER))
         return [
-            replace(
-                net,
-                ratio=float(ratio),
-                growth=float(next(far)) ** (1 / LATER) if net.later else math.nan,
-            )
-            for net, ratio in zip(nets, ratios, strict=False)
+            replace(net, ratio=float(r), growth=float(next(far)) if net.later else math.nan)
+            for net, r in zip(nets, near, strict=True)
         ]
 
 
@@ -189,9 +185,9 @@ def likely(
         if close
     ]
     far = [possible(baseline, scale, formula(*n.triple, LATER * phi), n.triple) for n in near]
-    costs = iter(ratios.estimate([net for net in far if net]))
+    growths = iter(ratios.estimate([net for net in far if net]) ** (1 / LATER))
     return [
-        replace(net, growth=float(next(costs)) ** (1 / LATER), later=later.arch)
+        replace(net, growth=float(next(growths)), later=later.arch)
         for net, later in zip(near, far, strict=True)
         if later
     ]
