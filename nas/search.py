@@ -217,8 +217,9 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
     print_front(console, outcome)
     print_winner(console, outcome)
     console.print(f"wrote     {plan.folder}/: pareto.html winner.yaml trials.csv summary.json ...")
+    same = "" if plan.data.name == "embedded" else ", with the same data= settings"
     console.print(
-        "next      python -m nas.train trains the winner longer; python -m nas.scale grows it"
+        f"next      python -m nas.train trains the winner on, python -m nas.scale grows it{same}"
     )
     if stopped:
         more = "the same command goes on" if stopped == "interrupted" else "nothing more to do"

@@ -136,23 +136,24 @@ def normalisation(
     """Mean and spread of each channel by which images are normalised, and whose they are.
 
     Those that the weights were trained with where that is known: from the summary of the run that
-    they are of, or as published; for grey images the mean over the colours.  Else those of the
-    training images.
+    they are of, or as published; for images of other channels the mean over those.  Else those of
+    the training images.
     """
-    own, path = (data.mean, data.std), settings["weights"]["path"]
-    if settings["choices"]["weights"] == "none":
+    own, choice = (data.mean, data.std), settings["choices"]["weights"]
+    if choice == "none":
         return own, "the training images'"
-    summary = Path(str(path)).expanduser().parent / "summary.json"
-    if settings["choices"]["weights"] == "file" and summary.is_file():
+    summary = Path(str(settings["weights"]["path"])).expanduser().parent / "summary.json"
+    if choice == "file" and summary.is_file():
         try:
             known = json.loads(summary.read_text(encoding="utf-8"))
-            found = (tuple(map(float, known["mean"])), tuple(map(float, known["std"])))
+            mean, std = (tuple(map(float, known[key])) for key in ("mean", "std"))
         except (ValueError, TypeError, KeyError):
             raise UserError(f"{summary} beside the weights is damaged: remove it") from None
-        return (found[0], found[1]), f"as {summary} says"
-    if source is None:
+        whose = f"as {summary} says"
+    elif source:
+        mean, std, whose = source.mean, source.std, f"as for the weights of {source.library}"
+    else:
         return own, "the training images', since nobody tells those of the weights"
-    colours: tuple[tuple[float, ...], ...] = (source.mean, source.std)
-    if data.channels != len(source.mean):
-        colours = tuple((sum(c) / len(c),) * data.channels for c in colours)
-    return (colours[0], colours[1]), f"as for the weights of {source.library}"
+    if data.channels != len(mean):
+        mean, std = ((sum(c) / len(c),) * data.channels for c in (mean, std))
+    return (mean, std), whose

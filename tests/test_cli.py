@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from nas.cli import CONF, compose, help_text, options, plain
+from nas.cli import CONF, compose, help_text, main, options, plain
 from nas.errors import UserError
 
 
@@ -116,3 +117,26 @@ def test_help_is_made_of_the_configuration():
 def test_a_setting_that_must_be_given_is_named():
     with pytest.raises(UserError, match=r"arch must be given: arch=\.\.\."):
         plain(compose("profile", []))
+
+
+def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(monkeypatch, capsys):
+    def full(cfg):
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    def other(cfg):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as stop:
+        main("train", full, "")
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("python -m nas.train: cannot write (No space left on device): make room")
+    with pytest.raises(OSError, match="Input/output"):
+        main("train", other, "")
+
+
+def test_an_unknown_setting_is_looked_for_in_the_chosen_groups():
+    with pytest.raises(UserError, match=r"latency\.max_seconds") as error:
+        compose("search", ["latency=table", "latency.max_seconds=1"])
+    assert "did you mean latency.max_seconds" not in str(error.value)

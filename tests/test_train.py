@@ -193,7 +193,7 @@ def test_a_name_may_tell_what_the_weights_have_anyway():
     assert asked("mobilenet_v2", data=folder) == ("mobilenet_v2", 48)
 
 
-def test_with_published_weights_a_network_keeps_its_own_constants_and_side(monkeypatch):
+def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_path):
     settings = plain(compose("train", ["arch=tf_efficientnet_lite0", "weights=pretrained"]))
     data = load_data("embedded", train=50, val=20, test=20)
     source = PRETRAINED["tf_efficientnet_lite0"]
@@ -211,6 +211,15 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(monke
     (mean, std), _ = normalisation(settings, data, source)
     assert mean == pytest.approx((sum(source.mean) / 3,))
     assert std == pytest.approx((sum(source.std) / 3,))
+    (tmp_path / "summary.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.3, 0.4]}')
+    own = f"weights.path={tmp_path / 'weights.pt'}"
+    ours = plain(compose("train", ["arch=tf_efficientnet_lite0", "weights=file", own]))
+    (mean, std), whose = normalisation(ours, data, source)  # a run's own before the published
+    assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
+    assert whose.endswith("summary.json says")
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged: remove it"):
+        normalisation(ours, data, source)
     scratch = plain(compose("train", ["arch=tf_efficientnet_lite0"]))
     assert normalisation(scratch, data, None)[0] == (data.mean, data.std)
 

@@ -317,3 +317,11 @@ def test_real_weights_answer_as_published(name, image):
     want = facts["results"][f"{image}/raw_center"]
     np.testing.assert_allclose(found, want["logits"], atol=1e-4)
     assert found.topk(5).indices.tolist() == [row[0] for row in want["top5"]]
+
+
+@pytest.mark.parametrize("prefix", ["model.", "_orig_mod.", "net.model."])
+def test_names_behind_a_wrapper_are_understood(prefix):
+    state = build(SMALL, seed=1).state_dict()
+    net = build(SMALL, seed=2)
+    assert load(net, {prefix + key: state[key] for key in sorted(state)}) == ()
+    assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
