@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nas.errors import UserError
 
 
 def storage_at(folder: Path, url: str | None) -> Any:
-    """Optuna storage: the journal in the run folder, or any URL that Optuna takes."""
+    """Optuna storage: the journal in the run folder, or any URL that Optuna takes.
+
+    Ctrl-C waits for the end of every call of it: within one, it would leave the journal's lock,
+    or what the storage holds in memory, as it may never be.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url is not None:
-            return optuna.storages.get_storage(url)
+            return undisturbed(optuna.storages.get_storage(url))
         journal = folder / "journal.log"
         mend(journal)
-        return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        return undisturbed(optuna.storages.JournalStorage(JournalFileBackend(str(journal))))
     except Exception as error:  # whatever the database driver or the journal's reader raises
         text = " ".join(str(error).split())[:200]
         where = f"storage={url}" if url else f"the journal {folder / 'journal.log'}"
@@ -35,3 +45,27 @@ def mend(journal: Path) -> None:
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n") and data:
         os.truncate(journal, data.rfind(b"\n") + 1)
+
+
+def undisturbed(storage: BaseStorage) -> BaseStorage:
+    """`storage`, with every public method of it `uninterrupted`."""
+    for name, _ in inspect.getmembers(BaseStorage, inspect.isfunction):
+        if not name.startswith("_"):
+            setattr(storage, name, uninterrupted()(getattr(storage, name)))
+    return storage
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals come to the main thread only
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)

@@ -1,7 +1,8 @@
 """The search: Optuna's ask and tell over the choices of a space, resumable at any moment.
 
 What is proposed depends on the seed, the number of the trial and what was told before, in trial
-order; never on time, process or how often the run was stopped.
+order; never on time, process or how often the run was stopped (only one of Optuna's own samplers,
+stopped in the midst of a proposal, goes on with other random numbers).
 """
 
 from __future__ import annotations

@@ -183,11 +183,11 @@ def test_stopped_in_the_middle_it_goes_on(how, tmp_path):
         while ended(journal) < 3 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
-        out, _ = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=120)
     kept = ended(journal)
     assert kept >= 3
     if how == signal.SIGINT:
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         assert "the same command goes on" in out
         assert (journal.parent / "summary.json").exists()
     done = run(tmp_path, *words)

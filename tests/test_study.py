@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +18,7 @@ import pytest
 from optuna.trial import Trial
 from spaces import SPACES
 
+import nas.study as study_module
 from nas.accuracy.pool import Failure
 from nas.arch import Arch, Block, Stage, Stem
 from nas.blocks import network_id
@@ -163,6 +167,43 @@ def test_killed_while_asking_nothing_is_lost(tmp_path, monkeypatch, sampler, set
     names = [row["name"] for row in again.rows() if row["name"]]
     assert names == list(members(SPACE, 0.35))
     assert again.judged == 14
+
+
+class Pressed:
+    """Presses Ctrl-C before line number `line` that runs in Optuna's storage or our study."""
+
+    def __init__(self, line: int) -> None:
+        self.left = line
+
+    def __call__(self, frame, event, arg):
+        name = frame.f_code.co_filename
+        return self.step if "storages" in name or name == study_module.__file__ else None
+
+    def step(self, frame, event, arg):
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return self.step
+
+
+@pytest.mark.parametrize("line", [1, *range(97, 25_000, 2_767)])
+def test_ctrl_c_anywhere_leaves_a_study_that_can_be_reported_and_goes_on(tmp_path, line):
+    began, pressed, tracer = study(tmp_path), Pressed(line), sys.gettrace()
+    sys.settrace(pressed)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(began, Fake(), trials=8)
+    finally:
+        sys.settrace(tracer)
+    started = time.monotonic()
+    assert len(began.rows()) <= 8
+    began.add_seconds(1.0)
+    assert time.monotonic() - started < 10  # a lock that was left would be waited for
+    again, fake = study(tmp_path), Fake()
+    run(again, fake, trials=8)
+    assert again.judged == 8
+    assert not set(fake.seen) & set(began.known)
 
 
 def test_a_line_that_was_not_written_whole_is_cut_off(tmp_path):
