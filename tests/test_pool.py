@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -62,11 +63,13 @@ def test_a_judge_is_given_plain_values_beside_each_network(workers):
 
 
 def test_a_network_that_kills_its_process_is_the_only_loss():
+    threads = threading.active_count()
     with Pool(make_judge, 2) as pool:
         answers = dict(pool([arch(8), arch(32), arch(16), arch(48)]))
         died = Failure("its process died (out of memory?)")
         assert answers == {0: 8, 1: died, 2: 16, 3: 48}
         assert list(pool([arch(56)])) == [(0, 56)]
+    assert threading.active_count() == threads  # one left behind fails when Python ends
 
 
 def make_nothing():

@@ -149,8 +149,9 @@ class Pool:
     def close(self) -> None:
         """End the workers now, whatever they are doing."""
         if self._executor is not None:
-            processes = list((self._executor._processes or {}).values())
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            for process in processes:
+            for process in list((self._executor._processes or {}).values()):
                 process.kill()
+            # waited for: the executor's thread may not outlive it into the end of Python, where
+            # it fails on pipes that are closed already
+            self._executor.shutdown(cancel_futures=True)
             self._executor = None
