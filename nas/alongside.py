@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache
 from itertools import count
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nas.evaluate import Evaluator
     from nas.judging import Judges
     from nas.plan import Plan
+    from nas.progress import Live
 
 
 def references(plan: Plan, console: Console) -> None:
@@ -104,10 +106,15 @@ def apart(
 
     done, names = count(1), plan.study.missing(kind, archs)
     size = at_once or len(names) or 1
-    with Live(console, kind, len(names), 0) as live:
+    with Live(console, kind, len(names), 0) as live, watching(plan, live):
         for i in range(0, len(names), size):
             some = {name: archs[name] for name in names[i : i + size]}
             plan.study.judge_apart(kind, some, evaluator, lambda: live(next(done), ""))
+
+
+def watching(plan: Plan, live: Live) -> AbstractContextManager[None]:
+    """Let `live` follow the trainings that the plan's processes are at."""
+    return plan.pool.watched(lambda parts: live.under_way(sum(parts.values())))
 
 
 def rows_trained(plan: Plan) -> list[dict[str, Any]]:

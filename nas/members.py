@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -59,9 +59,19 @@ def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Mi
     return measured
 
 
-def judged(pool: Pool, jobs: Sequence[Job]) -> Iterator[tuple[int, Any]]:
-    """(index, Judgement or Failure) of each job, as soon as it is known."""
-    return pool([j[0] for j in jobs], [j[1] for j in jobs], [j[2] for j in jobs])
+def judged(
+    pool: Pool, under_way: Callable[[float], None], jobs: Sequence[Job]
+) -> Iterator[tuple[int, Any]]:
+    """(index, Judgement or Failure) of each job, as soon as it is known.
+
+    `under_way` is told now and then how many epochs are done in those that have not ended.
+    """
+
+    def told(parts: Mapping[int, float]) -> None:
+        under_way(sum(jobs[i][1] * part for i, part in parts.items()))
+
+    with pool.watched(told):
+        yield from pool([j[0] for j in jobs], [j[1] for j in jobs], [j[2] for j in jobs])
 
 
 def sharing(
@@ -82,26 +92,26 @@ def sharing(
 
 
 def trained(
-    pool: Pool, jobs: Sequence[Job], path: Path, salt: str, told: Callable[[int], None]
+    pool: Pool, jobs: Sequence[Job], path: Path, salt: str, live: Live
 ) -> list[dict[str, Any]]:
     """What each job scored, in order; those that the file at `path` knows are not trained again.
 
-    `salt` stands for whatever else decides a score: data and training budget.  A row holds
-    accuracy, its standard error, both on the test images, cross_entropy (nats) and seconds, or
-    the `reason` where the training failed.
+    `salt` stands for whatever else decides a score: data and training budget; `live` is told
+    epochs.  A row holds accuracy, its standard error, both on the test images, cross_entropy
+    (nats) and seconds, or the `reason` where the training failed.
     """
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
     known = {str(entry.pop("key")): entry for entry in logged(path) if "key" in entry}
     missing = [i for i, key in enumerate(keys) if key not in known]
-    told(len(keys) - len(missing))
-    if not missing:
-        return [known[key] for key in keys]
-    for done, (i, answer) in enumerate(judged(pool, [jobs[i] for i in missing]), 1):
+    done = sum(epochs for _, epochs, _ in jobs) - sum(jobs[i][1] for i in missing)
+    live(done, "")
+    for i, answer in judged(pool, live.under_way, [jobs[i] for i in missing]) if missing else ():
         key = keys[missing[i]]
         known[key] = _row(answer)
         if "reason" not in known[key]:  # what failed is tried again
             log(path, {"key": key, **known[key]})
-        told(len(keys) - len(missing) + done)
+        done += jobs[missing[i]][1]
+        live(done, "")
     return [known[key] for key in keys]
 
 

@@ -8,13 +8,18 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+QUICK = 2  # seconds; what takes less needs no line
+LINE_EVERY = 60  # seconds, in a file or a pipe, where a tenth of the whole takes longer
+
 
 class Live:
     """A progress bar with time left; in a file or a pipe, a line now and then."""
 
     def __init__(self, console: Console, label: str, total: int, done: int) -> None:
         self.console, self.label, self.total = console, label, total
-        self.began, self.first, self.printed = time.perf_counter(), done, done
+        self.began = self.last = time.perf_counter()
+        self.first, self.done, self.say = done, done, ""
+        self.reached = self.printed = float(done)
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[say]}"), console=console,
@@ -35,13 +40,35 @@ class Live:
     ) -> None:
         self.bar.stop()
 
+    def of(self, total: int) -> None:
+        """The total is another one now."""
+        self.total = total
+        self.bar.update(self.task, total=total)
+
     def __call__(self, done: int, say: str) -> None:
         """`done` of the total, with what there is to say about it."""
-        self.bar.update(self.task, completed=done, say=say)
-        if self.console.is_terminal or done < min(self.total, self.printed + self.total / 10):
+        self.done, self.say = done, say
+        self.under_way(0.0)
+
+    def under_way(self, part: float) -> None:
+        """Beside what is done, `part` of the total, in its unit, is done of what has not ended."""
+        reached = self.reached = max(self.reached, min(self.done + part, self.total))
+        self.bar.update(self.task, completed=reached, say=self.say)
+        now = time.perf_counter()
+        due = reached >= min(self.total, self.printed + self.total / 10)
+        late = now - self.last > LINE_EVERY
+        silent = self.console.is_terminal or now - self.began < QUICK
+        if silent or reached <= self.printed or not (due or late):
             return
-        if done > self.printed:
-            each = (time.perf_counter() - self.began) / max(1, done - self.first)
-            left = f"about {each * (self.total - done):.0f} s left" if done < self.total else "done"
-            self.console.print(f"{self.label:<9} {done}/{self.total} · {left} · {say}")
-            self.printed = done
+        each = (now - self.began) / (reached - self.first)
+        left = f"about {spelt(each * (self.total - reached))} left"
+        left = left if reached < self.total else "done"
+        self.console.print(f"{self.label:<9} {self.done}/{self.total} · {left} · {self.say}")
+        self.printed, self.last = reached, now
+
+
+def spelt(seconds: float) -> str:
+    """A duration as one says it: 51 s, 14 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -159,14 +159,13 @@ class Run:
             def progress(done: int, total: int, text: str) -> None:
                 if not bars:  # latencies that are timed before have a bar of their own
                     bars.append(stack.enter_context(Live(self.console, "fit", total, done)))
-                bars[0].total = total
-                bars[0].bar.update(bars[0].task, total=total)
+                bars[0].of(total)
                 bars[0](done, text)
 
             fit = fit_scaling(
                 self.baseline,
                 cost=lambda archs: self.price_for_fit(archs, quiet=bool(bars)),
-                judge=partial(judged, pool),
+                judge=partial(judged, pool, lambda epochs: bars[0].under_way(epochs)),
                 budget=self.fit_budget,
                 objective=self.settings["objective"],
                 folder=folder,
@@ -292,8 +291,9 @@ class Run:
         settings = self.settings
         jobs = [(member.arch, self.training.epochs, settings["seed"]) for member in members]
         pool, path = self.pool(), self.folder / "trained.jsonl"
-        with Live(self.console, "train", len(jobs), 0) as live:
-            scores = trained(pool, jobs, path, self.salt(), lambda done: live(done, ""))
+        epochs = self.training.epochs * len(jobs)
+        with Live(self.console, "train", epochs, 0) as live:
+            scores = trained(pool, jobs, path, self.salt(), live)
         pool.close()
         for row, score in zip(rows, scores, strict=True):
             row |= score

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,22 +72,30 @@ def scored(losses: Tensor, correct: Tensor) -> Score:
 
 
 def image_losses(
-    module: nn.Module, batches: Batches, *, device: torch.device, precision: str = "fp32"
+    module: nn.Module,
+    batches: Batches,
+    *,
+    device: torch.device,
+    precision: str = "fp32",
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy (N,), float64, and whether the answer is right (N,), bool, image by image.
 
     Both on the CPU and in the order of the batches, so that two networks scored on the same ones
     can be compared by `paired_difference`.  The module is left in evaluation mode.
+    `progress(batches done)` is called after every batch.
     """
     dtype = resolve_precision(precision, device)
     moved(module, device).eval()
     losses, correct = [], []
     with failures_named("scoring"), torch.inference_mode():
-        for images, labels in batches.epoch(0):
+        for done, (images, labels) in enumerate(batches.epoch(0), 1):
             with autocast(device, dtype):
                 logits = module(images.contiguous(memory_format=layout(device)))
             losses.append(F.cross_entropy(logits.float(), labels, reduction="none"))
             correct.append(logits.argmax(1) == labels)
+            if progress is not None:
+                progress(done)
     return torch.cat(losses).cpu().double().clone(), torch.cat(correct).cpu().clone()
 
 

@@ -19,6 +19,7 @@ from nas.alongside import (
     references,
     rows_trained,
     spread,
+    watching,
 )
 from nas.cli import main, plain
 from nas.errors import UserError
@@ -105,7 +106,7 @@ def explored(plan: Plan, evaluator: Evaluator, console: Console) -> str | None:
     evaluator = replace(evaluator, floors=pruning(plan))
     study.enqueue([*plan.members.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
     batch = 2 * plan.settings["workers"] if plan.alike else SCORED_AT_ONCE
-    with Live(console, "search", trials, study.judged) as live:
+    with Live(console, "search", trials, study.judged) as live, watching(plan, live):
 
         def told() -> None:
             live(study.judged, study.best_under(plan.target_ms))

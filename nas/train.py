@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,11 +170,15 @@ class Run:
         """Accuracy on the validation and test images; by class in classes.csv."""
         import pandas as pd
 
+        from nas.progress import Live
         from nas.scoring import image_losses, scored
 
         found, by_class = {}, pd.DataFrame({"class": self.data.classes})
         for split in ("val", "test"):
-            losses, correct = image_losses(net, self.batches(split), device=self.device)
+            batches = self.batches(split)
+            with Live(self.console, "score", len(batches), 0) as live:
+                told = partial(live, say=f"batches of the {split} images")
+                losses, correct = image_losses(net, batches, device=self.device, progress=told)
             found[split] = scored(losses, correct)
             labels = getattr(self.data, split).labels.numpy()
             right = pd.Series(correct.numpy()).groupby(labels)

@@ -103,28 +103,44 @@ def make():
 JOBS = [(NET, 1, 0), (LARGER, 1, 0)]
 
 
+class Told:
+    """Keeps what a progress bar is told."""
+
+    def __init__(self) -> None:
+        self.epochs, self.parts = [], []
+
+    def __call__(self, done: int, say: str) -> None:
+        self.epochs.append(done)
+
+    def under_way(self, part: float) -> None:
+        self.parts.append(part)
+
+
 def test_what_was_trained_is_not_trained_again(tmp_path):
-    path, told = tmp_path / "trained.jsonl", []
+    path, told = tmp_path / "trained.jsonl", Told()
+    jobs = [(NET, 1, 0), (LARGER, 2, 0)]
     with Pool(make, 1) as pool:
-        rows = trained(pool, JOBS, path, "salt", told.append)
-    assert told == [0, 1, 2]
+        rows = trained(pool, jobs, path, "salt", told)
+    assert told.epochs == [0, 1, 3]
+    assert told.parts[-1] == 2  # of the second, when it was trained and not yet scored
+    assert all(0 < part <= 2 for part in told.parts)
     assert all(0 <= row["accuracy"] <= 1 and row["cross_entropy"] > 0 for row in rows)
 
     def never():
         raise AssertionError("trained again")
 
-    assert trained(Pool(never, 1), JOBS, path, "salt", told.append) == rows
+    assert trained(Pool(never, 1), jobs, path, "salt", told) == rows
     with pytest.raises(AssertionError, match="trained again"):
-        trained(Pool(never, 1), JOBS, path, "other data", told.append)
+        trained(Pool(never, 1), jobs, path, "other data", told)
 
 
 def test_a_line_that_was_cut_costs_that_line(tmp_path):
     path = tmp_path / "trained.jsonl"
     with Pool(make, 1) as pool:
-        rows = trained(pool, JOBS, path, "salt", lambda done: None)
+        rows = trained(pool, JOBS, path, "salt", Told())
         path.write_text(path.read_text()[:-20])
         assert [json.loads(line) for line in path.read_text().splitlines()[:1]]
-        again = trained(pool, JOBS, path, "salt", lambda done: None)
+        again = trained(pool, JOBS, path, "salt", Told())
     for row, other in zip(rows, again, strict=True):
         assert row["accuracy"] == other["accuracy"]
     assert np.isfinite([row["seconds"] for row in again]).all()
@@ -134,8 +150,8 @@ def test_a_training_that_fails_says_why_and_is_tried_again(tmp_path):
     path = tmp_path / "trained.jsonl"
     broken = replace(NET, resolution=1, stages=(Stage(8, stride=2), Stage(8, stride=2)))
     with Pool(make, 1) as pool:
-        rows = trained(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", lambda done: None)
+        rows = trained(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", Told())
     assert "channels" in rows[0]["reason"]
     assert not path.exists()
     with pytest.raises(UserError), Pool(make, 1) as pool:
-        trained(pool, [(broken, 1, 0)], path, "salt", lambda done: None)
+        trained(pool, [(broken, 1, 0)], path, "salt", Told())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nas.accuracy.pool import Failure, Pool
+from nas.accuracy.pool import Failure, Pool, part_done
 from nas.arch import Arch, Stage
 from nas.errors import UserError
 
@@ -70,6 +70,38 @@ def test_a_network_that_kills_its_process_is_the_only_loss():
         assert answers == {0: 8, 1: died, 2: 16, 3: 48}
         assert list(pool([arch(56)])) == [(0, 56)]
     assert threading.active_count() == threads  # one left behind fails when Python ends
+
+
+def judge_slowly(arch, go_on):
+    part_done(1, 4)
+    while not go_on.exists():
+        time.sleep(0.02)
+    part_done(3, 4)
+    return 7
+
+
+def make_slow_judge():
+    return judge_slowly
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_whoever_watches_is_told_how_far_each_is(workers, tmp_path):
+    go_on, heard = tmp_path / "go on", []
+
+    def told(parts):
+        heard.append(parts)
+        if workers == 1 or parts == {0: 0.25, 1: 0.25}:
+            go_on.touch()
+
+    with Pool(make_slow_judge, workers) as pool, pool.watched(told):
+        assert dict(pool([arch(8), arch(16)], [go_on, go_on])) == {0: 7, 1: 7}
+    if workers == 1:
+        assert heard == [{0: 0.25}, {0: 0.75}, {1: 0.25}, {1: 0.75}]
+    assert heard[-1] in ({}, {1: 0.75})  # what has ended is not under way
+    number = len(heard)
+    with Pool(make_slow_judge, 1) as pool:
+        list(pool([arch(8)], [go_on]))
+    assert len(heard) == number
 
 
 def make_nothing():

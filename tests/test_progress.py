@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from nas.progress import Live
+from nas.progress import Live, spelt
 
 
 @pytest.fixture
@@ -42,6 +42,15 @@ def test_progress_that_stands_still_prints_nothing(clock):
     assert file.getvalue() == ""
 
 
+def test_what_is_quick_prints_nothing(clock):
+    file = io.StringIO()
+    with Live(Console(file=file), "score", total=3, done=0) as live:
+        live(1, "")
+        clock.now += 1.9
+        live(3, "")
+    assert file.getvalue() == ""
+
+
 def test_a_terminal_gets_a_bar_and_no_lines():
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100)
@@ -49,3 +58,28 @@ def test_a_terminal_gets_a_bar_and_no_lines():
         live(4, "best 90%")
     assert "4/4" in file.getvalue()
     assert "left" not in file.getvalue()
+
+
+def test_what_is_under_way_counts(clock):
+    file = io.StringIO()
+    with Live(Console(file=file, width=200), "label", total=20, done=0) as live:
+        for seconds in range(1, 131):
+            clock.now += 1
+            live.under_way(min(1, seconds / 100))  # and is then scored
+        live(1, "best 50%")
+        live.under_way(0.2)  # of the second; a little less than was thought
+        clock.now += 100
+        live(2, "best 50%")
+    assert file.getvalue().splitlines() == [
+        "label     0/20 · about 32 min left · ",
+        "label     0/20 · about 39 min left · ",
+        "label     2/20 · about 34 min left · best 50%",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9e3, "2.5 h")],
+)
+def test_durations_are_said_in_units_that_fit(seconds, words):
+    assert spelt(seconds) == words

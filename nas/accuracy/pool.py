@@ -9,10 +9,13 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -21,6 +24,9 @@ from nas.cost import cost
 from nas.errors import UserError
 
 Judge = Callable[..., Any]  # of an Arch, and what a Pool is given beside each
+Told = Callable[[Mapping[int, float]], None]  # how much is done of each that is under way
+
+TELL_EVERY = 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -32,16 +38,32 @@ class Failure:
 
 _judge: Judge | None = None
 _broken: Exception | None = None  # why there is no judge
+_note: Callable[[int, float], None] | None = None  # of a worker: what it is at, and how far
+_tell: Callable[[float], None] | None = None  # how much is done of what is judged now
 
 
-def _start(make: Callable[[], Judge], threads: int) -> None:
+def part_done(done: int, total: int) -> None:
+    """For a judge to say how far it is; whoever watches the pool is told."""
+    if _tell:
+        _tell(done / total)
+
+
+def _start(make: Callable[[], Judge], threads: int, board: Any, started: Any) -> None:
     """Prepare a worker: it ignores Ctrl-C (its parent stops it) and ends with its parent."""
     import torch
 
-    global _judge, _broken
+    global _judge, _broken, _note
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    with started.get_lock():
+        place = 2 * started.value
+        started.value += 1
+
+    def note(index: int, part: float) -> None:
+        board[place : place + 2] = [index, part]
+
+    _note = note
     try:
         _judge = make()
     except Exception as error:  # told to whoever asks; raised here, it would look like a crash
@@ -55,11 +77,23 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(*what: Any) -> Any:
+def _work(index: int, *what: Any) -> Any:
     if _broken is not None:
         raise _broken
     assert _judge is not None
-    return judged(_judge, *what)
+    assert _note is not None
+    with _telling(partial(_note, index)):
+        return judged(_judge, *what)
+
+
+@contextmanager
+def _telling(tell: Callable[[float], None]) -> Iterator[None]:
+    global _tell
+    before, _tell = _tell, tell
+    try:
+        yield
+    finally:
+        _tell = before
 
 
 def judged(judge: Callable[..., Any], *what: Any) -> Any:
@@ -90,6 +124,8 @@ class Pool:
         self.threads = max(1, num_cores() // workers)
         self._executor: ProcessPoolExecutor | None = None
         self._judge: Judge | None = None
+        self._board: Any = ()
+        self._told: Told = lambda parts: None
 
     def __enter__(self) -> Pool:
         return self
@@ -105,40 +141,70 @@ class Pool:
         tasks = list(zip(archs, *more, strict=True))
         if self.workers == 1:
             self._judge = self._judge or self.make()
-            yield from ((i, judged(self._judge, *task)) for i, task in enumerate(tasks))
+            for i, task in enumerate(tasks):
+                with _telling(partial(self._one_told, i)):
+                    answer = judged(self._judge, *task)
+                yield i, answer
             return
         # the longest first, so that no worker is left with it alone at the end
         order = sorted(range(len(archs)), key=lambda i: -cost(archs[i]).macs)
         died, futures = [], {}
         for i in order:
-            if (future := self._submit(tasks[i])) is None:
+            if (future := self._submit(i, *tasks[i])) is None:
                 died.append(i)
             else:
                 futures[future] = i
-        for future in as_completed(futures):
+        for future in self._as_completed(futures):
             try:
                 yield futures[future], future.result()
             except BrokenProcessPool:
                 died.append(futures[future])
         for i in sorted(died):
-            yield i, self._alone(tasks[i])
+            yield i, self._alone(i, *tasks[i])
 
-    def _submit(self, task: tuple[Any, ...]) -> Future[Any] | None:
+    @contextmanager
+    def watched(self, told: Told) -> Iterator[None]:
+        """Within, `told` hears now and then how much is done (0 to 1) of what is under way.
+
+        By index in the call; only judges that call `part_done` are heard of.
+        """
+        before, self._told = self._told, told
+        try:
+            yield
+        finally:
+            self._told = before
+
+    def _one_told(self, index: int, part: float) -> None:
+        self._told({index: part})
+
+    def _as_completed(self, futures: Mapping[Future[Any], int]) -> Iterator[Future[Any]]:
+        """The futures as they end; meanwhile the watcher is told how far the others are."""
+        pending = set(futures)
+        while pending:
+            done, pending = wait_for(pending, TELL_EVERY, FIRST_COMPLETED)
+            yield from done
+            left, board = {futures[future] for future in pending}, list(self._board)
+            parts = zip(board[::2], board[1::2], strict=True)
+            self._told({int(i): part for i, part in parts if i in left})
+
+    def _submit(self, *task: Any) -> Future[Any] | None:
         """A future answer, or None where the pool is broken already."""
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
+            self._board = context.Array("d", [-1.0, 0.0] * self.workers, lock=False)
+            shared = (self._board, context.Value("i", 0))
             self._executor = ProcessPoolExecutor(
-                self.workers, context, _start, (self.make, self.threads)
+                self.workers, context, _start, (self.make, self.threads, *shared)
             )
         try:
             return self._executor.submit(_work, *task)
         except BrokenProcessPool:
             return None
 
-    def _alone(self, task: tuple[Any, ...]) -> Any:
+    def _alone(self, *task: Any) -> Any:
         """A second try, in a new pool by itself: a process died, over this network or another."""
         self.close()
-        future = self._submit(task)
+        future = self._submit(*task)
         assert future is not None
         try:
             return future.result()

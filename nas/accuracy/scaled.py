@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from nas.accuracy.pool import part_done
 from nas.accuracy.scratch import Judgement, scored_at_once
 from nas.arch import Arch
 from nas.data import Batches, ImageData
@@ -82,6 +83,6 @@ class ScaledScratch:
         batches = partial(batches_for, self.data, side=arch.resolution, device=device, seed=seed)
         net = build(arch, seed=seed)
         training = batches("train", batch_size=budget.batch_size, augment=budget.augment)
-        history = train(net, training, budget, device=device, seed=seed)
+        history = train(net, training, budget, device=device, seed=seed, progress=part_done)
         val, test = (evaluate(net, batches(split), device=device) for split in ("val", "test"))
         return Judgement(val, test, history.seconds, f"{epochs} epochs")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nas.accuracy.answer import Stopped
+from nas.accuracy.pool import part_done
 from nas.arch import Arch
 from nas.data import Batches, ImageData
 from nas.device import resolve_device
@@ -94,7 +95,9 @@ class Scratch:
             return -scores[done].cross_entropy < floors[done]
 
         batches = self._batches("train", augment=self.budget.augment, shuffle=True)
-        history = train(net, batches, self.budget, device=device, seed=self.seed, stop=stop)
+        history = train(
+            net, batches, self.budget, device=device, seed=self.seed, stop=stop, progress=part_done
+        )
         rungs = {done: -score.cross_entropy for done, score in scores.items()}
         if (done := len(history.epochs)) < epochs:
             se = scores[done].cross_entropy_se

@@ -49,7 +49,7 @@ def halved(
     for i, (epochs, number) in enumerate(rungs):
         seeds = range(first := first_seed(seed, rungs, i), first + number)
         wanted = [(net.arch, epochs, s) for net in alive for s in seeds]
-        new = trained(wanted, f"{len(alive)} networks x {epochs} epochs")
+        new = trained(wanted, f"{len(alive)} networks x {epochs} epoch{'s' * (epochs > 1)}")
         rows += new
         scores = mean_losses(new, {net.id: net for net in alive}, objective)
         alive = sorted((n for n in alive if n.id in scores), key=lambda net: scores[net.id])
