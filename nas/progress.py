@@ -20,6 +20,7 @@ class Live:
         self.began = self.last = time.perf_counter()
         self.first, self.done, self.say = done, done, ""
         self.reached = self.printed = float(done)
+        self.ended = done >= total
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[say]}"), console=console,
@@ -55,16 +56,15 @@ class Live:
         reached = self.reached = max(self.reached, min(self.done + part, self.total))
         self.bar.update(self.task, completed=reached, say=self.say)
         now = time.perf_counter()
-        due = reached >= min(self.total, self.printed + self.total / 10)
-        late = now - self.last > LINE_EVERY
-        silent = self.console.is_terminal or now - self.began < QUICK
-        if silent or reached <= self.printed or not (due or late):
+        ended, further = self.done >= self.total, reached - self.printed
+        due = further >= self.total / 10 or (further > 0 and now - self.last > LINE_EVERY)
+        quiet = self.console.is_terminal or self.ended or now - self.began < QUICK
+        if quiet or not (due or ended):
             return
         each = (now - self.began) / (reached - self.first)
-        left = f"about {spelt(each * (self.total - reached))} left"
-        left = left if reached < self.total else "done"
+        left = "done" if ended else f"about {spelt(each * (self.total - reached))} left"
         self.console.print(f"{self.label:<9} {self.done}/{self.total} · {left} · {self.say}")
-        self.printed, self.last = reached, now
+        self.printed, self.last, self.ended = reached, now, ended
 
 
 def spelt(seconds: float) -> str:

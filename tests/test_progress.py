@@ -42,6 +42,21 @@ def test_progress_that_stands_still_prints_nothing(clock):
     assert file.getvalue() == ""
 
 
+def test_done_is_what_has_ended(clock):
+    file = io.StringIO()
+    with Live(Console(file=file, width=200), "label", total=2, done=0) as live:
+        clock.now += 10
+        live.under_way(2.0)  # both are trained and not yet scored
+        live(1, "")
+        live.under_way(1.0)
+        live(2, "")
+        live(2, "")
+    assert file.getvalue().splitlines() == [
+        "label     0/2 · about 0 s left · ",
+        "label     2/2 · done · ",
+    ]
+
+
 def test_what_is_quick_prints_nothing(clock):
     file = io.StringIO()
     with Live(Console(file=file), "score", total=3, done=0) as live:
