@@ -43,7 +43,7 @@ class Live:
 
     def of(self, total: int) -> None:
         """The total is another one now."""
-        self.total = total
+        self.total, self.ended = total, self.ended and self.done >= total
         self.bar.update(self.task, total=total)
 
     def __call__(self, done: int, say: str) -> None:
@@ -61,8 +61,10 @@ class Live:
         quiet = self.console.is_terminal or self.ended or now - self.began < QUICK
         if quiet or not (due or ended):
             return
-        each = (now - self.began) / (reached - self.first)
-        left = "done" if ended else f"about {spelt(each * (self.total - reached))} left"
+        left = "done"
+        if not ended:
+            each = (now - self.began) / (reached - self.first)
+            left = f"about {spelt(each * (self.total - reached))} left"
         self.console.print(f"{self.label:<9} {self.done}/{self.total} · {left} · {self.say}")
         self.printed, self.last, self.ended = reached, now, ended
 

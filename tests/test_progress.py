@@ -57,6 +57,20 @@ def test_done_is_what_has_ended(clock):
     ]
 
 
+def test_the_total_may_change(clock):
+    file = io.StringIO()
+    with Live(Console(file=file, width=200), "fit", total=8, done=0) as live:
+        clock.now += 10
+        live.of(0)
+        live(0, "all known")
+        live.of(2)
+        live(1, "longer")
+    assert file.getvalue().splitlines() == [
+        "fit       0/0 · done · all known",
+        "fit       1/2 · about 10 s left · longer",
+    ]
+
+
 def test_what_is_quick_prints_nothing(clock):
     file = io.StringIO()
     with Live(Console(file=file), "score", total=3, done=0) as live:
