@@ -131,12 +131,13 @@ class Run:
             self.data = data
         return self.data
 
-    def pool(self) -> Pool:
-        """Processes that train networks, closed with the run."""
+    def pool(self, test: bool) -> Pool:
+        """Processes that train networks, closed with the run; `test`: and score the test images."""
         from nas.accuracy.pool import Pool
         from nas.accuracy.scaled import ScaledScratch
 
-        judge = partial(ScaledScratch.open, self.load, self.training, self.settings["device"])
+        what = (self.load, self.training, self.settings["device"], test)
+        judge = partial(ScaledScratch.open, *what)
         return self.stack.enter_context(Pool(judge, self.settings["workers"]))
 
     def salt(self) -> str:
@@ -153,7 +154,7 @@ class Run:
         from nas.progress import Live
         from nas.results import open_folder
 
-        pool, bars, folder = self.pool(), list[Live](), open_folder(self.fit_folder())
+        pool, bars, folder = self.pool(test=False), list[Live](), open_folder(self.fit_folder())
         with ExitStack() as stack:
 
             def progress(done: int, total: int, text: str) -> None:
@@ -290,7 +291,7 @@ class Run:
 
         settings = self.settings
         jobs = [(member.arch, self.training.epochs, settings["seed"]) for member in members]
-        pool, path = self.pool(), self.folder / "trained.jsonl"
+        pool, path = self.pool(test=True), self.folder / "trained.jsonl"
         epochs = self.training.epochs * len(jobs)
         with Live(self.console, "train", epochs, 0) as live:
             scores = trained(pool, jobs, path, self.salt(), live)

@@ -84,11 +84,13 @@ def test_at_the_images_own_size_it_is_training_from_scratch():
 
 
 def test_epochs_seed_and_resolution_all_count():
-    judge = ScaledScratch(DATA, SHORT, "cpu")
+    judge = ScaledScratch(DATA, SHORT, "cpu", test=False)
     losses = [judge(*job).val.cross_entropy for job in
               ((NET, 1, 0), (NET, 2, 0), (NET, 1, 1), (LARGER, 1, 0))]  # fmt: skip
     assert len(set(losses)) == 4
-    assert judge(NET, 1, 0).val.cross_entropy == losses[0]
+    again = judge(NET, 1, 0)
+    assert again.val.cross_entropy == losses[0]
+    assert again.test is None
 
 
 def test_large_inputs_are_scored_in_small_batches():

@@ -65,16 +65,20 @@ class ScaledScratch:
 
     Images are kept once, at their own size, and resized to `arch.resolution` batch by batch.
     Networks that get one seed begin from the same weights' seed and see the same order of images.
+    Without `test` they are scored on the validation images only.
     """
 
     data: ImageData
     budget: Budget
     device: str = "auto"
+    test: bool = True
 
     @classmethod
-    def open(cls, load: Callable[[], ImageData], budget: Budget, device: str) -> ScaledScratch:
+    def open(
+        cls, load: Callable[[], ImageData], budget: Budget, device: str, test: bool = True
+    ) -> ScaledScratch:
         """A judge on the data that `load()` gives (for worker processes, which load their own)."""
-        return cls(load(), budget, device)
+        return cls(load(), budget, device, test)
 
     def __call__(self, arch: Arch, epochs: int, seed: int) -> Judgement:
         """Train and score `arch`; raises TrainingFailed with the reason where that fails."""
@@ -84,5 +88,6 @@ class ScaledScratch:
         net = build(arch, seed=seed)
         training = batches("train", batch_size=budget.batch_size, augment=budget.augment)
         history = train(net, training, budget, device=device, seed=seed, progress=part_done)
-        val, test = (evaluate(net, batches(split), device=device) for split in ("val", "test"))
+        val = evaluate(net, batches("val"), device=device)
+        test = evaluate(net, batches("test"), device=device) if self.test else None
         return Judgement(val, test, history.seconds, f"{epochs} epochs")

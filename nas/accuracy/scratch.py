@@ -21,12 +21,12 @@ from nas.training import Budget, train
 class Judgement:
     """What a network scored after its training.
 
-    `val` is what a search may look at; `test` is on images that no decision ever sees.  `rungs`
-    holds the value by epochs done, where it was asked for.
+    `val` is what a search may look at; `test` is on images that no decision ever sees, None where
+    nobody asks for it.  `rungs` holds the value by epochs done, where it was asked for.
     """
 
     val: Score
-    test: Score
+    test: Score | None
     seconds: float
     fidelity: str
     rungs: dict[int, float] = field(default_factory=dict)
