@@ -13,7 +13,7 @@ search: $(VENV)/.ready
 	$(RUN) -m nas.search $(ARGS)
 
 test: $(VENV)/.ready
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadscope $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadscope $(ARGS)
 
 lint: $(VENV)/.ready
 	$(RUN) -m ruff check .

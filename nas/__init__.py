@@ -27,7 +27,8 @@ everything reads one list of layers.  Imports only go down, from the roof to the
     cost.py  space.py  compound.py  pareto.py   ground, no torch: arithmetic and holes
     blocks.py  reading.py                       what an Arch means: the one list of layers; a line
     arch.py                                     Stage, Block, Arch: frozen data, YAML in and out
-    errors.py  files.py  progress.py  agreement.py   one-line errors, whole files, time left, ranks
+    errors.py  files.py  interrupts.py          one-line errors, whole files, Ctrl-C
+    progress.py  agreement.py                   time left; how far two orders agree
 
 `search_spaces/` holds content: spaces and the published networks.  `conf/` holds one group per
 constructor.  Nothing below the roof imports `search_spaces` or sees a configuration.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import math
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,7 @@ def main(command: str, run: Callable[[Any], None], about: str) -> None:
         _say(f"python -m nas.{command}: {error}", sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only be a traceback
         _say("\ninterrupted", sys.stderr)
         sys.exit(130)
     except BrokenPipeError:

@@ -104,14 +104,14 @@ def trained(
     known = {str(entry.pop("key")): entry for entry in logged(path) if "key" in entry}
     missing = [i for i, key in enumerate(keys) if key not in known]
     done = sum(epochs for _, epochs, _ in jobs) - sum(jobs[i][1] for i in missing)
-    live(done, "")
+    live(done, "epochs")
     for i, answer in judged(pool, live.under_way, [jobs[i] for i in missing]) if missing else ():
         key = keys[missing[i]]
         known[key] = _row(answer)
         if "reason" not in known[key]:  # what failed is tried again
             log(path, {"key": key, **known[key]})
         done += jobs[missing[i]][1]
-        live(done, "")
+        live(done, "epochs")
     return [known[key] for key in keys]
 
 

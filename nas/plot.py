@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
@@ -18,6 +17,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
+from nas.files import write_text
 from nas.pareto import best_under, knee, non_dominated
 
 Row = dict[str, Any]
@@ -95,12 +95,7 @@ def pareto_page(
         views=json.dumps(views).replace("<", "\\u003c"),
         plotly=get_plotlyjs(),
     )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, page)
 
 
 def _view(search: Search, axis: Metric) -> Row:

@@ -43,6 +43,7 @@ the space contains are tried first; the same command again goes on where it stop
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 SCORED_AT_ONCE = 8  # networks that a judge without training gets at a time
+INTERRUPTED = "interrupted"
 RUNGS = 8  # networks of growing size that are tried right after the published ones
 
 
@@ -60,9 +61,9 @@ def search(cfg: Any) -> None:
             stopped = searched(plan, console)
         except KeyboardInterrupt:
             plan.pool.close()
-            stopped = "interrupted"
+            stopped = INTERRUPTED
         report(plan, time.perf_counter() - began, stopped, console)
-    if stopped == "interrupted":
+    if stopped == INTERRUPTED:
         sys.exit(130)
 
 
@@ -200,7 +201,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
         scored=scored,
         random=trial_frame(study.rows_apart("random")),
         target_ms=plan.target_ms,
-        measured=measured(plan, trials, beside, known, console),
+        measured={} if stopped == INTERRUPTED else measured(plan, trials, beside, known, console),
         arch_of=known,
         about={
             "space": plan.settings["choices"]["space"],
@@ -223,7 +224,7 @@ def report(plan: Plan, seconds: float, stopped: str | None, console: Console) ->
         f"next      python -m nas.train trains the winner on, python -m nas.scale grows it{same}"
     )
     if stopped:
-        more = "the same command goes on" if stopped == "interrupted" else "nothing more to do"
+        more = "the same command goes on" if stopped == INTERRUPTED else "nothing more to do"
         console.print(f"stopped   {stopped} after {study.judged} networks; {more}")
 
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nas.errors import UserError
+from nas.interrupts import uninterrupted
 
 
 def storage_at(folder: Path, url: str | None) -> Any:
@@ -53,19 +50,3 @@ def undisturbed(storage: BaseStorage) -> BaseStorage:
         if not name.startswith("_"):
             setattr(storage, name, uninterrupted()(getattr(storage, name)))
     return storage
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals come to the main thread only
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+os.environ["OMP_NUM_THREADS"] = "1"  # sums of floats depend on the number of threads
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.load_profile("suite")
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_shared = pytest.mark.skipif(
@@ -29,6 +36,15 @@ def rng() -> random.Random:
     return random.Random(0)
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """What a test draws does not depend on the tests before it."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 def pytest_configure() -> None:
-    """A suite that is started in the background ignores Ctrl-C, and so would what it starts."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Undo what the caller's shell may have set and the tests do not expect."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # files as terminals
+        os.environ.pop(name, None)

@@ -20,7 +20,7 @@ def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         cwd=cwd,
         check=False,
-        timeout=60,
+        timeout=300,
     )
 
 

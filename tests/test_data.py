@@ -208,7 +208,7 @@ def test_spread_is_as_even_as_can_be(labels: list[int], data: st.DataObject) -> 
     assert set(chosen.tolist()) <= set(more.tolist())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(40, 120), st.integers(0, 5), st.text(min_size=1, max_size=8))
 def test_a_new_image_moves_no_other(number: int, seed: int, new: str) -> None:
     names = [f"a/{i}.png" for i in range(number)]
@@ -560,7 +560,7 @@ def test_together_needs_subfolders_in_each_class(top: str, tmp_path: Path) -> No
     assert "data.together=true" in message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 15)), min_size=30), st.integers(0, 99))
 def test_groups_are_whole_or_refused(images: list[tuple[int, int]], seed: int) -> None:
     labels, groups = np.array(images).T

@@ -81,7 +81,7 @@ def test_published_names_are_known():
         published_family(B0, "b9")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(0.3, 60))
 def test_a_budget_is_met_by_the_largest_phi(times):
     budget = times * cost(B0).macs

@@ -167,7 +167,7 @@ def test_a_spread_takes_the_corners_first():
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_surface_finds_what_is_quadratic_and_drops_what_blocks_add(seed):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(40, 3))

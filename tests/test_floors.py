@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FLOORS = [
-    {"errors", "files", "progress", "agreement"},
+    {"errors", "files", "interrupts", "progress", "agreement"},
     {"arch"},
     {"blocks", "reading"},
     {"cost", "space", "compound", "pareto"},

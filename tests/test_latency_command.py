@@ -69,12 +69,10 @@ def test_it_says_what_the_space_reaches(built):
 def test_the_same_command_again_measures_nothing(built):
     folder, said = built
     measured = (folder_of(folder) / "measured.jsonl").read_bytes()
-    began = time.monotonic()
     done = run(folder, *SHORT)
     assert done.returncode == 0, done.stderr
     assert (folder_of(folder) / "measured.jsonl").read_bytes() == measured
     assert [x for x in said.splitlines() if "unseen" in x and "of" in x][-1] in done.stdout
-    assert time.monotonic() - began < 60
 
 
 def test_killed_in_the_middle_it_goes_on(built, tmp_path):

@@ -105,7 +105,7 @@ def test_the_pixels_table_holds_ratios_and_lacks_what_it_lacks():
 # ---- tables of our own
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(SPACES)), st.integers(0, 10_000))
 def test_a_written_table_is_read_back_with_every_row(tmp_path_factory, name, seed):
     rng = random.Random(seed)
@@ -123,7 +123,7 @@ def test_a_written_table_is_read_back_with_every_row(tmp_path_factory, name, see
         assert table.measure(arch).median_ms == total
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(SPACES)), st.integers(0, 10_000))
 def test_two_rows_share_a_line_exactly_when_they_compute_alike(name, seed):
     rng = random.Random(seed)

@@ -142,7 +142,7 @@ archs = st.builds(
 
 
 @given(arch=archs)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_networks_put_out_what_torch_does(arch):
     try:
         operators(arch)

@@ -336,7 +336,7 @@ def test_only_failures_are_survived():
 
 
 @pytest.mark.parametrize("listed", [True, False])
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_any_values_and_spaces(listed, data):
     sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 from stripes import DATA, TRAINING, archs
 
 from nas.accuracy.answer import Stopped
@@ -23,14 +22,6 @@ def data():
 
 def make():
     return Scratch.open(data, TRAINING, "cpu", 0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_looking_on_the_way_changes_nothing():

@@ -189,10 +189,11 @@ def test_stopped_in_the_middle_it_goes_on(how, tmp_path):
     if how == signal.SIGINT:
         assert process.returncode == 130, err
         assert "the same command goes on" in out
-        assert (journal.parent / "summary.json").exists()
+        summary = json.loads((journal.parent / "summary.json").read_text())
+        assert not any(row.get("measured_ms") for row in summary["front"])  # that takes time
     done = run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    rows = trials(tmp_path, "stopped")
+    rows = [row for row in trials(tmp_path, "stopped") if row["state"] != "infeasible"]
     assert len({row["id"] for row in rows}) == len(rows) == 9
 
 
@@ -277,7 +278,7 @@ def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
         while len(labels(journal)) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.kill()
-    assert 2 <= len(labels(journal)) < 6
+    assert len(labels(journal)) >= 2
     done = run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
     assert sorted(labels(journal)) == [f"label:{i}" for i in range(6)]

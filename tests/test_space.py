@@ -81,7 +81,7 @@ def test_one_of():
 
 
 @pytest.mark.parametrize("name", SPACES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
 def test_fill_and_picks_of_are_inverse(name, seed):
     space = SPACES[name]

@@ -1,17 +1,21 @@
-"""Ctrl-C against Optuna's storage: what it would leave half done is done first."""
+"""Ctrl-C: what it would leave half done is done first, in Optuna's storage and elsewhere."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+from contextlib import nullcontext
 
 import optuna
 import pytest
 from optuna.storages.journal import _file
 from optuna.trial import TrialState
 
-from nas.storage import storage_at, uninterrupted
+from nas.interrupts import unheard, uninterrupted
+from nas.storage import storage_at
 
 
 def press(*_: object) -> None:
@@ -81,3 +85,15 @@ def test_it_holds_back_here_and_in_no_other_thread():
     thread.start()
     thread.join()
     assert reached[-1] is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_a_process_begun_unheard_does_not_hear_ctrl_c():
+    code = "import signal as s; print(s.SIGINT in s.pthread_sigmask(s.SIG_BLOCK, []))"
+    command = [sys.executable, "-c", code]
+    heard = []
+    for context in (unheard, nullcontext):
+        with context():
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        heard.append(done.stdout.strip())
+    assert heard == ["True", "False"]

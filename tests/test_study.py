@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -196,10 +195,9 @@ def test_ctrl_c_anywhere_leaves_a_study_that_can_be_reported_and_goes_on(tmp_pat
             run(began, Fake(), trials=8)
     finally:
         sys.settrace(tracer)
-    started = time.monotonic()
+    assert not (tmp_path / "journal.log.lock").is_symlink()  # it would be waited for
     assert len(began.rows()) <= 8
     began.add_seconds(1.0)
-    assert time.monotonic() - started < 10  # a lock that was left would be waited for
     again, fake = study(tmp_path), Fake()
     run(again, fake, trials=8)
     assert again.judged == 8
@@ -268,6 +266,8 @@ def test_any_optuna_storage_will_do(tmp_path):
         s = Study(SPACE, name="run", storage=storage_at(tmp_path, url),
                   sampler=SAMPLERS["random"], seed=0, worst=0.1)  # fmt: skip
         run(s, Fake(), trials=5)
+        s.optuna._storage.remove_session()
+        s.optuna._storage._backend.engine.dispose()
     assert s.judged == 5
 
 

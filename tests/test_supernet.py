@@ -74,7 +74,7 @@ def norms_on_batches(net: nn.Module) -> nn.Module:
 def test_active_and_extracted_networks_agree(name, supernets):
     supernet, space = supernets[name], CONTRACT[name]
 
-    @settings(max_examples=6, deadline=None, derandomize=True)
+    @settings(max_examples=6)
     @given(st.fixed_dictionaries({k: st.sampled_from(v) for k, v in choices(space).items()}))
     def agree(picks):
         arch = fill(space, picks)

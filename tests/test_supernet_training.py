@@ -6,6 +6,7 @@ import math
 import multiprocessing as mp
 import random
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -257,9 +258,10 @@ def test_budgets_that_make_no_sense_are_refused(wrong, words):
 
 
 def _trained_with_another(rank: int, folder: Path) -> torch.Tensor:
-    torch.set_num_threads(1)
     store = f"file://{folder / 'store'}"
-    distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    distributed.init_process_group(
+        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=120)
+    )
     try:
         supernet = Supernet(SPACE, seed=0)
         part = Split(DATA.train.images[rank::2], DATA.train.labels[rank::2])
@@ -274,7 +276,7 @@ def test_processes_that_train_together_have_one_set_of_weights(tmp_path):
     other = mp.get_context("spawn").Process(target=_trained_with_another, args=(1, tmp_path))
     other.start()
     first = _trained_with_another(0, tmp_path)
-    other.join()
+    other.join(120)
     second = torch.load(tmp_path / "rank1.pt", weights_only=True)
     assert torch.equal(first, second)
     alone = Supernet(SPACE, seed=0)

@@ -114,10 +114,9 @@ def test_ctrl_c_keeps_whole_epochs(tmp_path):
     with subprocess.Popen(
         words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as process:
-        for _ in range(600):
-            if checkpoint.exists():
-                break
-            time.sleep(0.1)
+        deadline = time.monotonic() + 240
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err

@@ -24,15 +24,6 @@ BUDGETS = sorted((Path(__file__).parents[1] / "conf" / "budget").glob("*.yaml"))
 SHORT = Budget(epochs=3, batch_size=16, lr=0.05, precision="fp32")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tensors this small take longest by waiting for other threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Squares:
     """Images of two classes: a bright square on the left or on the right, with noise."""
 

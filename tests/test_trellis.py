@@ -229,7 +229,7 @@ class Draw:
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_the_whole_of_any_space(seed):
     draw = Draw(seed)
     space = Arch(
@@ -251,7 +251,7 @@ def test_random_networks_of_large_spaces(name):
 
 
 @given(st.integers(0, 2**32), st.sampled_from(sorted(LARGE)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_any_network_of_a_large_space(seed, name):
     trellis = trellis_of(name)
     genome = trellis.random(1, np.random.default_rng(seed))

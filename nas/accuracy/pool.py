@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
-from concurrent.futures import wait as wait_for
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from typing import Any
 from nas.arch import Arch
 from nas.cost import cost
 from nas.errors import UserError
+from nas.interrupts import unheard, uninterrupted
 
 Judge = Callable[..., Any]  # of an Arch, and what a Pool is given beside each
 Told = Callable[[Mapping[int, float]], None]  # how much is done of each that is under way
@@ -49,19 +50,20 @@ def part_done(done: int, total: int) -> None:
 
 
 def _start(make: Callable[[], Judge], threads: int, board: Any, started: Any) -> None:
-    """Prepare a worker: it ignores Ctrl-C (its parent stops it) and ends with its parent."""
+    """Prepare a worker, which ends with its parent (and which Ctrl-C does not reach)."""
     import torch
 
     global _judge, _broken, _note
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `unheard` could do nothing
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))  # as OMP_NUM_THREADS has it
     with started.get_lock():
         place = 2 * started.value
         started.value += 1
 
     def note(index: int, part: float) -> None:
-        board[place : place + 2] = [index, part]
+        board[place + 1] = part  # first: who reads in between sees too little, never too much
+        board[place] = index
 
     _note = note
     try:
@@ -89,11 +91,11 @@ def _work(index: int, *what: Any) -> Any:
 @contextmanager
 def _telling(tell: Callable[[float], None]) -> Iterator[None]:
     global _tell
-    before, _tell = _tell, tell
+    _tell = tell
     try:
         yield
     finally:
-        _tell = before
+        _tell = None
 
 
 def judged(judge: Callable[..., Any], *what: Any) -> Any:
@@ -124,7 +126,7 @@ class Pool:
         self.threads = max(1, num_cores() // workers)
         self._executor: ProcessPoolExecutor | None = None
         self._judge: Judge | None = None
-        self._board: Any = ()
+        self._board: Any = []
         self._told: Told = lambda parts: None
 
     def __enter__(self) -> Pool:
@@ -142,23 +144,24 @@ class Pool:
         if self.workers == 1:
             self._judge = self._judge or self.make()
             for i, task in enumerate(tasks):
-                with _telling(partial(self._one_told, i)):
+                with _telling(lambda part, i=i: self._told({i: part})):  # type: ignore[misc]
                     answer = judged(self._judge, *task)
                 yield i, answer
             return
         # the longest first, so that no worker is left with it alone at the end
         order = sorted(range(len(archs)), key=lambda i: -cost(archs[i]).macs)
-        died, futures = [], {}
+        self._board[:] = [-1.0, 0.0] * (len(self._board) // 2)  # not what an earlier call left
+        died, asked = [], {}
         for i in order:
             if (future := self._submit(i, *tasks[i])) is None:
                 died.append(i)
             else:
-                futures[future] = i
-        for future in self._as_completed(futures):
+                asked[future] = i
+        for future in self._as_completed(asked):
             try:
-                yield futures[future], future.result()
+                yield asked[future], future.result()
             except BrokenProcessPool:
-                died.append(futures[future])
+                died.append(asked[future])
         for i in sorted(died):
             yield i, self._alone(i, *tasks[i])
 
@@ -174,16 +177,14 @@ class Pool:
         finally:
             self._told = before
 
-    def _one_told(self, index: int, part: float) -> None:
-        self._told({index: part})
-
-    def _as_completed(self, futures: Mapping[Future[Any], int]) -> Iterator[Future[Any]]:
+    def _as_completed(self, asked: Mapping[Future[Any], int]) -> Iterator[Future[Any]]:
         """The futures as they end; meanwhile the watcher is told how far the others are."""
-        pending = set(futures)
+        pending = set(asked)
         while pending:
-            done, pending = wait_for(pending, TELL_EVERY, FIRST_COMPLETED)
+            with uninterrupted():  # or it may keep the futures' locks; not for longer than this
+                done, pending = futures.wait(pending, TELL_EVERY, futures.FIRST_COMPLETED)
             yield from done
-            left, board = {futures[future] for future in pending}, list(self._board)
+            left, board = {asked[future] for future in pending}, list(self._board)
             parts = zip(board[::2], board[1::2], strict=True)
             self._told({int(i): part for i, part in parts if i in left})
 
@@ -197,7 +198,8 @@ class Pool:
                 self.workers, context, _start, (self.make, self.threads, *shared)
             )
         try:
-            return self._executor.submit(_work, *task)
+            with unheard():
+                return self._executor.submit(_work, *task)
         except BrokenProcessPool:
             return None
 

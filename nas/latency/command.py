@@ -27,6 +27,7 @@ from typing import Any, ClassVar
 from nas.arch import Arch
 from nas.blocks import Operator, operators
 from nas.errors import UserError, check_number
+from nas.interrupts import uninterrupted
 from nas.latency.lookup import row_form
 from nas.latency.measure import Timing, Told
 from nas.onnx_graph import onnx_rows
@@ -141,17 +142,19 @@ class Command:
 
     def _run(self, file: Path, part: str) -> float:
         """Milliseconds that the command prints for `file`."""
+        process = None
         try:
-            process = subprocess.Popen(
-                self._words(str(file)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE, start_new_session=True,
-            )  # fmt: skip
+            with uninterrupted():  # or the command would be begun, and nobody would know it
+                process = subprocess.Popen(
+                    self._words(str(file)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, start_new_session=True,
+                )  # fmt: skip
+            out, err = process.communicate(timeout=self.timeout_s)
         except OSError as error:
             raise UserError(f"cannot run the latency command: {error}") from None
-        try:
-            out, err = process.communicate(timeout=self.timeout_s)
         except BaseException as error:  # Ctrl-C too
-            _kill(process)
+            if process is not None:
+                _kill(process)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             raise self._failed(part, f"timed out after {self.timeout_s:g} s") from None
