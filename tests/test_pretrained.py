@@ -60,7 +60,6 @@ def test_torchvisions_rows_are_torchvisions_facts():
                    and f["acc1"] == entry.accuracy)  # fmt: skip
         assert cost(PUBLISHED[entry.name]).params == fact["num_params"]
         assert [entry.resolution] == fact["crop"]
-        assert entry.interpolation == fact["interp"]
         assert [list(entry.mean), list(entry.std)] == [fact["mean"], fact["std"]]
 
 
