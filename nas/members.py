@@ -84,7 +84,7 @@ def sharing(
         with Live(console, "elastic", 100, 0) as live:
 
             def progress(part: float, left: float, history: Any) -> None:
-                live(int(100 * part), f"{left:.0f} s of training left")
+                live(int(100 * part), "% of the training")
 
             return open_oneshot(**context, **more, progress=progress)
 

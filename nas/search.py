@@ -140,7 +140,7 @@ def judges(plan: Plan, console: Console) -> Judges:
         def progress(part: float, left: float, history: Any) -> None:
             if not bars:  # one bar at a time: labels have their own, before or after
                 bars.append(stack.enter_context(Live(console, "supernet", 100, 0)))
-            bars[0](int(100 * part), f"{left:.0f} s of training left")
+            bars[0](int(100 * part), "% of the training")
             if part >= 1:
                 stack.close()
 
