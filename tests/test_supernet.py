@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -223,6 +224,18 @@ def test_a_sandwich_within_limits_draws_what_they_allow_evenly_over_log_macs():
         assert np.median(counts[:, 1 + part]) <= edges[part + 1]
     sampled = sandwich.sample(5, random.Random(0))
     assert within(trellis.encode([picks_of(space, arch) for arch in sampled])).all()
+
+
+def test_where_few_networks_are_allowed_all_come_alike():
+    """However near to each other their multiply-adds are."""
+    widths = one_of(8, 9, 10, 11, 100)
+    space = Arch((Stage(widths, 1),), Stem(8), Head(16), resolution=8, classes=4)
+    allowed = Allowed(space, lambda genomes: np.ones(len(genomes), bool))
+    sandwich = Sandwich(space, num_random=2, allowed=allowed)
+    drawn = [arch for seed in range(250) for arch in sandwich.draw(random.Random(seed))[1:-1]]
+    times = Counter(arch.stages[0].width for arch in drawn)
+    assert times.keys() == {8, 9, 10, 11, 100}
+    assert min(times.values()) > 70  # of 100 each
 
 
 def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nas.accuracy.oneshot import OneShot
 from nas.arch import Arch
-from nas.cost import cost
-from nas.space import one_of
+from nas.blocks import network_id
+from nas.space import fill, one_of
 from nas.trellis import Trellis
 
 
@@ -56,19 +56,18 @@ def elastic(
 ) -> Callable[[Sequence[tuple[Arch, int, int]]], Iterator[tuple[int, Any]]]:
     """A judge for `nas.fit`, of `archs` alone: a supernet that is trained when it is first asked.
 
-    `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Networks
-    that cost more, or less, than all of `archs` are not trained; epochs and seeds that are asked
-    for have no meaning here, there is one training for all.  The cross-entropy that is answered is
-    that of images weighed by what they tell about networks, as `OneShotScore.value` is.
+    `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Other
+    combinations of their depths, widths and resolutions are not trained; epochs and seeds that are
+    asked for have no meaning here, there is one training for all.  The cross-entropy that is
+    answered is that of images weighed by what they tell about networks, as `OneShotScore.value`.
     """
     space = common_space(archs)
-    trellis = Trellis(space)
-    macs = [cost(arch).macs for arch in archs]
+    trellis, ids = Trellis(space), {network_id(arch) for arch in archs}
 
     def within(genomes: NDArray[np.int64]) -> NDArray[np.bool_]:
-        asked = trellis.costs(genomes).macs
-        allowed: NDArray[np.bool_] = (asked >= min(macs)) & (asked <= max(macs))
-        return allowed
+        unique, places = np.unique(genomes, axis=0, return_inverse=True)
+        found = [network_id(fill(space, picks)) in ids for picks in trellis.decode(unique)]
+        return np.array(found)[places.ravel()]
 
     def judge(wanted: Sequence[tuple[Arch, int, int]]) -> Iterator[tuple[int, Any]]:
         oneshot = open_oneshot(space=space, within=within, **context)

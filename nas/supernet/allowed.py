@@ -17,6 +17,7 @@ from nas.trellis import Trellis
 # Genomes (n, choices) of `Trellis(space)` -> whether each network may be asked for, (n,).
 Within = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 DRAWN = 100_000  # random networks, of which those that are allowed are kept; 0.4 s
+FEW = 1000  # networks, of which each is drawn as often as every other
 
 
 class Allowed:
@@ -24,7 +25,8 @@ class Allowed:
 
     Random picks crowd around the middle of a space, and a search asks most about its cheap end:
     of the default space for 28 pixels, 7 % of random networks are below 1 MMAC, and 60 % of what
-    a search tried.  So networks are drawn evenly over the logarithm of their MACs.
+    a search tried.  So networks are drawn evenly over the logarithm of their MACs; but where they
+    are few, the gaps between them would decide how often each comes, and all come alike.
     `digest` differs between any two that draw other networks.  Raises UserError where none is
     allowed.
     """
@@ -38,6 +40,9 @@ class Allowed:
                 f"none of {DRAWN:,} random networks is within the limits, so no supernet can be "
                 "trained for them: raise the limits, or take accuracy=scratch"
             )
+        few = np.unique(drawn, axis=0)
+        self.alike = len(few) <= FEW
+        drawn = few if self.alike else drawn
         macs = self.trellis.costs(drawn).macs
         order = np.argsort(macs, kind="stable")
         self.genomes = drawn[order]
@@ -51,8 +56,14 @@ class Allowed:
         return self.trellis.decode(self.genomes[[-1, 0]])
 
     def draw(self, number: int, rng: random.Random) -> list[dict[str, Label]]:
-        """`number` picks, one from each of as many equal parts of the range of log MACs."""
+        """`number` picks, one from each of as many equal parts of the range of log MACs.
+
+        Where networks are few, from as many equal parts of them in the order of their MACs.
+        """
         shares = np.array([(part + rng.random()) / max(number, 1) for part in range(number)])
-        low, high = self.log_macs[[0, -1]]
-        found = np.searchsorted(self.log_macs, low + shares * (high - low))
+        if self.alike:
+            found = (shares * len(self.genomes)).astype(int)
+        else:
+            low, high = self.log_macs[[0, -1]]
+            found = np.searchsorted(self.log_macs, low + shares * (high - low))
         return self.trellis.decode(self.genomes[np.minimum(found, len(self.genomes) - 1)])
