@@ -59,7 +59,8 @@ def elastic(
     `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Other
     combinations of their depths, widths and resolutions are not trained; epochs and seeds that are
     asked for have no meaning here, there is one training for all.  The cross-entropy that is
-    answered is that of images weighed by what they tell about networks, as `OneShotScore.value`.
+    answered is the plain one, in the same nats as that of trainings: weighed by what tells these
+    networks apart (`OneShotScore.value`) it was mostly how far an input's side is from the others.
     """
     space = common_space(archs)
     trellis, ids = Trellis(space), {network_id(arch) for arch in archs}
@@ -71,9 +72,6 @@ def elastic(
 
     def judge(wanted: Sequence[tuple[Arch, int, int]]) -> Iterator[tuple[int, Any]]:
         oneshot = open_oneshot(space=space, within=within, **context)
-        for i, answer in oneshot.many([arch for arch, _, _ in wanted]):
-            loss, error = -answer.value, answer.standard_error
-            score = replace(answer.score, cross_entropy=loss, cross_entropy_se=error)
-            yield i, replace(answer, score=score)
+        yield from oneshot.many([arch for arch, _, _ in wanted])
 
     return judge
