@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
+from math import floor, log10
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ def figures_page(
 ) -> None:
     """Write the page to `path`, whole or not at all; plotly.js is inside it (5 MB)."""
     template = Path(__file__).with_name("figures_page.html").read_text(encoding="utf-8")
+    for section in sections:
+        label_logarithms(section.figure)
     figures: list[Any] = [json.loads(section.figure.to_json()) for section in sections]
     body = "".join(
         f"<section><h2>{escape(section.heading)}</h2><p>{escape(section.words)}</p>"
@@ -55,3 +58,16 @@ def blank(x: str, y: str, log: bool = False) -> go.Figure:
     figure.update_xaxes(title_text=x, type=kind)
     figure.update_yaxes(title_text=y, type=kind)
     return figure
+
+
+def label_logarithms(figure: go.Figure) -> None:
+    """Give logarithmic axes of a short range enough labels; beyond 30 times the page's own do."""
+    for letter, axis in (("x", figure.layout.xaxis), ("y", figure.layout.yaxis)):
+        shown = [trace[letter] for trace in figure.data] if axis.type == "log" else []
+        values = [v for some in shown if some is not None for v in some if v and v > 0]
+        if not values or (span := max(values) / min(values)) > 30:
+            continue
+        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if span < 5 else (1, 2, 3, 5, 7)
+        decades = range(floor(log10(min(values))) - 1, floor(log10(max(values))) + 2)
+        ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+        axis.update(tickvals=ticks, ticktext=[f"{tick:.4g}" for tick in ticks])
