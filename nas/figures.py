@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from html import escape
-from math import floor, log10
+from math import inf
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -17,6 +17,9 @@ from nas.files import write_text
 
 # Okabe and Ito 2008, "Color Universal Design": hues that colour-blind readers tell apart.
 ORANGE, GREEN, BLUE, GREY = "#D55E00", "#009E73", "#0072B2", "#888888"
+
+# How many times its least value an axis reaches, at most, and the digits that are labelled on it.
+LABELS = {5: (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), 30: (1, 2, 3, 5, 7), inf: (1, 2, 5)}
 
 
 class Section(NamedTuple):
@@ -61,13 +64,13 @@ def blank(x: str, y: str, log: bool = False) -> go.Figure:
 
 
 def label_logarithms(figure: go.Figure) -> None:
-    """Give logarithmic axes of a short range enough labels; beyond 30 times the page's own do."""
+    """Label logarithmic axes, the more closely the shorter their range is."""
     for letter, axis in (("x", figure.layout.xaxis), ("y", figure.layout.yaxis)):
-        shown = [trace[letter] for trace in figure.data] if axis.type == "log" else []
-        values = [v for some in shown if some is not None for v in some if v and v > 0]
-        if not values or (span := max(values) / min(values)) > 30:
+        if axis.type != "log":
             continue
-        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if span < 5 else (1, 2, 3, 5, 7)
-        decades = range(floor(log10(min(values))) - 1, floor(log10(max(values))) + 2)
-        ticks = [digit * 10.0**decade for decade in decades for digit in digits]
-        axis.update(tickvals=ticks, ticktext=[f"{tick:.4g}" for tick in ticks])
+        shown = [trace[letter] for trace in figure.data if trace[letter] is not None]
+        values = [v for some in shown for v in some if v and v > 0] or [1]
+        span = max(values) / min(values)
+        digits = next(digits for most, digits in LABELS.items() if span < most)
+        ticks = [float(f"{digit}e{power}") for power in range(-6, 7) for digit in digits]
+        axis.update(tickvals=ticks, ticktext=[f"{tick:.9g}" for tick in ticks])

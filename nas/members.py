@@ -97,13 +97,13 @@ def trained(
     """What each job scored, in order; those that the file at `path` knows are not trained again.
 
     `salt` stands for whatever else decides a score: data and training budget; `live` is told
-    epochs.  A row holds accuracy, its standard error, both on the test images, cross_entropy
-    (nats) and seconds, or the `reason` where the training failed.
+    epochs.  A row holds accuracy and test_accuracy with their standard errors, cross_entropy
+    (nats, of the validation images) and seconds, or the `reason` where the training failed.
     """
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
     known = {str(entry.pop("key")): entry for entry in logged(path) if "key" in entry}
     missing = [i for i, key in enumerate(keys) if key not in known]
-    done = sum(epochs for _, epochs, _ in jobs) - sum(jobs[i][1] for i in missing)
+    done = sum(job[1] for job, key in zip(jobs, keys, strict=True) if key in known)
     live(done, "epochs")
     for i, answer in judged(pool, live.under_way, [jobs[i] for i in missing]) if missing else ():
         key = keys[missing[i]]

@@ -143,8 +143,12 @@ class Pool:
         tasks = list(zip(archs, *more, strict=True))
         if self.workers == 1:
             self._judge = self._judge or self.make()
+
+            def note(index: int, part: float) -> None:
+                self._told({index: part})
+
             for i, task in enumerate(tasks):
-                with _telling(lambda part, i=i: self._told({i: part})):  # type: ignore[misc]
+                with _telling(partial(note, i)):
                     answer = judged(self._judge, *task)
                 yield i, answer
             return

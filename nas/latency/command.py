@@ -150,14 +150,14 @@ class Command:
                     stderr=subprocess.PIPE, start_new_session=True,
                 )  # fmt: skip
             out, err = process.communicate(timeout=self.timeout_s)
-        except OSError as error:
-            raise UserError(f"cannot run the latency command: {error}") from None
         except BaseException as error:  # Ctrl-C too
             if process is not None:
                 _kill(process)
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
-            raise self._failed(part, f"timed out after {self.timeout_s:g} s") from None
+            if isinstance(error, OSError):
+                raise UserError(f"cannot run the latency command: {error}") from None
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise self._failed(part, f"timed out after {self.timeout_s:g} s") from None
+            raise
         if process.returncode:
             words = _last_line(err) or "nothing in its standard error"
             raise self._failed(part, f"exit code {process.returncode}: {words}")
