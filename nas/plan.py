@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LIMITS = ("latency_ms", "macs", "params", "memory_kb")
 # Settings that may differ between two calls of one run.
 FREE = ("trials", "finalists", "spread", "random", "results", "run", "choices", "device", "strict")
+# Groups whose options may differ by nothing but the code that they name.
+NAMED = ("space", "accuracy", "sampler")
 LEAST = {"trials": 1, "finalists": 1, "spread": 0, "random": 0, "workers": 1, "seed": 0}
 TRAINED, SCORED = 40, 300  # trials, where each is trained for seconds, or scored in milliseconds
 BEYOND = 1.2  # times the target: networks slower than that are not trained
@@ -249,7 +251,10 @@ def opened(
 def kept(settings: Mapping[str, Any], data: ImageData, table: str) -> dict[str, Any]:
     """The configuration that a run keeps from its first call to its last."""
     fixed = {k: v for k, v in settings.items() if k not in FREE}
-    return {**fixed, "data_fingerprint": data.fingerprint, "latency_table": table}
+    groups = {group: settings["choices"][group] for group in NAMED}
+    return {
+        **fixed, "groups": groups, "data_fingerprint": data.fingerprint, "latency_table": table,
+    }  # fmt: skip
 
 
 def begin(

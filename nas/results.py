@@ -87,7 +87,13 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
-    """The settings that differ, with both values; "" where none does."""
+    """The settings that differ, with both values; "" where none does.
+
+    Keys that begin with "_" name code (Hydra's `_target_`), which may move; they are no settings.
+    What a run of version 0.1 did not write down, its `groups`, cannot differ.
+    """
+    if "groups" not in there:
+        here = {key: value for key, value in here.items() if key != "groups"}
     ours, theirs, missing = _flat(here), _flat(there), object()
     return "; ".join(
         f"{k}: {ours.get(k, 'absent')} here, {theirs.get(k, 'absent')} there"
@@ -106,6 +112,8 @@ def write_yaml(path: Path, config: Mapping[str, Any]) -> None:
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     out: dict[str, Any] = {}
     for key, value in config.items():
+        if key.startswith("_"):
+            continue
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:

@@ -57,3 +57,17 @@ def test_the_environment_says_where_a_result_was_made():
     assert found["seed"] == 3
     assert found["cpu"]
     assert found["versions"]["torch"]
+
+
+def test_code_may_move_but_what_it_is_chosen_by_may_not(tmp_path):
+    """`_target_` names code: a run begun before a module moved goes on."""
+    path = tmp_path / "config.yaml"
+    old = {"accuracy": {"_target_": "nas.old.Judge", "prune": True}}
+    new = {"accuracy": {"_target_": "nas.new.place.Judge", "prune": True}}
+    groups = {"groups": {"accuracy": "scratch"}}
+    write_yaml(path, old)  # as version 0.1 wrote it
+    check_config(path, new | groups)
+    write_yaml(path, old | groups)
+    check_config(path, new | groups)
+    with pytest.raises(UserError, match="accuracy: mine here, scratch there"):
+        check_config(path, new | {"groups": {"accuracy": "mine"}})
