@@ -20,18 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from nas.accuracy.blend import Blend
 from nas.accuracy.oneshot import OneShot
-from nas.accuracy.pool import Failure, Pool
-from nas.accuracy.proxies import ZeroCost
+from nas.accuracy.predictor import Blend
 from nas.accuracy.scratch import Scratch
-from nas.agreement import interval, kendall
-from nas.arch import Arch
-from nas.blocks import network_id
-from nas.cli import compose, make, plain, space_for
-from nas.cost import cost
-from nas.results import environment, write_json
-from nas.space import fill, random_picks
+from nas.accuracy.worker_pool import Failure, Pool
+from nas.accuracy.zero_cost import ZeroCost
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
+from nas.arch.layers import network_id
+from nas.core.config import compose, make, plain
+from nas.core.run_folder import environment, write_json
+from nas.space.choices import fill, random_picks
+from nas.space.configured import space_for
+from nas.stats.correlation import interval, kendall
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "judges.json"
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args, words = parser.parse_known_args()
     settings = plain(compose("search", words))
-    space = space_for(settings, make(settings["data"]))
+    space = space_for(settings, make, make(settings["data"]).spec)
     archs = drawn(space, args.networks + LABELS, args.seed)
     judged, others = archs[: args.networks], archs[args.networks :]
     runs = [trained(settings, judged, args.seed + i) for i in (0, 1)]

@@ -21,14 +21,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.agreement import mape, spearman, within
-from nas.blocks import operators
-from nas.cli import compose, make, plain, space_for
+from nas.arch.arch import Arch
+from nas.arch.layers import operators
+from nas.core.config import compose, make, plain
+from nas.core.run_folder import environment, open_folder, write_json
 from nas.latency.store import saved_table
-from nas.latency.table import LatencyTable, part_key
-from nas.reach import trellis_of
-from nas.results import environment, open_folder, write_json
-from nas.space import fill
+from nas.latency.table import LatencyTable
+from nas.latency.timing_journal import part_key
+from nas.space.bounds import trellis_of
+from nas.space.choices import fill
+from nas.space.configured import space_for
+from nas.stats.correlation import mape, spearman, within
 
 NAIVE = 20  # networks whose blocks are all timed alone
 RANKED = 100  # random networks that both tables rank
@@ -59,10 +62,17 @@ def agreement(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
     }
 
 
+def configured_space(settings: dict[str, Any]) -> Arch:
+    """The space of `nas.latency` with these settings."""
+    images = make(settings["data"]).spec
+    resolution = settings["resolution"] or images.resolution
+    return space_for(settings, make, images._replace(resolution=resolution))
+
+
 def plain_sum(words: list[str]) -> dict[str, float]:
     """The errors of a sum of blocks timed alone, after the best affine fit to these networks."""
     settings = plain(compose("latency", words))
-    space = space_for(settings, make(settings["data"]), settings["resolution"])
+    space = configured_space(settings)
     trellis, device = trellis_of(space), make(settings["latency"])
     genomes = trellis.random(NAIVE, np.random.default_rng(1))
     networks = [operators(fill(space, picks)) for picks in trellis.decode(genomes)]
@@ -89,7 +99,7 @@ def main() -> None:
         one, summary, blocks = built(Path(first), words)
         other, again, blocks_again = built(Path(second), words)
     settings = plain(compose("latency", words))
-    space = space_for(settings, make(settings["data"]), settings["resolution"])
+    space = configured_space(settings)
     trellis = trellis_of(space)
     genomes = trellis.random(RANKED, np.random.default_rng(2))
     archs = [fill(space, picks) for picks in trellis.decode(genomes)]

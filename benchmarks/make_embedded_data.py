@@ -1,4 +1,4 @@
-"""Make nas/embedded/fashion_mnist_subset.npz from the official files of Fashion-MNIST.
+"""Make nas/data/embedded/fashion_mnist_subset.npz from the official files of Fashion-MNIST.
 
     python benchmarks/make_embedded_data.py [FOLDER of the four IDX files] [--out FILE]
 
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.core.download import written
 from nas.data.arrays import DEBIAN, EMBEDDED, FASHION_SHA256, read_idx
-from nas.data.fetch import written
 from nas.data.pictures import Bytes
 
 SEED = 0

@@ -5,7 +5,7 @@
 The table holds the CIFAR-10 accuracy of every network after three real trainings of 50 epochs
 (Su et al. 2021); the supernet sees crops of 24 pixels and has half the width.  It is scored on
 training images that are held out of its training, weighed by what they tell about 128 random
-networks (nas.supernet.weighing).  Settings were chosen on other networks (--development) than
+networks (nas.supernet.image_weights).  Settings were chosen on other networks (--development) than
 those that are judged here, and with other seeds.
 """
 
@@ -27,21 +27,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.accuracy.blend import blend_fidelity
-from nas.agreement import interval, kendall, spearman, top_regret
-from nas.arch import Arch
-from nas.blocks import network_id
-from nas.compound import scaled
-from nas.data import Batches as Images
-from nas.data import ImageData, load_data
-from nas.results import environment, write_json
-from nas.space import choices, fill, random_picks
-from nas.supernet import Supernet
+from nas.accuracy.predictor import blend_fidelity
+from nas.arch.arch import Arch
+from nas.arch.layers import network_id
+from nas.arch.scaling import scaled
+from nas.core.run_folder import environment, write_json
+from nas.data.dataset import Batches as Images
+from nas.data.dataset import ImageData, load_data
+from nas.space.choices import choices, fill, random_picks
+from nas.stats.correlation import interval, kendall, spearman, top_regret
 from nas.supernet.history import SupernetHistory
+from nas.supernet.image_weights import NUM_PROBES, image_weights
 from nas.supernet.scoring import subnet_losses
+from nas.supernet.supernet import Supernet
 from nas.supernet.training import SupernetBudget, train_supernet
-from nas.supernet.weighing import NUM_PROBES, image_weights
-from nas.training import Budget
+from nas.training.loop import Budget
 from search_spaces.nas_bench_macro import nas_bench_macro
 
 ROOT = Path(__file__).parents[1]

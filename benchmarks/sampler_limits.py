@@ -20,8 +20,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from benchmarks.sampler_problems import Problem, nas_bench_macro
-from nas.results import environment, write_json
-from nas.samplers import KnownCostSampler
+from nas.core.run_folder import environment, write_json
+from nas.search.samplers.known_cost import KnownCostSampler
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "sampler_limits.json"
 Proposals = Callable[[Problem, float, int, int], list[dict[str, Any]]]

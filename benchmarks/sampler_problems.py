@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, IntDistribution
 
-from nas.pareto import hypervolume, non_dominated
-from nas.samplers.genomes import Batch, Genomes
-from nas.trellis import Trellis
+from nas.search.samplers.genomes import Batch, Genomes
+from nas.space.trellis.trellis import Trellis
+from nas.stats.pareto import hypervolume, non_dominated
 from search_spaces.mbconv import mbconv
 
 Floats = NDArray[np.float64]

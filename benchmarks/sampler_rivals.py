@@ -14,9 +14,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial
 
 from benchmarks.sampler_problems import Problem
-from nas.gaussian_process import GaussianProcess, fit, scaled
-from nas.samplers import KnownCostSampler
-from nas.samplers.genomes import Batch
+from nas.search.samplers.genomes import Batch
+from nas.search.samplers.known_cost import KnownCostSampler
+from nas.stats.gaussian_process import GaussianProcess, fit, scaled
 
 Floats = NDArray[np.float64]
 

@@ -32,9 +32,9 @@ import plotly.graph_objects as go
 
 from benchmarks.sampler_problems import Problem, nas_bench_macro
 from benchmarks.sampler_rivals import CONTESTANTS, Contestant
-from nas.files import write_text
-from nas.pareto import hypervolume
-from nas.results import environment
+from nas.core.files import write_text
+from nas.core.run_folder import environment
+from nas.stats.pareto import hypervolume
 
 ROOT = Path(__file__).parents[1]
 SHARES = (0.95, 0.99, 0.995)

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.fit.surface import Data, Surface, fit_surface, quadratic, resampled
-from nas.pareto import non_dominated
-from nas.results import environment, open_folder, write_json
+from nas.core.run_folder import environment, open_folder, write_json
+from nas.scale.fit.response_surface import Data, Surface, fit_surface, quadratic, resampled
+from nas.stats.pareto import non_dominated
 
 Floats = NDArray[np.float64]
 FILE = Path(__file__).parents[2] / "shared" / "data" / "mobilenet_scaling_grid.csv"

@@ -24,17 +24,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.arch import Arch
-from nas.blocks import operators
-from nas.compound import for_resolution
-from nas.cost import cost
-from nas.files import write_text
-from nas.profile import thop_count
-from nas.results import environment
-from nas.space import Picks, fill
-from nas.trellis import Costs, Trellis
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
+from nas.arch.layers import operators
+from nas.arch.scaling import for_resolution
+from nas.core.files import write_text
+from nas.core.run_folder import environment
+from nas.profile.thop import thop_count
+from nas.space.choices import Picks, fill
+from nas.space.trellis.trellis import Costs, Trellis
+from search_spaces.lookup import PUBLISHED
 from search_spaces.mbconv import mbconv
-from search_spaces.published import PUBLISHED
 
 NETWORKS, BY_ONE, BY_THOP = 100_000, 500, 20
 SEED = 0

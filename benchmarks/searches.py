@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nas.pareto import hypervolume
-from nas.results import environment, write_json
+from nas.core.run_folder import environment, write_json
+from nas.stats.pareto import hypervolume
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "searches.json"

@@ -25,16 +25,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.arch import Arch
-from nas.compound import for_resolution
-from nas.cost import cost
-from nas.depthwise import quick_depthwise
-from nas.device import autocast, keep_freed_memory
-from nas.files import write_text
-from nas.network import build
-from nas.results import environment
-from nas.space import fill, random_picks
-from nas.training import Budget, train
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
+from nas.arch.scaling import for_resolution
+from nas.core.files import write_text
+from nas.core.run_folder import environment
+from nas.network.depthwise import quick_depthwise
+from nas.network.device import autocast, keep_freed_memory
+from nas.network.modules import build
+from nas.space.choices import fill, random_picks
+from nas.training.loop import Budget, train
 from search_spaces.mbconv import mbconv
 
 SECONDS = 2.0  # of measuring per network, setting and round
@@ -55,7 +55,7 @@ class Setting:
     batch: int = 64
     threads: int = 1
     processes: int = 1
-    ours: bool = False  # nas.training.train as it is
+    ours: bool = False  # nas.training.loop.train as it is
 
 
 BF16 = Setting(torch.bfloat16)
@@ -71,9 +71,9 @@ SETTINGS = {
     "bf16 + flush denormals": replace(BF16, flush=True),
     "bf16, batch 128": replace(BF16, batch=128),
     "bf16, batch 256": replace(BF16, batch=256),
-    "nas.training": OURS,
-    "nas.training, 2 threads": replace(OURS, threads=2),
-    "nas.training, 2 processes": replace(OURS, processes=2),
+    "nas.training.loop": OURS,
+    "nas.training.loop, 2 threads": replace(OURS, threads=2),
+    "nas.training.loop, 2 processes": replace(OURS, processes=2),
 }
 
 

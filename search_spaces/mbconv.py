@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import round_channels
-from nas.space import one_of
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.layers import round_channels
+from nas.space.choices import one_of
 
 # EfficientNet-B0's stages: (channels, stride).
 _STAGES = ((16, 1), (24, 2), (40, 2), (80, 2), (112, 1), (192, 2), (320, 1))

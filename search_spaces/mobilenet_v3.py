@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import round_channels
-from nas.errors import unknown
-from nas.space import one_of
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.layers import round_channels
+from nas.core.errors import unknown
+from nas.space.choices import one_of
 
 # Howard et al. 2019, Tables 1 and 2: (channels, stride, largest depth); the first stage has one
 # block.  V3-Small's own tables have at most three blocks, V3-Large's four.

@@ -6,9 +6,9 @@ beginning with stride 2; 6,561 codes for 3,969 distinct networks.
 
 from __future__ import annotations
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.errors import UserError
-from nas.space import choices, fill, one_of
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.core.errors import UserError
+from nas.space.choices import choices, fill, one_of
 
 OPERATIONS = {
     "0": Block(op="identity", act="relu"),

@@ -8,28 +8,20 @@ Without it the conventions are torchvision's: symmetric padding and the constant
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
-from itertools import product
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import network_id, round_channels
-from nas.compound import EFFICIENTNET_LITES, EFFICIENTNETS, for_resolution, scaled
-from nas.errors import UserError, unknown
-from nas.space import Picks, fill, picks_of
-from search_spaces import nas_bench_macro
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.layers import round_channels
+from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, scaled
 
 # MobileNetV1, Howard et al. 2017, Table 1: (output channels, stride of the depthwise layer).
 # The table prints stride 2 for the last; the code and the sizes beside it say 1.
 _V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1),
        (512, 1), (512, 1), (1024, 2), (1024, 1))  # fmt: skip
-
 # MobileNetV2, Sandler et al. 2018, Table 2: (t expansion, c channels, n repeats, s stride).
 _V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
        (6, 320, 1, 1))  # fmt: skip
-
 # MobileNetV3, Howard et al. 2019, Tables 1 and 2, rows grouped into stages of one width:
 # (channels, stride, activation, ((kernel, hidden channels, SE), one a block)).
 _V3_LARGE = (
@@ -47,7 +39,6 @@ _V3_SMALL = (
     (48, 1, "hswish", ((5, 120, 1), (5, 144, 1))),
     (96, 2, "hswish", ((5, 288, 1), (5, 576, 1), (5, 576, 1))),
 )
-
 # MnasNet, Tan et al. 2019, Figure 7, and EfficientNet, Tan and Le 2019, Table 1:
 # (repeats, kernel, stride, expansion, channels, SE ratio of the block's input).
 _MNASNET_A1 = ((1, 3, 1, 1, 16, 0), (2, 3, 2, 6, 24, 0), (3, 5, 2, 3, 40, 0.25),
@@ -200,95 +191,3 @@ MAKERS: dict[str, Maker] = {
     **{f"efficientnet_{n}": _named(efficientnet, n) for n in EFFICIENTNETS},
     **{f"efficientnet_{n}": _named(efficientnet_lite, n) for n in EFFICIENTNET_LITES},
 }
-_NAME = re.compile(r"(?P<tf>tf_)?(?P<base>.+?)(_(?P<width>\d+\.\d+))?(_(?P<resolution>\d{2,4}))?")
-_MACRO = "nas_bench_macro_"
-
-
-class _Published(Mapping[str, Arch]):
-    """Names to networks, each made when asked for; iteration lists the names without suffixes."""
-
-    def __getitem__(self, name: str) -> Arch:
-        if not isinstance(name, str):
-            raise UserError(f"a published network is asked for by its name, not by {name!r:.60}")
-        return replace(_make(name), name=name)
-
-    def __contains__(self, name: object) -> bool:
-        try:
-            return isinstance(name, str) and bool(_make(name))
-        except UserError:
-            return False
-
-    def __iter__(self) -> Iterator[str]:
-        yield from MAKERS
-        yield from (_MACRO + "".join(code) for code in product("012", repeat=8))
-
-    def __len__(self) -> int:
-        return len(MAKERS) + 3**8
-
-
-@cache
-def _make(name: str) -> Arch:
-    if name.startswith(_MACRO):
-        return nas_bench_macro.network(name.removeprefix(_MACRO))
-    match = _NAME.fullmatch(name)
-    if not match or match["base"] not in MAKERS:
-        raise unknown("network", name, [*MAKERS, f"{_MACRO}22212220"])
-    row = match["base"].removeprefix("efficientnet_")
-    own = {**EFFICIENTNETS, **EFFICIENTNET_LITES}.get(row, (1, 1, 224, 0))[2]
-    width, resolution = float(match["width"] or 1), int(match["resolution"] or own)
-    for what, value, low, high in (("width", width, 0.05, 16), ("resolution", resolution, 1, 8192)):
-        if not low <= value <= high:
-            raise UserError(f"{name}: its {what} must be from {low} to {high}, not {value}")
-    arch = MAKERS[match["base"]](width, resolution, bool(match["tf"]))
-    return tensorflow(arch) if match["tf"] else arch
-
-
-PUBLISHED: Mapping[str, Arch] = _Published()
-
-
-def at_width(name: str, width: float) -> str:
-    """`name` with the multiplier `width` in it, unless it says its own: mobilenet_v2_0.35."""
-    match = _NAME.fullmatch(name)
-    if width == 1 or not match or match["width"] or match["base"] not in MAKERS:
-        return name
-    suffix = f"_{match['resolution']}" if match["resolution"] else ""
-    return f"{name.removesuffix(suffix)}_{float(width)}{suffix}"
-
-
-def plain_name(name: str) -> str:
-    """`name` without its resolution, and without a width of 1: mobilenet_v2 for ..._1.0_160."""
-    match = _NAME.fullmatch(name)
-    if not match or match["base"] not in MAKERS:
-        return name
-    wide = f"_{match['width']}" if float(match["width"] or 1) != 1 else ""
-    return f"{match['tf'] or ''}{match['base']}{wide}"
-
-
-def adapted(name: str, space: Arch) -> Arch:
-    """The published network `name` for the input, classes and training constants of `space`."""
-    arch = PUBLISHED[name]
-    return replace(
-        for_resolution(arch, space.resolution),
-        channels=space.channels,
-        classes=space.classes,
-        bn_eps=space.bn_eps,
-        bn_momentum=space.bn_momentum,
-        drop_path=space.drop_path,
-        head=replace(arch.head, dropout=space.head.dropout),
-    )
-
-
-def members(space: Arch, width: float = 1.0) -> dict[str, Picks]:
-    """Picks of the published networks that `space` contains, at `width` or their own, by name."""
-    found: dict[str, Picks] = {}
-    ids = set()
-    for name in dict.fromkeys([*(at_width(n, width) for n in MAKERS), *MAKERS]):
-        try:
-            picks = picks_of(space, adapted(name, space))
-        except UserError:
-            continue  # the space cannot say it
-        key = network_id(fill(space, picks))
-        if key not in ids:
-            found[name] = picks
-            ids.add(key)
-    return found

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from nas.accuracy.pool import Failure
 from nas.accuracy.scratch import Judgement
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.blocks import network_id
-from nas.cost import cost
-from nas.fit import Fit, FitBudget, fit_scaling
-from nas.fit.grid import effective
-from nas.scoring import Score
+from nas.accuracy.worker_pool import Failure
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.cost import cost
+from nas.arch.layers import network_id
+from nas.scale.fit.fit import Fit, FitBudget, fit_scaling
+from nas.scale.fit.grid import effective
+from nas.training.evaluation import Score
 
 BASE = Arch(
     stages=tuple(Stage(w, 5, 2, Block(expand=3)) for w in (80, 160, 320)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nas.arch import Arch
-from nas.compound import for_resolution
+from nas.arch.arch import Arch
+from nas.arch.scaling import for_resolution
 from search_spaces.mbconv import mbconv
 from search_spaces.mobilenet_v3 import mobilenet_v3
 from search_spaces.nas_bench_macro import nas_bench_macro

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from nas.arch import Arch, Block, Head, Stage, Stem
-from nas.data import Batches, ImageData, Split
-from nas.space import fill, one_of, random_picks
-from nas.supernet import Supernet
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.data.dataset import Batches, ImageData, Split
+from nas.space.choices import fill, one_of, random_picks
+from nas.supernet.supernet import Supernet
 from nas.supernet.training import SupernetBudget
-from nas.training import Budget
+from nas.training.loop import Budget
 
 CPU = torch.device("cpu")
 SPACE = Arch(

@@ -1,46 +1,33 @@
-"""Imports only go down; each line of FLOORS may import the lines above it."""
+"""The folder tree is the map: imports only go down, and stand at the top of a file."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FLOORS = [
-    {"errors", "files", "interrupts", "progress", "agreement"},
-    {"arch"},
-    {"blocks", "reading"},
-    {"cost", "space", "compound", "pareto"},
-    {"trellis", "gaussian_process", "objective", "family"},
-    {"depthwise", "checkpoint", "onnx_graph", "results", "figures", "storage"},
-    {"device"},
-    {"scoring"},
-    {"network", "data", "training"},
-    {"weights", "pretrained", "export"},
-    {"supernet"},
-    {"latency", "accuracy"},
-    {"evaluate"},
-    {"samplers", "finals", "members", "versus", "fit"},
-    {"reach", "study"},
-    {"plot", "scores_page", "scale_page"},
-    {"report", "scale_report"},
-    {"cli"},
-    {"judging"},
-    {"plan", "scale_plan"},
-    {"train_plan"},
-    {"alongside"},
-    {"search", "profile", "latency.__main__"},
-    {"scale", "train"},
-]
-FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor}
-GROUND = {name for floor in FLOORS[:5] for name in floor}
+FLOORS = (  # a package may import those before its own line
+    "core",
+    "arch stats",
+    "data space network",
+    "training search_spaces",
+    "latency supernet train",
+    "accuracy profile",
+    "search scale",
+)
+FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
+OPTIONAL = {"datasets", "fcntl", "safetensors"}  # packages that a user may not have
+WITHOUT = {"torch", "optuna", "pandas", "hydra"}  # what arch, stats and space do without
+FILES = sorted([*(ROOT / "nas").rglob("*.py"), *(ROOT / "search_spaces").rglob("*.py")])
 
 
-def imported(path: Path) -> set[str]:
+def imported(tree: ast.AST) -> set[str]:
+    """Modules that are imported anywhere in `tree`, and what is taken from them."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -48,31 +35,37 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def modules(names: set[str]) -> set[str]:
-    """The names under nas/ among imported ones."""
-    return {n.split(".")[1] for n in names if n.startswith("nas.") and n.split(".")[1] in FLOOR}
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-FILES = sorted((ROOT / "nas").rglob("*.py"))
+def package(name: str) -> str:
+    return name.removeprefix("nas.").split(".")[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_down(path):
-    parts = path.relative_to(ROOT / "nas").with_suffix("").parts
-    if parts[0] == "__init__":
-        assert not imported(path)
-        return
-    own = ".".join(parts) if ".".join(parts) in FLOOR else parts[0]
-    used = imported(path)
-    assert all(FLOOR[m] < FLOOR[own] or m == own for m in modules(used))
-    if own in GROUND:
-        assert not any(n.split(".")[0] in {"torch", "optuna", "hydra", "pandas"} for n in used)
-    if FLOOR[own] < FLOOR["judging"]:
-        assert not any(n.startswith("search_spaces") for n in used)
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_imports_go_down_and_stand_at_the_top(path):
+    tree, own = ast.parse(path.read_text()), package(module(path))
+    used = imported(tree)
+    ours = {package(n) for n in used if n.startswith(("nas.", "search_spaces."))} - {own}
+    if own != "__init__":
+        assert all(FLOOR[other] < FLOOR[own] for other in ours)
+    if own in {"arch", "stats", "space"}:
+        assert not {name.split(".")[0] for name in used} & WITHOUT
+    if path.stem != "__main__":
+        inside = used - imported(ast.Module([n for n in tree.body if is_import(n)], []))
+        assert {name.split(".")[0] for name in inside} <= OPTIONAL
+    if path.stem == "__init__":
+        face = [n for n in tree.body if not (is_import(n) or isinstance(n, ast.Expr | ast.Assign))]
+        assert not face
 
 
-def test_spaces_stand_on_the_ground_floor():
-    for path in (ROOT / "search_spaces").glob("*.py"):
-        used = imported(path)
-        assert modules(used) <= GROUND
-        assert not any(n.split(".")[0] == "torch" for n in used)
+def is_import(node: ast.AST) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def test_no_circle_of_files():
+    known = {module(path): path for path in FILES}
+    graph = {name: imported(ast.parse(path.read_text())) & set(known) - {name}
+             for name, path in known.items()}  # fmt: skip
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.accuracy.oneshot import OneShot
-from nas.arch import Arch
-from nas.blocks import network_id
-from nas.space import fill, one_of
-from nas.trellis import Trellis
+from nas.arch.arch import Arch
+from nas.arch.layers import network_id
+from nas.space.choices import fill, one_of
+from nas.space.trellis.trellis import Trellis
 
 
 def common_space(archs: Sequence[Arch]) -> Arch:
@@ -54,7 +54,7 @@ def _tied(values: Sequence[int], name: str) -> Any:
 def elastic(
     open_oneshot: Callable[..., OneShot], archs: Sequence[Arch], **context: Any
 ) -> Callable[[Sequence[tuple[Arch, int, int]]], Iterator[tuple[int, Any]]]:
-    """A judge for `nas.fit`, of `archs` alone: a supernet that is trained when it is first asked.
+    """A judge of `archs` alone, for a fit: a supernet that is trained when it is first asked.
 
     `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Other
     combinations of their depths, widths and resolutions are not trained; epochs and seeds that are

@@ -14,19 +14,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nas.arch import Arch
-from nas.blocks import network_id
-from nas.data import Batches, ImageData, Split
-from nas.device import resolve_device
-from nas.network import Network
-from nas.scoring import Score, paired_difference, scored
-from nas.supernet import Supernet, extract, recalibrate
-from nas.supernet.allowed import Allowed, Within
+from nas.arch.arch import Arch
+from nas.arch.layers import network_id
+from nas.data.dataset import Batches, ImageData, Split
+from nas.network.device import resolve_device
+from nas.network.modules import Network
 from nas.supernet.history import SupernetHistory
+from nas.supernet.image_weights import NUM_PROBES, image_weights
+from nas.supernet.sampling import Allowed, Within
 from nas.supernet.sandwich import Sandwich
 from nas.supernet.scoring import subnet_losses
+from nas.supernet.supernet import Supernet, extract, recalibrate
 from nas.supernet.training import Progress, SupernetBudget, train_supernet
-from nas.supernet.weighing import NUM_PROBES, image_weights
+from nas.training.evaluation import Score, paired_difference, scored
 
 AT_ONCE = 500  # images whose statistics norms use; larger batches were slower and ranked no better
 RECALIBRATION = 2000  # images; Yu and Huang 2019 (section 3.3) found a thousand enough
@@ -38,7 +38,7 @@ class OneShotScore:
     """An `Answer` and more: what to rank a network by, not the accuracy that it would reach.
 
     value            minus the cross-entropy in nats, so that more is better, of images weighed by
-                     what they tell (nas.supernet.weighing); accuracy and a plain mean rank worse.
+                     what they tell (`image_weights`); accuracy and a plain mean rank worse.
     standard_error   of the value, over the images; two networks see the same ones, for which
                      there is `OneShot.difference`.
     seconds          that the scoring took, an equal part of those scored together.
@@ -63,7 +63,7 @@ class OneShot:
     """A trained supernet that scores networks on images it has not seen: `judge(arch)`.
 
     Losses, weighed, are kept image by image for every network that was asked for.  `within` is
-    what the training was limited to (`nas.supernet.allowed`).
+    what the training was limited to (`nas.supernet.sampling`).
     """
 
     supernet: Supernet
@@ -90,7 +90,7 @@ class OneShot:
         """Train on the data that `load()` gives, or go on from the checkpoint, and be ready.
 
         `within` tells which networks will be asked for, and others are not trained: genomes
-        (n, choices) of `nas.trellis.Trellis(space)` -> (n,) bool; None for all.
+        (n, choices) of `nas.space.trellis.trellis.Trellis(space)` -> (n,) bool; None for all.
         """
         judge = cls(Supernet(space, seed), load(), budget, resolve_device(device), seed, within)
         judge.history = train_supernet(

@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
-
-from nas.accuracy.pool import part_done
-from nas.accuracy.scratch import Judgement, scored_at_once
-from nas.arch import Arch
-from nas.data import Batches, ImageData
-from nas.device import resolve_device
-from nas.network import build
-from nas.scoring import evaluate
-from nas.training import Budget, train
-
-
-@dataclass(frozen=True)
-class Resized:
-    """Batches whose images are resized to `side` pixels after augmentation.
-
-    Bicubic with antialiasing, which the EfficientNet code resizes with.
-    """
-
-    batches: Batches
-    side: int
-
-    def __len__(self) -> int:
-        """Number of batches in an epoch."""
-        return len(self.batches)
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of that epoch: images (B, C, side, side), labels (B,)."""
-        for images, labels in self.batches.epoch(number):
-            if images.shape[-1] != self.side:
-                size = (self.side, self.side)
-                images = interpolate(images, size, mode="bicubic", antialias=True)  # (B, C, s, s)
-            yield images, labels
-
-
-def batches_for(
-    data: ImageData, split: str, side: int, *, batch_size: int | None = None, augment: bool = False,
-    mean: Sequence[float] = (), std: Sequence[float] = (), device: torch.device, seed: int,
-) -> Resized:  # fmt: skip
-    """Batches of a split at `side` pixels: for training, shuffled, where a `batch_size` is given.
-
-    `mean` and `std` take the place of the data's own.
-    """
-    found = Batches(
-        getattr(data, split), mean or data.mean, std or data.std,
-        batch_size=batch_size or scored_at_once(side), device=device, seed=seed, flip=data.flip,
-        augment=augment, shuffle=batch_size is not None,
-    )  # fmt: skip
-    return Resized(found, side)
+from nas.accuracy.scratch import Judgement
+from nas.accuracy.worker_pool import part_done
+from nas.arch.arch import Arch
+from nas.data.batches import batches_for
+from nas.data.dataset import ImageData
+from nas.network.device import resolve_device
+from nas.network.modules import build
+from nas.training.evaluation import evaluate
+from nas.training.loop import Budget, train
 
 
 @dataclass(frozen=True)

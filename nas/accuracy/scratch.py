@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from nas.accuracy.answer import Stopped
-from nas.accuracy.pool import part_done
-from nas.arch import Arch
-from nas.data import Batches, ImageData
-from nas.device import resolve_device
-from nas.errors import unknown
-from nas.network import build
-from nas.scoring import Score, evaluate
-from nas.training import Budget, train
+from nas.accuracy.worker_pool import part_done
+from nas.arch.arch import Arch
+from nas.core.checks import check_bool
+from nas.data.batches import scored_at_once
+from nas.data.dataset import Batches, ImageData
+from nas.network.device import resolve_device
+from nas.network.modules import build
+from nas.training.evaluation import Score, evaluate
+from nas.training.loop import Budget, train
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,7 @@ class Scratch:
     prune: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prune, bool):
-            raise unknown("accuracy.prune", self.prune, (False, True))
+        check_bool("accuracy.prune", self.prune)
 
     @classmethod
     def open(
@@ -119,8 +119,3 @@ class Scratch:
             flip=self.data.flip,
             seed=self.seed,
         )
-
-
-def scored_at_once(side: int) -> int:
-    """500 small images, fewer large ones: MobileNetV2 needs about 12 MB for each at 224 pixels."""
-    return max(16, min(500, 400_000 // side**2))

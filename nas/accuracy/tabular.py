@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.accuracy.answer import Answer
-from nas.arch import Arch
-from nas.blocks import network_id
-from nas.errors import UserError, unknown
-from nas.reading import reading_form
-from nas.space import choices, fill
+from nas.arch.arch import Arch
+from nas.arch.layers import network_id
+from nas.arch.notation import reading_form
+from nas.core.errors import UserError, unknown
+from nas.space.choices import choices, fill
 
 NAMED_BY = ("id", "code")
 UNITS = {"percent": 100.0, "fraction": 1.0}
@@ -43,7 +43,7 @@ class Tabular:
     ) -> Tabular:
         """Read a CSV (also .gz) with a line for every network.
 
-        The column `arch` holds `nas.blocks.network_id`s, or, `named_by="code"`, the labels of the
+        The column `arch` holds `network_id`s, or, `named_by="code"`, the labels of the
         space's choices in order, one character each, as NAS-Bench-Macro writes them.  Of several
         columns `accuracy` the mean counts, and the standard error that they show; one column may
         have a column `se` beside it.  Networks that several lines name have the mean of them.

@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from nas.data.fetch import cache_dir, download, given
+from nas.core.download import cache_dir, download, given
+from nas.core.errors import UserError
 from nas.data.pictures import Bytes, Pictures, decode, need_memory
 from nas.data.splits import Ints, Source, official
-from nas.errors import UserError
 
-EMBEDDED = Path(__file__).parents[1] / "embedded" / "fashion_mnist_subset.npz"
+EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_subset.npz"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
 FASHION_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 FASHION_CLASSES = (

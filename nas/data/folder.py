@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from nas.data.fetch import given
+from nas.core.download import given
+from nas.core.errors import UserError
 from nas.data.pictures import Pictures, decoded
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash, whole
-from nas.errors import UserError
 
 SUFFIXES = frozenset(
     [

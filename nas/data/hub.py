@@ -11,9 +11,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from nas.core.errors import UserError, unknown
 from nas.data.pictures import Pictures, decoded
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
-from nas.errors import UserError, unknown
 
 SPLIT_KEYS = {TRAIN: ("train",), VAL: ("validation", "valid", "val", "dev"), TEST: ("test",)}
 

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from nas.data.fetch import cache_dir, progress, written
-from nas.errors import UserError
+from nas.core.download import cache_dir, progress, written
+from nas.core.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from nas.core.checks import check_whole
+from nas.core.errors import UserError
 from nas.data.pictures import Pictures
-from nas.errors import UserError
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -59,12 +60,11 @@ def spread(labels: Ints, number: int, order: Floats) -> Ints:
     return np.sort(by_class[np.lexsort((order[by_class], rank))[:number]])
 
 
-def count(what: str, value: object, available: int) -> int:
+def count(what: str, value: int | None, available: int) -> int:
     """`value` as a number of images from 1 to `available`; None means all of them."""
     if value is None:
         return available
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"data.{what}={value!r} is no positive number of images (or null for all)")
+    check_whole(f"data.{what}", value, 1)
     if value > available:
         raise UserError(
             f"data.{what}={value} is more than the {available} images there are for it: "

@@ -1,1 +1,1 @@
-"""How long a network takes on a device: `measure` times anything, each other file is a backend."""
+"""How long a network takes on a device, and how wrong that is.  `python -m nas.latency`."""

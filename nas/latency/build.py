@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.agreement import interval, kendall, mape, share_interval, spearman, within
-from nas.arch import Arch
-from nas.blocks import Operator, operators
-from nas.errors import UserError
-from nas.latency.lookup import signature
-from nas.latency.measure import Timing
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator, operators
+from nas.arch.notation import reading_form
+from nas.core.errors import UserError
+from nas.latency.block_features import signature
 from nas.latency.model import corrected, fit_blocks, matrix, most_telling, names_of
-from nas.latency.table import Effort, Journal, LatencyTable, Part, part_key
-from nas.reading import reading_form
-from nas.space import fill
-from nas.trellis import Trellis
+from nas.latency.table import Effort, LatencyTable
+from nas.latency.timing import Timing
+from nas.latency.timing_journal import Journal, Part, part_key
+from nas.space.choices import fill
+from nas.space.trellis.trellis import Trellis
+from nas.stats.correlation import interval, kendall, mape, share_interval, spearman, within
 
 Floats = NDArray[np.float64]
 Genomes = NDArray[np.integer[Any]]

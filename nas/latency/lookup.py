@@ -1,4 +1,4 @@
-"""Latency as the sum of a table's blocks; `nas.latency.table_file` says how the file is written."""
+"""Latency as the sum of a table's blocks; `nas.latency.csv_table` says how the file is written."""
 
 from __future__ import annotations
 
@@ -8,55 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nas.arch import Arch
-from nas.blocks import Conv, Operator, SqueezeExcite, operators
-from nas.errors import UserError
-from nas.latency.measure import Timing, Told
-from nas.latency.table_file import COLUMNS, OPS, Line, of_device, parsed, read_text
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator, operators
+from nas.core.errors import UserError
+from nas.latency.block_features import row_form, signature
+from nas.latency.csv_table import COLUMNS, Line, of_device, parsed, read_text
+from nas.latency.timing import Timing, Told
 
 __all__ = ["COLUMNS", "Lookup", "row_form", "signature"]
-
-Signature = dict[str, Any]
-
-
-def signature(row: Operator) -> Signature:
-    """What a table knows a row by: all of COLUMNS but ms, device and resolution."""
-    convs = [layer for layer in row.layers if isinstance(layer, Conv)]
-    spatial = max(convs, key=lambda conv: (conv.kernel, conv.stride), default=None)
-    excite = next((layer for layer in row.layers if isinstance(layer, SqueezeExcite)), None)
-    act = next((a for layer in row.layers if (a := getattr(layer, "act", ""))), "none")
-    return {
-        "op": row.place if row.place in OPS else row.op,
-        "in_hw": row.side,
-        "in_c": row.cin,
-        "out_hw": row.side_out,
-        "out_c": row.cout,
-        "kernel": spatial.kernel if spatial else 0,
-        "stride": spatial.stride if spatial else 0,
-        "hidden": convs[-1].cin if len(convs) > 1 else 0,
-        "squeeze": excite.squeeze if excite else 0,
-        "se": int(excite is not None),
-        "act": act,
-        "hs": int(act == "hswish"),
-        "se_act": excite.act if excite else "none",
-        "se_gate": excite.gate if excite else "none",
-        "residual": int(row.residual),
-    }
-
-
-def row_form(row: Operator) -> str:
-    """One line a person can read, such as `stage2_block1 mbconv_k5_s2_c24-96-40_r28_se24_hswish`.
-
-    Place, op, kernel, stride, channels (input, hidden, output), input side, SE, activation.
-    """
-    known = signature(row)
-    shape = f"_k{known['kernel']}_s{known['stride']}" if known["kernel"] else ""
-    widths = [known["in_c"], *([known["hidden"]] if known["hidden"] else []), known["out_c"]]
-    excite = f"_se{known['squeeze']}" if known["se"] else ""
-    act = f"_{known['act']}" if known["act"] != "none" else ""
-    channels = "-".join(str(width) for width in widths)
-    return f"{row.place} {known['op']}{shape}_c{channels}_r{row.side}{excite}{act}"
-
 
 # lines by the columns they fill (without device) and by what stands there
 _Index = dict[tuple[str, ...], dict[tuple[Any, ...], list[Line]]]

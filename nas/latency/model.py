@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.blocks import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
-from nas.errors import UserError
+from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.core.errors import UserError
 
 Floats = NDArray[np.float64]
 Counts = dict[str, float]

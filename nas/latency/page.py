@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from nas.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
+from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
 
 Floats = NDArray[np.float64]
 

@@ -10,19 +10,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 
-from nas.arch import Arch
-from nas.blocks import operators
-from nas.errors import UserError
-from nas.files import write_text
+from nas.arch.arch import Arch
+from nas.arch.layers import operators
+from nas.core.errors import UserError
+from nas.core.files import write_text
+from nas.core.progress import Live
+from nas.core.run_folder import environment, open_folder, sole_owner, write_json
+from nas.latency.block_features import signature
 from nas.latency.build import build_table
-from nas.latency.lookup import Lookup, signature
-from nas.latency.measure import Backend, Timing
-from nas.latency.table import Effort, Journal, LatencyTable
-from nas.progress import Live
-from nas.results import environment, open_folder, sole_owner, write_json
-from nas.trellis import Trellis
+from nas.latency.lookup import Lookup
+from nas.latency.table import Effort, LatencyTable
+from nas.latency.timing import Backend, Timing
+from nas.latency.timing_journal import Journal
+from nas.space.trellis.trellis import Trellis
 
 FORMAT = 1  # of what is saved, and of the counts behind it: tables of another are built anew
 
@@ -119,8 +122,6 @@ def open_table(
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """One line a row; what a row lacks is left empty."""
-    import pandas as pd
-
     write_text(path, pd.DataFrame(list(rows), dtype=object).to_csv(index=False))
 
 

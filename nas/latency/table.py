@@ -7,23 +7,16 @@ correct the sum, and others, which nothing was fitted to, say how wrong it is.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar
 
-from nas.arch import Arch
-from nas.blocks import Operator, operators
-from nas.errors import check_number
-from nas.files import log, logged
-from nas.latency.measure import Backend, Timing
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator, operators
+from nas.core.checks import check_whole
 from nas.latency.model import LatencyModel
-
-Part = tuple[Operator, ...]
-Told = Callable[[int, str], None]  # (parts timed so far, what is being timed)
+from nas.latency.timing import Timing
 
 # What a table must reach to be trusted, on networks that it never saw.
 BARS = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.99}
@@ -49,56 +42,7 @@ class Effort:
     def __post_init__(self) -> None:
         lowest = {"blocks": 1, "calibrate": 4, "validate": 4, "repeat": 0, "seed": 0}
         for name, least in lowest.items():
-            check_number(f"table.{name}", getattr(self, name), least)
-
-
-class Journal:
-    """Timings as they are taken, a JSON line each, so that a killed measurement goes on."""
-
-    def __init__(self, path: Path, backend: Backend, padding: str) -> None:
-        self.path, self.backend, self.padding = path, backend, padding
-        self.told: Told = lambda done, what: None
-        self.known: dict[str, Timing] = {}
-        self.seconds: dict[str, float] = {}  # that each took, warm-up and repeats included
-        for entry in logged(path):
-            self._know(entry)
-
-    def _know(self, entry: Mapping[str, Any]) -> None:
-        """Keep what the entry says, if it says something."""
-        try:
-            timing, seconds = Timing(**entry["timing"]), float(entry["seconds"])
-        except (ValueError, TypeError, KeyError):
-            return
-        if timing.median_ms > 0:
-            self._keep(str(entry["key"]), timing, seconds)
-
-    def _keep(self, key: str, timing: Timing, seconds: float) -> None:
-        self.known[key] = timing
-        self.seconds[key] = self.seconds.get(key, 0.0) + seconds
-
-    def timed(self, parts: Mapping[str, Part], what: str) -> list[Timing]:
-        """The timing of each part by its key; what is not known yet is measured and written."""
-        missing = [key for key in parts if key not in self.known]
-        self.told(len(self.known), what)
-        if missing:
-            last = time.perf_counter()
-
-            def keep(i: int, timing: Timing) -> None:
-                nonlocal last
-                now, key = time.perf_counter(), missing[i]
-                self._keep(key, timing, now - last)
-                log(self.path, {"key": key, "seconds": now - last, "timing": asdict(timing)})
-                last = now
-                self.told(len(self.known), what)
-
-            self.backend.measure_rows([parts[key] for key in missing], self.padding, keep)
-        return [self.known[key] for key in parts]
-
-
-def part_key(rows: Sequence[Operator]) -> str:
-    """12 hex digits of what the rows compute."""
-    text = repr([(row.layers, row.residual) for row in rows])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+            check_whole(f"table.{name}", getattr(self, name), least)
 
 
 @dataclass(frozen=True)

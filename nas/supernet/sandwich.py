@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed
 
-from nas.arch import Arch
-from nas.device import autocast
-from nas.space import fill, random_picks
-from nas.supernet import Supernet
-from nas.supernet.allowed import Allowed
-from nas.supernet.extremes import extreme_picks, free_choices
+from nas.arch.arch import Arch
+from nas.network.device import autocast
+from nas.space.choices import fill, random_picks
+from nas.supernet.largest import extreme_picks, free_choices
+from nas.supernet.sampling import Allowed
+from nas.supernet.supernet import Supernet
 
 
 class Sandwich:

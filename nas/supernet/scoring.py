@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas.arch import Arch
-from nas.blocks import Operator
-from nas.device import autocast, keep_freed_memory, layout, moved, resolve_precision
-from nas.scoring import Batches, failures_named
-from nas.supernet import Supernet
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator
+from nas.network.device import autocast, keep_freed_memory, layout, moved, resolve_precision
+from nas.supernet.supernet import Supernet
+from nas.training.evaluation import Batches, failures_named
 
 Answers = tuple[Tensor, Tensor]  # cross-entropy (N,), whether right (N,)
 
@@ -57,7 +57,7 @@ def subnet_losses(
     """Cross-entropy (A, N), float64, and whether the answer is right (A, N), network by image.
 
     On the CPU and in the order of the batches of epoch 0, so that two rows can be compared by
-    `nas.scoring.paired_difference`.  Norms use the statistics of each batch: several hundred
+    `paired_difference`.  Norms use the statistics of each batch: several hundred
     images rank as well as recalibrated statistics do, and batches beyond about 500 are slower.
     `threads` batches are computed at once.
     """

@@ -25,17 +25,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.agreement import kendall
-from nas.checkpoint import read, write
-from nas.device import keep_freed_memory, layout, moved, resolve_precision
-from nas.errors import UserError
-from nas.scoring import Batches, TrainingFailed, failures_named
-from nas.supernet import Supernet
-from nas.supernet.allowed import Allowed, Within
+from nas.core.checks import check_number, check_whole
+from nas.network.device import keep_freed_memory, layout, moved, resolve_precision
+from nas.stats.correlation import kendall
 from nas.supernet.history import Check, Return, SupernetHistory, history_of
+from nas.supernet.sampling import Allowed, Within
 from nas.supernet.sandwich import Sandwich, accumulate, average_over_ranks, rank
 from nas.supernet.scoring import side_by_side, subnet_losses
-from nas.training import CHECK_EVERY, Budget, lr_factor, make_optimizer
+from nas.supernet.supernet import Supernet
+from nas.training.checkpoint import read, write
+from nas.training.evaluation import Batches, TrainingFailed, failures_named
+from nas.training.loop import CHECK_EVERY, Budget, lr_factor, make_optimizer
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
 MOST_RETURNS = 5  # to a good state before a training is given up
@@ -67,13 +67,9 @@ class SupernetBudget:
 
     def __post_init__(self) -> None:
         for name, least in (("num_random", 0), ("threads", 1), ("checks", 1), ("num_probes", 2)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise UserError(f"supernet.{name}={value!r} is no whole number from {least} on")
-        if self.seconds is not None and not 0 < self.seconds < math.inf:
-            raise UserError(f"supernet.seconds={self.seconds!r} is no positive number, or null")
-        if not 0 <= self.settled <= 1:
-            raise UserError(f"supernet.settled={self.settled!r} is no number from 0 to 1")
+            check_whole(f"supernet.{name}", getattr(self, name), least)
+        check_number("supernet.seconds", self.seconds, 0, above=True, optional=True)
+        check_number("supernet.settled", self.settled, 0, 1)
 
 
 Progress = Callable[[float, float, SupernetHistory], None]  # part done, seconds left

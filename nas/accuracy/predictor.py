@@ -1,0 +1,252 @@
+"""Accuracy from a few true trainings, with a cheap judge's scores as the prior mean.
+
+    judge = Blend.open(space, prior=supernet.many, truth=pool, num_labels=20, seed=0)
+    judge(arch)
+
+A Gaussian process over what networks are made of corrects the cheap judge where the true
+trainings, the labels, contradict it.  Labels are of random networks, in a search evenly over
+latency: chosen so as to take most variance away they were odd ones, and ranked the others worse.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas.accuracy.answer import Answer
+from nas.accuracy.worker_pool import Failure
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
+from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite, network_id, operators
+from nas.core.checks import check_whole
+from nas.core.errors import UserError
+from nas.space.choices import fill, random_picks
+from nas.stats.correlation import kendall
+from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling, scaled
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Judges = Callable[[Sequence[Arch]], Iterator[tuple[int, Any]]]  # as nas.search.evaluator has it
+Key = tuple[Any, ...]
+
+# Variances in units of that of the labels: of interactions between blocks, of main effects, of
+# noise, by factors of about ten from "the scores say it all" up.  All combinations count, each by
+# its evidence; a single most probable one ranked worse below 50 labels, a finer grid no better
+# (NAS-Bench-Macro, networks apart from those that benchmarks/rank_fidelity.py judges).
+INTERACTIONS, EFFECTS, NOISES = (0.003, 0.03, 0.3), (0.003, 0.03, 0.3), (0.01, 0.05, 0.2)
+POOL = 400  # random networks by which columns are scaled, and the first of which are labelled
+LEAST = 5  # labels; fewer say nothing of a spread
+
+
+def described(arch: Arch) -> dict[Key, float]:
+    """What tells networks apart: the blocks in their places one-hot, MACs, parameters.
+
+    Places count the blocks that have layers, stage by stage, so that equal networks have equal
+    descriptions.  The first word of a key is its group.
+    """
+    counts = cost(arch)
+    found: dict[Key, float] = {
+        ("macs",): float(np.log(counts.macs)),
+        ("params",): float(np.log(counts.params)),
+        ("resolution",): float(np.log(arch.resolution)),
+    }
+    places: dict[str, int] = {}
+    for row in operators(arch):
+        stage = row.place.partition("_")[0]
+        place = places[stage] = places.get(stage, -1) + 1
+        kernel, hidden, squeeze = _shape(row)
+        found["place", stage, place, "kernel"] = kernel
+        found["place", stage, place, "hidden"] = hidden
+        found["block", stage, place, row.op, kernel, round(hidden, 2), squeeze, row.cout] = 1.0
+    return found
+
+
+def _shape(row: Operator) -> tuple[float, float, bool]:
+    """Largest kernel of a row, log2 of its most channels over those it takes, whether it has SE."""
+    convs = [layer for layer in row.layers if isinstance(layer, Conv)]
+    widest = max([layer.cout for layer in row.layers if isinstance(layer, Conv | Linear)] or [1])
+    excites = any(isinstance(layer, SqueezeExcite) for layer in row.layers)
+    return max([layer.kernel for layer in convs] or [0]), float(np.log2(widest / row.cin)), excites
+
+
+class Columns:
+    """Networks as rows of scaled numbers; `groups` [d] share a length scale."""
+
+    def __init__(self, sample: Sequence[Arch]) -> None:
+        rows = [described(arch) for arch in sample]
+        keys = {key for row in rows for key in row}
+        varying = [k for k in keys if len({row.get(k, 0.0) for row in rows}) > 1]
+        self.keys = sorted(varying, key=repr)
+        words = sorted({key[0] for key in self.keys})
+        self.groups: Ints = np.array([words.index(key[0]) for key in self.keys], np.int64)
+        raw = self._raw(rows)
+        self.centre, self.scale = scaled(raw, self.groups)
+
+    def __call__(self, archs: Sequence[Arch]) -> Floats:
+        """[n, d] for n networks; what the sample did not have does not count."""
+        return (self._raw([described(arch) for arch in archs]) - self.centre) * self.scale
+
+    def _raw(self, rows: Sequence[dict[Key, float]]) -> Floats:
+        return np.array([[row.get(key, 0.0) for key in self.keys] for row in rows], np.float64)
+
+
+class Correction:
+    """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d]."""
+
+    def __init__(self, x: Floats, groups: Ints, scores: Floats, labels: Floats) -> None:
+        self.top = ceiling(labels)
+        # minus losses are below zero; none is taken for less than a tenth of the least known
+        self.least = float(-scores.max()) / 10
+        scores = self._even(scores)
+        self.weights = np.full(int(groups.max()) + 1, 1 / (int(groups.max()) + 1))
+        self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
+        y = -np.log(self.top - labels)
+        self.models: list[tuple[float, GaussianProcess]] = []
+        evidence = []
+        for signal, effect, noise in product(INTERACTIONS, EFFECTS, NOISES):
+            hyper = Hyperparameters(self.weights, signal, noise)
+            model = GaussianProcess(x, y, groups, hyper, self._trend(x, scores, effect))
+            self.models.append((effect, model))
+            evidence.append(model.log_evidence)
+        shares = np.exp(np.array(evidence) - max(evidence))
+        self.shares: Floats = shares / shares.sum()
+
+    def _trend(self, x: Floats, scores: Floats, effect: float) -> Floats:
+        """The standardised scores, and main effects as slopes of columns: [n, 1 + d]."""
+        effects = x * np.sqrt(effect * self.weights)[self.groups]
+        return np.column_stack(((scores - self.centre) / self.unit, effects))
+
+    def _even(self, scores: Floats) -> Floats:
+        """Scores in which labels are straighter: where all are below zero, as minus a loss is,
+        minus the logarithm of the loss, as of a label's distance to the top."""
+        return -np.log(np.maximum(-scores, self.least)) if self.least > 0 else scores
+
+    def predict(self, x: Floats, scores: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation [m] of labels to come, with their noise, in their unit."""
+        even = self._even(scores)
+        found = [m.predict(x, self._trend(x, even, effect)) for effect, m in self.models]
+        means, deviations = (np.array(part) for part in zip(*found, strict=True))  # [k, m]
+        noise = np.array([m.hyper.noise * m.unit**2 for _, m in self.models])
+        mean = self.shares @ means
+        variance = self.shares @ (deviations**2 + noise[:, None] + (means - mean) ** 2)
+        gap = np.exp(-mean)  # top - value; its slope by the mean, too
+        return self.top - gap, gap * np.sqrt(variance)
+
+
+def _random(space: Arch, seed: int, number: int) -> list[Arch]:
+    """Up to `number` distinct random networks."""
+    rng = random.Random(seed)
+    drawn = (fill(space, random_picks(space, rng)) for _ in range(POOL))
+    return list({network_id(arch): arch for arch in drawn}.values())[:number]
+
+
+@dataclass(eq=False)
+class Blend:
+    """The judge: `judge(arch)`, `judge.many(archs)`; its answers are in the labels' unit.
+
+    `prior` scores any network cheaply; `labels` are what is true, by id, and `scores` what the
+    prior says of them.  More may be told.
+    """
+
+    prior: Judges
+    columns: Columns
+    labels: dict[str, tuple[Arch, float]] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    _known: Correction | None = None
+
+    @classmethod
+    def open(
+        cls,
+        space: Arch,
+        prior: Judges,
+        truth: Judges,
+        num_labels: int = 20,
+        seed: int = 0,
+        draw: Callable[[int], Sequence[Arch]] | None = None,
+    ) -> Blend:
+        """Have `truth` judge `num_labels` networks of the space, and learn from them.
+
+        Judges take networks and yield (index, answer or Failure), as `Pool` and `OneShot.many`
+        do; answers have a `value`.  `draw` gives so many networks; without it `seed` draws them.
+        Raises UserError where fewer than LEAST labels come out.
+        """
+        check_whole("accuracy.num_labels", num_labels, LEAST, POOL)
+        draw = draw or partial(_random, space, seed)
+        judge = cls(prior, Columns([*draw(POOL)]))
+        chosen = draw(num_labels)
+        for i, answer in truth(chosen):
+            if not isinstance(answer, Failure):
+                judge.tell(chosen[i], answer.value)
+        if len(judge.labels) < LEAST:
+            raise UserError(
+                f"only {len(judge.labels)} of {num_labels} networks could be labelled (allowed: "
+                f"{LEAST} or more): see why their trainings fail, or raise accuracy.num_labels"
+            )
+        return judge
+
+    def tell(self, arch: Arch, value: float) -> None:
+        """Add a label; the next answer knows it."""
+        self.labels[network_id(arch)] = arch, value
+        self._known = None
+
+    def __call__(self, arch: Arch) -> Answer:
+        """The answer for one network; RuntimeError where the prior judge failed."""
+        ((_, answer),) = self.many([arch])
+        if isinstance(answer, Failure):
+            raise RuntimeError(answer.reason)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def many(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
+        """(index, Answer or the prior judge's Failure) of each of `archs`."""
+        start = time.perf_counter()
+        correction = self._known = self._known or self._learnt()
+        answers = dict(self.prior(archs))
+        good = [i for i, answer in answers.items() if not isinstance(answer, Failure)]
+        yield from ((i, answers[i]) for i in answers if i not in set(good))
+        if not good:
+            return
+        scores = np.array([answers[i].value for i in good])
+        mean, deviation = correction.predict(self.columns([archs[i] for i in good]), scores)
+        seconds = (time.perf_counter() - start) / len(good)
+        fidelity = f"{len(self.labels)} labels"
+        for i, value, error in zip(good, mean.tolist(), deviation.tolist(), strict=True):
+            yield i, Answer(value, error, seconds, fidelity)
+
+    def _learnt(self) -> Correction:
+        new = [arch for key, (arch, _) in self.labels.items() if key not in self.scores]
+        for i, answer in self.prior(new):
+            if not isinstance(answer, Failure):
+                self.scores[network_id(new[i])] = answer.value
+        kept = [key for key in self.labels if key in self.scores]
+        if len(kept) < LEAST:
+            raise RuntimeError(f"the prior judge scored {len(kept)} of {len(self.labels)} labels")
+        x = self.columns([self.labels[key][0] for key in kept])
+        scores = np.array([self.scores[key] for key in kept])
+        labels = np.array([self.labels[key][1] for key in kept])
+        return Correction(x, self.columns.groups, scores, labels)
+
+
+def blend_fidelity(
+    archs: Sequence[Arch], scores: ArrayLike, accuracies: ArrayLike, num_labels: int, seed: int
+) -> float:
+    """Kendall's tau with the true accuracies of those of `archs` that are not labelled.
+
+    `scores` [n] are a cheap judge's, `accuracies` [n] the truth, of which `num_labels` are told;
+    `seed` draws the labelled ones.
+    """
+    cheap, true = np.asarray(scores, np.float64), np.asarray(accuracies, np.float64)
+    labelled = np.random.default_rng(seed).permutation(len(archs))[:num_labels]
+    columns = Columns(archs)
+    x = columns(archs)
+    rest = np.setdiff1d(np.arange(len(archs)), labelled)
+    model = Correction(x[labelled], columns.groups, cheap[labelled], true[labelled])
+    return kendall(model.predict(x[rest], cheap[rest])[0], true[rest])

@@ -1,0 +1,224 @@
+"""Accuracy guessed without training, from one mini-batch and random weights; good to rank by.
+
+    PROXIES["naswot"](build(arch, seed=0), images, labels)
+
+A proxy is a pure function of a module, images float (B, C, H, W) and labels int64 (B,): it works
+on a copy, and higher is better.  Modules are in training mode (norms use the batch) without
+dropout and stochastic depth.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import chain, count
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.accuracy.answer import Answer
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
+from nas.core.checks import check_option, check_whole
+from nas.data.dataset import Batches, ImageData
+from nas.network.device import moved, resolve_device
+from nas.network.modules import ACTIVATIONS, Row, build
+from nas.training.evaluation import failures_named
+
+ZEN_REPEATS = 4  # of the noise, each a whole mini-batch of it
+ZEN_MIX = 1e-2  # of the second noise, as the official code has it
+ZICO_PARTS = 2  # batches whose gradients are compared, as in Li et al. 2023
+
+Proxy = Callable[[nn.Module, Tensor, Tensor], float]
+
+
+def naswot(module: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Log-determinant of the kernel of activation codes (NASWOT, Mellor et al. 2021).
+
+    Entry (i, j) counts the units on which images i and j agree, whether they are on or off;
+    -inf where two images have one code.
+    """
+    size = len(images)
+    kernel = torch.zeros(size, size, dtype=torch.float64)
+
+    def add(_: nn.Module, __: Any, output: Tensor) -> None:
+        codes = (output.reshape(size, -1) > 0).float()  # (B, units); exact sums below 2^24 units
+        on, units = codes @ codes.T, codes.shape[1]
+        active = on.diagonal()
+        kernel.add_((2 * on - active[:, None] - active[None, :] + units).double().cpu())
+
+    net = _copy(module)
+    for each in net.modules():
+        if isinstance(each, tuple(ACTIVATIONS.values())):
+            each.register_forward_hook(add)
+    with torch.no_grad():
+        net(images)
+    return float(torch.linalg.slogdet(kernel)[1])
+
+
+def grad_norm(module: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Sum over layers of the Euclidean norm of the loss's gradient (Abdelfattah et al. 2021)."""
+    net = _copy(module)
+    gradients = torch.autograd.grad(F.cross_entropy(net(images), labels), _weights(net))
+    return float(sum(gradient.norm().item() for gradient in gradients))
+
+
+def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Sum over layers of log sum (mean of |gradient| / deviation) over batches (Li et al. 2023).
+
+    The mini-batch is taken apart into ZICO_PARTS; weights whose gradients do not vary are left
+    out.
+    """
+    net, found = _copy(module), []
+    parts = zip(images.chunk(ZICO_PARTS), labels.chunk(ZICO_PARTS), strict=True)
+    for some, their in parts:
+        found.append(torch.autograd.grad(F.cross_entropy(net(some), their), _weights(net)))
+    score = 0.0
+    for layer in zip(*found, strict=True):
+        gradients = torch.stack(layer).double()
+        deviation, size = gradients.std(0, correction=0), gradients.abs().mean(0)
+        varies = deviation > 0
+        if varies.any():
+            score += (size[varies] / deviation[varies]).sum().log().item()
+    return score
+
+
+def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Zen score (Lin et al. 2021): log change of features under input noise.
+
+    The features are those before the last pool; weights are standard normal, residual branches
+    stand alone, and what norms divide by is given back.  Of images only the shape matters.
+    """
+    net, noise = _copy(module), torch.Generator().manual_seed(0)
+    scales: list[float] = []
+    features: list[Tensor] = []
+
+    def keep_scale(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        scales.append(inputs[0].var((0, 2, 3)).mean().sqrt().log().item())
+
+    def keep_features(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        features.append(inputs[0].clone())
+
+    for each in net.modules():
+        if isinstance(each, Row):
+            each.residual = False
+        elif isinstance(each, nn.Conv2d):
+            each.weight.data.copy_(torch.randn(each.weight.shape, generator=noise))
+        elif isinstance(each, nn.BatchNorm2d):
+            each.register_forward_pre_hook(keep_scale)
+    pools = [each for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)]
+    pools[-1].register_forward_pre_hook(keep_features)
+    found = []
+    for _ in range(ZEN_REPEATS):
+        first, second = torch.randn((2, *images.shape), generator=noise).to(images.device)
+        with torch.no_grad():
+            net(first + ZEN_MIX * second)
+            scales.clear()
+            net(first)
+        change = (features[-1] - features[-2]).abs().sum((1, 2, 3)).mean()
+        found.append(change.log().item() + sum(scales))
+    return statistics.fmean(found)
+
+
+def synflow(module: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Log of the sum of |weight x gradient| (Tanaka et al. 2020), without norms.
+
+    Weights are positive, the input is all ones, and what the outputs sum to is differentiated.
+    """
+    net = _copy(module).cpu().double()
+    for row in list(net.modules()):
+        for name, child in row.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(row, name, nn.Identity())
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.abs_()
+    weights = _weights(net)
+    total = net(torch.ones(1, *images.shape[1:], dtype=torch.float64)).sum()
+    gradients = torch.autograd.grad(total, weights)
+    flow = sum((w * g).sum().item() for w, g in zip(weights, gradients, strict=True))
+    return math.log(flow)
+
+
+PROXIES: dict[str, Proxy] = {
+    "naswot": naswot,
+    "grad_norm": grad_norm,
+    "zen": zen,
+    "zico": zico,
+    "synflow": synflow,
+}
+LOG_MACS = "log_macs"  # size alone, to compare with: arithmetic, without images or weights
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    """A copy in training mode that draws nothing at random."""
+    net = deepcopy(module).train()
+    for each in net.modules():
+        if isinstance(each, nn.Dropout):
+            each.p = 0.0
+        elif isinstance(each, Row):
+            each.drop_path = 0.0
+    return net
+
+
+def _weights(net: nn.Module) -> list[Tensor]:
+    """The weights of convolutions and linear layers, each one a layer."""
+    return [weight for weight in net.parameters() if weight.ndim > 1]
+
+
+@dataclass(frozen=True)
+class ZeroCost:
+    """A proxy as a judge, `judge(arch)`: the mean of `draws` random weights and mini-batches.
+
+    All networks see the same images and start from the same seeds.  The standard error is that
+    of the mean of the draws, NaN for one draw.
+    """
+
+    data: ImageData
+    proxy: str = "naswot"
+    batch_size: int = 64
+    draws: int = 2
+    device: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_option("accuracy.proxy", self.proxy, (*PROXIES, LOG_MACS))
+        check_whole("accuracy.batch_size", self.batch_size, 4)
+        check_whole("accuracy.draws", self.draws, 1)
+
+    @classmethod
+    def open(cls, load: Callable[[], ImageData], **settings: Any) -> ZeroCost:
+        """A judge on the data that `load()` gives; the settings are the fields."""
+        return cls(load(), **settings)
+
+    def __call__(self, arch: Arch) -> Answer:
+        """The proxy of `arch`, in its own unit; ValueError where it has no finite one."""
+        start, device = time.perf_counter(), resolve_device(self.device)
+        if self.proxy == LOG_MACS:
+            return Answer(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, LOG_MACS)
+        values = []
+        with failures_named("scoring"):
+            for draw, (images, labels) in zip(range(self.draws), self._images(), strict=False):
+                net = moved(build(arch, seed=self.seed + draw), device)
+                values.append(PROXIES[self.proxy](net, images, labels))
+        if not all(math.isfinite(value) for value in values):
+            raise ValueError(f"{self.proxy} is not finite for this network: {values}")
+        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        seconds = time.perf_counter() - start
+        return Answer(statistics.fmean(values), error, seconds, self.proxy)
+
+    def _images(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless mini-batches of the training images, the same at every call."""
+        data = self.data
+        batches = Batches(
+            data.train, data.mean, data.std,
+            batch_size=self.batch_size, device=resolve_device(self.device), shuffle=True,
+            seed=self.seed,
+        )  # fmt: skip
+        return chain.from_iterable(batches.epoch(number) for number in count())

@@ -1,0 +1,1 @@
+"""One network, without torch: what it is, its layers, its cost, scaling it, writing it down."""

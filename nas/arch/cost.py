@@ -1,0 +1,87 @@
+"""What a network costs, by arithmetic on its layers; no torch, a fraction of a millisecond."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from nas.arch.arch import Arch
+from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite, operators
+
+BYTES_PER_ACTIVATION = 2  # MobileNetV2, Table 3: "16-bit floats for activations"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Counts for one image.
+
+    macs          multiply-adds of convolutions and linear layers; no norm, bias, activation,
+                  pooling or gating (torch's FlopCounterMode counts exactly twice this).
+    params        trainable parameters, norms and biases included, running statistics not.
+    activations   elements that convolutions and linear layers put out (pycls's count).
+    peak_memory_bytes   the largest tensor that must be kept between blocks, in 16 bit, as
+                  MobileNetV2 counts it (Sandler et al. 2018, Table 3: MobileNetV1 1600 KB,
+                  MobileNetV2 400 KB at 224 pixels): the outputs of blocks and of the head; what
+                  is inside a block need not be materialised whole, and the stem, as in the
+                  table, counts with the block that follows it.
+    """
+
+    macs: int
+    params: int
+    activations: int
+    peak_memory_bytes: int
+
+
+def layer_cost(layer: Layer) -> tuple[int, int, int]:
+    """(macs, params, activations) of one layer."""
+    match layer:
+        case Conv():
+            weights = layer.cout * (layer.cin // layer.groups) * layer.kernel * layer.kernel
+            pixels = layer.side_out * layer.side_out
+            # a norm has a weight and a bias, a convolution without norm has a bias
+            extra = layer.cout * 2 if layer.norm else layer.cout
+            return weights * pixels, weights + extra, layer.cout * pixels
+        case SqueezeExcite():
+            weights = 2 * layer.channels * layer.squeeze
+            both = layer.channels + layer.squeeze
+            return weights, weights + both, both
+        case Linear():
+            weights = layer.cin * layer.cout
+            return weights, weights + layer.cout, layer.cout
+        case Pool() | Dropout():
+            return 0, 0, 0
+    assert_never(layer)
+
+
+def layers_cost(layers: Sequence[Layer]) -> tuple[int, int, int]:
+    """(macs, params, activations) of layers in sequence."""
+    counts = [layer_cost(layer) for layer in layers]
+    return sum(c[0] for c in counts), sum(c[1] for c in counts), sum(c[2] for c in counts)
+
+
+def output_bytes(row: Operator) -> int:
+    """Bytes of the row's output as MobileNetV2's Table 3 counts them; 0 for the stem."""
+    return 0 if row.place == "stem" else row.cout * row.side_out**2 * BYTES_PER_ACTIVATION
+
+
+def cost(arch: Arch) -> Cost:
+    """The cost of the whole network for one image at its resolution."""
+    rows = operators(arch)
+    known: dict[int, tuple[int, int, int]] = {}  # equal blocks share one tuple of layers
+    macs = params = activations = 0
+    for row in rows:
+        counts = known.get(id(row.layers))
+        if counts is None:
+            counts = known[id(row.layers)] = layers_cost(row.layers)
+        macs, params, activations = macs + counts[0], params + counts[1], activations + counts[2]
+    return Cost(macs, params, activations, max(output_bytes(row) for row in rows))
+
+
+def described(arch: Arch, origin: str) -> str:
+    """A network in one line."""
+    counts = cost(arch)
+    return (
+        f"{arch.name} ({origin}) · {arch.resolution}x{arch.resolution}x{arch.channels} · "
+        f"{counts.macs / 1e6:.4g} M MACs · {counts.params / 1e6:.4g} M parameters"
+    )

@@ -1,0 +1,78 @@
+"""What every command line shares: help at once, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+from nas.core.errors import UserError
+
+# Beside the package in a checkout, inside it in an installed wheel.
+CONF = next(
+    p
+    for p in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
+    if (p / "search.yaml").is_file()
+)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk or quota answers
+
+
+def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
+    """Print the help, or `run` the command with the words of sys.argv, and exit.
+
+    `run` imports what it needs by itself, so that the help answers at once.
+    Exit codes: 0, or 2 for a user's mistake (one line, no traceback), or 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:]
+    try:
+        if {"-h", "--help"} & set(arguments):
+            print(help_text(command, about))
+        else:
+            run(arguments)
+    except UserError as error:
+        _say(f"python -m nas.{command}: {error}", sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only be a traceback
+        _say("\ninterrupted", sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output went away (say, `| head`), which is no mistake
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        words = f"cannot write ({error.strerror}): make room, then give the same command again"
+        _say(f"python -m nas.{command}: {words}", sys.stderr)
+        sys.exit(2)
+
+
+def _say(text: str, file: TextIO) -> None:
+    print(text, file=file)
+
+
+def options(group: str) -> list[str]:
+    """The names that a config group (`space`, `data`, ...) offers."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def help_text(command: str, about: str) -> str:
+    """Usage, the groups with their options, and the command's settings as its config says them."""
+    text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
+    defaults, _, settings = text.partition("\n\n")
+    chosen = dict(re.findall(r"^ *- (\w+): (\w+)", defaults, re.MULTILINE))
+    lines = [f"usage: python -m nas.{command} [name=value ...]", "", about.strip()]
+    if chosen:
+        lines += ["", "groups (name=option; the first is the default):"]
+        for group, default in chosen.items():
+            rest = [o for o in options(group) if o != default]
+            lines.append(f"  {group:<10}{', '.join([default, *rest])}")
+        lines.append("  every option has settings of its own: group.name=value, shown by --cfg")
+    lines += ["", "settings (name=value):"]
+    lines += [f"  {line}" for line in settings.strip().splitlines()]
+    lines += ["", "-h, --help  this text;  --cfg  the whole configuration as it would be used"]
+    return "\n".join(lines)

@@ -1,0 +1,116 @@
+"""The configuration of a command: composed by Hydra from conf/ and what the user gave.
+
+Hydra composes and parses; its own entry point is not used, because it prints mistakes over several
+lines, exits with 1, and changes folder and logging.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.errors import (
+    ConfigCompositionException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from hydra.utils import instantiate
+from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from nas.core.cli import CONF, options
+from nas.core.errors import UserError, unknown
+
+
+def compose(command: str, overrides: Sequence[str]) -> Any:
+    """The configuration of `command`; every mistake in `overrides` becomes one UserError line."""
+    for word in overrides:
+        key = word.partition("=")[0]
+        # +sampler.mutation_prob=0.1, for what a group's constructor takes beyond its YAML
+        added = key.startswith("+") and (CONF / key[1:].partition(".")[0]).is_dir() and "." in key
+        if "=" not in word or not (key[:1].isalpha() or added):
+            raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            cfg = hydra_compose(command, overrides=list(overrides), return_hydra_config=True)
+    except MissingConfigException as error:
+        raise _missing(str(error)) from None
+    except OverrideParseException as error:
+        word = next((w for w in overrides if w in str(error)), " ".join(overrides))
+        raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
+    except ConfigCompositionException as error:
+        raise _unknown_setting(command, str(error), overrides) from None
+    except (ValueError, TypeError) as error:  # such as data=null
+        raise UserError(
+            f"cannot use {' '.join(overrides)}: {' '.join(str(error).split())}"
+        ) from None
+
+    with open_dict(cfg):
+        cfg.choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
+        del cfg["hydra"]
+    return cfg
+
+
+def _missing(message: str) -> UserError:
+    found = re.search(r"Could not find '([^']+)'", message)
+    group, _, name = found[1].rpartition("/") if found else ("", "", message)
+    return unknown(group or "config", name, options(group))
+
+
+def _unknown_setting(command: str, message: str, overrides: Sequence[str]) -> UserError:
+    found = re.search(r"'([^']+)'", message)
+    key = found[1] if found else " ".join(message.split())
+    groups = [word for word in overrides if (CONF / word.partition("=")[0]).is_dir()]
+    return unknown("setting", key, _keys(compose(command, groups)))
+
+
+def _keys(cfg: Any) -> list[str]:
+    """Every setting of a composed configuration, nested ones with dots."""
+
+    def walk(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
+        for key, value in node.items():
+            if not key.startswith("_") and f"{prefix}{key}" != "choices":
+                yield f"{prefix}{key}"
+                yield from walk(value, f"{prefix}{key}.") if isinstance(value, Mapping) else ()
+
+    plainly = OmegaConf.to_container(cfg)
+    assert isinstance(plainly, dict)
+    return list(walk({str(k): v for k, v in plainly.items()}, ""))
+
+
+def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings of `command` as plain data; with `--cfg` among the words, print them."""
+    cfg = compose(command, [word for word in arguments if word != "--cfg"])
+    if "--cfg" in arguments:
+        print(OmegaConf.to_yaml(cfg).strip())
+        sys.exit(0)
+    return plain(cfg)
+
+
+def plain(cfg: Any) -> dict[str, Any]:
+    """The configuration as plain dicts and lists, interpolations resolved."""
+    try:
+        out = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} must be given: {error.full_key}=...") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"wrong configuration: {' '.join(str(error).split())}") from None
+    assert isinstance(out, dict)
+    return {str(key): value for key, value in out.items()}
+
+
+def make(node: Mapping[str, Any], **more: Any) -> Any:
+    """Call what `_target_` names with the node's other entries; a UserError inside stays one."""
+    try:
+        return instantiate(dict(node), **more, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):
+            raise UserError(f"wrong settings for {node['_target_']}: {error.__cause__}") from None
+        raise

@@ -1,0 +1,110 @@
+"""The user's cache folder, downloads that are checked before they are believed, and a bar."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, cast
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from nas.core.errors import UserError
+
+CHUNK = 1 << 20  # bytes read at a time
+PATIENCE_S = 2.0  # a bar is shown for what takes longer
+TIMEOUT_S = 30.0  # a server silent for so long counts as unreachable
+
+
+def cache_dir() -> Path:
+    """Where downloads and decoded images are kept: $NAS_CACHE or the user's own cache."""
+    if own := os.environ.get("NAS_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "mobile-nas"
+
+
+def given(root: str | Path) -> Path:
+    """`root` as the path of a folder that is there."""
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"data.root={root} {what}: give the folder that holds the data")
+    return folder
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with each piece done; shows a bar with the time left if slow."""
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    bar = Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True))
+    task = bar.add_task(what, total=total or None)
+    started = time.monotonic()
+
+    def advance(done: int) -> None:
+        bar.advance(task, done)
+        if not bar.live.is_started and time.monotonic() - started > PATIENCE_S:
+            bar.start()
+
+    try:
+        yield advance
+    finally:
+        if bar.live.is_started:
+            bar.stop()
+
+
+@contextmanager
+def written(target: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `target` when the block ends well and vanishes otherwise."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False)  # noqa: SIM115
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {target.parent} ({error.strerror}): "
+            "set NAS_CACHE to a folder that can be written"
+        ) from error
+    try:
+        with file:
+            yield cast(BinaryIO, file)
+        Path(file.name).chmod(0o644)
+        Path(file.name).replace(target)
+    finally:
+        Path(file.name).unlink(missing_ok=True)
+
+
+def download(url: str, target: Path, sha256: str, bring: str = "") -> Path:
+    """Fetch `url` to `target` unless it is there; only bytes with that hash ever get the name.
+
+    `sha256` may be the beginning of the hash alone, as some file names hold it.  Raises UserError
+    when the server cannot be reached or sends something else; it ends in `bring`, what to do.
+    """
+    if target.exists():
+        return target
+    digest = hashlib.sha256()
+    bring = bring or f"bring {target.name} yourself and set data.root to its folder"
+    try:
+        with urlopen(url, timeout=TIMEOUT_S) as reply, written(target) as file:
+            with progress(target.name, int(reply.headers.get("Content-Length") or 0)) as advance:
+                while block := reply.read(CHUNK):
+                    digest.update(block)
+                    file.write(block)
+                    advance(len(block))
+            if not digest.hexdigest().startswith(sha256):
+                raise UserError(
+                    f"{url} sent a file with sha256 {digest.hexdigest()} where {sha256} is "
+                    f"expected: try again later, or {bring}"
+                )
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the reply itself, and holds the connection
+        raise UserError(f"cannot download {url} ({error}): {bring}") from error
+    return target

@@ -1,0 +1,170 @@
+"""The run folder: what a search leaves, every file whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas.core.errors import UserError
+from nas.core.files import write_text
+
+PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
+
+
+def open_folder(path: Path) -> Path:
+    """Make the folder, or say in one line why it cannot be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".writable.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write to the results folder {path} ({error.strerror}): "
+            "choose another with results="
+        ) from None
+    return path
+
+
+@contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold the run folder for this process; UserError where another one has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where nothing keeps two processes apart
+        yield
+        return
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another process is at work in {folder}: wait for it, then give the command again"
+            ) from None
+        yield
+
+
+def folder_name(name: str) -> str:
+    """One folder's name from a network's, which may say anything: a/b becomes a_b."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "network"
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Indented JSON; NaN becomes null."""
+    write_text(path, json.dumps(_finite(data), indent=1, ensure_ascii=False) + "\n")
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {str(k): _finite(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(v) for v in data]
+    return None if isinstance(data, float) and data != data else data
+
+
+def check_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse `config` where the run of the file at `path` began with another.
+
+    Raises UserError that names each setting that differs, here and there.
+    """
+    if not path.exists():
+        return
+    try:
+        began = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} is damaged ({text}): delete the run or choose run=") from None
+    if found := differences(config, began if isinstance(began, dict) else {}):
+        raise UserError(
+            f"the run in {path.parent} began with other settings ({found}): "
+            "give them again, or another run=NAME"
+        )
+
+
+def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+    """The settings that differ, with both values; "" where none does.
+
+    Keys that begin with "_" name code (Hydra's `_target_`), which may move; they are no settings.
+    What a run of version 0.1 did not write down, its `groups`, cannot differ.
+    """
+    if "groups" not in there:
+        here = {key: value for key, value in here.items() if key != "groups"}
+    ours, theirs, missing = _flat(here), _flat(there), object()
+    return "; ".join(
+        f"{k}: {ours.get(k, 'absent')} here, {theirs.get(k, 'absent')} there"
+        for k in sorted(ours.keys() | theirs.keys())
+        if ours.get(k, missing) != theirs.get(k, missing)
+    )
+
+
+def write_yaml(path: Path, config: Mapping[str, Any]) -> None:
+    """A mapping as YAML, in its own order."""
+    write_text(path, yaml.safe_dump(dict(config), sort_keys=False))
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        if key.startswith("_"):
+            continue
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value
+    return out
+
+
+def environment(**more: Any) -> dict[str, Any]:
+    """Where and with what a result was made: machine, versions, commit, command."""
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "versions": versions,
+        **more,
+    }
+
+
+def _module() -> str:
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
+
+
+def cpu_model() -> str:
+    """The processor's name as the system tells it."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    root = Path(__file__).parents[2]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

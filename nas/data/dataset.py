@@ -1,0 +1,228 @@
+"""Data sets: images of bytes in three splits that never overlap, ready for a device.
+
+A new data set is one function that returns a `Source`, one entry in DATASETS and a short YAML.
+Inside, imports go down: this file; arrays, folder, hub (where data come from); augment (batches);
+splits; pictures (decoding); fetch (cache and downloads).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nas.arch.arch import ImageSpec
+from nas.core.checks import check_whole
+from nas.core.errors import UserError, unknown
+from nas.data import arrays, folder, hub
+from nas.data.augment import Batches
+from nas.data.pictures import Pictures, gathered
+from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, VAL, Ints, Source, Split, count, spread
+
+__all__ = ["DATASETS", "Batches", "ImageData", "Split", "load_data"]
+
+log = logging.getLogger(__name__)
+
+DATASETS: dict[str, Callable[..., Source]] = {
+    "embedded": arrays.embedded,
+    "fashion_mnist": arrays.fashion_mnist,
+    "cifar10": arrays.cifar10,
+    "folder": folder.load,
+    "hub": hub.load,
+}
+GROUP = 512  # images whose mean is taken at a time
+MAX_RESOLUTION = 8192  # pixels; ten times what the largest published networks read (800)
+STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set in three splits without a common image.
+
+    `mean` and `std` are those of each channel of the training images scaled to [0, 1]; `skipped`
+    counts images that could not be read; `fingerprint` changes with any pixel, label or class
+    name of any split; `flip` says whether a mirrored image is still of its class.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    skipped: int = 0
+    fingerprint: str = ""
+    flip: bool = True
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return int(self.train.images.shape[1])
+
+    @property
+    def resolution(self) -> int:
+        """Side of the images in pixels."""
+        return int(self.train.images.shape[-1])
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What these images ask of a network."""
+        return ImageSpec(self.channels, self.num_classes, self.resolution)
+
+    def described(self) -> str:
+        """All that in one line."""
+        size = f"{self.resolution}x{self.resolution}x{self.channels}"
+        return (
+            f"{self.name} {size} · {len(self.train):,} train · {len(self.val):,} validation · "
+            f"{len(self.test):,} test · {self.num_classes} classes"
+        ) + (f" · {self.skipped} unreadable" if self.skipped else "")
+
+
+def load_data(
+    name: str,
+    *,
+    root: str | None = None,
+    resolution: int | None = None,
+    train: int | None = None,
+    val: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    flip: bool = True,
+    **more: Any,
+) -> ImageData:
+    """Load the data set `name`, one of DATASETS.
+
+    `resolution` is the images' side in pixels (None: their own).  `train`, `val`, `test` limit
+    the numbers of images, evenly over the classes (None: the data set's own numbers); `seed`
+    decides which images they are.  `more` are the knobs of that data set's loader.
+    Raises UserError for what is missing, damaged, too small or not a knob.
+    """
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    check_whole("data.resolution", resolution, 1, MAX_RESOLUTION, optional=True)
+    check_whole("data.seed", seed, 0)
+    source = _opened(name, {"root": root, "val": val, "seed": seed}, more)
+    splits, skipped, fingerprint = _read(source, (train, val, test), resolution)
+    mean, std = statistics(splits[TRAIN].images)
+    return ImageData(
+        name,
+        source.classes,
+        train=splits[TRAIN],
+        val=splits[VAL],
+        test=splits[TEST],
+        mean=mean,
+        std=std,
+        skipped=skipped,
+        fingerprint=fingerprint,
+        flip=flip,
+    )
+
+
+def _read(
+    source: Source, numbers: Sequence[int | None], resolution: int | None
+) -> tuple[list[Split], int, str]:
+    """The three splits with those numbers of images, how many were unreadable, a fingerprint."""
+    chosen = [_chosen(source, part, number) for part, number in enumerate(numbers)]
+    picked = np.unique(np.concatenate(chosen))
+    pictures = source.pixels(picked, resolution)
+    rows = _apart([np.searchsorted(picked, c) for c in chosen], pictures.digests)
+    for part, before in enumerate(chosen):
+        _check_left(source, part, before, picked[rows[part]])
+    labels = source.labels[picked]
+    splits = [
+        Split(torch.from_numpy(gathered(pictures.images, r)), torch.from_numpy(labels[r]))
+        for r in rows
+    ]
+    skipped = 0 if pictures.digests is None else int((pictures.digests == 0).sum())
+    return splits, skipped, _fingerprint(source.classes, splits, rows, pictures)
+
+
+def _opened(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:
+    """The source of that data set; knobs that it does not have must be unset."""
+    known = inspect.signature(DATASETS[name]).parameters
+    for knob in more:
+        if knob not in known:
+            raise unknown(f"option of data={name}", knob, [*known, "resolution", *SPLIT_NAMES])
+    if common["root"] is not None and "root" not in known:
+        raise UserError(f"data={name} has no data.root (its knobs: {', '.join(known)})")
+    return DATASETS[name](**{k: v for k, v in common.items() if k in known}, **more)
+
+
+def _chosen(source: Source, part: int, number: int | None) -> Ints:
+    """Ascending indices of the images of that part, or of `number` of them."""
+    there = np.flatnonzero(source.part == part)
+    wanted = count(SPLIT_NAMES[part], number, len(there))
+    return there[spread(source.labels[there], wanted, source.order[there])]
+
+
+def _apart(rows: list[Ints], digests: Any) -> list[Ints]:
+    """`rows` of the three splits without unreadable images and copies of a later split's images.
+
+    A picture that is in two splits stays in test before val, and in val before train.
+    """
+    if digests is None:
+        return rows
+    rows = [r[digests[r] != 0] for r in rows]
+    for part, later in ((TRAIN, (VAL, TEST)), (VAL, (TEST,))):
+        held = np.concatenate([digests[rows[other]] for other in later])
+        copies = np.isin(digests[rows[part]], held)
+        if copies.any():
+            where = " and ".join(SPLIT_NAMES[other] for other in later)
+            left = f"{copies.sum()} images of {SPLIT_NAMES[part]} are in {where} too"
+            log.warning("%s; left out of %s", left, SPLIT_NAMES[part])
+        rows[part] = rows[part][~copies]
+    return rows
+
+
+def statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel of bytes (N, C, H, W) scaled to [0, 1].
+
+    Of more than STATISTICS_BYTES, evenly spaced images are looked at.
+    """
+    images = images[:: -(-images.nbytes // STATISTICS_BYTES)]
+    first, second = [], []
+    for start in range(0, len(images), GROUP):
+        scaled = images[start : start + GROUP].float().div_(255)
+        first.append(scaled.mean((2, 3)).double())  # (n, C)
+        second.append(scaled.square_().mean((2, 3)).double())
+    mean = torch.cat(first).mean(0)
+    variance = torch.cat(second).mean(0) - mean.square()
+    std = variance.clamp(min=1e-6).sqrt()  # a channel without contrast is not blown up
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _fingerprint(
+    classes: Sequence[str], splits: list[Split], rows: list[Ints], pictures: Pictures
+) -> str:
+    """16 hexadecimal digits that stand for what the splits hold."""
+    state = hashlib.sha256("\0".join(classes).encode())
+    state.update(str(tuple(splits[TRAIN].images.shape[1:])).encode())
+    for split, r in zip(splits, rows, strict=True):
+        state.update(split.labels.numpy().tobytes())
+        if pictures.digests is None:
+            state.update(np.ascontiguousarray(split.images.numpy()).data)
+        else:
+            state.update(pictures.digests[r].tobytes())
+    return state.hexdigest()[:16]
+
+
+def _check_left(source: Source, part: int, before: Ints, after: Ints) -> None:
+    """Refuse a split that lost a whole class to unreadable images and copies."""
+    lost = set(source.labels[before].tolist()) - set(source.labels[after].tolist())
+    if lost:
+        raise UserError(
+            f"no image of class {source.classes[min(lost)]!r} is left in {SPLIT_NAMES[part]} once "
+            "unreadable ones and copies of other splits' images are out: add some to it"
+        )

@@ -1,0 +1,1 @@
+"""Ways to time a network on a device, one a file."""

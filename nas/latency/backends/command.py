@@ -1,0 +1,209 @@
+"""Latency on any device: a command of the user's runs an ONNX file there and says how long it took.
+
+The command is split into words as a shell would, but no shell runs it: for pipes, redirections or
+several commands write `sh -c '...'`.  In each word `{onnx}` becomes the path of the file, such as
+
+    sh -c 'scp -q {onnx} pi:n.onnx && ssh pi ./bench n.onnx'
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator, operators
+from nas.core.checks import check_number, check_whole
+from nas.core.errors import UserError
+from nas.core.interrupts import uninterrupted
+from nas.latency.block_features import row_form
+from nas.latency.timing import Timing, Told
+from nas.network.onnx_graph import onnx_rows
+
+# Not after a letter, a digit or a point, so that neither `v1.2.3` nor `conv2d` holds a time.
+NUMBER = re.compile(
+    r"(?<![\w.])[-+]?(?:nan\b|inf(?:inity)?\b|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE
+)
+WIDE = 0.1  # runs that differ by more than this share cannot tell blocks apart within 10 %
+GRACE_S = 5  # for a killed process to be gone
+SHOWN = 80  # characters of a command's own words in an error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Runs `command` on each model, float32, and reads the last number it prints as milliseconds.
+
+    command    words with `{onnx}` among them, the path of the model.
+    timeout_s  seconds after which a run, and all that it started, is killed.
+    runs       of each model; the figure is their median, its interval their range.
+    together   how many models are run in turns, in random order.
+    batch      inputs that the model takes at once.
+    device     a name for the device that the command runs on.
+    seed       of weights and order.
+    Raises UserError for settings out of range and for a run that fails, in one line.
+    """
+
+    command: str
+    timeout_s: float = 60.0
+    runs: int = 3
+    together: int = 8
+    batch: int = 1
+    device: str = ""
+    seed: int = 0
+    name: ClassVar[str] = "command"
+
+    def __post_init__(self) -> None:
+        for field, least in {"runs": 1, "together": 1, "batch": 1, "seed": 0}.items():
+            check_whole(f"latency.{field}", getattr(self, field), least)
+        check_number("latency.timeout_s", self.timeout_s, 0, above=True)
+        if not isinstance(self.command, str) or "{onnx}" not in self.command:
+            raise UserError(
+                f"latency.command must contain {{onnx}}, where the path of the model goes, not "
+                f"{self.command!r}"
+            )
+        program = self._words("model.onnx")[0]
+        if shutil.which(program) is None:
+            raise UserError(f"the latency command's program {program!r} was not found")
+
+    def measure(self, arch: Arch) -> Timing:
+        """The time of one call of `arch`."""
+        return self.measure_many([arch])[0]
+
+    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+        """The time of one call of each of `archs`, in order."""
+        return self._timed([(operators(arch), arch.padding) for arch in archs], told)
+
+    def measure_rows(
+        self,
+        parts: Sequence[Sequence[Operator]],
+        padding: str = "symmetric",
+        told: Told | None = None,
+    ) -> list[Timing]:
+        """The time of one call of each of `parts`, in order."""
+        return self._timed([(rows, padding) for rows in parts], told)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings."""
+        return {**asdict(self), "backend": self.name, "precision": "float32"}
+
+    def identity(self) -> dict[str, Any]:
+        """The command, the device and the batch."""
+        return {
+            "backend": self.name,
+            "command": self.command,
+            "device": self.device,
+            "batch": self.batch,
+            "precision": "float32",
+        }
+
+    def _timed(
+        self, parts: Sequence[tuple[Sequence[Operator], str]], told: Told | None
+    ) -> list[Timing]:
+        timings: list[Timing] = []
+        for start in range(0, len(parts), self.together):
+            for timing in self._group(parts[start : start + self.together], self.seed + start):
+                timings.append(timing)
+                if told:
+                    told(len(timings) - 1, timing)
+        return timings
+
+    def _group(self, parts: Sequence[tuple[Sequence[Operator], str]], seed: int) -> list[Timing]:
+        order, rng = list(range(len(parts))), random.Random(seed)
+        found: list[list[float]] = [[] for _ in parts]
+        with tempfile.TemporaryDirectory(prefix="latency-") as folder:
+            files = [Path(folder) / f"{i}.onnx" for i in order]
+            for (rows, padding), file in zip(parts, files, strict=True):
+                model = onnx_rows(rows, padding=padding, batch=self.batch, seed=self.seed)
+                file.write_bytes(model.SerializeToString())
+            for _ in range(self.runs):
+                rng.shuffle(order)
+                for i in order:
+                    found[i].append(self._run(files[i], _part_form(parts[i][0])))
+        return [_timing(times) for times in found]
+
+    def _words(self, file: str) -> list[str]:
+        try:
+            words = shlex.split(self.command)
+        except ValueError as error:
+            raise UserError(f"the latency command {self.command!r}: {error}") from None
+        return [word.replace("{onnx}", file) for word in words]
+
+    def _run(self, file: Path, part: str) -> float:
+        """Milliseconds that the command prints for `file`."""
+        process = None
+        try:
+            with uninterrupted():  # or the command would be begun, and nobody would know it
+                process = subprocess.Popen(
+                    self._words(str(file)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, start_new_session=True,
+                )  # fmt: skip
+            out, err = process.communicate(timeout=self.timeout_s)
+        except BaseException as error:  # Ctrl-C too
+            if process is not None:
+                _kill(process)
+            if isinstance(error, OSError):
+                raise UserError(f"cannot run the latency command: {error}") from None
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise self._failed(part, f"timed out after {self.timeout_s:g} s") from None
+            raise
+        if process.returncode:
+            words = _last_line(err) or "nothing in its standard error"
+            raise self._failed(part, f"exit code {process.returncode}: {words}")
+        return self._printed(out, part)
+
+    def _printed(self, out: bytes, part: str) -> float:
+        numbers = NUMBER.findall(out.decode(errors="replace"))
+        if not numbers:
+            raise self._failed(part, f"it printed no number: {_last_line(out) or 'nothing'}")
+        ms = float(numbers[-1])
+        if not 0 < ms < math.inf:
+            raise self._failed(part, f"its last number must be milliseconds, not {numbers[-1]}")
+        return ms
+
+    def _failed(self, part: str, why: str) -> UserError:
+        return UserError(f"the latency command failed on {part}: {why}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the command and all that it started."""
+    with suppress(ProcessLookupError, PermissionError):  # ended; or, with sudo, not ours to end
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)
+    for stream in (process.stdout, process.stderr):
+        assert stream
+        stream.close()
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1].strip()[:SHOWN] if lines else ""
+
+
+def _part_form(rows: Sequence[Operator]) -> str:
+    if len(rows) == 1:
+        return row_form(rows[0])
+    return f"{len(rows)} rows from {row_form(rows[0])} to {row_form(rows[-1])}"
+
+
+def _timing(times: Sequence[float]) -> Timing:
+    low, median, high = min(times), statistics.median(times), max(times)
+    quartiles = statistics.quantiles(times, n=4) if len(times) > 1 else [median] * 3
+    iqr = quartiles[2] - quartiles[0]
+    return Timing(median, iqr, low, high, len(times), noisy=high - low > WIDE * median)

@@ -1,0 +1,70 @@
+"""Latency with ONNX Runtime on this machine's processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import onnxruntime
+
+from nas.latency.backends.device_info import describe_device, device_identity
+from nas.latency.backends.local import Local, Rows
+from nas.network.onnx_graph import onnx_rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxRuntime(Local):
+    """Float32 on the CPU, norms folded into convolutions, graph optimised, operators in sequence.
+
+    spinning   whether idle threads of a session burn their core: a little faster with two threads
+               or more, but sessions that wait their turn then slow the one that runs.
+    The rest is `Local`'s.
+    """
+
+    spinning: bool = False
+    name: ClassVar[str] = "onnxruntime"
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, execution provider and device."""
+        return {
+            **asdict(self),
+            "backend": self.name,
+            "provider": "CPUExecutionProvider",
+            "precision": "float32",
+            "device": describe_device(),
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Runtime, processor, threads, batch and precision."""
+        return {
+            "backend": self.name,
+            "version": onnxruntime.__version__,
+            **device_identity(),
+            "threads": self.threads,
+            "spinning": self.spinning,
+            "batch": self.batch,
+            "precision": "float32",
+        }
+
+    def prepared(self, rows: Rows, padding: str) -> Callable[[], object]:
+        """A session of `rows` with its input bound."""
+        model = onnx_rows(rows, padding=padding, batch=self.batch, seed=self.seed)
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), self._options(), providers=["CPUExecutionProvider"]
+        )
+        shape = (self.batch, rows[0].cin, rows[0].side, rows[0].side)
+        image = {"input": np.random.default_rng(self.seed).standard_normal(shape, np.float32)}
+        return lambda: session.run(None, image)
+
+    def _options(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry(
+            "session.intra_op.allow_spinning", "1" if self.spinning else "0"
+        )
+        return options

@@ -1,0 +1,189 @@
+"""Latency with torch as it runs by default, on the CPU or on a CUDA device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from nas.core.errors import unknown
+from nas.latency.backends.device_info import describe_device, device_identity
+from nas.latency.backends.local import Local, Rows
+from nas.latency.timing import Timing, Told
+from nas.network.device import own_randomness, resolve_device
+from nas.network.modules import build_rows
+
+DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CUDA_BATCH_NS = 500_000  # reading an event waits for the device, some 10 us: 2 % of this
+
+
+class Event(Protocol):
+    """A `torch.cuda.Event`, as far as it matters here."""
+
+    def record(self) -> None:
+        """Mark this point of the stream."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has reached it."""
+
+    def elapsed_time(self, end: Any) -> float:
+        """Milliseconds from this event to `end`, in float32."""
+        ...
+
+
+class EventClock:
+    """Nanoseconds on the device's own clock since the first reading; a reading waits for it.
+
+    The time between two readings is added up here, as events give float32 milliseconds, which
+    after a minute would be 4 us apart.
+    """
+
+    def __init__(self, event: Callable[[], Event]) -> None:
+        self._event = event
+        self._last: Event | None = None
+        self._ns = 0
+
+    def __call__(self) -> int:
+        """Wait until all that was launched is done, and read."""
+        now = self._event()
+        now.record()
+        now.synchronize()
+        if self._last is not None:
+            self._ns += round(self._last.elapsed_time(now) * 1e6)
+        self._last = now
+        return self._ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchEager(Local):
+    """Layer by layer, in inference mode; on CUDA timed by events, the calls of a batch in a row.
+
+    device     auto (cuda if there is one), cpu or cuda.
+    precision  of weights and activations: float32, bfloat16 or float16.
+    channels_last   memory layout, instead of torch's default.
+    graph      on CUDA: launch a captured graph instead of layer by layer.  What cannot be captured
+               is launched layer by layer, with a warning.
+    The rest is `Local`'s.  Raises UserError for a device that is not there.
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    channels_last: bool = False
+    graph: bool = True
+    name: ClassVar[str] = "torch"
+
+    def __post_init__(self) -> None:
+        Local.__post_init__(self)
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        self._device()
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, versions and device."""
+        found = self.identity()
+        return {
+            **asdict(self),
+            "backend": self.name,
+            "cuda": found["cuda"],
+            "device": describe_device() | {"torch_device": found["device"]},
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """Versions, device, threads, batch, precision and layout."""
+        cuda = self._device().type == "cuda"
+        return {
+            "backend": self.name,
+            "version": torch.__version__,
+            **device_identity(),
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "cuda": torch.version.cuda if cuda else None,
+            "graph": self.graph if cuda else None,
+            "threads": self.threads,
+            "batch": self.batch,
+            "precision": self.precision,
+            "channels_last": self.channels_last,
+        }
+
+    def prepared(self, rows: Rows, padding: str) -> Callable[[], object]:
+        """A module of `rows` with its input bound, captured where that is wanted."""
+        device, dtype = self._device(), PRECISIONS[self.precision]
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        side = rows[0].side
+        with own_randomness(self.seed, torch.device("cpu")):
+            net = build_rows(rows, padding)
+            net.apply(_keep_alive)
+            x = torch.randn(self.batch, rows[0].cin, side, side)
+        net.eval().to(device, dtype)
+        net.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
+        x = x.to(device, dtype, memory_format=layout)
+        call = lambda: net(x)  # noqa: E731  # the other kind of call is made of it
+        return _captured(call) if self.graph and device.type == "cuda" else call
+
+    def _timed(
+        self, parts: Sequence[tuple[Rows, str]], told: Told | None, **clocks: Any
+    ) -> list[Timing]:
+        if self._device().type == "cuda":
+            events = EventClock(partial(torch.cuda.Event, enable_timing=True))
+            clocks = {"clock": events, "waited": lambda: 0, "batch_ns": CUDA_BATCH_NS}
+        with _threads(self.threads), torch.inference_mode():
+            return Local._timed(self, parts, told, **clocks)
+
+    def _device(self) -> torch.device:
+        if self.device not in DEVICES:
+            raise unknown("device", self.device, DEVICES)
+        if self.device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return resolve_device(self.device)
+
+
+def _keep_alive(module: nn.Module) -> None:
+    """Activations that neither die nor grow through many layers: variance 1 / fan_in, and biases.
+
+    Numbers too small for their format would take longer than any real ones.
+    """
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.normal_(module.weight, 0, module.weight[0].numel() ** -0.5)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.bias, 0, 0.5)
+
+
+def _captured(call: Callable[[], object]) -> Callable[[], object]:
+    """Replays what `call` launches; `call` itself where that cannot be captured."""
+    aside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # cuDNN chooses and allocates before the capture
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            out = call()
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        warnings.warn(f"no CUDA graph, timed layer by layer: {reason}", stacklevel=2)
+        return call
+
+    def replay() -> tuple[object, ...]:
+        graph.replay()
+        return call, out  # held here, since the graph reads and writes their memory
+
+    return replay
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Let torch compute with `number` threads meanwhile; 0 leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

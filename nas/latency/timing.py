@@ -1,0 +1,246 @@
+"""How to time anything: every time in this framework that someone may read is taken here.
+
+Several calls are timed together, in rounds and in random order, so that what slows the machine
+for a while slows all of them (Google Benchmark's random interleaving).  In a round each call has
+a visit of some milliseconds: two calls that are not counted, since the others have emptied the
+caches (small networks take 1.6 to 1.9 times as long right after others), then as many as fit.
+The median of a visit is one observation; runs within a visit share their disturbances, so the
+confidence interval counts visits and not runs.  Time that the thread waited for a core while other
+processes had it is no time of the call's, and is taken off where the system (Linux) tells it.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Protocol, TypeVar
+
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator
+
+K = TypeVar("K")
+Clock = Callable[[], int]  # nanoseconds
+
+VISIT_NS = 5_000_000  # one turn of a call: long beside its cold start, short beside disturbances
+BATCH_NS = 50_000  # calls faster than this are timed in batches, as the clock takes 0.1 us
+REFRESH = 2  # calls at the start of a visit that are not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a call takes, in milliseconds.
+
+    median_ms   median over visits of the median run of each.
+    iqr_ms      interquartile range of single runs (of means over a batch, if under 50 us).
+    ci_low_ms, ci_high_ms   95 % confidence interval of the median, by order statistics of visits.
+    runs        calls timed; 0 for a figure that was not measured here.
+    noisy       the interval was still too wide when time was up: do not rely on this figure.
+    """
+
+    median_ms: float
+    iqr_ms: float
+    ci_low_ms: float
+    ci_high_ms: float
+    runs: int
+    noisy: bool
+
+
+Told = Callable[[int, Timing], None]
+
+
+class Backend(Protocol):
+    """A way to know the latency of networks, and of parts of them, on one device.
+
+    `told(i, timing)` is called for each i as soon as it is timed, and again where it was timed
+    better, so that a caller can save it and show progress.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in `latency=...`."""
+
+    def measure(self, arch: Arch) -> Timing:
+        """The time of one input through `arch`."""
+        ...
+
+    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+        """As `measure`, for each of `archs` in order; measured together where that is fairer."""
+        ...
+
+    def measure_rows(
+        self,
+        parts: Sequence[Sequence[Operator]],
+        padding: str = "symmetric",
+        told: Told | None = None,
+    ) -> list[Timing]:
+        """The time of each of `parts`, in order, as a model of its own.
+
+        A part is consecutive rows of some network: a block alone is [row], a whole network
+        `nas.arch.layers.operators(arch)`.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """The backend, its settings and its device, as plain data for `environment.json`."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Only what decides the figures and is the same in the next run: the key of a table."""
+        ...
+
+
+@lru_cache(maxsize=4096)
+def median_interval(n: int) -> tuple[int, int]:
+    """Indices of the sorted `n` samples that bound their median with 95 % confidence.
+
+    The narrowest symmetric pair whose coverage, by the binomial distribution, is 95 % or more;
+    under six samples there is none, and the extremes must do.
+    """
+    below, low = 0, -1
+    while low + 1 < (n + 1) // 2:
+        below += math.comb(n, low + 1)
+        if 2 * below > 0.05 * 2**n:
+            break
+        low += 1
+    low = max(low, 0)
+    return low, n - 1 - low
+
+
+@dataclass
+class _Series:
+    """One call and the times taken of it so far, in nanoseconds."""
+
+    call: Callable[[], object]
+    batch: int = 1
+    visit: int = 1
+    spent: int = 0
+    medians: list[float] = field(default_factory=list)
+    runs: list[float] = field(default_factory=list)
+
+    def warm_up(self, clock: Clock, times: int, batch_ns: int) -> None:
+        """Call it, and learn from the fastest how many calls make a batch and a visit."""
+        fastest = VISIT_NS
+        for _ in range(max(times, 1)):
+            start = clock()
+            self.call()
+            fastest = min(fastest, max(clock() - start, 1))
+        self.batch = math.ceil(batch_ns / fastest) if fastest < batch_ns else 1
+        self.visit = math.ceil(VISIT_NS / (fastest * self.batch))
+
+    def run_visit(self, clock: Clock, waited: Clock, refresh: int) -> None:
+        """One visit: its runs are kept, and their median."""
+        begin = clock()
+        for _ in range(refresh):
+            self.call()
+        runs = []
+        for _ in range(self.visit):
+            idle = waited()
+            start = clock()
+            for _ in range(self.batch):
+                self.call()
+            taken = clock() - start
+            runs.append((taken - min(waited() - idle, taken)) / self.batch)
+        self.medians.append(statistics.median(runs))
+        self.runs += runs
+        self.spent += clock() - begin
+
+    def interval(self) -> tuple[float, float, float]:
+        """(low, median, high) in nanoseconds."""
+        ordered = sorted(self.medians)
+        low, high = median_interval(len(ordered))
+        return ordered[low], statistics.median(ordered), ordered[high]
+
+    def wide(self, rel_ci: float) -> bool:
+        low, median, high = self.interval()
+        return len(self.medians) < 6 or high - low > 2 * rel_ci * median
+
+    def timing(self, rel_ci: float) -> Timing:
+        low, median, high = (ns / 1e6 for ns in self.interval())
+        quartiles = statistics.quantiles(self.runs, n=4) if len(self.runs) > 1 else [0.0] * 3
+        iqr = (quartiles[2] - quartiles[0]) / 1e6
+        return Timing(median, iqr, low, high, len(self.runs) * self.batch, self.wide(rel_ci))
+
+
+@contextmanager
+def waiting_clock() -> Iterator[Clock]:
+    """Counts the time this thread was ready to run and had no core; stands still if unknown.
+
+    The second figure of Linux's /proc/<pid>/schedstat (Documentation/scheduler/sched-stats.rst).
+    """
+    try:
+        file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+    except OSError:
+        yield lambda: 0
+        return
+    try:
+        yield lambda: int(os.pread(file, 64, 0).split()[1])
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def measure(
+    calls: Mapping[K, Callable[[], object]],
+    *,
+    warmup: int = 5,
+    min_rounds: int = 12,
+    max_rounds: int = 1000,
+    rel_ci: float = 0.01,
+    max_seconds: float = 0.3,
+    seed: int = 0,
+    clock: Clock = time.perf_counter_ns,
+    waited: Clock | None = None,
+    batch_ns: int = BATCH_NS,
+    throughout: K | None = None,
+) -> dict[K, Timing]:
+    """Time every call, interleaved, until each median is known well enough.
+
+    warmup       calls of each before anything counts (one at least).
+    min_rounds, max_rounds   visits of each; under 6 every figure is noisy.
+    rel_ci       a call is done when half its median's 95 % interval is at most this share of it,
+    max_seconds  or when its own visits have taken this long.  `min_rounds` are made in any case.
+    seed         of the order in each round.
+    clock        counts nanoseconds; `waited` those without a core, by default `waiting_clock`.
+    batch_ns     calls faster than this are timed several at once, without a pause in between.
+    throughout   the key of a call that has a visit in every round for as long as any other.
+    """
+    order = random.Random(seed)
+    series = {key: _Series(call) for key, call in calls.items()}
+    pending = list(series.values())
+    steady = None if throughout is None else series[throughout]
+    with _no_garbage_collection(), waiting_clock() as real:
+        for one in pending:
+            one.warm_up(clock, warmup, batch_ns)
+        for done in range(1, max(max_rounds, 1) + 1):
+            order.shuffle(pending)
+            refresh = REFRESH if len(pending) > 1 else 0
+            for one in pending:
+                one.run_visit(clock, waited or real, refresh)
+            pending = [
+                one
+                for one in pending
+                if one is steady
+                or done < min_rounds
+                or (one.wide(rel_ci) and one.spent < max_seconds * 1e9)
+            ]
+            if done >= min_rounds and all(one is steady for one in pending):
+                break
+    return {key: one.timing(rel_ci) for key, one in series.items()}

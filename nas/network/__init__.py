@@ -1,0 +1,1 @@
+"""A network that runs: torch modules, ONNX graphs, published weights, export."""

@@ -1,0 +1,52 @@
+"""A trained network as an ONNX model that carries what is needed to use it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor
+
+from nas.arch.arch import Arch
+from nas.network.modules import Network
+from nas.network.onnx_graph import onnx_model
+
+RESIZE = "RGB or grey, the centre square, bicubic with antialiasing"
+CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
+
+
+def exported(
+    net: Network, arch: Arch, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+) -> bytes:
+    """The network as ONNX: "image" (1, C, H, W) to "logits" (1, classes), norms folded in.
+
+    Its metadata hold, as JSON, the `classes` in the order of the logits, the `mean` and `std` of
+    channels scaled to [0, 1] by which images are normalised, (x / 255 - mean) / std, and how
+    images were brought to size.
+    """
+    model = onnx_model(
+        arch, {name: value.cpu().numpy() for name, value in net.state_dict().items()}
+    )
+    facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
+    for key, value in facts.items():
+        model.metadata_props.add(key=key, value=json.dumps(value))
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def difference(model: bytes, net: Network, images: Tensor) -> float:
+    """The largest difference between logits of the ONNX `model` and of `net` on `images`.
+
+    Raises RuntimeError where it is more than float32 explains.
+    """
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    theirs = [session.run(None, {"image": image[None].numpy()})[0][0] for image in images]
+    with torch.inference_mode():
+        ours = net(images).numpy()
+    off = float(np.abs(np.array(theirs) - ours).max())
+    if not off <= CLOSE * max(1.0, float(np.abs(ours).max())):
+        raise RuntimeError(f"the exported model's logits are {off:g} off")
+    return off

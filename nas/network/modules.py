@@ -1,0 +1,190 @@
+"""Torch modules from layers: one module per layer kind, `build(arch)` for a whole network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import assert_never
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas.arch.arch import Arch
+from nas.arch.layers import (
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    Operator,
+    Pool,
+    SqueezeExcite,
+    layer_role,
+    operators,
+    same_padding,
+)
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hswish": nn.Hardswish,  # x * relu6(x + 3) / 6, MobileNetV3
+    "swish": nn.SiLU,  # x * sigmoid(x), EfficientNet
+}
+GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hsigmoid": nn.Hardsigmoid}
+
+
+class ConvNormAct(nn.Module):
+    """Convolution, batch norm and activation of one `Conv` layer: (N, cin, H, W) to (N, cout, ..).
+
+    `padding="same"` pads as TensorFlow does: the odd pixel goes to the bottom and the right.
+    """
+
+    def __init__(self, layer: Conv, padding: str, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.same = padding == "same" and layer.stride > 1
+        self.conv = nn.Conv2d(
+            layer.cin, layer.cout, layer.kernel, layer.stride,
+            padding=0 if self.same else layer.kernel // 2,
+            groups=layer.groups, bias=not layer.norm,
+        )  # fmt: skip
+        self.bn = nn.BatchNorm2d(layer.cout, eps, momentum) if layer.norm else nn.Identity()
+        self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
+        if self.same:
+            (top, bottom), (left, right) = (
+                same_padding(side, self.conv.kernel_size[0], self.conv.stride[0])
+                for side in x.shape[-2:]
+            )
+            x = F.pad(x, (left, right, top, bottom))
+        out: torch.Tensor = self.act(self.bn(self.conv(x)))
+        return out
+
+
+class SqueezeExciteGate(nn.Module):
+    """Squeeze-and-excitation of one `SqueezeExcite` layer: (N, C, H, W) to the same shape."""
+
+    def __init__(self, layer: SqueezeExcite) -> None:
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(layer.channels, layer.squeeze, 1)
+        self.act = ACTIVATIONS[layer.act](inplace=True)
+        self.expand = nn.Conv2d(layer.squeeze, layer.channels, 1)
+        self.gate = GATES[layer.gate]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Multiply each channel by its gate in [0, 1]."""
+        scale: torch.Tensor = self.gate(self.expand(self.act(self.reduce(self.pool(x)))))
+        return x * scale
+
+
+class LinearAct(nn.Module):
+    """Fully connected layer and activation: (N, cin[, 1, 1]) to (N, cout)."""
+
+    def __init__(self, layer: Linear) -> None:
+        super().__init__()
+        self.linear = nn.Linear(layer.cin, layer.cout)
+        self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, cin) or (N, cin, 1, 1) -> (N, cout)."""
+        out: torch.Tensor = self.act(self.linear(x.flatten(1)))
+        return out
+
+
+class Row(nn.Module):
+    """One `Operator`: its layers by role, the residual, stochastic depth per sample."""
+
+    def __init__(self, row: Operator, padding: str, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.residual, self.drop_path = row.residual, row.drop_path
+        for layer in row.layers:
+            self.add_module(layer_role(layer), _module(layer, padding, eps, momentum))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The layers in order, plus the input where the row has a residual."""
+        out = x
+        for layer in self.children():
+            out = layer(out)
+        if not self.residual:
+            return out
+        if self.training and self.drop_path:
+            keep = 1 - self.drop_path
+            mask = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) < keep
+            out = out * mask / keep
+        return x + out
+
+
+def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Module:
+    match layer:
+        case Conv():
+            return ConvNormAct(layer, padding, eps, momentum)
+        case SqueezeExcite():
+            return SqueezeExciteGate(layer)
+        case Pool():
+            return nn.AdaptiveAvgPool2d(1)
+        case Linear():
+            return LinearAct(layer)
+        case Dropout():
+            return nn.Dropout(layer.rate)
+    assert_never(layer)
+
+
+class Network(nn.Sequential):
+    """The rows of an `Arch`, by place: `stem`, `stage1_block1`, ..., `head`, `classifier`.
+
+    (N, channels, H, W) -> (N, classes) logits.  Other input sides than `arch.resolution` work.
+    """
+
+    def __init__(self, arch: Arch) -> None:
+        super().__init__()
+        for row in operators(arch):
+            self.add_module(row.place, Row(row, arch.padding, arch.bn_eps, arch.bn_momentum))
+
+
+def build(arch: Arch, seed: int | None = None) -> Network:
+    """The torch module of `arch`, initialised from `seed` (or torch's global generator)."""
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        net = Network(arch)
+        for module in net.modules():
+            initialise(module)
+    return net
+
+
+def build_rows(
+    rows: Sequence[Operator],
+    padding: str = "symmetric",
+    eps: float = 1e-5,
+    momentum: float = 0.1,
+) -> nn.Sequential:
+    """Consecutive rows of a network as a module of their own, with torch's own initial weights.
+
+    (N, cin, side, side) of the first row -> (N, cout, side_out, side_out) of the last, or
+    (N, cout) after a linear layer.
+    """
+    net = nn.Sequential()
+    for row in rows:
+        net.add_module(row.place, Row(row, padding, eps, momentum))
+    return net
+
+
+def initialise(module: nn.Module) -> None:
+    """The initial weights of the TensorFlow EfficientNet and MnasNet code.
+
+    Convolutions N(0, sqrt(2 / fan_out)) with fan_out = k * k * out / groups (dividing by groups,
+    which torchvision does not do, keeps depthwise layers at their intended scale); linear layers
+    U(+-1 / sqrt(classes)); biases 0; norms 1 and 0, torch's own.
+    """
+    if isinstance(module, nn.Conv2d):
+        fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups
+        nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
+    elif isinstance(module, nn.Linear):
+        bound = 1 / math.sqrt(module.out_features)
+        nn.init.uniform_(module.weight, -bound, bound)
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

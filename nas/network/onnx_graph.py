@@ -1,0 +1,256 @@
+"""ONNX models straight from layers, in milliseconds and without torch.
+
+Each norm is folded into its convolution, the shapes are fixed, and rows can be emitted alone: a
+whole network is `onnx_model(arch)`, one block of it `onnx_rows([row])`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from nas.arch.arch import Arch
+from nas.arch.layers import (
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    Operator,
+    Pool,
+    SqueezeExcite,
+    layer_role,
+    network_id,
+    operators,
+    same_padding,
+)
+from nas.arch.notation import reading_form
+from nas.core.errors import UserError
+
+OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13
+IR_VERSION = 8  # that of ONNX 1.12, which brought opset 17
+_POOL = 65_537  # random weights repeat after this many; a prime, so that no two filters are equal
+
+Array = NDArray[np.float32]
+Weights = Mapping[str, NDArray[Any]]
+
+
+@dataclass
+class _Graph:
+    """Nodes and weights so far; `weights` and `eps` are what convolutions are folded from."""
+
+    padding: str
+    eps: float
+    weights: Weights | None
+    random: Iterator[Array]
+    flat: bool = False  # whether what was last put out is (N, C) and not (N, C, H, W)
+    nodes: list[Any] = field(default_factory=list)
+    tensors: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, op: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
+        """Append a node; its one output has its name."""
+        self.nodes.append(helper.make_node(op, inputs, [name], name, **attributes))
+        return name
+
+    def tensor(self, name: str, values: NDArray[Any]) -> str:
+        """Store a constant under `name`, once."""
+        if name not in self.tensors:
+            values = np.asarray(values, np.float32, order="C")
+            self.tensors[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def parameters(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
+        """Names of the weight and the bias of a layer without norm."""
+        weight, bias = (
+            self._random(shape)
+            if self.weights is None
+            else (self._read(f"{name}.weight", shape), self._read(f"{name}.bias", shape[:1]))
+        )
+        return self.tensor(f"{name}.weight", weight), self.tensor(f"{name}.bias", bias)
+
+    def folded(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
+        """As `parameters`, for `name`.conv followed by the batch norm `name`.bn."""
+        if self.weights is None:
+            return self.parameters(f"{name}.conv", shape)
+        weight = self._read(f"{name}.conv.weight", shape)
+        gamma, beta, mean, variance = (
+            self._read(f"{name}.bn.{key}", shape[:1])
+            for key in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = gamma / np.sqrt(variance + self.eps)
+        return (
+            self.tensor(f"{name}.conv.weight", weight * scale[:, None, None, None]),
+            self.tensor(f"{name}.conv.bias", beta - mean * scale),
+        )
+
+    def _read(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        assert self.weights is not None
+        if name not in self.weights:
+            raise UserError(f"weights lack {name!r}; give the state dict of this very network")
+        found = np.asarray(self.weights[name], np.float64)
+        if found.shape != shape:
+            raise UserError(
+                f"weights are of another network: {name} has shape {found.shape}, not {shape}"
+            )
+        return found
+
+    def _random(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
+        """Weights of variance 1 / fan_in and biases of variance 1/4.
+
+        Layers never amplify (LeCun et al. 1998; He's 2 / fan_in would double the variance at
+        every residual), and the biases keep what SE gates and swish shrink from dying out.
+        """
+        pool = next(self.random)
+        weight = np.resize(pool, shape) * np.float32(1 / math.sqrt(math.prod(shape[1:])))
+        return weight, np.resize(pool[::-1], shape[:1]) * np.float32(0.5)
+
+
+def _random_pools(seed: int) -> Iterator[Array]:
+    """For each layer the same normal numbers, but rotated: to draw millions would take long."""
+    rng = np.random.default_rng(seed)
+    pool = rng.standard_normal(_POOL, np.float32)
+    while True:
+        yield np.roll(pool, int(rng.integers(_POOL)))
+
+
+def _activate(graph: _Graph, act: str, x: str, name: str) -> str:
+    """One of `nas.arch.arch.ACTIVATIONS` or `GATES`, or "" for none."""
+    match act:
+        case "":
+            return x
+        case "relu":
+            return graph.add("Relu", [x], f"{name}.relu")
+        case "relu6":
+            limits = graph.tensor("zero", np.array(0)), graph.tensor("six", np.array(6))
+            return graph.add("Clip", [x, *limits], f"{name}.relu6")
+        case "hswish":
+            return graph.add("HardSwish", [x], f"{name}.hswish")
+        case "swish":
+            gate = graph.add("Sigmoid", [x], f"{name}.sigmoid")
+            return graph.add("Mul", [x, gate], f"{name}.swish")
+        case "sigmoid":
+            return graph.add("Sigmoid", [x], f"{name}.sigmoid")
+        case "hsigmoid":  # relu6(x + 3) / 6
+            return graph.add("HardSigmoid", [x], f"{name}.hsigmoid", alpha=1 / 6, beta=0.5)
+    raise AssertionError(f"no ONNX operator for the activation {act!r}")
+
+
+def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
+    """(N, cin, side, side) -> (N, cout, side_out, side_out)."""
+    before = after = layer.kernel // 2
+    if graph.padding == "same":
+        before, after = same_padding(layer.side, layer.kernel, layer.stride)
+    shape = (layer.cout, layer.cin // layer.groups, layer.kernel, layer.kernel)
+    folded = graph.folded(name, shape) if layer.norm else graph.parameters(f"{name}.conv", shape)
+    out = graph.add(
+        "Conv", [x, *folded], f"{name}.conv",
+        kernel_shape=[layer.kernel] * 2, strides=[layer.stride] * 2, group=layer.groups,
+        pads=[before, before, after, after],
+    )  # fmt: skip
+    return _activate(graph, layer.act, out, name)
+
+
+def _squeeze_excite(graph: _Graph, layer: SqueezeExcite, x: str, name: str) -> str:
+    """(N, C, side, side) -> the same shape."""
+    gate = graph.add("GlobalAveragePool", [x], f"{name}.pool")  # (N, C, 1, 1)
+    reduce = graph.parameters(f"{name}.reduce", (layer.squeeze, layer.channels, 1, 1))
+    gate = graph.add("Conv", [gate, *reduce], f"{name}.reduce")  # (N, squeeze, 1, 1)
+    gate = _activate(graph, layer.act, gate, f"{name}.reduce")
+    expand = graph.parameters(f"{name}.expand", (layer.channels, layer.squeeze, 1, 1))
+    gate = graph.add("Conv", [gate, *expand], f"{name}.expand")  # (N, C, 1, 1)
+    gate = _activate(graph, layer.gate, gate, f"{name}.expand")
+    return graph.add("Mul", [x, gate], f"{name}.scale")
+
+
+def _linear(graph: _Graph, layer: Linear, x: str, name: str) -> str:
+    """(N, cin[, 1, 1]) -> (N, cout)."""
+    if not graph.flat:
+        x, graph.flat = graph.add("Flatten", [x], f"{name}.flatten"), True
+    parameters = graph.parameters(f"{name}.linear", (layer.cout, layer.cin))
+    out = graph.add("Gemm", [x, *parameters], f"{name}.linear", transB=1)
+    return _activate(graph, layer.act, out, name)
+
+
+def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
+    """Emit one layer that reads the tensor `x`; returns the name of its output."""
+    match layer:
+        case Conv():
+            return _conv(graph, layer, x, name)
+        case SqueezeExcite():
+            return _squeeze_excite(graph, layer, x, name)
+        case Pool():
+            return graph.add("GlobalAveragePool", [x], name)
+        case Linear():
+            return _linear(graph, layer, x, name)
+        case Dropout():
+            return x
+    assert_never(layer)
+
+
+def _row(graph: _Graph, row: Operator, x: str) -> str:
+    out = x
+    for layer in row.layers:
+        out = _layer(graph, layer, out, f"{row.place}.{layer_role(layer)}")
+    return graph.add("Add", [x, out], f"{row.place}.add") if row.residual else out
+
+
+def onnx_rows(
+    rows: Sequence[Operator],
+    *,
+    padding: str = "symmetric",
+    bn_eps: float = 1e-5,
+    weights: Weights | None = None,
+    batch: int = 1,
+    seed: int = 0,
+    names: tuple[str, str] = ("input", "output"),
+) -> onnx.ModelProto:
+    """Consecutive rows of a network as a model of their own, from one float32 input to one output.
+
+    The input is (batch, cin, side, side) of the first row, the output what the last row puts
+    out: (batch, cout) after a linear layer, else (batch, cout, side_out, side_out).  `weights`
+    is the network's state dict, in NumPy; without it weights are random, from `seed`.
+    Raises UserError where `weights` lack a tensor or hold one of another shape.
+    """
+    graph = _Graph(padding, bn_eps, weights, _random_pools(seed))
+    first, last = rows[0], rows[-1]
+    out = names[0]
+    for row in rows:
+        out = _row(graph, row, out)
+    assert graph.nodes[-1].output[0] == out
+    graph.nodes[-1].output[0] = names[1]
+    shape = [batch, last.cout] + [last.side_out] * (0 if graph.flat else 2)
+    body = helper.make_graph(
+        graph.nodes, "network",
+        [helper.make_tensor_value_info(
+            names[0], TensorProto.FLOAT, [batch, first.cin, first.side, first.side]
+        )],
+        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, shape)],
+        list(graph.tensors.values()),
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", OPSET)]
+    return helper.make_model(body, opset_imports=opset, ir_version=IR_VERSION)
+
+
+def onnx_model(
+    arch: Arch, weights: Weights | None = None, *, batch: int = 1, seed: int = 0
+) -> onnx.ModelProto:
+    """The whole network: "image" (batch, channels, r, r) to "logits" (batch, classes), float32.
+
+    `weights` is the state dict of `nas.network.modules.build(arch)`, in NumPy (names such as
+    `stem.conv.conv.weight`); without it weights are random, from `seed`, and of a scale at which
+    activations stay alive.  The metadata carry the reading form and the network's id.
+    Raises UserError where `weights` do not fit.
+    """
+    model = onnx_rows(
+        operators(arch), padding=arch.padding, bn_eps=arch.bn_eps, weights=weights, batch=batch,
+        seed=seed, names=("image", "logits"),
+    )  # fmt: skip
+    facts = {"network_id": network_id(arch), "architecture": reading_form(arch), "name": arch.name}
+    helper.set_model_props(model, {key: value for key, value in facts.items() if value})
+    return model

@@ -1,0 +1,228 @@
+"""Published weights into our networks: the state dicts of torchvision, timm, geffnet and others.
+
+Libraries name the same layers in their own ways, and a file's own order of keys says nothing
+(safetensors sorts them).  So the keys are put into the order of execution by what their names
+mean, and both networks are walked module by module: every kind and shape must agree.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.core.errors import UserError
+from nas.network.modules import Network
+
+State = Mapping[str, Tensor]
+Tensors = dict[str, Tensor]  # of one module: weight, bias, running_mean, ...
+
+# Modules side by side, in order of execution.  The first row that knows all the modules of one
+# place is theirs, so depthwise-separable blocks come before the inverted residuals.
+ORDERS = (
+    # ours: rows of a network, layers of a row, ConvNormAct, SqueezeExciteGate
+    ("stem", "blocks", "head", "hidden", "classifier"),
+    ("expand", "fused", "depthwise", "se", "pointwise", "project"),
+    ("conv", "bn"),
+    ("reduce", "expand"),
+    # torchvision: MobileNet and EfficientNet, MnasNet, squeeze-and-excitation
+    ("features", "classifier"),
+    ("layers", "classifier"),
+    ("fc1", "fc2"),
+    # timm and geffnet: network, separable block, inverted residual, convolution, SE
+    ("conv_stem", "bn1", "blocks", "conv_head", "bn2", "classifier"),
+    ("conv_dw", "bn1", "se", "conv_pw", "bn2"),
+    ("conv_pw", "bn1", "conv_dw", "bn2", "se", "conv_pwl", "bn3"),
+    ("conv", "bn1"),
+    ("conv_reduce", "conv_expand"),
+    # efficientnet_pytorch and efficientnet-lite-pytorch: network, block
+    ("_conv_stem", "_bn0", "_blocks", "_conv_head", "_bn1", "_fc"),
+    ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_se_reduce", "_se_expand",
+     "_project_conv", "_bn2"),
+)  # fmt: skip
+COUNTER = "num_batches_tracked"  # of batch norm; old files lack it, and nothing here reads it
+
+
+def read(path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a file: tensors by name, on the CPU.
+
+    .safetensors needs that package; every other file is read as torch.save writes it, and holds
+    tensors only (nothing in it is executed).  A dict around the state dict ("state_dict",
+    "model") and the prefix "module." of data-parallel training are taken off.  Raises UserError
+    for a file that is missing, damaged or something else.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no file of weights {path}: give a .pth, .pt or .safetensors")
+    read_file = _read_safetensors if path.suffix == ".safetensors" else _read_torch
+    try:
+        content = read_file(path)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a damaged archive or pickle makes torch raise
+        raise UserError(
+            f"{path} cannot be read as weights ({type(error).__name__}): bring the file again, "
+            "or save the state dict alone with torch.save"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(map(_is_entry, content.items())):
+        raise UserError(
+            f"{path} holds no state dict, which maps names to tensors: "
+            "save one with torch.save(net.state_dict(), path)"
+        )
+    wrapped = all(key.startswith("module.") for key in content)
+    return {key.removeprefix("module.") if wrapped else key: t for key, t in content.items()}
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read_safetensors(path: Path) -> Any:
+    try:
+        library = import_module("safetensors.torch")
+    except ImportError as error:
+        raise UserError(f"{path.name} needs a package: pip install safetensors") from error
+    return library.load_file(path)
+
+
+def _is_entry(item: tuple[object, object]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+def load(net: Network, state: State) -> tuple[str, ...]:
+    """Put a published state dict, or one of ours, into `net`, in place.
+
+    Understood are our own names and those of torchvision, timm, geffnet, efficientnet_pytorch
+    and efficientnet-lite-pytorch.  A linear layer fits a 1x1 convolution.  A stem for another
+    number of input channels is made by `for_channels`.  Returns the rows of `net` that begin anew:
+    ("classifier",) where the file has another number of classes, else ().  Such a classifier
+    begins at zero (Big Transfer, Kolesnikov et al. 2020): random answers of 1280 good features are
+    large, and the first steps would spoil what the features know.
+    Raises UserError, and leaves `net` as it was, at the first place that does not fit.
+    """
+    kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
+    ours = [(name, m.state_dict()) for name, m in net.named_modules() if isinstance(m, kinds)]
+    theirs = in_order(state)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    anew: tuple[str, ...] = ()
+    for i, (name, own) in enumerate(ours):
+        source, given = theirs[i] if i < len(theirs) else ("end", {})
+        if i == 0:
+            given = _stem(given, own)
+        if i == len(ours) - 1 and _differ_in_classes(given, own):
+            anew = (name.partition(".")[0],)
+            pairs += [(tensor, torch.zeros_like(tensor)) for tensor in own.values()]
+        elif _fit(given, own):
+            pairs += [(own[key], given[key]) for key in own if key in given]
+        else:
+            raise UserError(
+                f"the file's {source} holds {_text(given)} where {name} has {_text(own)}: "
+                "load it into the network that it was made for"
+            )
+    if len(theirs) > len(ours):
+        raise UserError(
+            f"the file goes on with {theirs[len(ours)][0]} where the network ends: "
+            "load it into the network that it was made for"
+        )
+    with torch.no_grad():
+        for tensor, value in pairs:
+            tensor.copy_(value.reshape(tensor.shape))
+    return anew
+
+
+def in_order(state: State) -> list[tuple[str, Tensors]]:
+    """The modules of a state dict in order of execution, each with its own tensors by name."""
+    modules: defaultdict[str, Tensors] = defaultdict(dict)
+    for key, tensor in state.items():
+        module, _, name = key.rpartition(".")
+        modules[module][name] = tensor
+    paths = {m: re.sub(r"(^|\.)stage(\d+)_block", r"\1blocks.\2.", m).split(".") for m in modules}
+    beside: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for path in paths.values():
+        for depth, name in enumerate(path):
+            beside[tuple(path[:depth])].add(name)
+
+    def places(module: str) -> list[int]:
+        path = paths[module]
+        return [_place(name, beside[tuple(path[:depth])]) for depth, name in enumerate(path)]
+
+    return [(module, modules[module]) for module in sorted(modules, key=places)]
+
+
+def _place(name: str, beside: set[str]) -> int:
+    """The place of a module among those `beside` it, itself included."""
+    if len(beside) == 1:  # such as a wrapper's "model" before all names
+        return 0
+    if all(other.isdecimal() for other in beside):
+        return int(name)
+    if len(beside) == 1:
+        return 0
+    for row in ORDERS:
+        if beside <= set(row):
+            return row.index(name)
+    some = ", ".join(sorted(beside)[:4])
+    raise UserError(
+        f"the file's modules ({some:.120}) are named as in no library known here: allowed are "
+        "torchvision, timm, geffnet, efficientnet_pytorch, efficientnet-lite-pytorch and ours"
+    )
+
+
+def for_channels(weight: Tensor, channels: int) -> Tensor:
+    """A first convolution's weight (O, C, k, k) for pictures of other `channels`.
+
+    A grey picture seen as C equal channels gives the sum over C times the picture, so one
+    channel takes the sum: the answer stays the same.  More channels repeat the weights, times
+    C / channels so that equal channels give the same answer there as well.
+    """
+    given = weight.shape[1]
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
+    return repeated * (given / channels)
+
+
+def _stem(given: Tensors, own: Tensors) -> Tensors:
+    weight, channels = given.get("weight"), own["weight"].shape[1]
+    if weight is None or weight.ndim != 4 or weight.shape[1] == channels:
+        return given
+    return {**given, "weight": for_channels(weight, channels)}
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    """The shape; that of a 1x1 convolution as a linear layer's."""
+    shape = tuple(tensor.shape)
+    return shape[:2] if shape[2:] == (1, 1) else shape
+
+
+def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {key: _shape(tensor) for key, tensor in tensors.items() if key != COUNTER}
+
+
+def _fit(given: Tensors, own: Tensors) -> bool:
+    return _shapes(given) == _shapes(own)
+
+
+def _differ_in_classes(given: Tensors, own: Tensors) -> bool:
+    """Whether two linear layers have the same inputs and other outputs."""
+    a, b = _shapes(given), _shapes(own)
+    if a.keys() != b.keys() or len(a["weight"]) != 2:
+        return False
+    return a["weight"][1] == b["weight"][1] and a["weight"][0] != b["weight"][0]
+
+
+def _text(tensors: Tensors) -> str:
+    if "weight" not in tensors:
+        return "nothing"
+    shape = "x".join(map(str, tensors["weight"].shape))
+    if "running_mean" in tensors:
+        return f"a norm of {shape}"
+    return f"{shape} and a bias" if "bias" in tensors else shape

@@ -1,0 +1,19 @@
+"""`python -m nas.profile`: a network as its paper would print it, and what it costs."""
+
+from nas.core.cli import main
+
+ABOUT = """\
+Print a network row by row as its paper would, with multiply-adds, parameters and memory, thop's
+count beside ours, and the latency measured here."""
+
+
+def run(arguments: list[str]) -> None:
+    """Read the settings and do it; imported only now, so that `--help` answers at once."""
+    from nas.core.config import read_settings
+    from nas.profile.run import profile
+
+    profile(read_settings("profile", arguments))
+
+
+if __name__ == "__main__":
+    main("profile", ABOUT, run)

@@ -1,0 +1,81 @@
+"""A network as rows of a table, and the table printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.arch.arch import Arch
+from nas.arch.cost import BYTES_PER_ACTIVATION, layers_cost
+from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite, operators
+
+TABLE_WIDTH = 120  # characters; in a narrower window or a pipe lines are long, and no figure is cut
+
+
+def table_rows(arch: Arch) -> list[dict[str, Any]]:
+    """One dict a row: operator, input, kernel, expansion, width, SE, activation, stride, costs."""
+    return [_row(row) for row in operators(arch)]
+
+
+def _row(row: Operator) -> dict[str, Any]:
+    convs = [layer for layer in row.layers if isinstance(layer, Conv)]
+    spatial = max(convs, key=lambda c: (c.kernel, c.groups), default=None)
+    squeeze = next((x.squeeze for x in row.layers if isinstance(x, SqueezeExcite)), 0)
+    acts = [x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act]
+    hidden = spatial.cout if spatial and row.op in {"mbconv", "fused"} else 0
+    macs, params, _ = layers_cost(row.layers)
+    return {
+        "place": row.place,
+        "operator": row.op,
+        "input": [row.side, row.side, row.cin],
+        "kernel": spatial.kernel if spatial else None,
+        "hidden": hidden or None,
+        "expand": round(hidden / row.cin, 4) if hidden else None,
+        "width": row.cout,
+        "se": squeeze or None,
+        "act": acts[0] if acts else None,
+        "stride": spatial.stride if spatial else None,
+        "residual": row.residual,
+        "macs": macs,
+        "params": params,
+        "memory_bytes": row.cout * row.side_out**2 * BYTES_PER_ACTIVATION,
+    }
+
+
+def print_table(console: Console, arch: Arch, rows: Sequence[dict[str, Any]]) -> None:
+    """The rows as a paper's table."""
+    table = Table(title=f"{arch.name} at {arch.resolution} pixels", title_justify="left", box=None)
+    for name in (
+        "input",
+        "operator",
+        "k",
+        "exp",
+        "out",
+        "SE",
+        "act",
+        "s",
+        "+",
+        "MACs",
+        "params",
+        "KB",
+        "ms",
+    ):
+        table.add_column(name, justify="left" if name in {"input", "operator", "act"} else "right")
+    for row in rows:
+        side, _, channels = row["input"]
+        expand = f"{row['expand']:g}" if row["expand"] else None
+        plus = "+" if row["residual"] else None
+        shown = (row["kernel"], expand, row["width"], row["se"], row["act"], row["stride"], plus)
+        table.add_row(
+            f"{side}² x {channels}",
+            row["operator"],
+            *("" if value is None else str(value) for value in shown),
+            f"{row['macs']:,}",
+            f"{row['params']:,}",
+            f"{row['memory_bytes'] / 1024:,.1f}",
+            f"{row['alone_ms']:.3g}" if "alone_ms" in row else "",
+        )
+    console.print(table)

@@ -1,0 +1,235 @@
+"""A family of networks by one scaling rule: what was asked for, and what rounding made of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
+from nas.arch.layers import network_id
+from nas.arch.scaling import EFFICIENTNET_LITES, TABLES, Factors, apply, as_published, published
+from nas.core.errors import UserError, unknown
+
+GRID = 1000  # steps of phi between two whole numbers when it is solved for
+FARTHEST = 100  # from 0 that phi is looked for
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Scaling by one number: `factors(phi)`, and how `apply` rounds and what stays."""
+
+    name: str
+    factors: Callable[[float], Factors]
+    fixed_ends: bool = False
+    repeats: str = "ceil"
+
+    def member(self, baseline: Arch, phi: float) -> Member:
+        """The network at `phi`; UserError where its input would be too small or too large."""
+        try:
+            factors = self.factors(phi)
+            options: Any = {"fixed_ends": self.fixed_ends, "repeats": self.repeats}
+            arch = apply(baseline, factors, **options)
+            cost(arch)
+        except UserError as error:
+            raise UserError(f"phi={phi:g} with rule={self.name} is not possible: {error}") from None
+        name = f"phi{phi:g}"
+        return Member(name, phi, factors, replace(arch, name=f"{baseline.name}_{name}".strip("_")))
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a family.
+
+    phi       the cost that was asked for is 2 ** phi of the baseline's; of a published row the
+              logarithm of what its factors promise.
+    factors   exact, before anything was rounded.
+    """
+
+    name: str
+    phi: float
+    factors: Factors
+    arch: Arch
+
+
+def steps(phi: float) -> list[float]:
+    """0, 1, 2 and so on as far as `phi`, which is the last; towards -1 where it is negative."""
+    sign = -1.0 if phi < 0 else 1.0
+    whole = [sign * i for i in range(math.floor(abs(phi)) + 1)]
+    return [0.0, *whole[1:]] if whole[-1] == phi else [0.0, *whole[1:], phi]
+
+
+def family(baseline: Arch, rule: Rule, phi: float) -> list[Member]:
+    """The networks from the baseline (phi = 0) to `phi`, one for each whole step and the last."""
+    return [rule.member(baseline, each) for each in steps(phi)]
+
+
+def published_family(baseline: Arch, name: str) -> list[Member]:
+    """The rows of the released table as far as `name` (b0 to b3, lite0 to lite2), of `baseline`."""
+    if name not in TABLES:
+        raise unknown("name", name, TABLES)
+    lite = name in EFFICIENTNET_LITES
+    rows = [row for row in TABLES if (row in EFFICIENTNET_LITES) == lite]
+    return [published_member(baseline, row) for row in rows[: rows.index(name) + 1]]
+
+
+def published_member(baseline: Arch, name: str) -> Member:
+    """One row of the released tables, applied to `baseline`."""
+    factors = published(name)
+    try:
+        arch = as_published(baseline, name)
+        cost(arch)
+    except UserError as error:
+        raise UserError(f"name={name} is not possible: {error}") from None
+    arch = replace(arch, name=f"{baseline.name}_{name}".strip("_"))
+    return Member(name, math.log2(factors.cost), factors, arch)
+
+
+def num_blocks(arch: Arch) -> int:
+    """Blocks of all stages."""
+    return sum(stage.depth for stage in arch.stages)
+
+
+def mean_width(arch: Arch) -> float:
+    """Channels of the stages that are there, on average."""
+    widths = [stage.width for stage in arch.stages if stage.depth]
+    return sum(widths) / max(1, len(widths))
+
+
+def table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One row a member, exact and rounded side by side; `latencies` are ms by `network_id`.
+
+    depth_exact, width_exact   factors;  resolution_exact: pixels, before rounding.
+    depth, width   what rounding made of them: blocks, and mean channels of a stage, in those of
+                   the baseline;  resolution: pixels.
+    macs_promised  depth * width^2 * resolution^2 of the exact factors; macs_ratio: what it became;
+    two_to_phi     what EfficientNet's rule asks for.
+    latency_ms     None where it was not measured; latency_ratio: in the baseline's.
+    The first member is the baseline.
+    """
+    base = members[0].arch
+    ours, base_ms = cost(base), latencies.get(network_id(base))
+    rows = []
+    for member in members:
+        found, arch = cost(member.arch), member.arch
+        ms = latencies.get(network_id(arch))
+        rows.append({
+            "name": member.name,
+            "phi": member.phi,
+            "depth_exact": member.factors.depth,
+            "depth": num_blocks(arch) / max(1, num_blocks(base)),
+            "width_exact": member.factors.width,
+            "width": mean_width(arch) / mean_width(base),
+            "resolution_exact": base.resolution * member.factors.resolution,
+            "resolution": arch.resolution,
+            "num_blocks": num_blocks(arch),
+            "two_to_phi": 2**member.phi,
+            "macs_promised": member.factors.cost,
+            "macs_ratio": found.macs / ours.macs,
+            "latency_ratio": ms / base_ms if ms and base_ms else None,
+            "macs": found.macs,
+            "params": found.params,
+            "peak_memory_bytes": found.peak_memory_bytes,
+            "latency_ms": ms,
+            "id": network_id(arch),
+        })  # fmt: skip
+    return rows
+
+
+@dataclass(frozen=True)
+class Solved:
+    """The largest phi (in steps of 1 / GRID) whose rounded network is within a budget.
+
+    price        of that network, in the budget's unit;  next_price: of the first one beyond it.
+    """
+
+    member: Member
+    price: float
+    budget: float
+    next_phi: float
+    next_price: float
+
+    @property
+    def slack(self) -> float:
+        """The part of the budget that rounding leaves unused."""
+        return 1 - self.price / self.budget
+
+    def to_json(self) -> dict[str, float]:
+        """Plain numbers for summary.json."""
+        return {
+            "phi": self.member.phi,
+            "budget": self.budget,
+            "price": self.price,
+            "slack": self.slack,
+            "next_phi": self.next_phi,
+            "next_price": self.next_price,
+        }
+
+
+def solve(
+    baseline: Arch, rule: Rule, budget: float, price: Callable[[Arch], float], what: str
+) -> Solved:
+    """Bisect for the largest phi whose network costs at most `budget` by `price(arch)`.
+
+    Rounding makes the price a staircase, which is searched between the first whole phi that fits
+    and the first that does not.  `what` names budget and unit in errors: "macs=3e+08".
+    Raises UserError where not even the smallest network fits, or the largest still does.
+    """
+
+    def built(k: int) -> Member | None:
+        try:
+            return rule.member(baseline, k / GRID) if abs(k) <= FARTHEST * GRID else None
+        except UserError:
+            return None
+
+    def fits(k: int) -> bool:
+        """Whether it is cheap enough; what is too small to be built would be."""
+        member = built(k)
+        return k < 0 if member is None else price(member.arch) <= budget
+
+    low = high = 0
+    if fits(0):
+        while fits(high):
+            low, high = high, high + GRID
+    while not fits(low):
+        low, high = low - GRID, low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    inside, beyond = built(low), built(high)
+    if beyond is None:
+        assert inside is not None
+        raise _out_of_reach(what, "largest", inside, price(inside.arch), rule)
+    if inside is None:
+        raise _out_of_reach(what, "smallest", beyond, price(beyond.arch), rule)
+    return Solved(inside, price(inside.arch), budget, beyond.phi, price(beyond.arch))
+
+
+def within(
+    rows: Sequence[Member], budget: float, price: Callable[[Arch], float], what: str
+) -> list[Member]:
+    """The first of `rows`, which grow, that are within the budget; UserError where none is.
+
+    `what` names the budget in the error.
+    """
+    kept: list[Member] = []
+    for row in rows:
+        if (found := price(row.arch)) > budget:
+            break
+        kept.append(row)
+    if not kept:
+        raise UserError(
+            f"{what} is out of reach: {rows[0].name}, the smallest row of the table, has "
+            f"{found:.4g}; raise it, or take a smaller baseline (arch=)"
+        )
+    return kept
+
+
+def _out_of_reach(what: str, which: str, member: Member, price: float, rule: Rule) -> UserError:
+    return UserError(
+        f"{what} is out of reach: the {which} network that rule={rule.name} makes of this baseline "
+        f"(phi={member.phi:g}, {member.arch.resolution} pixels) has {price:.4g}; take another "
+        "budget or another baseline (arch=)"
+    )

@@ -1,0 +1,76 @@
+"""How finely a fit looks, and how much it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas.core.checks import check_number, check_whole
+from nas.core.errors import UserError
+from nas.scale.fit.grid import WIDEST
+from nas.scale.fit.halving import Rung
+
+
+@dataclass(frozen=True)
+class FitBudget:
+    """The settings of a fit; raises UserError for what makes no sense.
+
+    step, low, high   the grid of alpha, beta and gamma, each
+    phi               1 compares networks of twice the baseline's cost, -1 those of half of it
+    tolerance         of a cost ratio of 2, in proportion of another, both of the rounded network
+                      and per phi up to phi = 3; widened where too few networks are within
+    points            networks trained at first: the baseline, the rivals, single axes, and others
+    rungs             (epochs, seeds) of each rung of successive halving
+    confirm_epochs, confirm_seeds   of the longer trainings; without seeds there are none
+    confirm_phis      at how many times phi the fitted triple meets its rivals
+    costed            networks whose cost is measured, where that takes time: half as many
+                      candidates, each at phi and further on
+    resamples         surfaces fitted to data drawn anew, for the intervals
+    """
+
+    step: float = 0.05
+    low: float = 1.0
+    high: float = 2.0
+    phi: int = 1
+    tolerance: float = 0.10
+    points: int = 16
+    rungs: Sequence[Sequence[int]] = ((1, 1), (2, 1))
+    confirm_epochs: int = 3
+    confirm_seeds: int = 2
+    confirm_phis: Sequence[int] = (1,)
+    costed: int = 80
+    resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in ("step", "tolerance", "low", "high"):
+            check_number(f"fit.{name}", getattr(self, name), 0, above=True)
+        lowest = {"points": 12, "confirm_epochs": 1, "confirm_seeds": 0, "costed": 20}
+        for name, low in {**lowest, "resamples": 100}.items():
+            check_whole(f"fit.{name}", getattr(self, name), low)
+        if self.phi not in (1, -1):
+            raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
+        # shrinking may deepen a network that it makes narrower: alpha under 1 at phi = -1
+        least = 1 if self.phi > 0 else 0.5
+        if not least <= self.low < self.high:
+            raise UserError(
+                f"fit.low={self.low} and fit.high={self.high}: allowed is {least} <= low < high"
+            )
+        if self.step < 0.01 or self.tolerance > WIDEST:
+            raise UserError(
+                f"fit.step={self.step} and fit.tolerance={self.tolerance}: allowed is a step of "
+                f"0.01 or more and a tolerance of {WIDEST} or less"
+            )
+        if self.confirm_seeds == 1:
+            raise UserError("fit.confirm_seeds=1 gives no interval (allowed: 0 for none, or 2 on)")
+        for rung in self.rungs or [()]:
+            if len(rung) != 2 or not all(type(n) is int and n > 0 for n in rung):
+                raise UserError(
+                    f"fit.rungs must be pairs of epochs and seeds, such as [[1,1],[2,1]], "
+                    f"not {[list(r) for r in self.rungs]}"
+                )
+        if not self.confirm_phis or any(phi not in (1, 2, 3) for phi in self.confirm_phis):
+            raise UserError(f"fit.confirm_phis={list(self.confirm_phis)} (allowed: 1, 2, 3)")
+
+    def halving(self) -> list[Rung]:
+        """The rungs as pairs."""
+        return [(epochs, seeds) for epochs, seeds in self.rungs]

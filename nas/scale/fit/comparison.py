@@ -1,0 +1,125 @@
+"""The fitted triple against its rivals, trained longer: what the data can tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from nas.scale.fit.response_surface import Floats
+
+CONFIDENCE = 0.95
+SHOWN = {
+    "fitted": "the fitted triple", "efficientnet": "EfficientNet's triple", "dwr": "dWr",
+    "uniform": "uniform", "depth": "depth alone", "width": "width alone",
+    "resolution": "resolution alone",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """By how much a network's loss is over another's, with the interval of that."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Comparison:
+    """Losses of networks by seed, as what the network adds and what the seed adds.
+
+    The networks share their seeds (randomised blocks), so a seed's luck drops out of their
+    differences; the rest is one normal error, whose variance all cells estimate together.
+    """
+
+    def __init__(self, losses: Mapping[str, Mapping[int, float]]) -> None:
+        self.names = [name for name, by_seed in losses.items() if by_seed]
+        seeds = sorted({seed for by_seed in losses.values() for seed in by_seed})
+        cells = [(i, s) for i, name in enumerate(self.names) for s in losses[name]]
+        y = np.array([losses[self.names[i]][s] for i, s in cells])
+        design = np.zeros((len(cells), len(self.names) + len(seeds)))
+        for row, (i, s) in enumerate(cells):
+            design[row, i] = design[row, len(self.names) + seeds.index(s)] = 1
+        self.inverse = np.linalg.pinv(design.T @ design)
+        effects = self.inverse @ design.T @ y
+        self.free = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
+        self.variance = float(np.sum((y - design @ effects) ** 2)) / max(1, self.free)
+        # a network's level is over the average seed
+        self.level = dict(
+            zip(
+                self.names,
+                effects[: len(self.names)] + effects[len(self.names) :].mean(),
+                strict=True,
+            )
+        )
+
+    def over(self, name: str, other: str, comparisons: int) -> Difference:
+        """`name` less `other`; the interval holds for all `comparisons` at once (Bonferroni)."""
+        contrast = np.zeros(len(self.inverse))
+        contrast[self.names.index(name)] += 1
+        contrast[self.names.index(other)] -= 1
+        value = self.level[name] - self.level[other]
+        if self.free < 1:
+            return Difference(value, -math.inf, math.inf)
+        spread = math.sqrt(max(0.0, self.variance * float(contrast @ self.inverse @ contrast)))
+        share = 1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))
+        half = float(stats.t.ppf(share, self.free)) * spread
+        return Difference(value, value - half, value + half)
+
+    def best_ones(self) -> list[str]:
+        """The network of least loss, then those whose interval over it holds zero."""
+        best = min(self.names, key=lambda name: self.level[name])
+        rest = [name for name in self.names if name != best]
+        return [best, *(n for n in rest if self.over(n, best, len(rest)).low <= 0)]
+
+
+def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[str, str]) -> str:
+    """In words, what the comparison says of "fitted" and of the others.
+
+    `ratios` are true costs over the baseline's; `same` names networks that round to another's.
+    """
+    if "fitted" not in comparison.names:
+        return "the fitted network could not be trained to the end: nothing is confirmed"
+    others = [name for name in comparison.names if name != "fitted"]
+    if not others:
+        return "every rule rounds to the fitted network: there is nothing to tell apart"
+    over = {name: comparison.over(name, "fitted", len(others)) for name in others}
+    worse = [name for name in others if over[name].low > 0]
+    better = [name for name in others if over[name].high < 0]
+    even = [name for name in others if name not in worse and name not in better]
+    parts = []
+    if better:
+        verb = "is" if len(better) == 1 else "are"
+        parts.append(f"{_listed(better, same)} {verb} better than the fitted triple")
+    if worse:
+        parts.append(f"the fitted triple is better than {_listed(worse, same)}")
+    if even and len(even) < len(others):
+        parts.append(f"these data do not tell the fitted triple from {_listed(even, same)}")
+    elif even:
+        parts.append(f"these data do not tell them apart: {_listed(['fitted', *even], same)}")
+    even_best = comparison.best_ones()
+    best, cheapest = even_best[0], min(even_best, key=lambda name: ratios[name])
+    ending = f"{SHOWN[best]} did best, and nothing cheaper is as good ({ratios[best]:.2f} times)"
+    if cheapest != best:
+        ending = (
+            f"{SHOWN[best]} did best, and the cheapest that is not shown to be worse is "
+            f"{SHOWN[cheapest]} ({ratios[cheapest]:.2f} times the baseline's cost, not "
+            f"{ratios[best]:.2f})"
+        )
+    return "; ".join([*parts, ending])
+
+
+def _listed(names: Sequence[str], same: Mapping[str, str]) -> str:
+    words = []
+    for name in names:
+        twins = [SHOWN[twin] for twin, of in same.items() if of == name]
+        words.append(f"{SHOWN[name]} (= {', '.join(twins)})" if twins else SHOWN[name])
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def percent(loss: float | Floats) -> float:
+    """A difference of logarithms in per cent."""
+    return 100 * math.expm1(float(loss))

@@ -1,0 +1,77 @@
+"""Short trainings of many networks, longer ones of the better half."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nas.scale.fit.grid import Network
+from nas.scale.fit.journal import Row, Trainings
+from nas.stats.correlation import Interval, interval, kendall
+from nas.stats.rewards import MNAS_EXPONENT
+
+Rung = tuple[int, int]  # epochs, and seeds each of them is trained with
+
+
+def loss(row: Row, ratio: float, objective: str) -> float:
+    """What is to be made small, as a logarithm: differences are relative ones.
+
+    Cross-entropy, since it tells networks apart that accuracy on the same images does not; for
+    "lacs" what MnasNet's product of accuracy and cost falls short by.
+    """
+    if objective != "lacs":
+        return math.log(max(row.cross_entropy, 1e-9))
+    return -math.log(max(row.accuracy, 1e-6)) - MNAS_EXPONENT * math.log(ratio)
+
+
+def first_seed(seed: int, rungs: Sequence[Rung], rung: int) -> int:
+    """Where the seeds of a rung begin: no two rungs, and no two fits, share one."""
+    return 1000 * seed + sum(number for _, number in rungs[:rung])
+
+
+def num_epochs(points: int, rungs: Sequence[Rung]) -> int:
+    """Epochs that `halved` trains in all."""
+    return sum(-(-points // 2**i) * epochs * seeds for i, (epochs, seeds) in enumerate(rungs))
+
+
+def halved(
+    nets: Sequence[Network], rungs: Sequence[Rung], seed: int, objective: str, trained: Trainings
+) -> list[Row]:
+    """Successive halving (Jamieson and Talwalkar 2016): every rung keeps the better half.
+
+    Within a rung all networks are trained with the same seeds, so that they differ by what they
+    are; a network that failed goes no further.
+    """
+    rows: list[Row] = []
+    alive = list(nets)
+    for i, (epochs, number) in enumerate(rungs):
+        seeds = range(first := first_seed(seed, rungs, i), first + number)
+        wanted = [(net.arch, epochs, s) for net in alive for s in seeds]
+        new = trained(wanted, f"{len(alive)} networks x {epochs} epoch{'s' * (epochs > 1)}")
+        rows += new
+        scores = mean_losses(new, {net.id: net for net in alive}, objective)
+        alive = sorted((n for n in alive if n.id in scores), key=lambda net: scores[net.id])
+        alive = alive[: -(-len(nets) // 2 ** (i + 1))]
+    return rows
+
+
+def mean_losses(
+    rows: Sequence[Row], nets: Mapping[str, Network], objective: str
+) -> dict[str, float]:
+    """Mean loss of each network over its rows."""
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        found.setdefault(row.id, []).append(loss(row, nets[row.id].ratio, objective))
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def agreement(
+    short: Mapping[str, float], long: Mapping[str, float], seed: int
+) -> tuple[int, Interval] | None:
+    """Kendall's tau of the two orders and over how many networks; None for fewer than 4."""
+    both = sorted(set(short) & set(long))
+    if len(both) < 4:
+        return None
+    return len(both), interval(kendall, [short[k] for k in both], [long[k] for k in both], seed)

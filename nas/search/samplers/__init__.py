@@ -1,0 +1,1 @@
+"""Which network to try next, and which training to stop."""

@@ -1,0 +1,98 @@
+"""The sampler for a search space whose latencies and costs are known row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution
+from optuna.samplers import BaseSampler
+
+from nas.core.errors import UserError, unknown
+from nas.search.samplers.alternating import InTurns
+from nas.search.samplers.genomes import Batch
+from nas.search.samplers.known_cost import KnownCostSampler
+from nas.space.constrained import Subspace
+from nas.stats.rewards import OBJECTIVES, Calibrated, Objective
+
+AIMS = ("both", *OBJECTIVES)
+# What the worth of the cost is called in the objectives that have a choice of it.
+TRADES = {"mnas": "w", "tunas": "weight"}
+
+
+def check_aim(objective: str, exponent: float | str | None) -> None:
+    """Raise UserError where no sampler can be made with these."""
+    if objective not in AIMS:
+        raise unknown("sampler.objective", objective, AIMS)
+    number = isinstance(exponent, int | float) and type(exponent) is not bool and exponent <= 0
+    if not (exponent is None or exponent == "auto" or number):
+        raise UserError(f"sampler.exponent={exponent!r} is no number up to 0, nor auto or null")
+    if exponent is not None and objective not in TRADES:
+        raise UserError(
+            f"sampler.exponent={exponent} means nothing to objective={objective} (it is for "
+            f"{' and '.join(TRADES)}): leave it null, or choose one of these"
+        )
+
+
+def known_cost(
+    space: Subspace,
+    *,
+    objective: str = "both",
+    exponent: float | str | None = None,
+    target_ms: float = 1.0,
+    seed: int = 0,
+    earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
+) -> BaseSampler:
+    """A `KnownCostSampler` of a space within its limits, its cost the latency in milliseconds.
+
+    objective   one of AIMS: a name of `OBJECTIVES`, of which all but pareto look at
+             `target_ms`; or both, pareto and limit in turns: the front alone would spend most
+             trials on its fast end, where what is gained counts over all the latencies above.
+    exponent   MnasNet's exponent or TuNAS's weight; null for the published one, auto for what
+             the front of the run itself says.
+    earlier    networks and scores of an earlier run, as `KnownCostSampler` takes them.
+    """
+    check_aim(objective, exponent)
+    aims = ("pareto", "limit") if objective == "both" else (objective,)
+    samplers = [_sampler(space, _goal(aim, exponent, target_ms), seed, earlier) for aim in aims]
+    return InTurns(samplers) if len(samplers) > 1 else samplers[0]
+
+
+def _goal(
+    aim: str, exponent: float | str | None, target_ms: float
+) -> Objective | Calibrated | None:
+    rule = OBJECTIVES[aim]
+    if rule is None:
+        return None
+    if exponent == "auto":
+        return Calibrated(aim, target_ms)
+    more = {} if exponent is None else {TRADES[aim]: exponent}
+    return partial(rule, target=target_ms, **more)
+
+
+def _sampler(
+    space: Subspace,
+    goal: Objective | Calibrated | None,
+    seed: int,
+    earlier: Sequence[tuple[Mapping[str, Any], float]],
+) -> KnownCostSampler:
+    trellis = space.trellis
+
+    def cost(batch: Batch) -> NDArray[np.float64]:
+        return space.ms(trellis.encode(batch))
+
+    def canonical(batch: Batch) -> list[Hashable]:
+        return [ids.tobytes() for ids in trellis.networks(trellis.encode(batch))]
+
+    return KnownCostSampler(
+        {key: CategoricalDistribution(labels) for key, labels in trellis.labels.items()},
+        cost,
+        canonical,
+        limit=space.most_ms if np.isfinite(space.most_ms) else None,
+        seed=seed,
+        objective=goal,
+        earlier=earlier,
+    )

@@ -1,0 +1,96 @@
+"""The page of a search's scores: against latency, against random search, and their fidelity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nas.core.figures import BLUE, GREY, ORANGE, Section, blank, figures_page
+from nas.search.random_baseline import in_words
+
+
+def scores_page(
+    path: Path,
+    title: str,
+    lead: Sequence[str],
+    scored: pd.DataFrame,
+    trained: pd.DataFrame,
+    target_ms: float,
+    found: Mapping[str, Any] | None,
+    random: pd.DataFrame,
+    bought: Mapping[str, Any] | None,
+) -> None:
+    """Write the page to `path`.
+
+    `scored` are all trials, `trained` those that were trained alone and `random` those of a random
+    search, rows as in trials.csv; `found` is what `fidelity` says of the trained ones,
+    `bought` what `nas.search.random_baseline.versus` says of the random ones.
+    """
+    scored = scored[scored["score"].notna()]
+    both = scored[["number", "score", "score_se", "latency_ms", "arch"]].merge(
+        trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
+    )
+    sections = [_search(scored, both, random, target_ms)]
+    if bought:
+        sections.append(_bought(bought))
+    if found:
+        sections.append(_fidelity(both, found))
+    notes = ["A score ranks networks; it is not the accuracy that one would reach alone."]
+    figures_page(path, title, lead, sections, notes)
+
+
+def _search(
+    scored: pd.DataFrame, both: pd.DataFrame, random: pd.DataFrame, target_ms: float
+) -> Section:
+    figure = blank("latency (ms)", "score, higher is better")
+    figure.update_xaxes(type="log")
+    for rows, name, marker in (
+        (random, "random", {"color": GREY, "size": 5, "opacity": 0.5}),
+        (scored, "searched", {"color": BLUE, "size": 6, "opacity": 0.45}),
+        (both, "trained alone", {"color": ORANGE, "size": 12, "symbol": "circle-open"}),
+    ):
+        figure.add_scatter(
+            x=rows["latency_ms"], y=rows["score"], mode="markers", marker=marker, name=name,
+            hoverinfo="text", text=[_hover(row) for row in rows.to_dict("records")],
+        )  # fmt: skip
+    figure.add_vline(target_ms, line={"dash": "dash", "color": GREY})
+    words = "Every network that the search scored; the dashed line is the target."
+    return Section("Score against latency", words, figure)
+
+
+def _bought(bought: Mapping[str, Any]) -> Section:
+    figure = blank("networks judged", "share of the hypervolume of both")
+    for name, colour in (("random", GREY), ("search", BLUE)):
+        shares = bought[name]
+        figure.add_scatter(
+            x=list(range(1, len(shares) + 1)), y=shares, mode="lines", name=name,
+            line={"color": colour, "width": 2},
+        )  # fmt: skip
+    figure.update_yaxes(tickformat=".0%")
+    words = f"Judged alike, network by network: {in_words(bought)}."
+    return Section("What searching bought over drawing at random", words, figure)
+
+
+def _fidelity(both: pd.DataFrame, found: Mapping[str, Any]) -> Section:
+    figure = blank("score", "score when trained alone (minus the cross-entropy, nats)")
+    figure.add_scatter(
+        x=both["score"], y=both["score_alone"], mode="markers", name="network",
+        error_x={"array": both["score_se"].fillna(0), "thickness": 1},
+        error_y={"array": both["score_se_alone"], "thickness": 1},
+        marker={"color": ORANGE, "size": 9}, showlegend=False, hoverinfo="text",
+        text=[_hover(row) for row in both.to_dict("records")],
+    )  # fmt: skip
+    low, high = found["kendall_interval"]
+    words = (
+        f"Kendall's tau {found['kendall']:.2f} ({low:.2f} to {high:.2f}) over "
+        f"{found['num_networks']} networks: {found['words']}. Bars are standard errors."
+    )
+    return Section("What the scores are worth", words, figure)
+
+
+def _hover(row: Mapping[Any, Any]) -> str:
+    facts = f"trial {row['number']:.0f}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms"
+    return "<br>".join([facts, *str(row["arch"]).split(" | ")])

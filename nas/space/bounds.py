@@ -1,0 +1,74 @@
+"""What a space can reach, before anything is spent on it."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import lru_cache
+
+from nas.arch.arch import Arch
+from nas.arch.cost import Cost
+from nas.core.errors import UserError
+from nas.space.choices import Label, choices
+from nas.space.limits import COSTS, Limits
+from nas.space.trellis.trellis import Trellis
+
+
+@lru_cache(maxsize=4)
+def trellis_of(space: Arch) -> Trellis:
+    """The trellis of the space, made once."""
+    return Trellis(space)
+
+
+def by_cost(space: Arch) -> dict[str, list[Label]]:
+    """The labels of every choice from the fewest MACs to the most, the others at their dearest."""
+    trellis = trellis_of(space)
+    order = {key: list(labels) for key, labels in choices(space).items()}
+    for _ in range(2):  # a second round, since what is dearest may depend on later choices
+        for key in order:
+            most = {k: labels[-1] for k, labels in order.items()}
+            genomes = trellis.encode([most | {key: label} for label in order[key]])
+            macs = dict(zip(order[key], trellis.costs(genomes).macs.tolist(), strict=True))
+            order[key].sort(key=lambda label: macs[label])
+    return order
+
+
+def _extreme(space: Arch, metric: str, most: bool) -> tuple[float, dict[str, Label]]:
+    trellis = trellis_of(space)
+    values = getattr(trellis.row_costs, metric)
+    return trellis.extreme(values, most=most, peak=metric == "peak_memory_bytes")
+
+
+def ranges(space: Arch) -> tuple[Cost, Cost]:
+    """(least, most) of each cost by itself, exact over the whole space; no one network has all."""
+    names = [f.name for f in fields(Cost)]
+    least, most = (
+        Cost(**{name: int(_extreme(space, name, end)[0]) for name in names})
+        for end in (False, True)
+    )
+    return least, most
+
+
+def ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
+    """Picks of `rungs` networks from the smallest up to halfway to the largest.
+
+    On each rung every choice stands at the same part of its labels by cost.  Random picks, each
+    gene for itself, crowd around the middle; these mark out the cheap end of the front.
+    """
+    order = by_cost(space)
+    shares = [i / (2 * (rungs - 1)) for i in range(rungs)]
+    return [
+        {key: labels[int(share * (len(labels) - 1) + 0.5)] for key, labels in order.items()}
+        for share in shares
+    ]
+
+
+def check_limits(limits: Limits, space: Arch) -> None:
+    """Raise UserError where a limit on a cost is below all of the space."""
+    for name, (field, unit) in COSTS.items():
+        limit = getattr(limits, name)
+        have = _extreme(space, field, False)[0] / unit
+        if limit is not None and have > limit:
+            raise UserError(
+                f"limit.{name}={limit:.4g} is out of reach: the least in the space is {have:.4g}; "
+                "raise it, or lower width="
+            )

@@ -1,0 +1,216 @@
+"""A search space is an `Arch` with holes; `fill` gives a network, `picks_of` finds one in it.
+
+    space = Arch(stages=(Stage(40, depth=one_of(2, 3), blocks=Block(kernel=one_of(3, 5))), ...))
+    choices(space)                  {"stages.0.depth": (2, 3), "stages.0.blocks.kernel": (3, 5)}
+    fill(space, {"stages.0.depth": 3, "stages.0.blocks.kernel": 5})
+
+A hole is known by its path, or by its name, and holes of one name are one choice.  The genome
+has a fixed length: genes that have no effect (a slot beyond the depth) still have a value, and
+`nas.arch.layers.network_id` folds the genomes of one network into one.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from nas.arch.arch import Arch, Block, Stage
+from nas.arch.layers import operators
+from nas.arch.notation import reading_form
+from nas.core.errors import UserError, unknown
+
+Label = str | int | float | bool
+Picks = Mapping[str, Any]
+
+# What training or the data decide: a space gives its own value, whatever a network says.
+_NOT_STRUCTURE = frozenset(
+    ("name", "resolution", "channels", "classes", "bn_eps", "bn_momentum", "drop_path", "dropout")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A hole: one of `options`, each known to a sampler by its label."""
+
+    options: tuple[Any, ...]
+    labels: tuple[Label, ...]
+    name: str = ""
+
+    def pick(self, label: Any, key: str) -> Any:
+        """The option with this label, or a UserError that names the choice `key`."""
+        if label not in self.labels:
+            raise UserError(f"{key} cannot be {label!r} (allowed: {_listed(self.labels)})")
+        return self.options[self.labels.index(label)]
+
+
+def one_of(*options: Any, name: str = "") -> Any:
+    """A hole for any field of an `Arch`; equal options count once, and a single one is no hole.
+
+    Options are plain values, their own labels; or one mapping of labels to anything (say, to
+    whole `Block`s).  Holes of one `name` are one choice and must have the same labels in the
+    same order; a mapping ties different values together: {"small": 16, "large": 24}.
+    """
+    labelled = options[0] if len(options) == 1 and isinstance(options[0], Mapping) else None
+    values = tuple(labelled.values()) if labelled else tuple(dict.fromkeys(options))
+    if not values:
+        raise UserError("a choice needs at least one option, not an empty list")
+    if len(values) == 1:
+        return values[0]
+    return OneOf(values, tuple(labelled) if labelled else values, name)
+
+
+def _listed(labels: tuple[Label, ...]) -> str:
+    return ", ".join(str(label) for label in labels)
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any]]:
+    if is_dataclass(node) and not isinstance(node, OneOf):
+        yield from ((f.name, getattr(node, f.name)) for f in fields(node))
+    elif isinstance(node, tuple):
+        yield from ((str(i), child) for i, child in enumerate(node))
+
+
+def holes(node: Any, path: str = "") -> Iterator[tuple[str, OneOf]]:
+    """Every hole of a part of a space, with the key of its choice; `path` is where the part is."""
+    if isinstance(node, OneOf):
+        yield node.name or path, node
+        return
+    for key, child in _children(node):
+        yield from holes(child, f"{path}.{key}" if path else key)
+
+
+def choices(space: Arch) -> dict[str, tuple[Label, ...]]:
+    """Every choice of the space and its labels, in the order of the network."""
+    found: dict[str, tuple[Label, ...]] = {}
+    for key, hole in holes(space):
+        if found.setdefault(key, hole.labels) != hole.labels:
+            raise UserError(
+                f"holes named {key!r} must have the same labels, not {_listed(found[key])} "
+                f"and {_listed(hole.labels)}"
+            )
+    return found
+
+
+def size(space: Arch) -> int:
+    """How many genomes the space has; distinct networks are fewer where genes have no effect."""
+    return math.prod(len(labels) for labels in choices(space).values())
+
+
+def fill(space: Arch, picks: Picks) -> Arch:
+    """The network that `picks`, a label for every choice, makes of the space."""
+    allowed = choices(space)
+    for key in picks:
+        if key not in allowed:
+            raise unknown("choice", key, allowed)
+    for key in allowed:
+        if key not in picks:
+            raise UserError(f"the choice {key} is missing (allowed: {_listed(allowed[key])})")
+    arch = filled(space, picks, "")
+    assert isinstance(arch, Arch)
+    return arch
+
+
+def filled(node: Any, picks: Picks, path: str) -> Any:
+    """The part of a space at `path` with its holes filled, itself where it has none."""
+    if isinstance(node, OneOf):
+        key = node.name or path
+        return node.pick(picks[key], key)
+    changed = {}
+    for key, child in _children(node):
+        new = filled(child, picks, f"{path}.{key}" if path else key)
+        if new is not child:
+            changed[key] = new
+    if not changed:
+        return node
+    if isinstance(node, tuple):
+        return tuple(changed.get(str(i), child) for i, child in enumerate(node))
+    return replace(node, **changed)
+
+
+def random_picks(space: Arch, rng: random.Random) -> dict[str, Label]:
+    """A label for every choice, each uniformly at random."""
+    return {key: rng.choice(labels) for key, labels in choices(space).items()}
+
+
+def picks_of(space: Arch, arch: Arch) -> dict[str, Label]:
+    """The picks that make `space` into `arch`; ValueError (UserError) names what it cannot say.
+
+    What the data or the training decide (resolution, classes, norm constants, dropout, ...) is
+    compared only where the space has a hole for it.  Genes without effect take their first label.
+    """
+    found: dict[str, Label] = {}
+    _match(space, arch, "", found)
+    picks = {key: found.get(key, labels[0]) for key, labels in choices(space).items()}
+    made = fill(space, picks)
+    if _structure(made) != _structure(replace(arch, resolution=made.resolution)):
+        raise UserError(
+            f"the space makes {reading_form(made)} of what should be {reading_form(arch)}"
+        )
+    return picks
+
+
+def _structure(arch: Arch) -> list[tuple[object, ...]]:
+    plain = replace(arch, channels=3, classes=1000, head=replace(arch.head, dropout=0.0))
+    return [(row.layers, row.residual) for row in operators(plain)]
+
+
+def _match(space: Any, value: Any, path: str, found: dict[str, Label]) -> None:
+    if isinstance(space, OneOf):
+        key = space.name or path
+        if value not in space.options:
+            raise UserError(f"{key} cannot be {_short(value)} (allowed: {_listed(space.labels)})")
+        # options may repeat under one name (widths that round alike): keep a label that fits
+        fitting = [lb for lb, o in zip(space.labels, space.options, strict=True) if o == value]
+        if found.setdefault(key, fitting[0]) not in fitting:
+            raise UserError(f"{key} cannot be both {found[key]} and {fitting[0]}")
+    elif isinstance(space, Stage):
+        _match_stage(space, value, path, found)
+    elif isinstance(space, Block):
+        _match_fields(space, value, path, found, skip=_without_effect(value))
+    elif isinstance(space, tuple):
+        if len(space) != len(value):
+            raise UserError(f"{path} has {len(value)} entries where the space has {len(space)}")
+        for i, (s, v) in enumerate(zip(space, value, strict=True)):
+            _match(s, v, f"{path}.{i}", found)
+    elif is_dataclass(space):
+        _match_fields(space, value, path, found)
+    elif space != value:
+        raise UserError(f"{path} cannot be {_short(value)} (allowed: {_short(space)})")
+
+
+def _match_fields(
+    space: Any, value: Any, path: str, found: dict[str, Label], skip: Set[str] = frozenset()
+) -> None:
+    for f in fields(space):
+        child = getattr(space, f.name)
+        if f.name not in _NOT_STRUCTURE | skip or isinstance(child, OneOf):
+            key = f"{path}.{f.name}" if path else f.name
+            _match(child, getattr(value, f.name), key, found)
+
+
+def _match_stage(space: Stage, stage: Stage, path: str, found: dict[str, Label]) -> None:
+    for name in ("width", "depth", "stride"):
+        _match(getattr(space, name), getattr(stage, name), f"{path}.{name}", found)
+    for i, block in enumerate(stage.slots()):
+        if isinstance(space.blocks, tuple):
+            slot = min(i, len(space.blocks) - 1)
+            _match(space.blocks[slot], block, f"{path}.blocks.{slot}", found)
+        else:
+            _match(space.blocks, block, f"{path}.blocks", found)
+
+
+def _without_effect(block: Block) -> Set[str]:
+    """Fields that do not matter in this block, or (se_act) only through the layers they make."""
+    skip = {"se_act"}
+    if not block.se:
+        skip |= {"se_from", "se_gate"}
+    if block.op not in {"mbconv", "fused"}:
+        skip |= {"expand"}
+    return skip
+
+
+def _short(value: Any) -> str:
+    return repr(value) if not is_dataclass(value) else type(value).__name__.lower()

@@ -1,0 +1,74 @@
+"""The part of a space that limits leave, known before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas.space.limits import COSTS
+from nas.space.trellis.trellis import Trellis
+from nas.space.trellis.units import Ints
+
+DRAWN = 10_000  # random networks at a time, 20 ms of arithmetic
+MOST_DRAWS = 200  # of those: a part of the space under one in a million counts as empty
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """The networks of `trellis` that are within limits.
+
+    row_ms        (rows,) milliseconds of each row, and `overhead_ms` of a network beside them.
+    most_ms       no network may be slower;  limits: nor exceed these, by the names in COSTS.
+    """
+
+    trellis: Trellis
+    row_ms: NDArray[np.float64]
+    overhead_ms: float = 0.0
+    most_ms: float = np.inf
+    limits: Mapping[str, float | None] = field(default_factory=dict)
+
+    def ms(self, genomes: ArrayLike) -> NDArray[np.float64]:
+        """(n,) milliseconds of genomes, infinite where a limit on a cost is exceeded."""
+        ms = np.asarray(self.trellis.totals(self.row_ms, genomes) + self.overhead_ms, float)
+        costs = self.trellis.costs(genomes)
+        for name, (column, unit) in COSTS.items():
+            if (most := self.limits.get(name)) is not None:
+                ms[getattr(costs, column) / unit > most] = np.inf
+        return ms
+
+    def allows(self, genomes: ArrayLike) -> NDArray[np.bool_]:
+        """(n,) whether each genome is within all limits."""
+        ms = self.ms(genomes)
+        return np.asarray(np.isfinite(ms) & (ms <= self.most_ms))
+
+    def random(self, n: int, rng: np.random.Generator) -> Ints:
+        """Genomes of up to `n` distinct networks within the limits, uniform over such genomes.
+
+        Fewer where no more are found: a space may hold no more, or next to none may be within.
+        """
+        found = np.empty((0, len(self.trellis.keys)), np.int64)
+        for _ in range(MOST_DRAWS):
+            if len(found) >= n:
+                break
+            drawn = self.trellis.random(DRAWN, rng)
+            found = np.concatenate((found, drawn[self.allows(drawn)]))
+            _, first = np.unique(self.trellis.networks(found), axis=0, return_index=True)
+            found = found[np.sort(first)]
+        return found[:n]
+
+    def spread(self, n: int, rng: np.random.Generator) -> Ints:
+        """Genomes of up to `n` distinct networks within the limits, evenly over log latency.
+
+        Random networks crowd around the middle of a space, and what is fast is rare among them.
+        """
+        found = self.random(DRAWN, rng)
+        if len(found) <= n:
+            return found
+        order = np.argsort(ms := self.ms(found), kind="stable")
+        logs, steps = np.log(ms[order]), np.arange(n)
+        places = np.searchsorted(logs, np.linspace(logs[0], logs[-1], n))
+        places = np.maximum.accumulate(places - steps) + steps  # none twice
+        return np.asarray(found[order[np.minimum(places, len(found) - n + steps)]])

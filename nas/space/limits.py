@@ -1,0 +1,32 @@
+"""What no network of a search may exceed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from nas.arch.cost import Cost
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What no network may exceed; None for no limit."""
+
+    latency_ms: float | None = None
+    macs: float | None = None
+    params: float | None = None
+    memory_kb: float | None = None
+
+    def over(self, latency_ms: float, cost: Cost) -> dict[str, float]:
+        """By how much each limit is exceeded, relative to it; at most 0 where it is met."""
+        values = {
+            "latency_ms": latency_ms,
+            "macs": cost.macs,
+            "params": cost.params,
+            "memory_kb": cost.peak_memory_bytes / 1024,
+        }
+        limits = {k: v for k, v in asdict(self).items() if v is not None}
+        return {k: values[k] / limit - 1 for k, limit in limits.items()}
+
+
+# Limits on costs, with the field of `Costs` that each bounds and how much one unit of it is.
+COSTS = {"macs": ("macs", 1), "params": ("params", 1), "memory_kb": ("peak_memory_bytes", 1024)}

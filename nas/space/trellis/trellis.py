@@ -1,0 +1,268 @@
+"""A space as a trellis: every row it can have, 100,000 networks costed at once, exact extremes.
+
+Between two stages all that matters of a network is its state (`units.py`), so rows are
+known by the state before them, and the best network is found unit by unit.  Choices of one part
+alone are never multiplied with those of another; choices that units share are fixed, one
+combination after another, where it matters that the units agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas.arch.arch import Arch
+from nas.arch.cost import layers_cost, output_bytes
+from nas.arch.layers import Operator, operators
+from nas.core.errors import UserError
+from nas.space.choices import Label, Picks, fill
+from nas.space.trellis.paths import LARGEST, Search
+from nas.space.trellis.units import (
+    Bools,
+    Field,
+    Ints,
+    Layout,
+    State,
+    Unit,
+    combinations,
+    connect,
+    live_edges,
+    together,
+)
+
+Values = NDArray[Any]  # of int64 or a float type
+
+
+class Costs(NamedTuple):
+    """The fields of `nas.arch.cost.Cost`, an array each."""
+
+    macs: Ints
+    params: Ints
+    peak_memory_bytes: Ints
+    activations: Ints
+
+
+class Trellis:
+    """The networks of `space`; a genome is an index into the labels of every choice.
+
+    keys   the choices in order;  rows: every distinct row, by layers, residual and being the stem;
+    its place is the first one found.  Raises UserError where no network fits its input, or more
+    than MOST_SHARED combinations of choices are shared between stem, stages and head.
+    """
+
+    def __init__(self, space: Arch) -> None:
+        layout = Layout(space)
+        self.space = space
+        self.keys = tuple(layout.labels)
+        self._labels = tuple(layout.labels.values())
+        self._units = layout.units
+        self._combinations = combinations(layout)
+        self._rows: dict[tuple[Any, ...], int] = {}
+        found: list[Operator] = []
+        states = connect(layout.units)
+        live = live_edges(layout.units, self._combinations, states)
+        if not any(edges.any() for edges in live[0].values()):
+            self._refuse(np.zeros(len(self.keys), np.int64))
+        for unit, before, edges in zip(layout.units, states, live, strict=False):
+            for part, slots in unit.parts:
+                mask = together(unit, part, edges)
+                made = [self._table(unit, part, i, before, mask, found) for i in slots]
+                table = np.array(made)
+                unit.rows.append(table[table.max(axis=(1, 2, 3)) >= 0])
+        self.rows = tuple(found)
+
+    def _table(
+        self, unit: Unit, part: Field, slot: int, states: Sequence[State], mask: Bools,
+        found: list[Operator],
+    ) -> NDArray[np.int32]:  # fmt: skip
+        """Ids (states, frames, values) of the rows in `slot`; new rows go to `found`."""
+        contexts: dict[Any, int] = {None: 0}
+        blocks: dict[Any, int] = {}
+        context = np.array(
+            [
+                [contexts.setdefault(unit.kind.context(slot, s, f), len(contexts)) for f in
+                 unit.frame.values]
+                for s in states
+            ]
+        )  # fmt: skip
+        block = np.array(
+            [blocks.setdefault(unit.kind.part(slot, v), len(blocks)) for v in part.values]
+        )
+        s, f, v = np.nonzero(mask & (context > 0)[:, :, None])
+        needed = np.zeros((len(contexts), len(blocks)), bool)
+        needed[context[s, f], block[v]] = True
+        ids = np.full(needed.shape, -1, np.int32)
+        listed, kinds = list(contexts), list(blocks)
+        for c, b in zip(*np.nonzero(needed), strict=True):
+            row = unit.kind.row(slot, listed[c], kinds[b])
+            if row:
+                ids[c, b] = self._rows.setdefault(_identity(row), len(found))
+                if ids[c, b] == len(found):
+                    found.append(row)
+        table = np.full(mask.shape, -1, np.int32)
+        table[s, f, v] = ids[context[s, f], block[v]]
+        return table
+
+    def index(self, row: Operator) -> int:
+        """The id of a row; UserError where no network of the space has it."""
+        if row not in self:
+            raise UserError(
+                f"the space has no row {row.op} of {row.cin} to {row.cout} channels at "
+                f"{row.side} pixels (place {row.place}): give a network of the space"
+            )
+        return self._rows[_identity(row)]
+
+    def __contains__(self, row: Operator) -> bool:
+        """Whether some network of the space has the row."""
+        return _identity(row) in self._rows
+
+    def encode(self, picks: Sequence[Picks]) -> Ints:
+        """Genomes (n, num_choices) of picks."""
+        indices = [{x: i for i, x in enumerate(labels)} for labels in self._labels]
+        genomes = np.empty((len(picks), len(self.keys)), np.int64, order="F")
+        for row, network in zip(genomes, picks, strict=True):
+            try:
+                row[:] = [known[network[k]] for known, k in zip(indices, self.keys, strict=True)]
+            except (KeyError, TypeError):
+                fill(self.space, network)  # says what is wrong
+                raise
+            if len(network) > len(self.keys):
+                fill(self.space, network)
+        return genomes
+
+    def decode(self, genomes: ArrayLike) -> list[dict[str, Label]]:
+        """Picks of genomes (n, num_choices)."""
+        columns = [
+            [labels[i] for i in column]
+            for labels, column in zip(self._labels, self._checked(genomes).T.tolist(), strict=True)
+        ]
+        if not columns:
+            return [{} for _ in np.asarray(genomes)]
+        return [dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    @property
+    def labels(self) -> dict[str, tuple[Label, ...]]:
+        """The choices of the space, as `nas.space.choices.choices` has them."""
+        return dict(zip(self.keys, self._labels, strict=True))
+
+    def random(self, n: int, rng: np.random.Generator) -> Ints:
+        """`n` genomes, each label uniformly at random."""
+        genomes = np.empty((n, len(self.keys)), np.int64, order="F")
+        for column, labels in enumerate(self._labels):
+            genomes[:, column] = rng.integers(len(labels), size=n, dtype=np.int32)
+        return genomes
+
+    def _checked(self, genomes: ArrayLike) -> Ints:
+        whole: Ints = np.asarray(genomes, np.int64, order="F")
+        sizes = [len(labels) for labels in self._labels]
+        if whole.ndim != 2 or whole.shape[1] != len(sizes):
+            raise UserError(
+                f"genomes must be an array (n, {len(sizes)}), one column a choice, not "
+                f"{whole.shape}"
+            )
+        for key, column, size in zip(self.keys, whole.T, sizes, strict=True):
+            if len(column) and not 0 <= column.min() <= column.max() < size:
+                raise UserError(
+                    f"genomes of {key} must be from 0 to {size - 1}, not from {column.min()} to "
+                    f"{column.max()}"
+                )
+        return whole
+
+    def _refuse(self, genome: Ints) -> None:
+        labels = (known[i] for known, i in zip(self._labels, genome, strict=True))
+        operators(fill(self.space, dict(zip(self.keys, labels, strict=True))))
+        raise AssertionError("a network that runs has no path in the trellis")
+
+    def row_ids(self, genomes: ArrayLike) -> NDArray[np.int32]:
+        """Row ids (n, longest) in order of execution, -1 where a network has no such row.
+
+        Raises UserError for a network whose input is too small for its strides.
+        """
+        known = self._checked(genomes)
+        state = np.zeros(len(known), np.int64)
+        columns: list[NDArray[np.int32]] = []
+        for unit in self._units:
+            edge = state * len(unit.frame.values) + unit.frame.of(known)
+            state = unit.exits.ravel().take(edge)
+            if len(state) and state.min() < 0:
+                self._refuse(known[state.argmin()])
+            for (part, _), table in zip(unit.parts, unit.rows, strict=True):
+                at = edge * len(part.values) + part.of(known)
+                columns += [slot.ravel().take(at) for slot in table]
+        return np.array(columns).T
+
+    def networks(self, genomes: ArrayLike) -> NDArray[np.int32]:
+        """As `row_ids` with every -1 behind: equal lines are equal networks."""
+        ids = self.row_ids(genomes)
+        order = np.argsort(ids < 0, axis=1, kind="stable")
+        return np.ascontiguousarray(np.take_along_axis(ids, order, axis=1))
+
+    def totals(self, values: ArrayLike, genomes: ArrayLike) -> Values:
+        """(n,) sums of the rows' `values` (num_rows,), added strictly in order of execution."""
+        return _along(self._values(values), self.row_ids(genomes), peak=False)
+
+    def largest(self, values: ArrayLike, genomes: ArrayLike) -> Values:
+        """(n,) the largest of the rows' `values` (num_rows,)."""
+        return _along(self._values(values), self.row_ids(genomes), peak=True)
+
+    def _values(self, values: ArrayLike) -> Values:
+        array = np.asarray(values)
+        if array.shape != (len(self.rows),) or array.dtype.kind not in "biuf":
+            raise UserError(
+                f"values must be {len(self.rows)} numbers, one a row, not {array.dtype} of shape "
+                f"{array.shape}"
+            )
+        return array if array.dtype.kind == "f" else array.astype(np.int64)
+
+    @cached_property
+    def row_costs(self) -> Costs:
+        """Multiply-adds, parameters, bytes of the output and activations of every row."""
+        counts = [(*layers_cost(row.layers), output_bytes(row)) for row in self.rows]
+        macs, params, activations, memory = np.array(counts, np.int64).T.copy()
+        return Costs(macs, params, memory, activations)
+
+    def costs(self, genomes: ArrayLike) -> Costs:
+        """Equal to `nas.arch.cost.cost` of every network, an array (n,) a field."""
+        ids, rows = self.row_ids(genomes), self.row_costs
+        return Costs(
+            _along(rows.macs, ids, peak=False),
+            _along(rows.params, ids, peak=False),
+            _along(rows.peak_memory_bytes, ids, peak=True),
+            _along(rows.activations, ids, peak=False),
+        )
+
+    def extreme(
+        self, values: ArrayLike, *, most: bool = False, peak: bool = False
+    ) -> tuple[float, dict[str, Label]]:
+        """The least (or `most`) sum (or `peak`) of row values in the whole space, and its picks.
+
+        Exact for whole numbers, and for others up to the rounding of a sum.  Raises UserError for
+        values that are not finite or not below 2^50.
+        """
+        array = self._values(values)
+        if not np.isfinite(array).all() or np.abs(array).max() >= LARGEST:
+            raise UserError("values must be finite and below 2^50: give every row one")
+        search = Search(self._units, self._combinations, array, most, peak)
+        genome = search.genome(len(self.keys))
+        result = _along(array, self.row_ids(genome), peak=peak)[0].item()
+        return result, self.decode(genome)[0]
+
+
+def _identity(row: Operator) -> tuple[Any, ...]:
+    return row.layers, row.residual, row.place == "stem"
+
+
+def _along(values: Values, ids: NDArray[np.int32], *, peak: bool) -> Values:
+    """(n,) sums or largest of `values` over ids (n, longest); -1 takes what changes nothing."""
+    lowest = -np.inf if values.dtype.kind == "f" else np.iinfo(np.int64).min
+    nothing = lowest if peak else 0
+    known = np.append(values, np.array(nothing, values.dtype))
+    result = np.full(len(ids), nothing, values.dtype)
+    for column in ids.T:
+        taken = known.take(column)
+        result = np.maximum(result, taken) if peak else result + taken
+    return result

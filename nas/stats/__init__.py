@@ -1,0 +1,1 @@
+"""NumPy only: rank correlation, Gaussian process, Pareto front and hypervolume, rewards."""

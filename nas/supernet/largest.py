@@ -1,0 +1,128 @@
+"""The ends of a space: the largest layers it can ask for, its largest and smallest networks."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+from typing import Any
+
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.cost import cost
+from nas.arch.layers import BLOCKS, Dropout, Layer, Operator, Pool, layer_role, operators
+from nas.space.choices import OneOf, Picks, choices, fill
+
+Largest = dict[tuple[str, str], dict[str, Layer]]
+_SIZES = ("cin", "cout", "kernel", "groups", "channels", "squeeze")
+_SIDE = 8  # pixels; the weights do not depend on it
+
+
+def largest_layers(space: Arch) -> Largest:
+    """By place and kind of block, then by role: a layer with each size the largest in the space.
+
+    Layers without weights are left out.  Sorted, so that seeds mean the same everywhere.
+    """
+    found: Largest = {}
+    inputs: set[int] = set()
+    for stem in _alternatives(space.stem):
+        inputs.add(stem.width)
+        _merge_rows(found, operators(_ends(space, stem, Head()))[:1])
+    for s, hole in enumerate(space.stages, 1):
+        outputs: set[int] = set()
+        for stage in options(hole):
+            widths, depths = set(options(stage.width)), options(stage.depth)
+            for slot in range(max(depths)):
+                first = slot == 0  # a skipped stage may leave its stride to it
+                pairs = itertools.product(inputs, widths) if first else ((w, w) for w in widths)
+                sizes = itertools.product(pairs, (1, 2) if first else (1,))
+                _merge_blocks(found, f"stage{s}_block{slot + 1}", _slot(stage, slot), sizes)
+            outputs |= widths if max(depths) else set()
+            outputs |= set() if min(depths) else inputs
+        inputs = outputs
+    for head, cin in itertools.product(_alternatives(space.head), inputs):
+        _merge_rows(found, operators(_ends(space, Stem(cin, stride=1), head))[1:])
+    return {key: dict(sorted(found[key].items())) for key in sorted(found)}
+
+
+def options(hole: Any) -> tuple[Any, ...]:
+    """What a field may be: the options of a hole, or the value itself."""
+    return hole.options if isinstance(hole, OneOf) else (hole,)
+
+
+def _alternatives(node: Any) -> Iterator[Any]:
+    """Every stem, head or block that the hole or the node with holes can become."""
+    for option in options(node):
+        values = [options(getattr(option, f.name)) for f in fields(option)]
+        yield from (type(option)(*combination) for combination in itertools.product(*values))
+
+
+def _ends(space: Arch, stem: Stem, head: Head) -> Arch:
+    """A network of stem and head alone."""
+    channels, classes = max(options(space.channels)), max(options(space.classes))
+    body = (Stage(stem.width, blocks=Block(op="identity")),)
+    return Arch(body, stem, head, resolution=_SIDE, channels=channels, classes=classes)
+
+
+def _slot(stage: Stage, slot: int) -> set[Block]:
+    """The blocks that may be there, one for each way to size its layers."""
+    found = set()
+    for blocks in options(stage.blocks):
+        hole = blocks[min(slot, len(blocks) - 1)] if isinstance(blocks, tuple) else blocks
+        for block in options(hole):
+            plain = replace(block, kernel=max(options(block.kernel)), act="relu", se_act="")
+            found |= set(_alternatives(replace(plain, se_gate="sigmoid", skip=True)))
+    return found
+
+
+def _merge_blocks(
+    found: Largest, place: str, blocks: set[Block], sizes: Iterable[tuple[tuple[int, int], int]]
+) -> None:
+    for block, ((cin, cout), stride) in itertools.product(blocks, sizes):
+        _merge(found, (place, block.op), BLOCKS[block.op](block, cin, cout, stride, _SIDE))
+
+
+def _merge_rows(found: Largest, rows: Iterable[Operator]) -> None:
+    for row in rows:
+        _merge(found, (row.place, row.op), row.layers)
+
+
+def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> None:
+    for layer in layers:
+        if isinstance(layer, Pool | Dropout):
+            continue
+        roles = found.setdefault(key, {})
+        other: Any = roles.setdefault(layer_role(layer), layer)
+        sizes = [name for name in _SIZES if hasattr(layer, name)]
+        larger: Any = {name: max(getattr(layer, name), getattr(other, name)) for name in sizes}
+        roles[layer_role(layer)] = replace(layer, **larger)
+
+
+def extreme_picks(space: Arch, *, most: bool) -> dict[str, Any]:
+    """Picks of the network with the most (or fewest) MACs, and parameters among equals.
+
+    Choice after choice takes its best label until none changes: exact where each choice changes
+    the size in one direction whatever the others are, as kernel, expansion, width, depth, SE do.
+    """
+    picks: dict[str, Any] = {key: labels[0] for key, labels in choices(space).items()}
+    for _ in range(len(picks) + 1):
+        before = dict(picks)
+        for key, labels in choices(space).items():
+            sizes = [_size(space, {**picks, key: label}) for label in labels]
+            picks[key] = labels[sizes.index((max if most else min)(sizes))]
+        if picks == before:
+            break
+    return picks
+
+
+def _size(space: Arch, picks: Picks) -> tuple[int, int]:
+    counts = cost(fill(space, picks))
+    return counts.macs, counts.params
+
+
+def free_choices(space: Arch, picks: Picks) -> list[str]:
+    """Choices that change neither MACs nor parameters of the network that `picks` gives."""
+    sizes = {
+        key: {_size(space, {**picks, key: label}) for label in labels}
+        for key, labels in choices(space).items()
+    }
+    return [key for key, found in sizes.items() if len(found) == 1]

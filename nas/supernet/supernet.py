@@ -1,0 +1,256 @@
+"""One network that holds the weights of every network of a space.
+
+    supernet = Supernet(space, seed=0)
+    supernet.activate(arch)          any arch = fill(space, picks)
+    logits = supernet(images)        what that network says with the shared weights
+    net = extract(supernet, arch)    a plain nas.network.modules.build(arch) with a copy of them
+
+The weights of a layer belong to its place, its kind of block and its role.  They are as large as
+the largest such layer of the space, and a smaller one takes part of them: the leading channels and
+the centre of the kernel (once-for-all, Cai et al. 2020, section 3.3, without its kernel
+transforms; BigNAS, Yu et al. 2020), so that expansion, width, squeeze and depth need no rules of
+their own.  Norms always use the statistics of the batch: running ones would be a mixture of all
+networks.  An extracted network needs `recalibrate` before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, assert_never
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.arch.arch import Arch
+from nas.arch.layers import (
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    Operator,
+    Pool,
+    SqueezeExcite,
+    layer_role,
+    operators,
+    same_padding,
+)
+from nas.core.errors import UserError
+from nas.network.depthwise import depthwise_conv2d
+from nas.network.device import autocast, layout, moved, resolve_precision
+from nas.network.modules import ACTIVATIONS, GATES, Network, Row, build
+from nas.space.choices import fill
+from nas.supernet.largest import extreme_picks, largest_layers, options
+
+Rows = tuple[Operator, ...]
+_FUNCTIONS: dict[str, nn.Module] = {"": nn.Identity()}
+_FUNCTIONS |= {name: kind(inplace=True) for name, kind in ACTIVATIONS.items()}
+_FUNCTIONS |= {name: kind() for name, kind in GATES.items()}
+
+
+class Supernet(nn.Module):
+    """The shared weights of `space`, initialised from `seed`; the largest network is active.
+
+    They begin as torch initialises them and not as `initialise` does: its larger
+    projections learn more slowly under norms, which costs a short training much of its ranking
+    (NAS-Bench-Macro, 260 steps, one seed: Kendall tau .71 with it, .78 with torch's).
+    Dropout and stochastic depth are left out: what shares its weights underfits (BigNAS
+    regularises its largest network only).
+    """
+
+    def __init__(self, space: Arch, seed: int = 0) -> None:
+        super().__init__()
+        for name in ("padding", "bn_eps"):
+            if len(options(getattr(space, name))) > 1:
+                raise UserError(f"a supernet has one {name} for all its networks, not a choice")
+        self.space = space
+        self.resizes = len(options(space.resolution)) > 1
+        places: dict[str, nn.ModuleDict] = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for (place, op), layers in largest_layers(space).items():
+                row = Operator(place, op, tuple(layers.values()), 0, 0, 0, 0)
+                kinds = places.setdefault(place, nn.ModuleDict())
+                kinds[op] = Row(row, space.padding, space.bn_eps, 0.1)
+        self.places = nn.ModuleDict(places)
+        self.activate(fill(space, extreme_picks(space, most=True)))
+
+    def activate(self, arch: Arch) -> None:
+        """Make `forward` the network `arch`; UserError where its layers are not in here."""
+        self.rows = self.rows_of(arch)
+
+    def rows_of(self, arch: Arch) -> Rows:
+        """The rows of `arch`; UserError where the shared weights cannot make one of its layers."""
+        rows = operators(replace(arch, drop_path=0.0))
+        for row in rows:
+            for layer in row.layers:
+                if not self._has(row, layer):
+                    raise UserError(
+                        f"the supernet's space has no such layer at {row.place}: {layer}; "
+                        "give networks that fill() makes of its space"
+                    )
+        return rows
+
+    def _has(self, row: Operator, layer: Layer) -> bool:
+        shapes = _shapes(layer)
+        try:
+            wholes = [self.shared(row, layer).get_parameter(n).shape for n in shapes]
+        except (KeyError, AttributeError):
+            return False
+        pairs = zip(shapes.values(), wholes, strict=True)
+        return all(size <= most for s, w in pairs for size, most in zip(s, w, strict=True))
+
+    def shared(self, row: Operator, layer: Layer) -> nn.Module:
+        """The module that holds the weights of `layer` at their largest."""
+        places: Any = self.places
+        module: nn.Module = places[row.place][row.op].get_submodule(layer_role(layer))
+        return module
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, channels, H, W) -> (N, classes): the logits of the active network."""
+        return self.logits(self.rows, images)
+
+    def logits(self, rows: Rows, images: Tensor) -> Tensor:
+        """What the network of these rows answers; several threads may ask at once."""
+        x = images
+        for row in rows:
+            x = self.row(row, x)
+        return x
+
+    def row(self, row: Operator, x: Tensor) -> Tensor:
+        """One row of a network; `x` is left as it is."""
+        if row.place == "stem" and self.resizes:
+            x = _resized(x, row.side)
+        out = x
+        for layer in row.layers:
+            out = self._layer(row, layer, out)
+        return x + out if row.residual else out
+
+    def _layer(self, row: Operator, layer: Layer, x: Tensor) -> Tensor:
+        match layer:
+            case Conv():
+                return self._conv(self.shared(row, layer), layer, x)
+            case SqueezeExcite():
+                return _squeeze_excite(self.shared(row, layer), layer, x)
+            case Linear():
+                linear = _cut_all(self.shared(row, layer), layer)
+                x = F.linear(x.flatten(1), linear["linear.weight"], linear["linear.bias"])
+                return _apply(layer.act, x)
+            case Pool():
+                return F.adaptive_avg_pool2d(x, 1)
+            case Dropout():
+                return x
+        assert_never(layer)
+
+    def _conv(self, shared: nn.Module, layer: Conv, x: Tensor) -> Tensor:
+        cut = _cut_all(shared, layer)
+        weight, pad = cut["conv.weight"], layer.kernel // 2
+        if self.space.padding == "same" and layer.stride > 1:
+            sides = [same_padding(side, layer.kernel, layer.stride) for side in x.shape[-2:]]
+            x, pad = F.pad(x, (*sides[1], *sides[0])), 0
+        if pad and layer.groups > 1:
+            x = depthwise_conv2d(x, weight, layer.stride)
+        else:
+            bias = cut.get("conv.bias")
+            x = F.conv2d(x, weight, bias, layer.stride, pad, groups=layer.groups)
+        if layer.norm:
+            scale, shift = cut["bn.weight"], cut["bn.bias"]
+            eps = self.space.bn_eps
+            x = F.batch_norm(x, None, None, scale, shift, training=True, momentum=0, eps=eps)
+        return _apply(layer.act, x)
+
+
+def _resized(images: Tensor, side: int) -> Tensor:
+    if images.shape[-1] == side:
+        return images
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
+def _squeeze_excite(shared: nn.Module, layer: SqueezeExcite, x: Tensor) -> Tensor:
+    cut = _cut_all(shared, layer)
+    scale = F.adaptive_avg_pool2d(x, 1)
+    scale = _apply(layer.act, F.conv2d(scale, cut["reduce.weight"], cut["reduce.bias"]))
+    scale = F.conv2d(scale, cut["expand.weight"], cut["expand.bias"])
+    return x * _apply(layer.gate, scale)
+
+
+def _apply(act: str, x: Tensor) -> Tensor:
+    out: Tensor = _FUNCTIONS[act](x)
+    return out
+
+
+def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight of `layer`, by its name inside the layer's module."""
+    match layer:
+        case Conv(cin=cin, cout=cout, kernel=kernel, groups=groups):
+            shapes: dict[str, tuple[int, ...]] = {
+                "conv.weight": (cout, cin // groups, kernel, kernel)
+            }
+            names = ("bn.weight", "bn.bias") if layer.norm else ("conv.bias",)
+            return shapes | dict.fromkeys(names, (cout,))
+        case SqueezeExcite(channels=channels, squeeze=squeeze):
+            return {
+                "reduce.weight": (squeeze, channels, 1, 1),
+                "reduce.bias": (squeeze,),
+                "expand.weight": (channels, squeeze, 1, 1),
+                "expand.bias": (channels,),
+            }
+        case Linear(cin=cin, cout=cout):
+            return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
+        case Pool() | Dropout():
+            return {}
+    assert_never(layer)
+
+
+def _cut_all(shared: nn.Module, layer: Layer) -> dict[str, Tensor]:
+    return {name: cut(shared.get_parameter(name), shape) for name, shape in _shapes(layer).items()}
+
+
+def cut(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The part of a shared weight: leading channels (axes 0, 1), centre of the kernel (2, 3)."""
+    for axis, size in enumerate(shape):
+        if size != (whole := weight.shape[axis]):
+            weight = weight.narrow(axis, (whole - size) // 2 if axis > 1 else 0, size)
+    return weight
+
+
+def extract(supernet: Supernet, arch: Arch) -> Network:
+    """A plain network with a copy of the weights of `arch`; its running statistics are unset.
+
+    Equal to the active network wherever norms use the batch; see `recalibrate` for the rest.
+    """
+    rows = supernet.rows_of(arch)
+    net = build(arch, seed=0).to(next(supernet.parameters()).device)
+    with torch.no_grad():
+        for row in rows:
+            for layer in row.layers:
+                module = net.get_submodule(f"{row.place}.{layer_role(layer)}")
+                for name, shape in _shapes(layer).items():
+                    shared = supernet.shared(row, layer).get_parameter(name)
+                    module.get_parameter(name).copy_(cut(shared, shape))
+    return net
+
+
+def recalibrate(
+    net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "fp32"
+) -> None:
+    """Set the running statistics of every norm to the mean over `batches`; eval mode after.
+
+    As in Yu and Huang 2019 (universally slimmable networks, section 3.3): images as in training,
+    labels not looked at.
+    """
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    device = next(net.parameters()).device
+    moved(net, device).eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative mean
+        norm.train()
+    with torch.inference_mode(), autocast(device, resolve_precision(precision, device)):
+        for images, _ in batches:
+            net(images.contiguous(memory_format=layout(device)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    net.eval()

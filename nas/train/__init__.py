@@ -1,0 +1,1 @@
+"""One network trained to the end and exported.  `python -m nas.train`."""

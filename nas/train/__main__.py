@@ -1,0 +1,19 @@
+"""`python -m nas.train`: one network, trained to the end, scored and exported."""
+
+from nas.core.cli import main
+
+ABOUT = """\
+Train one network on your images, from scratch or from published ImageNet weights, and leave it
+ready to use: weights, an ONNX model, its accuracy, and its latency measured here."""
+
+
+def run(arguments: list[str]) -> None:
+    """Read the settings and do it; imported only now, so that `--help` answers at once."""
+    from nas.core.config import read_settings
+    from nas.train.run import train_one
+
+    train_one(read_settings("train", arguments))
+
+
+if __name__ == "__main__":
+    main("train", ABOUT, run)

@@ -1,0 +1,1 @@
+"""How any classifier is trained and scored: the loop, the evaluation, the checkpoint."""

@@ -1,0 +1,239 @@
+"""Training of any image classifier; knows neither architectures nor searches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.core.checks import check_bool, check_number, check_option, check_whole
+from nas.network.depthwise import quick_depthwise
+from nas.network.device import (
+    PRECISIONS,
+    autocast,
+    keep_freed_memory,
+    layout,
+    moved,
+    own_randomness,
+    random_state,
+    resolve_precision,
+    set_random_state,
+)
+from nas.training.checkpoint import read, write
+from nas.training.evaluation import Batches, Score, TrainingFailed, evaluate, failures_named
+
+OPTIMIZERS = ("sgd", "adamw")
+CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
+Progress = Callable[[int, int], None]  # steps done, steps in all
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how a network is trained.
+
+    The learning rate climbs linearly over the first part `warmup` of all steps (Goyal et al.
+    2017) and falls to zero along a cosine (Loshchilov and Hutter 2017); `lr` belongs to
+    `batch_size`.  `momentum` is for sgd, with Nesterov's correction.  `clip_norm` bounds the norm
+    of each step's gradient, 0: no bound.  `precision` is fp32, bf16 (autocast) or auto: whichever
+    is quicker there.  `augment` is for whoever makes the batches.
+    Raises UserError for what makes no sense.
+    """
+
+    epochs: int
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    lr: float = 0.1
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    clip_norm: float = 5.0
+    precision: str = "auto"
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        check_option("budget.optimizer", self.optimizer, OPTIMIZERS)
+        check_option("budget.precision", self.precision, PRECISIONS)
+        check_bool("budget.augment", self.augment)
+        for name in ("epochs", "batch_size"):
+            check_whole(f"budget.{name}", getattr(self, name), 1)
+        check_number("budget.lr", self.lr, 0, above=True)
+        for name in ("weight_decay", "clip_norm"):
+            check_number(f"budget.{name}", getattr(self, name), 0)
+        for name in ("momentum", "warmup", "label_smoothing"):
+            check_number(f"budget.{name}", getattr(self, name), 0, 1, below=True)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images: mean loss (nats), seconds, score if one was asked for."""
+
+    loss: float
+    seconds: float
+    score: Score | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What a training did, epoch by epoch."""
+
+    epochs: tuple[Epoch, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of all epochs, scoring included."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+
+def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum or AdamW, without weight decay on norms and biases.
+
+    That is "no bias decay" of Bag of Tricks (He et al. 2019, section 3.1): only weights with
+    more than one dimension decay.
+    """
+    weights = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in weights if p.ndim > 1], "weight_decay": budget.weight_decay},
+        {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if budget.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=budget.lr, fused=True)
+    rate, momentum = budget.lr, budget.momentum
+    return torch.optim.SGD(groups, rate, momentum, nesterov=momentum > 0, fused=True)
+
+
+def lr_factor(step: int, steps: int, warmup: float) -> float:
+    """What `lr` is multiplied by at `step` of `steps`: up to 1 linearly, then a cosine to 0."""
+    climb = int(warmup * steps)
+    if step < climb:
+        return (step + 1) / climb
+    return (1 + math.cos(math.pi * (step - climb) / (steps - climb))) / 2
+
+
+def train(
+    module: nn.Module,
+    batches: Batches,
+    budget: Budget,
+    *,
+    device: torch.device,
+    seed: int = 0,
+    progress: Progress | None = None,
+    validation: Batches | None = None,
+    stop: Callable[[int], bool] | None = None,
+    checkpoint: Path | None = None,
+) -> History:
+    """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
+
+    `seed` is for what the module draws while it trains (dropout, stochastic depth); torch's own
+    generators are given back as they were.  `progress(steps done, steps)` is called after every
+    step.  With `validation` every epoch is scored.  `stop(epochs done)` is asked after every epoch
+    but the last, when the module can be evaluated, and ends the training if true.  A file at
+    `checkpoint` is gone on from, and written after every epoch.  Equal seeds give equal weights on
+    a CPU with an equal number of threads, killed and resumed or not.  Raises TrainingFailed.
+    """
+    if device.type == "cpu":
+        keep_freed_memory()
+    with failures_named("training"), own_randomness(seed, device), quick_depthwise(module):
+        moved(module, device)
+        run = _Run(module, batches, budget, device, progress)
+        began = f"{budget!r} {seed} {len(batches)}"
+        rows = run.resumed(checkpoint, began) if checkpoint and checkpoint.exists() else []
+        for number in range(len(rows), budget.epochs):
+            start = time.perf_counter()
+            module.train()
+            loss = run.epoch(number)
+            module.eval()
+            score = evaluate(module, validation, device=device) if validation else None
+            last = number + 1 == budget.epochs or (stop is not None and stop(number + 1))
+            rows.append(Epoch(loss, time.perf_counter() - start, score))
+            if checkpoint:
+                write(checkpoint, run.state(rows, began))
+            if last:
+                break
+    return History(tuple(rows))
+
+
+class _Run:
+    """The state of one training: what changes from step to step."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        batches: Batches,
+        budget: Budget,
+        device: torch.device,
+        progress: Progress | None,
+    ) -> None:
+        self.module, self.batches, self.budget, self.device = module, batches, budget, device
+        self.progress = progress
+        self.optimizer = make_optimizer(module, budget)
+        self.dtype = resolve_precision(budget.precision, device)
+        self.step, self.steps = 0, budget.epochs * len(batches)
+
+    def epoch(self, number: int) -> float:
+        """Train on the batches of that epoch; their mean loss."""
+        total = torch.zeros((), device=self.device)
+        first = self.step
+        for images, labels in self.batches.epoch(number):
+            total += self.update(images, labels)
+            self.step += 1
+            if self.step % CHECK_EVERY == 0:
+                self.check(total)
+            if self.progress is not None:
+                self.progress(self.step, self.steps)
+        self.check(total)
+        return total.item() / (self.step - first)
+
+    def update(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step of the optimizer; the loss, which stays on the device."""
+        budget, images = self.budget, images.contiguous(memory_format=layout(self.device))
+        for group in self.optimizer.param_groups:
+            group["lr"] = budget.lr * lr_factor(self.step, self.steps, budget.warmup)
+        with autocast(self.device, self.dtype):
+            logits = self.module(images)  # (B, classes)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=budget.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if budget.clip_norm:
+            nn.utils.clip_grad_norm_(self.module.parameters(), budget.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+    def state(self, rows: Sequence[Epoch], began: str) -> dict[str, Any]:
+        """All that the next epoch depends on, in plain types and tensors."""
+        return {
+            "settings": began,
+            "weights": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_state(self.device),
+            "epochs": [asdict(row) for row in rows],
+        }
+
+    def resumed(self, checkpoint: Path, began: str) -> list[Epoch]:
+        """Take over what `state` wrote; the epochs that were done."""
+        state = read(checkpoint, "training", began, self.device)
+        self.module.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        set_random_state(state["random"], self.device)
+        rows = [
+            Epoch(**{**r, "score": r["score"] and Score(**r["score"])}) for r in state["epochs"]
+        ]
+        self.step = len(rows) * len(self.batches)
+        self.module.eval()
+        return rows
+
+    def check(self, total: Tensor) -> None:
+        """Raise TrainingFailed if a loss so far was not finite."""
+        if not math.isfinite(value := total.item()):
+            raise TrainingFailed(
+                "not_finite",
+                f"the loss became {value} by step {self.step} of {self.steps}: "
+                f"lower budget.lr={self.budget.lr:g} or set a budget.clip_norm",
+            )

@@ -1,0 +1,198 @@
+"""The blend of a cheap judge and a few labels: what it learns, says of itself, and refuses."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+from conftest import SHARED, needs_shared
+from stripes import SPACE, archs
+
+from nas.accuracy.answer import Answer
+from nas.accuracy.predictor import LEAST, Blend, Columns, Correction, blend_fidelity, described
+from nas.accuracy.tabular import Tabular
+from nas.accuracy.worker_pool import Failure
+from nas.arch.cost import cost
+from nas.arch.layers import network_id
+from nas.core.errors import UserError
+from nas.space.choices import choices, fill, random_picks
+from nas.stats.correlation import kendall
+from search_spaces.mbconv import mbconv
+from search_spaces.nas_bench_macro import nas_bench_macro, network
+
+
+def noisy_size(networks):
+    """A cheap judge: log MACs, and what the networks' ids make of them."""
+    for i, arch in enumerate(networks):
+        noise = int(network_id(arch), 16) % 1000 / 1000
+        yield i, Answer(float(np.log(cost(arch).macs)) + 0.3 * noise, 0.1, 0.0, "size")
+
+
+def depth(arch):
+    return 0.9 - 0.5 ** sum(stage.depth for stage in arch.stages) + 1e-5 * cost(arch).params
+
+
+def true_depth(networks):
+    yield from ((i, Answer(depth(a), 0.0, 0.0, "true")) for i, a in enumerate(networks))
+
+
+def test_equal_networks_have_equal_descriptions():
+    assert described(network("01200000")) == described(network("01200000"))
+    assert described(network("22212220")) == described(network("22212202"))
+    assert described(network("22212220")) != described(network("22212120"))
+
+
+def test_columns_of_what_the_sample_did_not_have_do_not_count():
+    sample = [network(code) for code in ("00000000", "11111111", "11110000")]
+    columns = Columns(sample)
+    assert columns(sample).shape == (3, len(columns.keys))
+    assert np.isfinite(columns([network("22222222")])).all()
+
+
+def test_labels_correct_the_cheap_judge():
+    many = list({network_id(a): a for a in archs(200)}.values())
+    judge = Blend.open(SPACE, noisy_size, true_depth, num_labels=20, seed=0)
+    rest = [arch for arch in many if network_id(arch) not in judge.labels]
+    true = np.array([depth(arch) for arch in rest])
+    cheap = np.array([answer.value for _, answer in noisy_size(rest)])
+    found = dict(judge.many(rest))
+    blended = np.array([found[i].value for i in range(len(rest))])
+    errors = np.array([found[i].standard_error for i in range(len(rest))])
+    assert kendall(blended, true) > kendall(cheap, true) + 0.1
+    assert (np.abs(blended - true) < 4 * errors).mean() > 0.9
+    assert abs(blended - true).mean() < true.std() / 2
+    assert {a.fidelity for a in found.values()} == {f"{len(judge.labels)} labels"}
+
+
+def test_a_label_that_is_told_counts_at_once_and_shrinks_the_error():
+    judge = Blend.open(SPACE, noisy_size, true_depth, num_labels=6, seed=0)
+    arch = next(a for a in archs(50) if network_id(a) not in judge.labels)
+    before = judge(arch)
+    judge.tell(arch, depth(arch))
+    after = judge(arch)
+    assert abs(after.value - depth(arch)) < abs(before.value - depth(arch))
+    assert after.standard_error < before.standard_error
+
+
+def test_a_worthless_prior_does_little_harm_and_a_good_one_is_believed():
+    rng = np.random.default_rng(0)
+    space = mbconv()
+    draws = Random(0)
+    nets = [fill(space, random_picks(space, draws)) for _ in range(120)]
+    true = np.log([cost(arch).macs for arch in nets]) + 0.05 * rng.normal(size=120)
+    taus = {
+        name: blend_fidelity(nets, scores, true, 20, seed=0)
+        for name, scores in {
+            "noise": rng.normal(size=120),
+            "good": true + 0.05 * rng.normal(size=120),
+        }.items()
+    }
+    assert taus["noise"] > 0.5
+    assert taus["good"] > 0.8
+
+
+def test_losses_correct_as_their_logarithms_do():
+    rng = np.random.default_rng(0)
+    x, groups = rng.normal(size=(40, 3)), np.array([0, 0, 1])
+    logs = rng.uniform(0.2, 2, 40)
+    labels = 0.9 - np.exp(-logs) * 0.1
+    found = [
+        Correction(x[:20], groups, scores[:20], labels[:20]).predict(x[20:], scores[20:])[0]
+        for scores in (logs, -np.exp(-logs))
+    ]
+    assert np.allclose(*found)
+    better = np.full(20, 0.5)  # no loss, though those of all labelled networks were
+    assert np.isfinite(
+        Correction(x[:20], groups, -np.exp(-logs)[:20], labels[:20]).predict(x[20:], better)
+    ).all()
+
+
+def test_fidelity_depends_on_the_seed_and_nothing_else():
+    nets = list({network_id(a): a for a in archs(100)}.values())
+    true = np.array([depth(arch) for arch in nets])
+    scores = np.array([answer.value for _, answer in noisy_size(nets)])
+    first = [blend_fidelity(nets, scores, true, 8, seed) for seed in (0, 0, 1)]
+    assert first[0] == first[1] != first[2]
+
+
+def test_constant_labels_and_scores_are_survived():
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    model = Correction(x, np.array([0, 0, 1]), np.ones(12), np.full(12, 0.5))
+    mean, deviation = model.predict(x, np.ones(12))
+    assert np.allclose(mean, 0.5, atol=1e-3)
+    assert np.isfinite(deviation).all()
+
+
+def test_failures_cost_their_network_and_no_other():
+    def truth(networks):
+        for i, answer in true_depth(networks):
+            yield i, Failure("out of memory") if i == 1 else answer
+
+    def prior(networks):
+        for i, answer in noisy_size(networks):
+            yield i, Failure("no score") if network_id(networks[i]) == bad else answer
+
+    bad = ""
+    judge = Blend.open(SPACE, prior, truth, num_labels=8, seed=0)
+    assert len(judge.labels) == 7
+    first, second = archs(20)[3:5]
+    bad = network_id(first)
+    found = dict(judge.many([first, second]))
+    assert found[0] == Failure("no score")
+    assert isinstance(found[1], Answer)
+    with pytest.raises(RuntimeError, match="no score"):
+        judge(first)
+
+
+def test_a_prior_that_scores_too_few_labels_is_named():
+    judge = Blend.open(SPACE, lambda nets: answered(len(nets)), true_depth, num_labels=8)
+    with pytest.raises(RuntimeError, match="scored 0 of 8 labels"):
+        judge(archs(1)[0])
+
+
+def answered(number):
+    yield from ((i, Failure("no score")) for i in range(number))
+
+
+def test_labels_are_scored_once():
+    asked = []
+
+    def prior(networks):
+        asked.append(len(networks))
+        yield from noisy_size(networks)
+
+    judge = Blend.open(SPACE, prior, true_depth, num_labels=8)
+    arch = archs(1)[0]
+    judge(arch)
+    judge.tell(arch, depth(arch))
+    judge(arch)
+    assert asked in ([8, 1, 1, 1], [8, 1, 0, 1])
+
+
+def test_too_few_labels_are_refused():
+    with pytest.raises(UserError, match="from 5"):
+        Blend.open(SPACE, noisy_size, true_depth, num_labels=2)
+
+    def never(networks):
+        yield from ((i, Failure("nan")) for i in range(len(networks)))
+
+    with pytest.raises(UserError, match=f"only 0 of 9 .*{LEAST} or more"):
+        Blend.open(SPACE, noisy_size, never, num_labels=9)
+
+
+@needs_shared
+def test_fifty_accuracies_rank_nas_bench_macro_with_multiply_adds_as_prior():
+    space = nas_bench_macro()
+    table = Tabular.open(
+        space, SHARED / "data" / "nas_bench_macro.csv.gz", named_by="code",
+        accuracy=["acc1", "acc2", "acc3"], unit="percent",
+    )  # fmt: skip
+    rng, keys = np.random.default_rng(7), list(choices(space))
+    codes = {"".join(map(str, code)) for code in rng.integers(3, size=(260, 8))}
+    nets = {network_id(n): n for n in (fill(space, dict(zip(keys, c, strict=True))) for c in codes)}
+    true = np.array([table(net).value for net in nets.values()])
+    macs = np.log([cost(net).macs for net in nets.values()])
+    assert kendall(macs, true) < 0.65
+    taus = [blend_fidelity(list(nets.values()), macs, true, 50, seed) for seed in range(3)]
+    assert np.median(taus) > 0.8

@@ -1,0 +1,100 @@
+"""Round trips through YAML, and what is refused on the way in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from nas.arch.arch import Arch, Block, Stage, Stem
+from nas.arch.layers import operators
+from nas.arch.notation import reading_form
+from nas.arch.serialization import dumps, from_dict, load, loads, to_dict
+from nas.core.errors import UserError
+from search_spaces.lookup import PUBLISHED
+from search_spaces.published import MAKERS
+
+
+@pytest.mark.parametrize(
+    "name", [*MAKERS, "tf_mobilenet_v3_large_0.75", "nas_bench_macro_01201201"]
+)
+def test_yaml_and_json_give_the_same_network_back(name):
+    arch = PUBLISHED[name]
+    assert loads(dumps(arch)) == arch
+    assert loads(dumps(arch)).name == name
+    assert from_dict(json.loads(json.dumps(to_dict(arch)))) == arch
+
+
+def test_blocks_repeat_the_last_slot():
+    stage = Stage(40, depth=4, blocks=(Block(kernel=5), Block(kernel=3)))
+    assert [b.kernel for b in stage.slots()] == [5, 3, 3, 3]
+
+
+def test_reading_form():
+    form = reading_form(PUBLISHED["mobilenet_v3_large"])
+    assert form.startswith("r224 stem_k3_s2_c16_hswish | mbconv_k3_s1_e1_c16_relu_d1 | ")
+    assert "mbconv_k5_s2_e3_c40_se0.25_relu_d3" in form
+    assert "e2.5_c80_hswish_d1 + mbconv_k3_s1_e2.3_c80_hswish_d2" in form
+    assert form.endswith("head_c960_h1280_hswish")
+
+
+def test_reading_form_says_the_strides_that_are_taken():
+    stages = (Stage(8, 0, 2), Stage(16, 2), Stage(24, 1, 2), Stage(32))
+    arch = Arch(stages, Stem(8), resolution=32)
+    words = [part.split("_") for part in reading_form(arch).split(" | ")]
+    assert [w[2] for w in words[1:4]] == ["s2", "s2", "s1"]
+    taken = [r.side // r.side_out for r in operators(arch) if r.place.endswith("block1")]
+    assert taken == [2, 2, 1]
+
+
+GOOD = "stages:\n- {width: 16}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stages:\n- {widht: 16}", "field of arch.stages.0 'widht'; did you mean width"),
+        ("stages:\n- {depth: 1}", "arch.stages.0 lacks the field 'width'"),
+        ("stages: []", "at least one stage"),
+        ("stages: 5", "must be a list of stages, not 5"),
+        ("stages:\n- 5", "arch.stages.0 must be a mapping"),
+        ("stages:\n- {width: wide}", "width must be a whole number"),
+        ("stages:\n- {width: 16.5}", "width must be a whole number"),
+        ("stages:\n- {width: 16.0}", "width must be a whole number from 1 to 1000000, not 16.0"),
+        ("stages:\n- {width: 16, depth: 2.0}", "depth must be a whole number"),
+        ("stages:\n- {width: 16, depth: true}", "depth must be a whole number"),
+        ("stages:\n- {width: 16, blocks: {kernel: 3.0}}", "kernel must be a whole number"),
+        ("stages:\n- {width: 16, blocks: {kernel: .nan}}", "kernel must be a whole number"),
+        ("stages:\n- {width: 16, blocks: {expand: .nan}}", "expand must be from 0.1"),
+        ("stages:\n- {width: 16, blocks: {skip: 1}}", "skip must be true or false, not 1"),
+        ("stages:\n- {width: 16, blocks: {skip: maybe}}", "skip must be true or false"),
+        (GOOD + "name: 5", "name must be text, not 5"),
+        ("stages:\n- {width: 16, blocks: {kernel: 4}}", "kernel must be odd"),
+        ("stages:\n- {width: 16, blocks: {act: gelu}}", "unknown act 'gelu'"),
+        ("stages:\n- {width: 16, blocks: []}", "at least one block"),
+        ("stages:\n- {width: 16, stride: 3}", "stride must be from 1 to 2, not 3"),
+        (GOOD + "padding: valid", "unknown padding 'valid'"),
+        (GOOD + "resolution: 0", "resolution must be from 1"),
+        (GOOD + "bn_eps: true", "bn_eps must be a number"),
+        ("stages: [", "is not valid YAML"),
+        ("just text", "must be a mapping of fields"),
+    ],
+)  # fmt: skip
+def test_a_wrong_description_gets_one_line(text, message):
+    with pytest.raises(UserError) as error:
+        loads(text)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match="cannot read the network"):
+        load(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not a text file"):
+        load(tmp_path / "binary.yaml")
+
+
+def test_the_name_is_not_part_of_the_network():
+    assert Arch((Stage(16),), name="a") == Arch((Stage(16),), name="b")
+    assert hash(Arch((Stage(16),), name="a")) == hash(Arch((Stage(16),)))

@@ -1,0 +1,143 @@
+"""Commands as a user types them: help at once, and one line with exit code 2 for a mistake."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.core.cli import CONF, help_text, main, options
+from nas.core.config import compose, plain
+from nas.core.errors import UserError
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in CONF.glob("*.yaml")))
+def test_help_names_every_setting_and_imports_nothing_heavy(name, tmp_path):
+    heavy = "torch optuna pandas plotly hydra onnxruntime scipy"
+    script = (
+        f"import sys, runpy; sys.argv = ['nas.{name}', '--help']\n"
+        f"runpy.run_module('nas.{name}', run_name='__main__', alter_sys=True)\n"
+        f"print('HEAVY', [m for m in '{heavy}'.split() if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert f"usage: python -m nas.{name}" in done.stdout
+    assert done.stdout.strip().endswith("HEAVY []")
+    for key in compose(name, []):
+        assert key in done.stdout or key in {"choices"}
+
+
+WRONG = [
+    ("search", ["space=mbcnv"], "unknown space 'mbcnv'; did you mean mbconv?"),
+    ("search", ["data=imagenet"], "unknown data 'imagenet'"),
+    ("search", ["space.kernls=[3]"], "unknown setting 'space.kernls'; did you mean space.kernels?"),
+    ("search", ["trails=3"], "unknown setting 'trails'; did you mean trials?"),
+    ("search", ["trials"], "cannot read 'trials'"),
+    ("search", ["space.kernels=[3,"], "cannot read 'space.kernels=[3,'"),
+    ("search", ["--multirun"], "cannot read '--multirun'"),
+    ("search", ["~trials"], "cannot read '~trials'"),
+    ("search", ["~trials="], "cannot read '~trials='"),
+    ("search", ["+trails=3"], "cannot read '+trails=3'"),
+    ("search", ["seed=null"], "seed must be a whole number from 0, not null"),
+    ("search", ["trials=0"], "trials must be a whole number from 1 to"),
+    ("search", ["trials=many"], "trials must be a whole number from 1 to"),
+    ("search", ["seed=-1"], "seed must be a whole number from 0 to"),
+    ("search", ["limit.macs=-5"], "limit.macs must be a number from 1e-09"),
+    ("search", ["target=mobilnet_v2"], "unknown network 'mobilnet_v2'; did you mean mobilenet_v2"),
+    ("search", ["run=../x"], "run must be a name"),
+    ("search", ["space.kernels=[4]"], "kernel must be odd"),
+    ("search", ["space.kernels=[3,4]"], "kernel must be odd"),
+    ("search", ["space.acts=[gelu,relu]"], "unknown act 'gelu'"),
+    ("search", ["space.kernels=[]"], "at least one option"),
+    ("search", ["data=folder"], "data.root"),
+    ("search", ["limit.macs=10"], "limit.macs=10 is out of reach"),
+    ("search", ["budget.epochs=0"], "epochs"),
+    ("search", ["device=tpu"], "tpu"),
+    ("search", ["data.resolution=2"], "resolution 2"),
+    ("profile", ["arch=mobilenet_v4"], "unknown network 'mobilenet_v4'"),
+    ("profile", [], "arch must be given"),
+    ("profile", ["arch=absent.yaml"], "cannot read the network absent.yaml"),
+    ("profile", ["arch=mobilenet_v2", "resolution=9"], "9 is too small for strides of 32"),
+    ("profile", ["arch=mobilenet_v2", "width=0"], "width must be a number from 0.05"),
+    ("profile", ["arch=mobilenet_v2_0.5", "width=0.5"], "has its width already"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "words", "message"), WRONG, ids=lambda v: str(v)[:40])
+def test_a_mistake_gets_one_line_and_exit_code_2(name, words, message, tmp_path):
+    done = command(f"nas.{name}", *words, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("*.yaml")), "something half-written was left"
+
+
+def test_a_damaged_yaml_is_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text("stages: [")
+    done = command("nas.profile", "arch=mine.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "mine.yaml is not valid YAML" in done.stderr
+
+
+def test_every_option_of_every_group_composes():
+    groups = [path.name for path in CONF.iterdir() if path.is_dir()]
+    assert {"space", "data", "budget", "latency", "sampler"} <= set(groups)
+    for group in groups:
+        assert options(group)
+        for option in options(group):
+            name = next(c for c in ("search", "scale", "train") if group in compose(c, []).choices)
+            required = [f"{group}.{k}=x" for k in ("root", "path", "file") if "???" in
+                        (CONF / group / f"{option}.yaml").read_text()]  # fmt: skip
+            cfg = compose(name, [f"{group}={option}"])
+            assert cfg.choices[group] == option
+            assert required or plain(cfg[group])
+
+
+def test_help_is_made_of_the_configuration():
+    text = help_text("search", "about")
+    assert "known_cost, gp, nsga2, random, tpe" in text
+    assert "finalists: 6" in text
+
+
+def test_a_setting_that_must_be_given_is_named():
+    with pytest.raises(UserError, match=r"arch must be given: arch=\.\.\."):
+        plain(compose("profile", []))
+
+
+def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(monkeypatch, capsys):
+    def full(cfg):
+        raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+    def other(cfg):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as stop:
+        main("train", full, "")
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("python -m nas.train: cannot write (No space left on device): make room")
+    with pytest.raises(OSError, match="Input/output"):
+        main("train", other, "")
+
+
+def test_an_unknown_setting_is_looked_for_in_the_chosen_groups():
+    with pytest.raises(UserError, match=r"latency\.max_seconds") as error:
+        compose("search", ["latency=table", "latency.max_seconds=1"])
+    assert "did you mean latency.max_seconds" not in str(error.value)

@@ -1,0 +1,427 @@
+"""How times are taken, with clocks of our own making; backends are in test_latency_backends.py."""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from nas.latency import timing
+from nas.latency.backends import device_info as device_facts
+from nas.latency.backends.device_info import describe_device, device_identity
+from nas.latency.backends.local import DISTURBED, REFERENCE, RETRIES, Local
+from nas.latency.timing import REFRESH, Timing, measure, median_interval, waiting_clock
+
+MS = 1_000_000
+
+
+class Machine:
+    """A machine whose clock moves only as told: every call takes what its `cost` says."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.waited = 0
+        self.log: list[str] = []
+
+    def clock(self) -> int:
+        return self.now
+
+    def call(self, name: str, cost: Callable[[], int]) -> Callable[[], None]:
+        def run() -> None:
+            self.log.append(name)
+            self.now += cost()
+
+        return run
+
+    def measure(self, calls: dict[str, Callable[[], None]], **options: object) -> dict[str, Timing]:
+        return measure(calls, clock=self.clock, waited=lambda: self.waited, **options)  # type: ignore[arg-type]
+
+
+def one(cost: Callable[[], int], machine: Machine | None = None, **options: object) -> Timing:
+    machine = machine or Machine()
+    return machine.measure({"a": machine.call("a", cost)}, **options)["a"]
+
+
+def test_a_steady_call():
+    found = one(lambda: 2 * MS, min_rounds=12)
+    # visits of 5 ms hold three runs of 2 ms
+    assert found == Timing(2.0, 0.0, 2.0, 2.0, runs=36, noisy=False)
+
+
+def test_nothing_to_time():
+    assert measure({}) == {}
+
+
+def test_warm_up_does_not_count():
+    costs = iter([900 * MS, 50 * MS, *[MS] * 1000])
+    found = one(lambda: next(costs), warmup=3)
+    assert (found.median_ms, found.ci_high_ms, found.iqr_ms) == (1, 1, 0)
+
+
+def test_fast_calls_are_timed_in_batches():
+    machine = Machine()
+    found = one(lambda: 1000, machine, min_rounds=6, warmup=5)
+    assert found.median_ms == pytest.approx(0.001)
+    # 100 batches of 50 calls a visit; every timed call is in the log, after the warm-up
+    assert found.runs == 6 * 100 * 50 == len(machine.log) - 5
+
+
+@pytest.mark.parametrize("n", range(1, 6))
+def test_under_six_samples_the_extremes_bound_the_median(n):
+    assert median_interval(n) == (0, n - 1)
+
+
+@pytest.mark.parametrize("n", [*range(6, 80), 100, 357, 1000])
+def test_the_interval_covers_the_median_with_95_percent(n):
+    low, high = median_interval(n)
+
+    def coverage(low: int, high: int) -> float:
+        # P(low < X <= high) of X samples below the median
+        return float(binom.cdf(high, n, 0.5) - binom.cdf(low, n, 0.5))
+
+    assert high == n - 1 - low
+    assert coverage(low, high) >= 0.95
+    if low + 1 <= high - 1:
+        assert coverage(low + 1, high - 1) < 0.95
+
+
+def test_repeats_until_the_median_is_known():
+    rng = random.Random(0)
+    costs = [MS, *[int(rng.gauss(10, 0.5) * MS) for _ in range(10_000)]]
+
+    def runs(rel_ci: float) -> Timing:
+        left = iter(costs)
+        return one(lambda: next(left), rel_ci=rel_ci, warmup=1, max_seconds=1e9)
+
+    loose, tight = runs(0.05), runs(0.005)
+    assert not loose.noisy
+    assert not tight.noisy
+    assert loose.runs < tight.runs
+    for found, rel_ci in ((loose, 0.05), (tight, 0.005)):
+        assert found.ci_low_ms <= found.median_ms <= found.ci_high_ms
+        assert found.ci_high_ms - found.ci_low_ms <= 2 * rel_ci * found.median_ms
+    assert tight.ci_low_ms < 10 < tight.ci_high_ms
+    # quartiles of a normal lie 1.349 standard deviations apart
+    assert tight.iqr_ms == pytest.approx(1.349 * 0.5, rel=0.2)
+
+
+def two_speeds() -> Callable[[], int]:
+    left = iter(10 * MS if i % 2 else 20 * MS for i in range(100_000))
+    return lambda: next(left)
+
+
+def test_what_stays_uncertain_is_flagged_at_either_bound():
+    by_time = one(two_speeds(), max_seconds=0.9, min_rounds=6)
+    assert by_time.noisy
+    assert by_time.runs == 60  # pairs of 30 ms; 0.9 s hold 30 of them
+    by_rounds = one(two_speeds(), max_rounds=20)
+    assert by_rounds.noisy
+    assert by_rounds.runs == 20
+    assert one(lambda: MS, max_rounds=5).noisy  # five samples bound no median with 95 %
+
+
+def test_min_rounds_are_made_however_long_they_take():
+    found = one(lambda: 1000 * MS, max_seconds=0.1, min_rounds=8)
+    assert (found.runs, found.noisy) == (8, False)
+
+
+def test_time_without_a_core_does_not_count():
+    machine = Machine()
+    turns = iter(range(100_000))
+
+    def cost() -> int:
+        wait = 9 * MS if next(turns) % 3 > 0 else 0
+        machine.waited += wait
+        return 2 * MS + wait
+
+    found = one(cost, machine)
+    assert found == Timing(2.0, 0.0, 2.0, 2.0, found.runs, noisy=False)
+
+
+def test_a_wait_never_makes_a_time_negative():
+    machine = Machine()
+
+    def cost() -> int:  # the two clocks of a system may differ a little
+        machine.waited += 6 * MS
+        return 5 * MS
+
+    assert one(cost, machine).median_ms == 0
+
+
+def visits(log: list[str], warmup: int) -> list[str]:
+    """The log after the warm-up, with calls of 5 ms or more: REFRESH + 1 a visit."""
+    turns = log[warmup:]
+    assert all(len(set(turns[i : i + REFRESH + 1])) == 1 for i in range(0, len(turns), REFRESH + 1))
+    return turns[:: REFRESH + 1]
+
+
+def test_calls_take_turns_in_random_order():
+    def order(seed: int) -> list[tuple[str, ...]]:
+        machine = Machine()
+        calls = {name: machine.call(name, lambda: 5 * MS) for name in "abcd"}
+        machine.measure(calls, warmup=1, min_rounds=10, seed=seed)
+        turns = visits(machine.log, warmup=4)
+        return [tuple(turns[i : i + 4]) for i in range(0, 40, 4)]
+
+    rounds = order(0)
+    assert all(sorted(turn) == list("abcd") for turn in rounds)
+    assert len(set(rounds)) > 5
+    assert rounds == order(0) != order(1)
+
+
+def test_what_slows_the_machine_for_a_while_slows_all_alike():
+    machine = Machine()
+
+    def cost() -> int:  # half as fast after a quarter of a second
+        return 5 * MS if machine.now < 250 * MS else 10 * MS
+
+    calls = {name: machine.call(name, cost) for name in "ab"}
+    options = {"min_rounds": 40, "max_rounds": 40, "warmup": 1}
+    together = machine.measure(calls, **options)
+    assert {t.median_ms for t in together.values()} == {10}
+    machine.now = 0  # one after the other, equal calls would seem to differ
+    alone = [machine.measure({name: calls[name]}, **options)[name].median_ms for name in "ab"]
+    assert alone == [5, 10]
+
+
+def test_the_cold_start_after_others_does_not_count():
+    machine = Machine()
+
+    def cost() -> int:
+        cold = len(machine.log) < 2 or machine.log[-2] != machine.log[-1]
+        return 9 * MS if cold else 2 * MS
+
+    found = machine.measure({name: machine.call(name, cost) for name in "abc"})
+    assert [t.median_ms for t in found.values()] == [2, 2, 2]
+
+
+def test_a_call_that_is_done_waits_for_no_other():
+    machine = Machine()
+    calls = {"steady": machine.call("steady", lambda: 5 * MS),
+             "wild": machine.call("wild", two_speeds())}  # fmt: skip
+    found = machine.measure(calls, min_rounds=6, max_seconds=3.0)
+    assert found["steady"].runs == 6
+    assert found["wild"].runs > 6
+    assert not found["steady"].noisy
+    assert found["wild"].noisy
+
+
+@given(st.lists(st.integers(5 * MS, 50 * MS), min_size=13, max_size=40))
+def test_the_figures_are_those_of_the_runs(costs):
+    left = iter([5 * MS, *costs])
+    found = one(lambda: next(left), warmup=1, min_rounds=len(costs), max_rounds=len(costs))
+    assert found.median_ms == pytest.approx(np.median(costs) / MS)
+    low, high = median_interval(len(costs))
+    assert found.ci_low_ms == pytest.approx(sorted(costs)[low] / MS)
+    assert found.ci_high_ms == pytest.approx(sorted(costs)[high] / MS)
+    assert found.runs == len(costs)
+    assert found.noisy == (found.ci_high_ms - found.ci_low_ms > 0.02 * found.median_ms)
+
+
+@pytest.fixture
+def _garbage_collection():
+    enabled = gc.isenabled()
+    yield
+    (gc.enable if enabled else gc.disable)()
+
+
+@pytest.mark.usefixtures("_garbage_collection")
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_collection_rests_meanwhile(enabled):
+    (gc.enable if enabled else gc.disable)()
+    seen = set()
+
+    def cost() -> int:
+        seen.add(gc.isenabled())
+        return MS
+
+    one(cost)
+    assert seen == {False}
+    assert gc.isenabled() == enabled
+
+
+@pytest.mark.usefixtures("_garbage_collection")
+def test_a_call_that_fails_leaves_no_trace():
+    gc.enable()
+
+    def fail() -> int:
+        raise OSError("broken")
+
+    with pytest.raises(OSError, match="broken"):
+        one(fail)
+    assert gc.isenabled()
+
+
+def test_the_real_clocks():
+    found = measure({"sum": lambda: sum(range(1000))}, min_rounds=6, max_rounds=6)["sum"]
+    assert found.runs > 6
+    assert 0 < found.ci_low_ms <= found.median_ms <= found.ci_high_ms
+    with waiting_clock() as waited:
+        assert 0 <= waited() <= waited()
+
+
+def test_a_system_that_does_not_tell_how_long_it_let_one_wait(monkeypatch):
+    def refuse(*_: object) -> int:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(timing.os, "open", refuse)
+    with waiting_clock() as waited:
+        assert waited() == 0
+
+
+def test_the_device_is_described_in_plain_data():
+    device = describe_device()
+    assert json.loads(json.dumps(device)) == device
+    assert device["cores"] >= 1
+    assert device["versions"]["onnxruntime"]
+    assert device_facts._read("/no/such/file") is None
+    assert device_facts.version("no-such-package") is None
+    assert device_identity().items() <= (device | {"affinity": len(device["affinity"])}).items()
+
+
+def test_one_call_can_keep_the_others_company_throughout():
+    machine = Machine()
+    calls = {"steady": machine.call("steady", lambda: 5 * MS),
+             "wild": machine.call("wild", two_speeds())}  # fmt: skip
+    found = machine.measure(calls, min_rounds=6, max_seconds=3.0, throughout="steady")
+    assert found["steady"].runs == found["wild"].runs > 6
+    alone = machine.measure({"steady": calls["steady"]}, min_rounds=6, throughout="steady")
+    assert alone["steady"].runs == 6
+
+
+def test_the_size_of_a_batch_can_be_told():
+    found = one(lambda: 1000, min_rounds=6, batch_ns=500_000)
+    assert found.runs == 6 * 10 * 500
+
+
+# ---- groups with a reference, and measuring again
+
+
+class Groups(Local):
+    """Parts and reference that take 5 ms, or as long as `cost(part, times it was prepared)`."""
+
+    cost: ClassVar[Callable[[str, int], int]]
+    machine: ClassVar[Machine]
+    prepared_parts: ClassVar[list[str]]
+
+    def prepared(self, rows: Any, padding: str) -> Callable[[], object]:
+        if rows is REFERENCE:
+            return self.machine.call("reference", lambda: type(self).cost("reference", 0))
+        name = rows[0].place
+        self.prepared_parts.append(name)
+        turn = self.prepared_parts.count(name)
+        return self.machine.call(name, lambda: type(self).cost(name, turn))
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+    def _timed(self, parts: Any, told: Any, **_: Any) -> list[Timing]:
+        clocks = {"clock": self.machine.clock, "waited": lambda: 0}
+        return Local._timed(self, parts, told, **clocks)
+
+
+def grouped(cost: Callable[[str, int], int]) -> tuple[list[Timing], list[int], Sequence[str]]:
+    """Five parts in groups of two: their timings, the order they were told in, what was timed."""
+    Groups.machine, Groups.prepared_parts, Groups.cost = Machine(), [], staticmethod(cost)
+    parts = [[replace(REFERENCE[0], place=name)] for name in "abcde"]
+    heard: list[tuple[int, Timing]] = []
+    found = Groups(together=2, max_seconds=0.2).measure_rows(
+        parts, told=lambda *news: heard.append(news)
+    )
+    last = dict(heard)
+    assert [last[i] for i in range(5)] == found
+    return found, [i for i, _ in heard], Groups.prepared_parts
+
+
+def test_a_quiet_machine_measures_once():
+    found, told, timed = grouped(lambda name, turn: 5 * MS)
+    assert found == [Timing(5.0, 0.0, 5.0, 5.0, 12, noisy=False)] * 5
+    assert told == [0, 1, 2, 3, 4]
+    assert timed == list("abcde")
+
+
+def slow_while(group: set[str], times: int) -> Callable[[str, int], int]:
+    """The whole machine is slower by half while `group` is timed, the first `times` times."""
+
+    def cost(name: str, turn: int) -> int:
+        latest = Groups.prepared_parts[-1]
+        slow = latest in group and Groups.prepared_parts.count(latest) <= times
+        return (75 if slow else 50) * MS // 10
+
+    return cost
+
+
+def test_a_disturbed_group_is_measured_again_in_the_end():
+    found, told, timed = grouped(slow_while({"c", "d"}, 1))
+    assert [t.median_ms for t in found] == [5] * 5
+    assert not any(t.noisy for t in found)
+    assert told == [0, 1, 2, 3, 4, 2, 3]
+    assert timed == list("abcdecd")
+
+
+def test_a_machine_that_is_disturbed_from_the_start_is_found_out():
+    found, told, timed = grouped(slow_while({"a", "b"}, 1))
+    assert [t.median_ms for t in found] == [5] * 5
+    assert told == [0, 1, 2, 3, 4, 0, 1]
+    assert timed == list("abcdeab")
+
+
+def test_what_stays_disturbed_is_flagged():
+    found, told, timed = grouped(slow_while({"c", "d"}, 99))
+    assert [t.noisy for t in found] == [False, False, True, True, False]
+    assert [t.median_ms for t in found] == [5, 5, 7.5, 7.5, 5]
+    assert told == [0, 1, 2, 3, 4, *[2, 3] * RETRIES]
+    assert timed == [*"abcde", *"cd" * RETRIES]
+
+
+@pytest.mark.parametrize(
+    ("factor", "again"), [(DISTURBED - 0.001, False), (DISTURBED + 0.001, True)]
+)
+def test_how_much_slower_is_disturbed(factor, again):
+    def cost(name: str, turn: int) -> int:
+        return int(5 * MS * (factor if Groups.prepared_parts[-1] == "d" else 1))
+
+    assert (len(grouped(cost)[2]) > 5) == again
+
+
+def test_of_disturbed_timings_the_least_disturbed_is_kept():
+    factors = [3.0, 1.5, 2.0]
+
+    def cost(name: str, turn: int) -> int:
+        latest = Groups.prepared_parts[-1]
+        turns = Groups.prepared_parts.count(latest)
+        return int(5 * MS * (factors[turns - 1] if latest == "e" else 1))
+
+    found = grouped(cost)[0]
+    assert (found[4].median_ms, found[4].noisy) == (7.5, True)
+
+
+def test_of_noisy_timings_the_narrowest_is_kept():
+    spreads, turns = {1: 3, 2: 1, 3: 2}, iter(range(1_000_000))
+
+    def cost(name: str, turn: int) -> int:
+        return 10 * MS + (spreads[turn] * MS if name == "b" and next(turns) % 2 else 0)
+
+    found, told, timed = grouped(cost)
+    assert found[1].noisy
+    assert found[1].ci_high_ms - found[1].ci_low_ms == 1
+    assert told == [0, 1, 2, 3, 4, 1, 1]
+    assert timed == [*"abcde", "b", "b"]
+
+
+def test_no_parts_take_no_time():
+    Groups.prepared_parts = []
+    assert Groups().measure_rows([]) == []
+    assert not Groups.prepared_parts

@@ -1,0 +1,141 @@
+"""The profile command as a user runs it, and thop's count explained for every network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from nas.arch.arch import Arch, Block, Stage, Stem
+from nas.arch.cost import cost
+from nas.arch.serialization import dumps
+from nas.core.errors import UserError
+from nas.core.run_folder import folder_name
+from nas.profile.run import profile
+from nas.profile.table import table_rows
+from nas.profile.thop import explained, thop_count
+from search_spaces.lookup import PUBLISHED, chosen
+from search_spaces.published import MAKERS
+
+# thop compares versions with distutils, as setuptools now dislikes
+pytestmark = pytest.mark.filterwarnings("ignore:distutils Version classes:DeprecationWarning")
+SMALL = Arch((Stage(8, 2, 2, Block(se=0.25)), Stage(16)), Stem(8), resolution=32, classes=10)
+
+
+def run(*words, cwd):
+    command = [sys.executable, "-m", "nas.profile", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, check=False, timeout=120
+    )
+
+
+def written(folder):
+    (path,) = folder.glob("results/profile/*/profile.json")
+    return path.parent.name, json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_published_network_from_the_command_line(tmp_path):
+    done = run("arch=mobilenet_v3_small", "resolution=64", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    name, found = written(tmp_path)
+    want = cost(chosen({**SETTINGS, "arch": "mobilenet_v3_small", "resolution": 64}))
+    assert (name, found["name"], found["resolution"]) == (name, "mobilenet_v3_small", 64)
+    assert found["macs"] == want.macs == sum(row["macs"] for row in found["rows"])
+    assert found["params"] == want.params == sum(row["params"] for row in found["rows"])
+    assert found["peak_memory_bytes"] == want.peak_memory_bytes
+    assert 0 < found["latency_ms"] < 10_000
+    assert found["latency_iqr_ms"] >= 0
+    assert all(row["alone_ms"] > 0 for row in found["rows"])
+    lines = done.stdout.splitlines()
+    assert sum("mbconv" in line for line in lines) == 11
+    assert [row["operator"] for row in found["rows"]].count("mbconv") == 11
+    start = next(i for i, line in enumerate(lines) if line.startswith(" input")) + 1
+    for row, line in zip(found["rows"], lines[start:], strict=False):
+        assert line.split()[:3] == [f"{row['input'][0]}²", "x", str(row["input"][2])]
+        assert {row["operator"], f"{row['macs']:,}", f"{row['params']:,}"} <= set(line.split())
+    assert "nothing left over" in done.stdout
+    assert "…" not in done.stdout, "a figure was cut"
+    files = {path.name for path in tmp_path.glob("results/profile/*/*")}
+    assert files == {"profile.html", "profile.json", "arch.yaml", "environment.json"}
+
+
+SETTINGS = {"arch": "", "resolution": None, "width": None, "classes": None, "measure": False,
+            "latency": {"_target_": "nas.latency.backends.onnxruntime.OnnxRuntime"}}  # fmt: skip
+
+
+@pytest.fixture
+def here(tmp_path, capsys):
+    """A function from settings to (folder's name, profile.json, what was printed)."""
+
+    def profiled(**settings):
+        profile({**SETTINGS, "results": str(tmp_path / "results"), **settings})
+        return *written(tmp_path), capsys.readouterr().out
+
+    return profiled
+
+
+@pytest.fixture(autouse=True)
+def _plain_settings(monkeypatch):
+    """Settings are plain already where no command line composed them."""
+    monkeypatch.setattr("nas.profile.run.plain", dict)
+
+
+def test_a_yaml_file_is_profiled(tmp_path, here):
+    (tmp_path / "mine.yaml").write_text(dumps(SMALL))
+    name, found, text = here(arch=str(tmp_path / "mine.yaml"))
+    assert (name, found["name"], found["latency_ms"]) == ("mine", "mine", None)
+    assert found["macs"] == cost(SMALL).macs
+    assert "latency   " not in text
+
+
+@pytest.mark.parametrize("named", ["a/b", "../../b", "[/bold]", "x" * 300, "/", "..", "é"])
+def test_a_name_in_a_yaml_file_makes_one_folder_and_no_mischief(tmp_path, here, named):
+    path = tmp_path / "mine.yaml"
+    path.write_text(dumps(SMALL).replace("stages:", f"name: {json.dumps(named)}\nstages:"))
+    name, found, text = here(arch=str(path))
+    assert name == folder_name(named)
+    assert found["name"] == named
+    assert f"{named} at 32 pixels"[:80] in text
+    assert {p.name for p in tmp_path.iterdir()} == {"mine.yaml", "results"}
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("a/b", "a_b"), ("../..", "network"), ("", "network"), ("mobilenet_v2_0.35", None)],
+)
+def test_a_folder_has_a_safe_name(name, folder):
+    assert folder_name(name) == (folder or name)
+
+
+def test_width_scales_both_kinds_of_network(tmp_path):
+    half = chosen({**SETTINGS, "arch": "mobilenet_v2", "width": 0.5})
+    assert half == PUBLISHED["mobilenet_v2_0.5"]
+    (tmp_path / "mine.yaml").write_text(dumps(SMALL))
+    twice = chosen({**SETTINGS, "arch": str(tmp_path / "mine.yaml"), "width": 2, "classes": 7.0})
+    assert [s.width for s in twice.stages] == [16, 32]
+    assert (twice.stem.width, twice.classes) == (16, 7)
+    with pytest.raises(UserError, match="has its width already"):
+        chosen({**SETTINGS, "arch": "mobilenet_v2_0.5", "width": 0.5})
+
+
+@pytest.mark.parametrize("measure", ["maybe", 1, None])
+def test_measure_is_true_or_false(here, tmp_path, measure):
+    with pytest.raises(UserError, match="measure must be true or false, not"):
+        here(arch="mobilenet_v2", measure=measure)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_rows_add_up_and_thop_is_explained(name):
+    arch, counts = PUBLISHED[name], cost(PUBLISHED[name])
+    rows = table_rows(arch)
+    assert sum(row["macs"] for row in rows) == counts.macs
+    assert sum(row["params"] for row in rows) == counts.params
+    assert explained(counts.macs, thop_count(arch)).endswith("; nothing left over")
+
+
+def test_what_thop_leaves_over_is_said():
+    thop = {"total": 1_234, "norms": 100, "pools": 10}
+    assert explained(1_000, thop).endswith("; 124 unexplained")

@@ -1,0 +1,160 @@
+"""What is measured of members: once, kept through a kill, each at its own resolution."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from stripes import CPU, DATA, TRAINING, batches
+
+from nas.accuracy.scaled import ScaledScratch, scored_at_once
+from nas.accuracy.scratch import Scratch
+from nas.accuracy.worker_pool import Pool
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.core.errors import UserError
+from nas.data.batches import Resized
+from nas.latency.lookup import Lookup
+from nas.latency.timing import Timing
+from nas.network.device import resolve_device
+from nas.scale.measurements import milliseconds, trained
+
+NET = Arch((Stage(8), Stage(16, stride=2)), Stem(8, stride=1), Head(16, dropout=0.0), resolution=8,
+           channels=2, classes=4)  # fmt: skip
+LARGER = replace(NET, resolution=12)
+SHORT = replace(TRAINING, epochs=1)
+
+
+class Clock:
+    """A backend that says 1 ms for each row, and counts what it was asked."""
+
+    name = "clock"
+
+    def __init__(self):
+        self.asked = 0
+
+    def identity(self):
+        return {"backend": "clock"}
+
+    def measure_rows(self, parts, padding="symmetric", told=None):
+        self.asked += len(parts)
+        timings = [Timing(float(len(rows)), 0, 0, 0, 1, False) for rows in parts]
+        for i, timing in enumerate(timings):
+            told(i, timing)
+        return timings
+
+
+def test_a_latency_is_measured_once_in_the_life_of_a_folder(tmp_path):
+    clock, console = Clock(), Console(quiet=True)
+    first = milliseconds(clock, tmp_path, "symmetric", console)([NET, LARGER, NET])
+    assert first == [6, 6, 6]  # stem, two blocks, head, pool, classifier
+    assert clock.asked == 2
+    again = milliseconds(clock, tmp_path, "symmetric", console)([LARGER, NET])
+    assert (again, clock.asked) == ([6, 6], 2)
+
+
+def test_a_table_is_read_and_not_kept(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("op,ms\nnetwork,1\n")
+    ms = milliseconds(Lookup(str(path)), tmp_path, "symmetric", Console(quiet=True))
+    with pytest.raises(UserError, match="has no line for the block"):
+        ms([NET])
+    assert {p.name for p in tmp_path.iterdir()} == {"table.csv"}
+
+
+def test_images_are_resized_batch_by_batch():
+    plain = batches(DATA.val, shuffle=False)
+    resized = Resized(plain, 12)
+    assert len(resized) == len(plain)
+    for (images, labels), (own, same) in zip(resized.epoch(0), plain.epoch(0), strict=True):
+        assert images.shape == (len(labels), 2, 12, 12)
+        assert torch.equal(labels, same)
+        assert float(images.mean()) == pytest.approx(float(own.mean()), abs=0.02)
+    own, kept = next(plain.epoch(0))[0], next(Resized(plain, 8).epoch(0))[0]
+    assert torch.equal(own, kept)
+
+
+def test_at_the_images_own_size_it_is_training_from_scratch():
+    ours = ScaledScratch(DATA, SHORT, "cpu")(NET, 2, 5)
+    theirs = Scratch(DATA, replace(SHORT, epochs=2), "cpu", seed=5)(NET)
+    assert (ours.val, ours.test) == (theirs.val, theirs.test)
+    assert ours.fidelity == "2 epochs"
+
+
+def test_epochs_seed_and_resolution_all_count():
+    judge = ScaledScratch(DATA, SHORT, "cpu", test=False)
+    losses = [judge(*job).val.cross_entropy for job in
+              ((NET, 1, 0), (NET, 2, 0), (NET, 1, 1), (LARGER, 1, 0))]  # fmt: skip
+    assert len(set(losses)) == 4
+    again = judge(NET, 1, 0)
+    assert again.val.cross_entropy == losses[0]
+    assert again.test is None
+
+
+def test_large_inputs_are_scored_in_small_batches():
+    assert [scored_at_once(side) for side in (28, 224, 800)] == [500, 16, 16]
+    assert resolve_device("cpu") == CPU
+
+
+def make():
+    return ScaledScratch(DATA, SHORT, "cpu")
+
+
+JOBS = [(NET, 1, 0), (LARGER, 1, 0)]
+
+
+class Told:
+    """Keeps what a progress bar is told."""
+
+    def __init__(self) -> None:
+        self.epochs, self.parts = [], []
+
+    def __call__(self, done: int, say: str) -> None:
+        self.epochs.append(done)
+
+    def under_way(self, part: float) -> None:
+        self.parts.append(part)
+
+
+def test_what_was_trained_is_not_trained_again(tmp_path):
+    path, told = tmp_path / "trained.jsonl", Told()
+    jobs = [(NET, 1, 0), (LARGER, 2, 0)]
+    with Pool(make, 1) as pool:
+        rows = trained(pool, jobs, path, "salt", told)
+    assert told.epochs == [0, 1, 3]
+    assert told.parts[-1] == 2  # of the second, when it was trained and not yet scored
+    assert all(0 < part <= 2 for part in told.parts)
+    assert all(0 <= row["accuracy"] <= 1 and row["cross_entropy"] > 0 for row in rows)
+
+    def never():
+        raise AssertionError("trained again")
+
+    assert trained(Pool(never, 1), jobs, path, "salt", told) == rows
+    with pytest.raises(AssertionError, match="trained again"):
+        trained(Pool(never, 1), jobs, path, "other data", told)
+
+
+def test_a_line_that_was_cut_costs_that_line(tmp_path):
+    path = tmp_path / "trained.jsonl"
+    with Pool(make, 1) as pool:
+        rows = trained(pool, JOBS, path, "salt", Told())
+        path.write_text(path.read_text()[:-20])
+        assert [json.loads(line) for line in path.read_text().splitlines()[:1]]
+        again = trained(pool, JOBS, path, "salt", Told())
+    for row, other in zip(rows, again, strict=True):
+        assert row["accuracy"] == other["accuracy"]
+    assert np.isfinite([row["seconds"] for row in again]).all()
+
+
+def test_a_training_that_fails_says_why_and_is_tried_again(tmp_path):
+    path = tmp_path / "trained.jsonl"
+    broken = replace(NET, resolution=1, stages=(Stage(8, stride=2), Stage(8, stride=2)))
+    with Pool(make, 1) as pool:
+        rows = trained(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", Told())
+    assert "channels" in rows[0]["reason"]
+    assert not path.exists()
+    with pytest.raises(UserError), Pool(make, 1) as pool:
+        trained(pool, [(broken, 1, 0)], path, "salt", Told())

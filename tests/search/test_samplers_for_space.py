@@ -1,0 +1,157 @@
+"""The sampler of a space whose latencies are known row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.distributions import CategoricalDistribution
+
+from nas.arch.cost import cost
+from nas.arch.layers import network_id
+from nas.core.errors import UserError
+from nas.search.samplers.alternating import InTurns
+from nas.search.samplers.for_space import AIMS, known_cost
+from nas.search.samplers.warm_start import earlier_run
+from nas.space.choices import fill
+from nas.space.constrained import Subspace
+from nas.space.trellis.trellis import Trellis
+from search_spaces.mbconv import mbconv
+from search_spaces.nas_bench_macro import nas_bench_macro
+
+SPACE = mbconv(width=0.25, resolution=28, channels=1, classes=10)
+
+
+@pytest.fixture(scope="module")
+def trellis():
+    return Trellis(SPACE)
+
+
+def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
+    return Subspace(trellis, trellis.row_costs.macs * 1e-8, overhead, most_ms, limits or {})
+
+
+def proposals(trellis, number, most_ms=np.inf, limits=None, **more):
+    sampler = known_cost(space_of(trellis, 0.001, most_ms, limits), **more)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    for _ in range(number):
+        trial = study.ask({k: CategoricalDistribution(v) for k, v in trellis.labels.items()})
+        macs = cost(fill(trellis.space, trial.params)).macs
+        study.tell(trial, [np.log(macs) + 0.1 * (trial.number % 3), macs * 1e-8 + 0.001])
+    return [trial.params for trial in study.trials]
+
+
+def test_limits_hold_for_every_proposal_and_none_comes_twice(trellis):
+    picks = proposals(trellis, 25, most_ms=0.02, limits={"params": 60_000, "macs": None})
+    archs = [fill(SPACE, p) for p in picks]
+    costs = [cost(arch) for arch in archs]
+    assert all(c.macs * 1e-8 + 0.001 <= 0.02 and c.params <= 60_000 for c in costs)
+    assert len({network_id(arch) for arch in archs}) == 25
+
+
+def test_one_seed_gives_the_same_proposals(trellis):
+    assert proposals(trellis, 14, seed=3) == proposals(trellis, 14, seed=3)
+    assert proposals(trellis, 3, seed=3) != proposals(trellis, 3, seed=4)
+
+
+@pytest.mark.parametrize("objective", AIMS)
+def test_every_objective_proposes(trellis, objective):
+    assert len(proposals(trellis, 12, objective=objective, target_ms=0.03)) == 12
+
+
+def test_an_unknown_objective_is_named(trellis):
+    with pytest.raises(UserError, match=r"objective.*'speed'"):
+        known_cost(space_of(trellis), objective="speed")
+
+
+@pytest.mark.parametrize("objective", ["mnas", "tunas"])
+def test_the_exponent_may_be_given_or_calibrated(trellis, objective):
+    space = space_of(trellis)
+    sampler = known_cost(space, objective=objective, exponent=-0.2, target_ms=0.02)
+    published = known_cost(space, objective=objective, target_ms=0.02)
+    assert sampler.objective([0.5], [0.04]) < published.objective([0.5], [0.04])
+    assert len(proposals(trellis, 12, objective=objective, exponent="auto", target_ms=0.02)) == 12
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"objective": "mnas", "exponent": 0.1}, "no number up to 0"),
+        ({"objective": "mnas", "exponent": "car"}, "nor auto or null"),
+        ({"objective": "mnas", "exponent": True}, "no number"),
+        ({"objective": "limit", "exponent": "auto"}, "means nothing to objective=limit"),
+        ({"exponent": -0.1}, "means nothing to objective=both"),
+    ],
+)
+def test_an_exponent_that_cannot_be_used_is_named(trellis, settings, words):
+    with pytest.raises(UserError, match=words):
+        known_cost(space_of(trellis), **settings)
+
+
+def trials_csv(folder, rows):
+    pd.DataFrame(rows).to_csv(folder / "trials.csv", index=False)
+    return folder
+
+
+def as_rows(picks, state="complete"):
+    return [
+        {"state": state, "score": i / 10} | {f"pick.{k}": v for k, v in p.items()}
+        for i, p in enumerate(picks)
+    ]
+
+
+def test_an_earlier_run_is_read_back_and_is_evidence(trellis, tmp_path):
+    picks = proposals(trellis, 14, seed=5)
+    failed = as_rows(proposals(trellis, 3, seed=6), "failed")
+    pruned = as_rows(proposals(trellis, 3, seed=7), "pruned")
+    pruned[0]["pick.stages.1.depth"] = None  # makes a column of floats out of one of integers
+    choices = dict(trellis.labels)
+    found = earlier_run(trials_csv(tmp_path, [*pruned, *as_rows(picks), *failed]), choices)
+    assert found == [(p, i / 10) for i, p in enumerate(picks)]
+    sampler = known_cost(space_of(trellis), earlier=found, seed=1)
+    assert [len(s.earlier) for s in sampler.samplers] == [14, 14]
+    assert proposals(trellis, 12, earlier=found, seed=1) != proposals(trellis, 12, seed=1)
+    narrow = choices | {"act": choices["act"][:2]}
+    inside = [p for p in picks if p["act"] in narrow["act"]]
+    assert [p for p, _ in earlier_run(tmp_path, narrow)] == inside
+
+
+def test_what_is_no_earlier_run_of_the_space_is_one_line(trellis, tmp_path):
+    choices = dict(trellis.labels)
+    rows = as_rows(proposals(trellis, 2))
+    with pytest.raises(UserError, match="no folder of an earlier run"):
+        earlier_run(tmp_path / "none", choices)
+    trials_csv(tmp_path, rows)
+    with pytest.raises(UserError, match=r"another space \(1 choices differ, such as act"):
+        earlier_run(tmp_path, {k: v for k, v in choices.items() if k != "act"})
+    for useless in (
+        as_rows([dict.fromkeys(choices, "x")]),
+        as_rows(proposals(trellis, 1), "failed"),
+    ):
+        with pytest.raises(UserError, match="no complete trial"):
+            earlier_run(trials_csv(tmp_path, useless), choices)
+
+
+def test_a_limit_that_nothing_meets_is_named():
+    trellis = Trellis(nas_bench_macro())
+    with pytest.raises(UserError, match="no network is within limit=1e-06"):
+        proposals(trellis, 1, most_ms=1e-6)
+
+
+def test_networks_that_are_equal_have_one_key():
+    trellis = Trellis(nas_bench_macro())
+    genomes = trellis.random(400, np.random.default_rng(0))
+    keys = [ids.tobytes() for ids in trellis.networks(genomes)]
+    ids = [network_id(fill(trellis.space, picks)) for picks in trellis.decode(genomes)]
+    assert len(set(zip(keys, ids, strict=True))) == len(set(keys)) == len(set(ids))
+
+
+def test_both_takes_the_front_and_the_target_in_turns(trellis):
+    sampler = known_cost(space_of(trellis, 0.0), target_ms=0.02)
+    assert isinstance(sampler, InTurns)
+    front, target = sampler.samplers
+    assert front.objective is None
+    assert target.objective([0.5, 0.9], [0.01, 0.03]).tolist() == [0.5, -np.inf]
+    picks = proposals(trellis, 30, target_ms=0.02, most_ms=0.03, seed=1)
+    assert len({network_id(fill(SPACE, p)) for p in picks}) == 30

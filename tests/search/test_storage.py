@@ -1,0 +1,99 @@
+"""Ctrl-C: what it would leave half done is done first, in Optuna's storage and elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import nullcontext
+
+import optuna
+import pytest
+from optuna.storages.journal import _file
+from optuna.trial import TrialState
+
+from nas.core.interrupts import unheard, uninterrupted
+from nas.search.storage import storage_at
+
+
+def press(*_: object) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def pressed_while_unlocking(monkeypatch):
+    """Ctrl-C comes right after the journal's lock is removed, where Optuna removes it again."""
+    unlink = os.unlink
+
+    def unlink_and_press(path, *more, **named):
+        unlink(path, *more, **named)
+        if ".lock" in str(path):
+            press()
+
+    monkeypatch.setattr(_file.os, "unlink", unlink_and_press)
+
+
+def asked(study: optuna.Study) -> optuna.Trial:
+    return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+
+
+@pytest.mark.usefixtures("pressed_while_unlocking")
+def test_ctrl_c_in_the_journal_is_ctrl_c_and_loses_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        optuna.create_study(study_name="s", storage=storage_at(tmp_path, None))
+    storage = storage_at(tmp_path, None)
+    study = optuna.load_study(study_name="s", storage=storage)
+    with pytest.raises(KeyboardInterrupt):
+        study.set_user_attr("kept", 1)
+    assert study.user_attrs == {"kept": 1}
+    with pytest.raises(KeyboardInterrupt):
+        asked(study)
+    assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
+    assert not (tmp_path / "journal.log.lock").is_symlink()
+    again = optuna.load_study(study_name="s", storage=storage_at(tmp_path, None))
+    assert [trial.state for trial in again.get_trials()] == [TrialState.RUNNING]
+
+
+def test_it_holds_back_here_and_in_no_other_thread():
+    before = signal.getsignal(signal.SIGINT)
+    reached = []
+
+    @uninterrupted()
+    def inner() -> None:
+        press()
+        reached.append("inner")
+
+    @uninterrupted()
+    def outer() -> None:
+        inner()
+        reached.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        outer()
+    assert reached == ["inner", "outer"]
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(ZeroDivisionError), uninterrupted():
+        _ = 1 / 0
+
+    def elsewhere() -> None:
+        with uninterrupted():
+            reached.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert reached[-1] is before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_a_process_begun_unheard_does_not_hear_ctrl_c():
+    code = "import signal as s; print(s.SIGINT in s.pthread_sigmask(s.SIG_BLOCK, []))"
+    command = [sys.executable, "-c", code]
+    heard = []
+    for context in (unheard, nullcontext):
+        with context():
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+        heard.append(done.stdout.strip())
+    assert heard == ["True", "False"]

@@ -1,0 +1,254 @@
+"""One network for a whole space: every subnet of it is the plain network with its weights."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spaces import SPACES
+from torch import nn
+
+from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.cost import cost
+from nas.arch.layers import operators
+from nas.arch.scaling import scaled
+from nas.core.errors import UserError
+from nas.network.modules import build
+from nas.space.choices import choices, fill, one_of, picks_of, random_picks
+from nas.space.trellis.trellis import Trellis
+from nas.supernet.largest import extreme_picks, free_choices, largest_layers
+from nas.supernet.sampling import Allowed
+from nas.supernet.sandwich import Sandwich
+from nas.supernet.supernet import Supernet, cut, extract, recalibrate
+
+# Every kind of block, of hole and of hole in a hole's place.
+ODD = Arch(
+    (
+        Stage(one_of(8, 16), one_of(0, 1, 2), 2, Block("fused", one_of(3, 5), one_of(1, 2))),
+        Stage(
+            one_of(8, 24),
+            one_of(1, 3),
+            2,
+            (
+                one_of({"sep": Block("separable", 5), "none": Block("identity")}),
+                one_of({"conv": Block("conv"), "mb": Block(kernel=5, expand=2.3, se=0.25)}),
+                Block(expand=one_of(0.5, 1, 3), se=one_of(0, 0.5), se_from="expanded"),
+            ),
+        ),
+    ),
+    Stem(one_of(8, 16), one_of(3, 5)),
+    Head(one_of(0, 24), hidden=one_of(0, 16), hidden_layer=one_of("linear", "conv")),
+    resolution=one_of(16, 24),
+    classes=5,
+    padding="same",
+    drop_path=0.2,
+)
+CONTRACT = {
+    "mbconv_28": SPACES["mbconv_28"],
+    "mobilenet_v3_small_32": SPACES["mobilenet_v3_small_32"],
+    "nas_bench_macro": scaled(SPACES["nas_bench_macro"], width=0.25),
+    "odd": ODD,
+}
+
+
+@pytest.fixture(scope="module")
+def supernets() -> dict[str, Supernet]:
+    return {name: Supernet(space, seed=0) for name, space in CONTRACT.items()}
+
+
+def norms_on_batches(net: nn.Module) -> nn.Module:
+    """In use, but for norms, which look at the batch."""
+    net.eval()
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+    return net
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_active_and_extracted_networks_agree(name, supernets):
+    supernet, space = supernets[name], CONTRACT[name]
+
+    @settings(max_examples=6)
+    @given(st.fixed_dictionaries({k: st.sampled_from(v) for k, v in choices(space).items()}))
+    def agree(picks):
+        arch = fill(space, picks)
+        images = torch.randn(4, arch.channels, 24, 24)
+        images = nn.functional.interpolate(images, arch.resolution)
+        supernet.activate(arch)
+        net = norms_on_batches(extract(supernet, arch))
+        ours, plain = supernet(images), net(images)
+        assert torch.allclose(ours, plain, rtol=1e-4, atol=1e-5)
+        # gradients too: those of the parts, and none elsewhere
+        ours.square().sum().backward()
+        plain.square().sum().backward()
+        total = sum(p.grad.square().sum() for p in net.parameters() if p.grad is not None)
+        shared = [p.grad for p in supernet.parameters() if p.grad is not None]
+        assert sum(g.square().sum() for g in shared).item() == pytest.approx(total.item(), rel=1e-3)
+        supernet.zero_grad()
+
+    agree()
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_recalibrated_networks_agree_on_the_images_they_were_recalibrated_on(name, supernets, rng):
+    supernet, space = supernets[name], CONTRACT[name]
+    arch = replace(fill(space, random_picks(space, rng)), resolution=32)
+    images = torch.randn(64, arch.channels, 32, 32)
+    if supernet.resizes:
+        arch = replace(arch, resolution=24)
+        images = images[:, :, :24, :24].contiguous()
+    net = extract(supernet, arch)
+    recalibrate(net, [(images, torch.zeros(64))])
+    supernet.activate(arch)
+    with torch.inference_mode():
+        ours, plain = supernet(images), net(images)
+    # running variances are unbiased, a batch's are not: n / (n - 1) at the fewest values, 64
+    assert torch.allclose(ours, plain, rtol=0.1, atol=0.05 * ours.abs().max().item())
+    assert all(m.momentum == 0.1 or m.momentum == arch.bn_momentum
+               for m in net.modules() if isinstance(m, nn.BatchNorm2d))  # fmt: skip
+    assert not net.training
+
+
+def test_recalibration_averages_over_batches():
+    arch = Arch((Stage(8, blocks=Block("conv")),), Stem(8), Head(0), 8, classes=2)
+    net = build(arch, seed=0)
+    images = torch.randn(30, 3, 8, 8)
+    recalibrate(net, [(images[i : i + 10], torch.zeros(10)) for i in (0, 10, 20)])
+    with torch.inference_mode():
+        out = net.get_submodule("stem.conv.conv")(images)
+    assert torch.allclose(net.stem.conv.bn.running_mean, out.mean((0, 2, 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_ends_are_the_largest_and_smallest(name, rng):
+    space = CONTRACT[name]
+    largest, smallest = (
+        cost(fill(space, extreme_picks(space, most=most))).macs for most in (True, False)
+    )
+    for _ in range(60):
+        assert smallest <= cost(fill(space, random_picks(space, rng))).macs <= largest
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_shared_layers_are_as_large_as_needed_and_no_larger(name, rng):
+    space = CONTRACT[name]
+    largest = largest_layers(space)
+    assert list(largest) == sorted(largest)  # not as a process happens to order sets
+    reached: dict[tuple[str, str, str, str], int] = {}
+    for i in range(80):
+        picks = random_picks(space, rng) if i else extreme_picks(space, most=True)
+        for row in operators(fill(space, picks)):
+            for role, layer in largest.get((row.place, row.op), {}).items():
+                for used in row.layers:
+                    if getattr(used, "role", "se") == role:
+                        for size in ("cin", "cout", "kernel"):
+                            key = (row.place, row.op, role, size)
+                            value = getattr(used, size, 0)
+                            reached[key] = max(reached.get(key, 0), value)
+                            assert value <= getattr(layer, size, 0)
+    if name == "nas_bench_macro":  # small enough for every size to be met
+        assert all(getattr(largest[p, o][r], s, 0) == v for (p, o, r, s), v in reached.items())
+        assert {(p, o) for p, o, _, _ in reached} == set(largest)
+
+
+def test_smaller_layers_take_leading_channels_and_the_centre():
+    weight = torch.arange(4 * 3 * 5 * 5).view(4, 3, 5, 5)
+    part = cut(weight, (2, 1, 3, 3))
+    assert torch.equal(part, weight[:2, :1, 1:4, 1:4])
+    assert part.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
+    assert cut(weight, weight.shape) is weight
+
+
+def test_one_seed_one_supernet_and_no_global_state_touched():
+    before = torch.get_rng_state()
+    first, second, other = (Supernet(ODD, seed) for seed in (1, 1, 2))
+    assert torch.equal(before, torch.get_rng_state())
+    pairs = zip(first.parameters(), second.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not all(map(torch.equal, first.parameters(), other.parameters()))
+
+
+def test_networks_of_other_spaces_are_refused(supernets):
+    supernet = supernets["nas_bench_macro"]
+    for wrong in (CONTRACT["odd"], SPACES["nas_bench_macro"]):
+        arch = fill(wrong, extreme_picks(wrong, most=True))
+        with pytest.raises(UserError, match="no such layer at stem"):
+            supernet.activate(arch)
+    with pytest.raises(UserError, match="one padding"):
+        Supernet(replace(ODD, padding=one_of("same", "symmetric")))
+
+
+def test_sandwich_draws_the_ends_and_any_activation():
+    space = SPACES["mbconv_28"]
+    sandwich = Sandwich(space, num_random=3)
+    drawn = [sandwich.draw(random.Random(seed)) for seed in range(12)]
+    assert {len(archs) for archs in drawn} == {5}
+    sizes = [[cost(arch).macs for arch in archs] for archs in drawn]
+    assert len({s[0] for s in sizes}) == len({s[-1] for s in sizes}) == 1
+    assert all(s[-1] <= min(s) and s[0] >= max(s) for s in sizes)
+    assert {archs[0].head.act for archs in drawn} == {"relu", "relu6", "hswish", "swish"}
+    assert sandwich.draw(random.Random(3)) == drawn[3]
+    assert free_choices(CONTRACT["nas_bench_macro"], sandwich_largest()) == []
+
+
+def test_a_sandwich_within_limits_draws_what_they_allow_evenly_over_log_macs():
+    space = SPACES["mbconv_28"]
+    trellis = Trellis(space)
+    least, most = 2e6, 2e7
+
+    def within(genomes):
+        macs = trellis.costs(genomes).macs
+        return (macs >= least) & (macs <= most)
+
+    allowed = Allowed(space, within, seed=1)
+    assert within(allowed.genomes).all()
+    macs = trellis.costs(allowed.genomes).macs
+    sandwich = Sandwich(space, num_random=4, allowed=allowed)
+    drawn = [sandwich.draw(random.Random(seed)) for seed in range(12)]
+    assert sandwich.draw(random.Random(3)) == drawn[3]
+    counts = np.array([[cost(arch).macs for arch in archs] for archs in drawn])
+    assert (counts[:, 0] == macs.max()).all()
+    assert (counts[:, -1] == macs.min()).all()
+    assert (counts >= least).all()
+    assert (counts <= most).all()
+    edges = np.exp(np.linspace(np.log(macs.min()), np.log(macs.max()), 5))
+    for part in range(4):  # the next network above what was drawn may be in the next part
+        assert (counts[:, 1 + part] >= edges[part]).all()
+        assert np.median(counts[:, 1 + part]) <= edges[part + 1]
+    sampled = sandwich.sample(5, random.Random(0))
+    assert within(trellis.encode([picks_of(space, arch) for arch in sampled])).all()
+
+
+def test_where_few_networks_are_allowed_all_come_alike():
+    """However near to each other their multiply-adds are."""
+    widths = one_of(8, 9, 10, 11, 100)
+    space = Arch((Stage(widths, 1),), Stem(8), Head(16), resolution=8, classes=4)
+    allowed = Allowed(space, lambda genomes: np.ones(len(genomes), bool))
+    sandwich = Sandwich(space, num_random=2, allowed=allowed)
+    drawn = [arch for seed in range(250) for arch in sandwich.draw(random.Random(seed))[1:-1]]
+    times = Counter(arch.stages[0].width for arch in drawn)
+    assert times.keys() == {8, 9, 10, 11, 100}
+    assert min(times.values()) > 70  # of 100 each
+
+
+def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
+    space = SPACES["mbconv_28"]
+    trellis = Trellis(space)
+
+    def below(macs):
+        return Allowed(space, lambda genomes: trellis.costs(genomes).macs <= macs)
+
+    assert below(1e7).digest == below(1e7).digest != below(9e6).digest
+    with pytest.raises(UserError, match="none of 100,000 random networks is within the limits"):
+        below(1)
+
+
+def sandwich_largest():
+    return extreme_picks(CONTRACT["nas_bench_macro"], most=True)

@@ -1,0 +1,251 @@
+"""The training command: from scratch, from weights, killed, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.layers import network_id
+from nas.arch.scaling import for_resolution
+from nas.arch.serialization import dumps, load
+from nas.core.cli import main
+from nas.core.config import compose, plain
+from nas.core.errors import UserError
+from nas.data.dataset import load_data
+from nas.network.modules import build
+from nas.network.pretrained import PRETRAINED
+from nas.train.run import ABOUT, train_one
+from nas.train.settings import checked
+from nas.train.setup import budget_for, network_for, normalisation, side_of, source_of
+from nas.training.loop import Budget
+from search_spaces.lookup import PUBLISHED
+
+SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
+FEW = ("data.train=200", "data.val=100", "data.test=100", "latency.max_seconds=0.05")
+MINE = ("arch=mine.yaml", "budget.epochs=3", *FEW)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """A function that runs the command in this process and tells what it printed."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(dumps(SMALL))
+
+    def ran(*words):
+        train_one(compose("train", list(words)))
+        return capsys.readouterr().out
+
+    return ran
+
+
+def test_it_leaves_a_network_ready_to_use(here, tmp_path):
+    """The ONNX model alone, by its metadata, scores what the summary says."""
+    out = here(*MINE)
+    folder = tmp_path / "results" / "train" / "mine"
+    summary = json.loads((folder / "summary.json").read_text())
+    model = onnx.load(folder / "model.onnx")
+    facts = {p.key: p.value for p in model.metadata_props}
+    classes, mean, std = (json.loads(facts[key]) for key in ("classes", "mean", "std"))
+    data = load_data("embedded", train=200, val=100, test=100)
+    assert classes == list(data.classes) == summary["classes"]
+    images = torch.nn.functional.interpolate(
+        data.test.images.float() / 255, (20, 20), mode="bicubic", antialias=True
+    )
+    inputs = ((images.numpy() - mean[0]) / std[0]).astype(np.float32)
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    answers = [session.run(None, {"image": image[None]})[0].argmax() for image in inputs]
+    right = float((np.array(answers) == data.test.labels.numpy()).mean())
+    assert right == pytest.approx(summary["test"]["accuracy"], abs=0.011)  # one of 100 images
+    assert f"(test {summary['test']['accuracy']:.1%}" in out
+    assert network_id(load(folder / "network.yaml")) == summary["id"]
+    net = build(load(folder / "network.yaml"))
+    net.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    history = pd.read_csv(folder / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert history["val_accuracy"].iloc[-1] == pytest.approx(summary["val"]["accuracy"], abs=0.011)
+    by_class = pd.read_csv(folder / "classes.csv")
+    assert by_class["test_images"].sum() == 100
+    share = np.average(by_class["test_accuracy"], weights=by_class["test_images"])
+    assert share == pytest.approx(summary["test"]["accuracy"])
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["seed"] == 0
+    assert environment["versions"]["torch"]
+
+
+def test_a_second_call_goes_on_and_other_settings_are_refused(here, tmp_path):
+    first = here(*MINE)
+    folder = tmp_path / "results" / "train" / "mine"
+    before = torch.load(folder / "weights.pt", weights_only=True)
+    history = (folder / "history.csv").read_text()
+    again = here(*MINE)
+    assert (folder / "history.csv").read_text() == history  # the seconds of the same trainings
+    assert [li for li in again.splitlines() if li.startswith("accuracy")] == [
+        li for li in first.splitlines() if li.startswith("accuracy")
+    ]
+    after = torch.load(folder / "weights.pt", weights_only=True)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    with pytest.raises(UserError, match=r"began with other settings \(seed: 1 here, 0 there"):
+        here(*MINE, "seed=1")
+    assert "mine2" in here(*MINE, "seed=1", "run=mine2")
+
+
+def test_ctrl_c_keeps_whole_epochs(tmp_path):
+    (tmp_path / "mine.yaml").write_text(dumps(SMALL))
+    words = [sys.executable, "-m", "nas.train", *MINE, "budget.epochs=60", "data.train=2000"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    checkpoint = tmp_path / "results" / "train" / "mine" / "checkpoint.pt"
+    with subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "whole epochs are kept; the same command goes on" in out
+    assert "Traceback" not in err
+    assert not (checkpoint.parent / "summary.json").exists()
+    done = torch.load(checkpoint, weights_only=True)["epochs"]
+    assert 0 < len(done) < 60
+
+
+def logits(folder, side=20):
+    image = np.linspace(-1, 1, side * side, dtype=np.float32).reshape(1, 1, side, side)
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    return session.run(None, {"image": image})[0][0]
+
+
+def test_own_weights_start_another_training(here, tmp_path):
+    """With steps of nothing and no time for the norms the answers are the same."""
+    here(*MINE)
+    folder = tmp_path / "results" / "train"
+    still = ("budget.epochs=1", "budget.optimizer=sgd", "budget.lr=1e-12", "run=again")
+    text = (folder / "mine" / "network.yaml").read_text()
+    (tmp_path / "still.yaml").write_text(f"bn_momentum: 1.0e-12\n{text}")
+    path = "weights.path=results/train/mine/weights.pt"
+    out = here("arch=still.yaml", "weights=file", path, *still, *FEW)
+    assert "anew" not in out
+    assert "mean and spread as results/train/mine/summary.json says" in out
+    assert logits(folder / "again") == pytest.approx(logits(folder / "mine"), abs=1e-4)
+    summaries = [json.loads((folder / n / "summary.json").read_text()) for n in ("mine", "again")]
+    assert summaries[0]["mean"] == summaries[1]["mean"]
+
+
+def test_for_other_classes_the_classifier_begins_anew(here, tmp_path):
+    (tmp_path / "seven.yaml").write_text(dumps(replace(SMALL, classes=7)))
+    torch.save(build(replace(SMALL, classes=7)).state_dict(), tmp_path / "seven.pt")
+    out = here("arch=seven.yaml", "weights=file", "weights.path=seven.pt", *FEW, "budget.epochs=1")
+    assert "anew: classifier" in out
+    assert "since nobody tells those of the weights" in out
+    summary = json.loads((tmp_path / "results/train/seven/summary.json").read_text())
+    assert len(summary["classes"]) == 10
+
+
+def test_a_latency_that_fails_costs_no_training(here, tmp_path):
+    out = here(*MINE[:2], *FEW[:3], "latency=command", "latency.command='false {onnx}'")
+    assert "latency   none: " in out
+    summary = json.loads((tmp_path / "results/train/mine/summary.json").read_text())
+    assert summary["latency_ms"] is None
+    assert summary["test"]["num_images"] == 100
+
+
+def test_of_few_images_a_batch_is_a_part(here):
+    budget = Budget(10, 32, "adamw", 1e-3)
+    assert budget_for(budget, 10_000) == budget
+    assert budget_for(budget, 160) == replace(budget, batch_size=10)
+    assert budget_for(budget, 58) == replace(budget, batch_size=8)
+    sgd = Budget(10, 64, "sgd", 0.1)
+    assert budget_for(sgd, 256) == replace(sgd, batch_size=16, lr=0.025)
+    with pytest.raises(UserError, match="nothing to count"):
+        budget_for(replace(sgd, batch_size=1), 99)
+
+
+def test_a_name_may_tell_what_the_weights_have_anyway():
+    def asked(arch, **more):
+        settings = plain(compose("train", [f"arch={arch}", "weights=pretrained"])) | more
+        source = source_of(checked(settings))
+        return source.name, side_of(settings, source)
+
+    assert asked("mobilenet_v2_1.0") == ("mobilenet_v2", 224)
+    assert asked("mobilenet_v2_1.0_160") == ("mobilenet_v2", 160)
+    assert asked("mobilenet_v2_1.4", resolution=96) == ("mobilenet_v2_1.4", 96)
+    assert asked("efficientnet_b2") == ("efficientnet_b2", 288)
+    folder = {"name": "folder", "root": "x", "resolution": 48}
+    assert asked("mobilenet_v2", data=folder) == ("mobilenet_v2", 48)
+
+
+def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_path):
+    settings = plain(compose("train", ["arch=tf_efficientnet_lite0", "weights=pretrained"]))
+    data = load_data("embedded", train=50, val=20, test=20)
+    source = PRETRAINED["tf_efficientnet_lite0"]
+    assert source_of(settings) is source
+    arch, origin = network_for(checked(settings), side_of(settings, source), data)
+    published = PUBLISHED["tf_efficientnet_lite0"]
+    assert origin == "published"
+    assert (arch.bn_eps, arch.padding, arch.resolution) == (1e-3, "same", 224)
+    assert arch.bn_momentum == 0.1 > published.bn_momentum
+    assert (arch.channels, arch.classes) == (1, 10)
+    assert arch.head.dropout == published.head.dropout
+    small, _ = network_for(settings, side_of({**settings, "resolution": 64}, source), data)
+    assert small.stages == for_resolution(published, 64).stages
+    assert settings["choices"]["budget"] == "transfer"  # weights bring a budget of their own
+    (mean, std), _ = normalisation(settings, data, source)
+    assert mean == pytest.approx((sum(source.mean) / 3,))
+    assert std == pytest.approx((sum(source.std) / 3,))
+    (tmp_path / "summary.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.3, 0.4]}')
+    own = f"weights.path={tmp_path / 'weights.pt'}"
+    ours = plain(compose("train", ["arch=tf_efficientnet_lite0", "weights=file", own]))
+    (mean, std), whose = normalisation(ours, data, source)  # a run's own before the published
+    assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
+    assert whose.endswith("summary.json says")
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged: remove it"):
+        normalisation(ours, data, source)
+    scratch = plain(compose("train", ["arch=tf_efficientnet_lite0"]))
+    assert normalisation(scratch, data, None)[0] == (data.mean, data.std)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["arch=mobilnet_v2"], "mobilnet_v2"),
+        (["arch=mine.yaml", "weights=pretrained"], "for a published network, not for arch=mine"),
+        (["weights=pretrained"], "name one"),
+        (["arch=nas_bench_macro_22212220", "weights=pretrained"], "network with published weights"),
+        (["arch=mine.yaml", "weights=file", "weights.path=none.pt"], "none.pt"),
+        (["arch=mine.yaml", "weights=file"], "weights.path must be given"),
+        (["arch=mine.yaml", "weights=file", "weights.path=5"], "weights.path=5 is no file"),
+        (["arch=mine.yaml", "weights=file", "weights.path=null"], "weights.path=None is no file"),
+        (["arch=mine.yaml", "weights.path=mine.pt"], "needs weights=file"),
+        (["arch=mine.yaml", "budget.batch_size=1"], "norms nothing to count"),
+        (["arch=mine.yaml", "resolution=0"], "resolution must be a whole number"),
+        (["arch=mine.yaml", "measure=2"], "measure must be true or false"),
+        (["arch=mine.yaml", "seed=null"], "seed must be a whole number"),
+        (["arch=mine.yaml", "device=tpu"], "tpu"),
+        (["arch=mine.yaml", "budget.lr=1e9", "budget.clip_norm=0"], "cannot be trained like this"),
+    ],
+)
+def test_mistakes_get_one_line(here, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.setattr(sys, "argv", ["train", *words, *FEW])
+    with pytest.raises(SystemExit) as stop:
+        main("train", train_one, ABOUT)
+    assert stop.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith("python -m nas.train: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.glob("results/train/*/summary.json"))
