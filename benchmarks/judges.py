@@ -23,12 +23,12 @@ import numpy as np
 from nas.accuracy.oneshot import OneShot
 from nas.accuracy.predictor import Blend
 from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import Failure, Pool
+from nas.accuracy.worker_pool import Failure, WorkerPool
 from nas.accuracy.zero_cost import ZeroCost
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
-from nas.core.config import compose, make, plain
+from nas.core.config import compose_config, make, plain
 from nas.core.run_folder import environment, write_json
 from nas.space.choices import fill, random_picks
 from nas.space.configured import space_for
@@ -58,7 +58,7 @@ def drawn(space: Arch, number: int, seed: int) -> list[Arch]:
 def trained(settings: dict[str, Any], archs: list[Arch], seed: int) -> list[Any]:
     """A Judgement of each, by the default budget."""
     load, budget = partial(make, settings["data"]), make(settings["budget"])
-    with Pool(partial(Scratch.open, load, budget, "cpu", seed), settings["workers"]) as pool:
+    with WorkerPool(partial(Scratch.open, load, budget, "cpu", seed), settings["workers"]) as pool:
         found = {}
         for i, answer in pool(archs):
             if isinstance(answer, Failure):
@@ -80,7 +80,7 @@ def scored(
         return [judge(arch).value for arch in judged]
 
     def oneshot() -> list[float]:
-        opened = make(plain(compose("search", ["accuracy=oneshot"]))["accuracy"])
+        opened = make(plain(compose_config("search", ["accuracy=oneshot"]))["accuracy"])
         judge: OneShot = opened(load=load, space=space, device="cpu", seed=seed)
         return [answer.value for _, answer in judge.many(judged)]
 
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=24, help="that are judged")
     parser.add_argument("--seed", type=int, default=0)
     args, words = parser.parse_known_args()
-    settings = plain(compose("search", words))
+    settings = plain(compose_config("search", words))
     space = space_for(settings, make, make(settings["data"]).spec)
     archs = drawn(space, args.networks + LABELS, args.seed)
     judged, others = archs[: args.networks], archs[args.networks :]

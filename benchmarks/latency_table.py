@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.layers import operators
-from nas.core.config import compose, make, plain
+from nas.core.config import compose_config, make, plain
 from nas.core.run_folder import environment, open_folder, write_json
 from nas.latency.store import saved_table
 from nas.latency.table import LatencyTable
@@ -31,7 +31,7 @@ from nas.latency.timing_journal import part_key
 from nas.space.bounds import trellis_of
 from nas.space.choices import fill
 from nas.space.configured import space_for
-from nas.stats.correlation import mape, spearman, within
+from nas.stats.correlation import fraction_within, mape, spearman
 
 NAIVE = 20  # networks whose blocks are all timed alone
 RANKED = 100  # random networks that both tables rank
@@ -71,7 +71,7 @@ def configured_space(settings: dict[str, Any]) -> Arch:
 
 def plain_sum(words: list[str]) -> dict[str, float]:
     """The errors of a sum of blocks timed alone, after the best affine fit to these networks."""
-    settings = plain(compose("latency", words))
+    settings = plain(compose_config("latency", words))
     space = configured_space(settings)
     trellis, device = trellis_of(space), make(settings["latency"])
     genomes = trellis.random(NAIVE, np.random.default_rng(1))
@@ -87,7 +87,7 @@ def plain_sum(words: list[str]) -> dict[str, float]:
         "blocks": len(alone),
         "mape_unfitted": mape(sums, whole),
         "mape": mape(fitted, whole),
-        "within_5": within(0.05)(fitted, whole),
+        "within_5": fraction_within(0.05)(fitted, whole),
         "spearman": spearman(fitted, whole),
     }
 
@@ -98,7 +98,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         one, summary, blocks = built(Path(first), words)
         other, again, blocks_again = built(Path(second), words)
-    settings = plain(compose("latency", words))
+    settings = plain(compose_config("latency", words))
     space = configured_space(settings)
     trellis = trellis_of(space)
     genomes = trellis.random(RANKED, np.random.default_rng(2))

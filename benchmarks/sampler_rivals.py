@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from benchmarks.sampler_problems import Problem
 from nas.search.samplers.genomes import Batch
 from nas.search.samplers.known_cost import KnownCostSampler
-from nas.stats.gaussian_process import GaussianProcess, fit, scaled
+from nas.stats.gaussian_process import GaussianProcess, fit, standardisation
 
 Floats = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ class LearntCost(optuna.samplers.BaseSampler):
         costs = np.array([t.values[1] for t in told])
         x = self._one_hot([t.params for t in told])
         groups = np.zeros(x.shape[1], np.int64)
-        centre, scale = scaled(x, groups)
+        centre, scale = standardisation(x, groups)
         x, y = (x - centre) * scale, np.log(costs)
         model = GaussianProcess(x, y, groups, fit(x, y, groups))
 

@@ -30,9 +30,9 @@ from nas.arch.layers import operators
 from nas.arch.scaling import for_resolution
 from nas.core.files import write_text
 from nas.core.run_folder import environment
-from nas.profile.thop import thop_count
+from nas.profile.thop import count_with_thop
 from nas.space.choices import Picks, fill
-from nas.space.trellis.trellis import Costs, Trellis
+from nas.space.trellis.trellis import NetworkCosts, Trellis
 from search_spaces.lookup import PUBLISHED
 from search_spaces.mbconv import mbconv
 
@@ -56,7 +56,7 @@ class Scored:
     values: NDArray[np.float64]
     genomes: NDArray[np.int64]
     totals: NDArray[np.float64]
-    costs: Costs
+    costs: NetworkCosts
 
 
 def at_once(space: Arch, seed: int) -> Scored:
@@ -94,7 +94,7 @@ def one_by_one(space: Arch, scored: Scored, picks: list[dict[str, Any]]) -> tupl
 def with_thop(space: Arch, scored: Scored, picks: list[Picks]) -> tuple[float, bool]:
     """(seconds a network, whether its count is our MACs and what norms and pools add)."""
     started = time.perf_counter()
-    counts = [thop_count(fill(space, network)) for network in picks]
+    counts = [count_with_thop(fill(space, network)) for network in picks]
     seconds = (time.perf_counter() - started) / len(picks)
     macs = [count["total"] - count["norms"] - count["pools"] for count in counts]
     return seconds, macs == scored.costs.macs[: len(picks)].tolist()
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    thop_count(PUBLISHED["mobilenet_v1"])  # the first use imports thop and what it needs
+    count_with_thop(PUBLISHED["mobilenet_v1"])  # the first use imports thop and what it needs
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SPACES}
     for seed in range(SEED, SEED + rounds):
         for name, space in SPACES.items():

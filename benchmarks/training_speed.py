@@ -31,7 +31,7 @@ from nas.arch.scaling import for_resolution
 from nas.core.files import write_text
 from nas.core.run_folder import environment
 from nas.network.depthwise import quick_depthwise
-from nas.network.device import autocast, keep_freed_memory
+from nas.network.device import autocast, tune_malloc
 from nas.network.modules import build
 from nas.space.choices import fill, random_picks
 from nas.training.loop import Budget, train
@@ -154,7 +154,7 @@ def work(name: str) -> None:
     torch.set_num_threads(setting.threads)
     torch.set_flush_denormal(setting.flush)
     if setting.keep:
-        keep_freed_memory()
+        tune_malloc()
     print(json.dumps({n: images_per_second(a, setting) for n, a in networks().items()}))
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nas.accuracy.worker_pool import judged
+from nas.accuracy.worker_pool import call_safely
 from nas.arch.arch import Arch
 from nas.core.config import make
 
@@ -42,4 +42,4 @@ def judges_for(node: Mapping[str, Any], pool: Judges, context: Mapping[str, Any]
     names = [*asked, *(("device", "seed") if takes_all else ())]
     judge = opener(**{name: known[name] for name in names if name in known})
     many: Judges | None = getattr(judge, "many", None)
-    return many or (lambda archs: ((i, judged(judge, arch)) for i, arch in enumerate(archs)))
+    return many or (lambda archs: ((i, call_safely(judge, arch)) for i, arch in enumerate(archs)))

@@ -21,7 +21,7 @@ from nas.network.device import resolve_device
 from nas.network.modules import Network
 from nas.supernet.history import SupernetHistory
 from nas.supernet.image_weights import NUM_PROBES, image_weights
-from nas.supernet.sampling import Allowed, Within
+from nas.supernet.sampling import FeasibleMask, FeasibleSampler
 from nas.supernet.sandwich import Sandwich
 from nas.supernet.scoring import subnet_losses
 from nas.supernet.supernet import Supernet, extract, recalibrate
@@ -71,7 +71,7 @@ class OneShot:
     budget: SupernetBudget
     device: torch.device
     seed: int
-    within: Within | None = None
+    within: FeasibleMask | None = None
     history: SupernetHistory = field(default_factory=SupernetHistory)
     known: dict[str, tuple[OneShotScore, Tensor]] = field(default_factory=dict)
 
@@ -83,7 +83,7 @@ class OneShot:
         budget: SupernetBudget,
         device: str = "auto",
         seed: int = 0,
-        within: Within | None = None,
+        within: FeasibleMask | None = None,
         checkpoint: Path | None = None,
         progress: Progress | None = None,
     ) -> OneShot:
@@ -135,7 +135,7 @@ class OneShot:
     def weights(self) -> Tensor:
         """(N,) what each validation image tells about networks, from random ones of the space."""
         space, rng = self.supernet.space, random.Random(f"{self.seed}:weights")
-        allowed = Allowed(space, self.within, self.seed) if self.within else None
+        allowed = FeasibleSampler(space, self.within, self.seed) if self.within else None
         probes = Sandwich(space, NUM_PROBES, allowed).sample(NUM_PROBES, rng)
         threads = self.budget.threads
         losses, _ = subnet_losses(

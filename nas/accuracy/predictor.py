@@ -30,7 +30,7 @@ from nas.core.checks import check_whole
 from nas.core.errors import UserError
 from nas.space.choices import fill, random_picks
 from nas.stats.correlation import kendall
-from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling, scaled
+from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling, standardisation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -88,7 +88,7 @@ class Columns:
         words = sorted({key[0] for key in self.keys})
         self.groups: Ints = np.array([words.index(key[0]) for key in self.keys], np.int64)
         raw = self._raw(rows)
-        self.centre, self.scale = scaled(raw, self.groups)
+        self.centre, self.scale = standardisation(raw, self.groups)
 
     def __call__(self, archs: Sequence[Arch]) -> Floats:
         """[n, d] for n networks; what the sample did not have does not count."""

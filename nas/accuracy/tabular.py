@@ -14,7 +14,7 @@ from pathlib import Path
 from nas.accuracy.answer import Answer
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.core.errors import UserError, unknown
 from nas.space.choices import choices, fill
 
@@ -73,7 +73,7 @@ class Tabular:
         key = network_id(arch)
         if key not in self.entries:
             raise UserError(
-                f"{self.source} has no accuracy for the network {key} ({reading_form(arch)}); it "
+                f"{self.source} has no accuracy for the network {key} ({arch_string(arch)}); it "
                 f"holds {len(self.entries)} networks: add a line, or search a space that it covers"
             )
         value, error = self.entries[key]

@@ -24,7 +24,7 @@ import torch
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.core.errors import UserError
-from nas.core.interrupts import unheard, uninterrupted
+from nas.core.interrupts import block_sigint, defer_sigint
 
 Judge = Callable[..., Any]  # of an Arch, and what a Pool is given beside each
 Told = Callable[[Mapping[int, float]], None]  # how much is done of each that is under way
@@ -54,7 +54,7 @@ def part_done(done: int, total: int) -> None:
 def _start(make: Callable[[], Judge], threads: int, board: Any, started: Any) -> None:
     """Prepare a worker, which ends with its parent (and which Ctrl-C does not reach)."""
     global _judge, _broken, _note
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `unheard` could do nothing
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `block_sigint` could do nothing
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # as OMP_NUM_THREADS has it
     with started.get_lock():
@@ -85,7 +85,7 @@ def _work(index: int, *what: Any) -> Any:
     assert _judge is not None
     assert _note is not None
     with _telling(partial(_note, index)):
-        return judged(_judge, *what)
+        return call_safely(_judge, *what)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def _telling(tell: Callable[[float], None]) -> Iterator[None]:
         _tell = None
 
 
-def judged(judge: Callable[..., Any], *what: Any) -> Any:
+def call_safely(judge: Callable[..., Any], *what: Any) -> Any:
     """The judge's answer, or a Failure with whatever it raised, in one line."""
     try:
         return judge(*what)
@@ -115,7 +115,7 @@ def num_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-class Pool:
+class WorkerPool:
     """`workers` processes with a judge each, made there by `make` (which must pickle).
 
     With one worker the judge runs in this process.  `close` (or leaving a `with`) ends them.
@@ -129,7 +129,7 @@ class Pool:
         self._board: Any = []
         self._told: Told = lambda parts: None
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,7 +149,7 @@ class Pool:
 
             for i, task in enumerate(tasks):
                 with _telling(partial(note, i)):
-                    answer = judged(self._judge, *task)
+                    answer = call_safely(self._judge, *task)
                 yield i, answer
             return
         # the longest first, so that no worker is left with it alone at the end
@@ -185,7 +185,7 @@ class Pool:
         """The futures as they end; meanwhile the watcher is told how far the others are."""
         pending = set(asked)
         while pending:
-            with uninterrupted():  # or it may keep the futures' locks; not for longer than this
+            with defer_sigint():  # or it may keep the futures' locks; not for longer than this
                 done, pending = futures.wait(pending, TELL_EVERY, futures.FIRST_COMPLETED)
             yield from done
             left, board = {asked[future] for future in pending}, list(self._board)
@@ -202,7 +202,7 @@ class Pool:
                 self.workers, context, _start, (self.make, self.threads, *shared)
             )
         try:
-            with unheard():
+            with block_sigint():
                 return self._executor.submit(_work, *task)
         except BrokenProcessPool:
             return None

@@ -27,9 +27,9 @@ from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.core.checks import check_option, check_whole
 from nas.data.dataset import Batches, ImageData
-from nas.network.device import moved, resolve_device
-from nas.network.modules import ACTIVATIONS, Row, build
-from nas.training.evaluation import failures_named
+from nas.network.device import resolve_device, to_device
+from nas.network.modules import ACTIVATIONS, OperatorModule, build
+from nas.training.evaluation import name_failures
 
 ZEN_REPEATS = 4  # of the noise, each a whole mini-batch of it
 ZEN_MIX = 1e-2  # of the second noise, as the official code has it
@@ -106,7 +106,7 @@ def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
         features.append(inputs[0].clone())
 
     for each in net.modules():
-        if isinstance(each, Row):
+        if isinstance(each, OperatorModule):
             each.residual = False
         elif isinstance(each, nn.Conv2d):
             each.weight.data.copy_(torch.randn(each.weight.shape, generator=noise))
@@ -162,7 +162,7 @@ def _copy(module: nn.Module) -> nn.Module:
     for each in net.modules():
         if isinstance(each, nn.Dropout):
             each.p = 0.0
-        elif isinstance(each, Row):
+        elif isinstance(each, OperatorModule):
             each.drop_path = 0.0
     return net
 
@@ -203,9 +203,9 @@ class ZeroCost:
         if self.proxy == LOG_MACS:
             return Answer(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, LOG_MACS)
         values = []
-        with failures_named("scoring"):
+        with name_failures("scoring"):
             for draw, (images, labels) in zip(range(self.draws), self._images(), strict=False):
-                net = moved(build(arch, seed=self.seed + draw), device)
+                net = to_device(build(arch, seed=self.seed + draw), device)
                 values.append(PROXIES[self.proxy](net, images, labels))
         if not all(math.isfinite(value) for value in values):
             raise ValueError(f"{self.proxy} is not finite for this network: {values}")

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite, operators
+from nas.arch.layers import (
+    Conv,
+    Dropout,
+    GlobalPool,
+    Layer,
+    Linear,
+    Operator,
+    SqueezeExcite,
+    operators,
+)
 
 BYTES_PER_ACTIVATION = 2  # MobileNetV2, Table 3: "16-bit floats for activations"
 
@@ -49,7 +58,7 @@ def layer_cost(layer: Layer) -> tuple[int, int, int]:
         case Linear():
             weights = layer.cin * layer.cout
             return weights, weights + layer.cout, layer.cout
-        case Pool() | Dropout():
+        case GlobalPool() | Dropout():
             return 0, 0, 0
     assert_never(layer)
 
@@ -78,7 +87,7 @@ def cost(arch: Arch) -> Cost:
     return Cost(macs, params, activations, max(output_bytes(row) for row in rows))
 
 
-def described(arch: Arch, origin: str) -> str:
+def describe_network(arch: Arch, origin: str) -> str:
     """A network in one line."""
     counts = cost(arch)
     return (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from nas.arch.arch import Arch, Block, Stage, Stem, strides
 
 
-def reading_form(arch: Arch) -> str:
+def arch_string(arch: Arch) -> str:
     """One line a person can read, stages joined by " | "; for output only, never parsed.
 
     `mbconv_k5_s2_e6_c40_se0.25_hswish_d2`: operation, kernel, stride, expansion ratio, width,

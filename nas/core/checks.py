@@ -28,7 +28,9 @@ def check_number(
         or (above and value == low)
         or (below and value == high)
     ):
-        raise UserError(f"{name} must be a number {_range(low, high, above, below)}, not {value!r}")
+        raise UserError(
+            f"{name} must be a number {_range(low, high, above, below)}, not {_word(value)}"
+        )
     return value
 
 
@@ -40,14 +42,14 @@ def check_whole(
         return None
     if type(value) is not int or not low <= value <= high:
         top = "" if high == MAX_WHOLE else f" to {high}"
-        raise UserError(f"{name} must be a whole number from {low}{top}, not {value!r}")
+        raise UserError(f"{name} must be a whole number from {low}{top}, not {_word(value)}")
     return value
 
 
 def check_bool(name: str, value: Any) -> bool:
     """`value` if it is True or False."""
     if not isinstance(value, bool):
-        raise UserError(f"{name} must be true or false, not {value!r}")
+        raise UserError(f"{name} must be true or false, not {_word(value)}")
     return value
 
 
@@ -63,3 +65,9 @@ def _range(low: float, high: float, above: bool, below: bool) -> str:
     if high == math.inf:
         return f"above {low:g}" if above else f"from {low:g}"
     return f"{'above' if above else 'from'} {low:g} {'to below' if below else 'to'} {high:g}"
+
+
+def _word(value: Any) -> str:
+    """A value as one writes it in a setting: null, true, 1.5, 'text'."""
+    words: dict[Any, str] = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else repr(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -27,8 +28,56 @@ from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
 
 
-def compose(command: str, overrides: Sequence[str]) -> Any:
-    """The configuration of `command`; every mistake in `overrides` becomes one UserError line."""
+@dataclass(frozen=True)
+class Component:
+    """One option of a group of conf/: its name, and the call that its YAML stands for."""
+
+    name: str
+    node: Mapping[str, Any]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the call is given, without what names it."""
+        return {key: value for key, value in self.node.items() if not key.startswith("_")}
+
+    def updated(self, **arguments: Any) -> Component:
+        """The same call with other arguments."""
+        return replace(self, node={**self.node, **arguments})
+
+    def make(self, **more: Any) -> Any:
+        """Call what `_target_` names; a UserError inside stays one."""
+        try:
+            return instantiate(dict(self.node), **more, _convert_="all")
+        except InstantiationException as error:
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            if isinstance(error.__cause__, TypeError):
+                target = self.node["_target_"]
+                raise UserError(f"wrong settings for {target}: {error.__cause__}") from None
+            raise
+
+
+def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The settings of `command`, groups as Components, after what the user gave.
+
+    `overrides` are words as on the command line: "data=folder", "target=1.5".  Every mistake in
+    them becomes one UserError line.
+    """
+    cfg = compose_config(command, overrides)
+    try:
+        out: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} must be given: {error.full_key}=...") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"wrong configuration: {' '.join(str(error).split())}") from None
+    for group, name in out.pop("choices").items():
+        if group in out:
+            out[group] = Component(name, out[group])
+    return {str(key): value for key, value in out.items()}
+
+
+def compose_config(command: str, overrides: Sequence[str]) -> Any:
+    """The configuration of `command` as Hydra composes it, with the chosen options."""
     for word in overrides:
         key = word.partition("=")[0]
         # +sampler.mutation_prob=0.1, for what a group's constructor takes beyond its YAML
@@ -66,7 +115,7 @@ def _unknown_setting(command: str, message: str, overrides: Sequence[str]) -> Us
     found = re.search(r"'([^']+)'", message)
     key = found[1] if found else " ".join(message.split())
     groups = [word for word in overrides if (CONF / word.partition("=")[0]).is_dir()]
-    return unknown("setting", key, _keys(compose(command, groups)))
+    return unknown("setting", key, _keys(compose_config(command, groups)))
 
 
 def _keys(cfg: Any) -> list[str]:
@@ -84,12 +133,12 @@ def _keys(cfg: Any) -> list[str]:
 
 
 def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings of `command` as plain data; with `--cfg` among the words, print them."""
-    cfg = compose(command, [word for word in arguments if word != "--cfg"])
+    """The settings of a command line; with `--cfg` among its words, print them and exit."""
     if "--cfg" in arguments:
-        print(OmegaConf.to_yaml(cfg).strip())
+        words = [word for word in arguments if word != "--cfg"]
+        print(OmegaConf.to_yaml(compose_config(command, words)).strip())
         sys.exit(0)
-    return plain(cfg)
+    return plain(compose_config(command, arguments))
 
 
 def plain(cfg: Any) -> dict[str, Any]:
@@ -105,12 +154,5 @@ def plain(cfg: Any) -> dict[str, Any]:
 
 
 def make(node: Mapping[str, Any], **more: Any) -> Any:
-    """Call what `_target_` names with the node's other entries; a UserError inside stays one."""
-    try:
-        return instantiate(dict(node), **more, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        if isinstance(error.__cause__, TypeError):
-            raise UserError(f"wrong settings for {node['_target_']}: {error.__cause__}") from None
-        raise
+    """Call what `_target_` names with the node's other entries."""
+    return Component("", node).make(**more)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_sigint() -> Iterator[None]:
     """Hold Ctrl-C back until the block has ended."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals come to the main thread only
@@ -25,12 +25,12 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def unheard() -> Iterator[None]:
-    """As `uninterrupted`, and processes that are begun within never hear of Ctrl-C.
+def block_sigint() -> Iterator[None]:
+    """As `defer_sigint`, and processes that are begun within never hear of Ctrl-C.
 
     They would say so with a traceback each, while they are still importing.
     """
-    with uninterrupted():
+    with defer_sigint():
         if not hasattr(signal, "pthread_sigmask"):  # Windows
             yield
             return

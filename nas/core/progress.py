@@ -12,25 +12,44 @@ QUICK = 2  # seconds; what takes less needs no line
 LINE_EVERY = 60  # seconds, in a file or a pipe, where a tenth of the whole takes longer
 
 
-class Live:
-    """A progress bar with time left; in a file or a pipe, a line now and then."""
+class ProgressBar:
+    """A progress bar with time left; in a file or a pipe, a line now and then.
 
-    def __init__(self, console: Console, label: str, total: int, done: int) -> None:
-        self.console, self.label, self.total = console, label, total
-        self.began = self.last = time.perf_counter()
-        self.first, self.done, self.say = done, done, ""
-        self.reached = self.printed = float(done)
-        self.ended = done >= total
+    Without a `total` it is shown only once `start` tells how much there is to do: bars may be
+    nested as long as one is shown at a time.
+    """
+
+    def __init__(
+        self, console: Console, label: str, total: int | None = None, done: int = 0
+    ) -> None:
+        self.console, self.label = console, label
         self.bar = Progress(
             TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(),
             TimeRemainingColumn(), TextColumn("{task.fields[say]}"), console=console,
             disable=not console.is_terminal,
             speed_estimate_period=600,
         )  # fmt: skip
-        self.task = self.bar.add_task(f"{label:<9}", total=total, completed=done, say="")
+        self.started = False
+        if total is not None:
+            self.start(total, done)
 
-    def __enter__(self) -> Live:
+    def start(self, total: int, done: int = 0) -> None:
+        """There are `total` to do, of which an earlier process did `done`; once is enough."""
+        if self.started:
+            return
+        self.started, self.total = True, total
+        self.began = self.last = time.perf_counter()
+        self.first, self.done, self.say = done, done, ""
+        self.reached = self.printed = float(done)
+        self.ended = done >= total
+        self.task = self.bar.add_task(f"{self.label:<9}", total=total, completed=done, say="")
         self.bar.start()
+
+    def stop(self) -> None:
+        """End it, so that another one can be shown."""
+        self.bar.stop()
+
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(
@@ -39,9 +58,9 @@ class Live:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self.bar.stop()
+        self.stop()
 
-    def of(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         """The total is another one now."""
         self.total, self.ended = total, self.ended and self.done >= total
         self.bar.update(self.task, total=total)
@@ -49,9 +68,9 @@ class Live:
     def __call__(self, done: int, say: str) -> None:
         """`done` of the total, with what there is to say about it."""
         self.done, self.say = done, say
-        self.under_way(0.0)
+        self.set_partial(0.0)
 
-    def under_way(self, part: float) -> None:
+    def set_partial(self, part: float) -> None:
         """Beside what is done, `part` of the total, in its unit, is done of what has not ended."""
         reached = self.reached = max(self.reached, min(self.done + part, self.total))
         self.bar.update(self.task, completed=reached, say=self.say)
@@ -64,12 +83,12 @@ class Live:
         left = "done"
         if not ended:
             each = (now - self.began) / (reached - self.first)
-            left = f"about {spelt(each * (self.total - reached))} left"
+            left = f"about {format_duration(each * (self.total - reached))} left"
         self.console.print(f"{self.label:<9} {self.done}/{self.total} · {left} · {self.say}")
         self.printed, self.last, self.ended = reached, now, ended
 
 
-def spelt(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration as one says it: 51 s, 14 min, 3.5 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"

@@ -38,7 +38,7 @@ def open_folder(path: Path) -> Path:
 
 
 @contextmanager
-def sole_owner(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; UserError where another one has it."""
     try:
         import fcntl

@@ -23,7 +23,17 @@ from nas.core.errors import UserError, unknown
 from nas.data import arrays, folder, hub
 from nas.data.augment import Batches
 from nas.data.pictures import Pictures, gathered
-from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, VAL, Ints, Source, Split, count, spread
+from nas.data.splits import (
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VAL,
+    Ints,
+    Source,
+    Split,
+    check_count,
+    stratified_choice,
+)
 
 __all__ = ["DATASETS", "Batches", "ImageData", "Split", "load_data"]
 
@@ -163,8 +173,8 @@ def _opened(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:
 def _chosen(source: Source, part: int, number: int | None) -> Ints:
     """Ascending indices of the images of that part, or of `number` of them."""
     there = np.flatnonzero(source.part == part)
-    wanted = count(SPLIT_NAMES[part], number, len(there))
-    return there[spread(source.labels[there], wanted, source.order[there])]
+    wanted = check_count(SPLIT_NAMES[part], number, len(there))
+    return there[stratified_choice(source.labels[there], wanted, source.order[there])]
 
 
 def _apart(rows: list[Ints], digests: Any) -> list[Ints]:

@@ -48,7 +48,7 @@ class Source:
     pixels: Callable[[Ints, int | None], Pictures]
 
 
-def spread(labels: Ints, number: int, order: Floats) -> Ints:
+def stratified_choice(labels: Ints, number: int, order: Floats) -> Ints:
     """Ascending indices of `number` of the labels, as even over the classes as they allow.
 
     Within a class those of the lowest `order` are taken, so a smaller choice is part of a
@@ -60,7 +60,7 @@ def spread(labels: Ints, number: int, order: Floats) -> Ints:
     return np.sort(by_class[np.lexsort((order[by_class], rank))[:number]])
 
 
-def count(what: str, value: int | None, available: int) -> int:
+def check_count(what: str, value: int | None, available: int) -> int:
     """`value` as a number of images from 1 to `available`; None means all of them."""
     if value is None:
         return available
@@ -80,8 +80,8 @@ def official(labels: Ints, test_labels: Ints, val: int | None, seed: int) -> tup
     """
     order = np.random.default_rng(seed).random(len(labels) + len(test_labels))
     part = np.repeat([TRAIN, TEST], [len(labels), len(test_labels)])
-    number = count("val", val, len(labels) - 1)
-    part[spread(labels, number, order[: len(labels)])] = VAL
+    number = check_count("val", val, len(labels) - 1)
+    part[stratified_choice(labels, number, order[: len(labels)])] = VAL
     return part, order
 
 

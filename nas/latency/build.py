@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.layers import Operator, operators
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.core.errors import UserError
 from nas.latency.block_features import signature
-from nas.latency.model import corrected, fit_blocks, matrix, most_telling, names_of
-from nas.latency.table import Effort, LatencyTable
+from nas.latency.model import column_names, correct, d_optimal_rows, fit_blocks, matrix
+from nas.latency.table import LatencyTable, MeasurementEffort
 from nas.latency.timing import Timing
-from nas.latency.timing_journal import Journal, Part, part_key
+from nas.latency.timing_journal import Part, TimingJournal, part_key
 from nas.space.choices import fill
 from nas.space.trellis.trellis import Trellis
-from nas.stats.correlation import interval, kendall, mape, share_interval, spearman, within
+from nas.stats.correlation import fraction_within, interval, kendall, mape, share_interval, spearman
 
 Floats = NDArray[np.float64]
 Genomes = NDArray[np.integer[Any]]
@@ -30,15 +30,15 @@ LEAST = 4
 POPULATION = 4000  # random networks from which those to time are chosen
 FIGURES = {
     "mape": mape,
-    "within_5": within(0.05),
-    "within_10": within(0.10),
+    "within_5": fraction_within(0.05),
+    "within_10": fraction_within(0.10),
     "spearman": spearman,
     "kendall": kendall,
 }
 
 
 def build_table(
-    space: Arch, trellis: Trellis, journal: Journal, effort: Effort
+    space: Arch, trellis: Trellis, journal: TimingJournal, effort: MeasurementEffort
 ) -> tuple[LatencyTable, list[dict[str, Any]]]:
     """Measure, correct and validate the table of `space`; what was timed stays in `journal`.
 
@@ -59,7 +59,7 @@ def build_table(
     fitting = dict(list(parts.items())[: round(share * len(parts))])
     seconds = time.perf_counter() - began
     whole = journal.timed(fitting, "networks")
-    model = corrected(first, blocks, ms, list(fitting.values()), [t.median_ms for t in whole])
+    model = correct(first, blocks, ms, list(fitting.values()), [t.median_ms for t in whole])
     keys = [part_key([row]) for row in blocks] + list(fitting)
     seconds += sum(journal.seconds[key] for key in keys)
     unseen = {key: rows for key, rows in parts.items() if key not in fitting}
@@ -83,9 +83,9 @@ def chosen_blocks(
     """The blocks to time, in random order, so that what slows the machine hits all kinds."""
     chosen = list(range(len(rows)))
     if len(rows) > number:
-        names = names_of(rows)
-        chosen = most_telling(matrix([[row] for row in rows], names), number)
-        if names_of([rows[i] for i in chosen]) != names:
+        names = column_names(rows)
+        chosen = d_optimal_rows(matrix([[row] for row in rows], names), number)
+        if column_names([rows[i] for i in chosen]) != names:
             raise UserError(
                 f"table.blocks={number} is too few for the kinds of layer in this space: "
                 f"{len(names)} or more are enough"
@@ -157,7 +157,7 @@ def validated(predicted: Sequence[float], true: Sequence[Timing], seed: int) -> 
     }
 
 
-def repeated(journal: Journal, parts: Mapping[str, Part], number: int) -> dict[str, Any]:
+def repeated(journal: TimingJournal, parts: Mapping[str, Part], number: int) -> dict[str, Any]:
     """The run-to-run spread: mean relative difference of networks that are timed once more."""
     chosen = dict(list(parts.items())[:number])
     again = journal.timed({f"{key}#2": rows for key, rows in chosen.items()}, "again")
@@ -176,7 +176,7 @@ def _networks(
             "role": role,
             "predicted_ms": predicted.median_ms,
             **asdict(timing),
-            "arch": reading_form(arch),
+            "arch": arch_string(arch),
         }
         for role, predicted, timing, arch in zip(
             roles, table.measure_many(archs), timings, archs, strict=True

@@ -78,7 +78,7 @@ def read_text(path: Path) -> str:
         raise UserError(f"cannot read the latency table {path}: {reason}") from None
 
 
-def parsed(text: str, path: str) -> list[Line]:
+def parse_table(text: str, path: str) -> list[Line]:
     """The lines of a table in the columns of the module's docstring; empty cells are left out."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:

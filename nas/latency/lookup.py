@@ -12,7 +12,7 @@ from nas.arch.arch import Arch
 from nas.arch.layers import Operator, operators
 from nas.core.errors import UserError
 from nas.latency.block_features import row_form, signature
-from nas.latency.csv_table import COLUMNS, Line, of_device, parsed, read_text
+from nas.latency.csv_table import COLUMNS, Line, of_device, parse_table, read_text
 from nas.latency.timing import Timing, Told
 
 __all__ = ["COLUMNS", "Lookup", "row_form", "signature"]
@@ -40,7 +40,7 @@ class Lookup:
 
     def __post_init__(self) -> None:
         text = read_text(Path(self.path))
-        lines = of_device(parsed(text, self.path), self.device, self.path)
+        lines = of_device(parse_table(text, self.path), self.device, self.path)
         rows = [line for line in lines if line.cells["op"] != "network"]
         constants = [line for line in lines if line.cells["op"] == "network"]
         found = {

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.arch.layers import Conv, Dropout, GlobalPool, Layer, Linear, Operator, SqueezeExcite
 from nas.core.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ def layer_counts(layer: Layer) -> Counts:
                 "se.weights": layer.channels * layer.squeeze,
                 "se.channels": layer.channels,
             }
-        case Pool():
+        case GlobalPool():
             return {"pool.calls": 1, "pool.elements": layer.channels * layer.side**2}
         case Linear():
             return {"linear.calls": 1, "linear.weights": layer.cin * layer.cout} | _act(
@@ -96,7 +96,7 @@ def row_counts(row: Operator) -> Counts:
     return dict(counts)
 
 
-def names_of(rows: Iterable[Operator]) -> tuple[str, ...]:
+def column_names(rows: Iterable[Operator]) -> tuple[str, ...]:
     """The names of all counts that occur, sorted."""
     return tuple(sorted({name for row in rows for name in row_counts(row)}))
 
@@ -117,7 +117,7 @@ def matrix(parts: Iterable[Sequence[Operator]], names: Sequence[str]) -> Floats:
     return out
 
 
-def most_telling(counts: Floats, number: int) -> list[int]:
+def d_optimal_rows(counts: Floats, number: int) -> list[int]:
     """Indices of the blocks to time: each the one whose time the others so far tell least.
 
     `counts` is (blocks, names).  Greedy D-optimal design: the largest predictive variance of a
@@ -185,13 +185,13 @@ def _named(names: Sequence[str], values: Floats) -> dict[str, float]:
 
 def fit_blocks(blocks: Sequence[Operator], ms: Sequence[float]) -> LatencyModel:
     """From blocks alone: what the smallest call costs is taken off, and a network is the sum."""
-    names, times = names_of(blocks), np.asarray(ms, float)
+    names, times = column_names(blocks), np.asarray(ms, float)
     counts = matrix([[row] for row in blocks], names)
     found = relative_fit(np.c_[counts, np.ones(len(times))], times, np.ones(len(times)))
     return LatencyModel(_named(names, found[:-1]), 0.0, (1.0, float(found[-1])))
 
 
-def corrected(
+def correct(
     model: LatencyModel,
     blocks: Sequence[Operator],
     block_ms: Sequence[float],

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from nas.core.errors import UserError
 from nas.space.choices import Picks
-from nas.space.trellis.trellis import Costs, Trellis
+from nas.space.trellis.trellis import NetworkCosts, Trellis
 from nas.stats.correlation import spearman
 
 SAMPLE = 10_000  # random networks; their quantiles are then known to half a per cent
 
 
 @dataclass(frozen=True)
-class Survey:
+class LatencyRange:
     """The range of a space, and random networks of it.
 
     fastest, slowest   (ms, picks), exact over the whole space.
@@ -27,7 +27,7 @@ class Survey:
     fastest: tuple[float, Picks]
     slowest: tuple[float, Picks]
     ms: NDArray[np.float64]
-    costs: Costs
+    costs: NetworkCosts
 
     @property
     def macs_rank(self) -> float:
@@ -48,13 +48,13 @@ class Survey:
             )
 
 
-def survey(trellis: Trellis, source: Any, resolution: int, seed: int = 0) -> Survey:
+def latency_range(trellis: Trellis, source: Any, resolution: int, seed: int = 0) -> LatencyRange:
     """Survey the space of `trellis` with a table or a lookup."""
     values = np.array([source.row_ms(row, resolution) for row in trellis.rows])
     genomes = trellis.random(SAMPLE, np.random.default_rng(seed))
     (low, fast), (high, slow) = (trellis.extreme(values, most=most) for most in (False, True))
     beside = source.overhead_ms
-    return Survey(
+    return LatencyRange(
         (low + beside, fast),
         (high + beside, slow),
         trellis.totals(values, genomes) + beside,

@@ -12,18 +12,18 @@ from rich.console import Console
 
 from nas.arch.arch import Arch
 from nas.latency.page import latency_page
-from nas.latency.range import Survey
-from nas.latency.store import Latencies, said
+from nas.latency.range import LatencyRange
+from nas.latency.store import LatencySource, describe_validation
 from nas.latency.table import LatencyTable
-from nas.space.bounds import ranges
+from nas.space.bounds import cost_bounds
 from nas.space.choices import choices, size
 from nas.space.trellis.trellis import Trellis
 from search_spaces.lookup import at_width
 
 
-def introduce(console: Console, label: str, space: Arch, trellis: Trellis) -> None:
+def print_space(console: Console, label: str, space: Arch, trellis: Trellis) -> None:
     """Say which space, and what it costs by arithmetic."""
-    least, most = ranges(space)
+    least, most = cost_bounds(space)
     console.print(
         f"space     {label} · {len(choices(space))} choices · {size(space):.2g} genomes · "
         f"{len(trellis.rows):,} distinct blocks · {space.resolution} px"
@@ -35,9 +35,9 @@ def introduce(console: Console, label: str, space: Arch, trellis: Trellis) -> No
     )
 
 
-def summarised(
-    found: Latencies,
-    ranges: Survey,
+def summarise(
+    found: LatencySource,
+    ranges: LatencyRange,
     published: Mapping[str, Mapping[str, float]],
     target_ms: float | None,
 ) -> dict[str, Any]:
@@ -65,10 +65,10 @@ def summarised(
     }
 
 
-def say_ranges(
+def print_range(
     console: Console,
     settings: Mapping[str, Any],
-    ranges: Survey,
+    ranges: LatencyRange,
     published: Mapping[str, Mapping[str, float]],
     target_ms: float | None,
 ) -> None:
@@ -90,11 +90,11 @@ def say_ranges(
         console.print(f"published {name} · {row['latency_ms']:.3g} ms{said}")
 
 
-def draw(
+def write_page(
     folder: Path,
     title: str,
-    found: Latencies,
-    ranges: Survey,
+    found: LatencySource,
+    ranges: LatencyRange,
     published: Mapping[str, Mapping[str, float]],
     target_ms: float | None,
 ) -> None:
@@ -104,7 +104,11 @@ def draw(
     latency_page(
         folder / "latency.html",
         title=title,
-        lead=[f"{found.name}: {said(table)}" if isinstance(table, LatencyTable) else found.name],
+        lead=[
+            f"{found.name}: {describe_validation(table)}"
+            if isinstance(table, LatencyTable)
+            else found.name
+        ],
         networks=[{str(k): v for k, v in row.items()} for row in rows],
         macs=ranges.costs.macs[:2000].astype(float),
         ms=ranges.ms[:2000],

@@ -12,9 +12,9 @@ from nas.arch.cost import cost
 from nas.core.checks import check_bool, check_number, check_whole
 from nas.core.config import make
 from nas.core.run_folder import open_folder, write_json
-from nas.latency.range import survey
-from nas.latency.report import draw, introduce, say_ranges, summarised
-from nas.latency.store import Latencies, open_latencies, table_folder
+from nas.latency.range import latency_range
+from nas.latency.report import print_range, print_space, summarise, write_page
+from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.space.bounds import trellis_of
 from nas.space.choices import fill
 from nas.space.configured import space_for
@@ -31,15 +31,15 @@ def latency(settings: dict[str, Any]) -> None:
     device, effort = make(settings["latency"]), make(settings["table"])
     trellis, label = trellis_of(space), settings["choices"]["space"]
     folder = open_folder(table_folder(settings["results"], label, space, device, effort))
-    introduce(console, label, space, trellis)
+    print_space(console, label, space, trellis)
     found = open_latencies(space, trellis, device, effort, folder, console, settings["strict"])
-    ranges = survey(trellis, found.source, space.resolution)
+    ranges = latency_range(trellis, found.source, space.resolution)
     published = published_costs(settings, space, found)
     target_ms = target_of(settings, space, found)
-    facts = summarised(found, ranges, published, target_ms)
-    say_ranges(console, settings, ranges, published, target_ms)
+    facts = summarise(found, ranges, published, target_ms)
+    print_range(console, settings, ranges, published, target_ms)
     write_json(folder / "summary.json", facts)
-    draw(folder, f"{label} at {space.resolution} pixels", found, ranges, published, target_ms)
+    write_page(folder, f"{label} at {space.resolution} pixels", found, ranges, published, target_ms)
     files = " ".join(sorted(path.name for path in folder.iterdir() if path.name[0] != "."))
     console.print(f"wrote     {folder}/: {files}")
     if target_ms is not None and not isinstance(settings["target"], str):
@@ -62,7 +62,7 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def published_costs(
-    settings: Mapping[str, Any], space: Arch, found: Latencies
+    settings: Mapping[str, Any], space: Arch, found: LatencySource
 ) -> dict[str, dict[str, float]]:
     """MACs and milliseconds of the published networks that the space contains, fastest first."""
     inside = {n: fill(space, p) for n, p in members(space, settings["width"]).items()}
@@ -74,7 +74,7 @@ def published_costs(
     return dict(sorted(rows.items(), key=lambda row: row[1]["latency_ms"]))
 
 
-def target_of(settings: Mapping[str, Any], space: Arch, found: Latencies) -> float | None:
+def target_of(settings: Mapping[str, Any], space: Arch, found: LatencySource) -> float | None:
     """The target in milliseconds; of a published network, as the search would have it."""
     target = settings["target"]
     if not isinstance(target, str):

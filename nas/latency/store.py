@@ -17,21 +17,21 @@ from nas.arch.arch import Arch
 from nas.arch.layers import operators
 from nas.core.errors import UserError
 from nas.core.files import write_text
-from nas.core.progress import Live
-from nas.core.run_folder import environment, open_folder, sole_owner, write_json
+from nas.core.progress import ProgressBar
+from nas.core.run_folder import environment, lock_folder, open_folder, write_json
 from nas.latency.block_features import signature
 from nas.latency.build import build_table
 from nas.latency.lookup import Lookup
-from nas.latency.table import Effort, LatencyTable
+from nas.latency.table import LatencyTable, MeasurementEffort
 from nas.latency.timing import Backend, Timing
-from nas.latency.timing_journal import Journal
+from nas.latency.timing_journal import TimingJournal
 from nas.space.trellis.trellis import Trellis
 
 FORMAT = 1  # of what is saved, and of the counts behind it: tables of another are built anew
 
 
 @dataclass(frozen=True)
-class Latencies:
+class LatencySource:
     """Latencies of networks: by the table, and measured whole where they are outside its space.
 
     `source` is a table or a lookup, which knows the milliseconds of rows; `device` measures whole
@@ -66,7 +66,9 @@ class Latencies:
         return found | ({"device": self.device.describe()} if self.device else {})
 
 
-def table_folder(results: str, label: str, space: Arch, device: Backend, effort: Effort) -> Path:
+def table_folder(
+    results: str, label: str, space: Arch, device: Backend, effort: MeasurementEffort
+) -> Path:
     """The folder of one table: equal space, device, settings and effort share it."""
     known_fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
     settings = {name: getattr(device, name) for name, f in known_fields.items() if f.init}
@@ -91,7 +93,7 @@ def open_table(
     space: Arch,
     trellis: Trellis,
     device: Backend,
-    effort: Effort,
+    effort: MeasurementEffort,
     folder: Path,
     console: Console,
 ) -> LatencyTable:
@@ -101,9 +103,9 @@ def open_table(
     open_folder(folder)
     total = min(effort.blocks, len(trellis.rows))
     total += effort.calibrate + effort.validate + min(effort.repeat, effort.validate)
-    with sole_owner(folder):
-        journal = Journal(folder / "measured.jsonl", device, space.padding)
-        with Live(console, "latency", total, len(journal.known)) as live:
+    with lock_folder(folder):
+        journal = TimingJournal(folder / "measured.jsonl", device, space.padding)
+        with ProgressBar(console, "latency", total, len(journal.known)) as live:
             journal.told = live
             try:
                 table, networks = build_table(space, trellis, journal, effort)
@@ -129,19 +131,19 @@ def open_latencies(
     space: Arch,
     trellis: Trellis,
     device: Any,
-    effort: Effort,
+    effort: MeasurementEffort,
     folder: Path,
     console: Console,
     strict: bool = False,
-) -> Latencies:
+) -> LatencySource:
     """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
 
     Says how right the table is.  Raises UserError with `strict` where it misses a bar.
     """
     if isinstance(device, Lookup):
-        return Latencies(device, None, trellis)
+        return LatencySource(device, None, trellis)
     table = open_table(space, trellis, device, effort, folder, console)
-    console.print(f"latency   {said(table)}")
+    console.print(f"latency   {describe_validation(table)}")
     short = table.warnings()
     if strict and short:
         raise UserError(
@@ -150,10 +152,10 @@ def open_latencies(
         )
     for line in short:
         console.print(f"warning   this table is not to be relied on: {line}")
-    return Latencies(table, device, trellis)
+    return LatencySource(table, device, trellis)
 
 
-def said(table: LatencyTable) -> str:
+def describe_validation(table: LatencyTable) -> str:
     """How the table was made and how wrong it is, in one line."""
     v = table.validation
     spread = "" if v["run_to_run"] is None else f" · run to run {v['run_to_run']:.1%}"

@@ -19,11 +19,11 @@ from nas.latency.model import LatencyModel
 from nas.latency.timing import Timing
 
 # What a table must reach to be trusted, on networks that it never saw.
-BARS = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.99}
+ACCEPTANCE = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
+class MeasurementEffort:
     """How much is measured for a table.
 
     blocks      blocks timed alone; all of the space's where it has no more.
@@ -93,7 +93,7 @@ class LatencyTable:
         }
         return [
             words[name].format(self.validation[name], bar)
-            for name, bar in BARS.items()
+            for name, bar in ACCEPTANCE.items()
             if not (
                 self.validation[name] <= bar if name == "mape" else self.validation[name] >= bar
             )

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from nas.arch.layers import Operator
-from nas.core.journal import log, logged
+from nas.core.journal import append_entry, read_entries
 from nas.latency.timing import Backend, Timing
 
 Part = tuple[Operator, ...]
 Told = Callable[[int, str], None]  # (parts timed so far, what is being timed)
 
 
-class Journal:
+class TimingJournal:
     """Timings as they are taken, a JSON line each, so that a killed measurement goes on."""
 
     def __init__(self, path: Path, backend: Backend, padding: str) -> None:
@@ -25,7 +25,7 @@ class Journal:
         self.told: Told = lambda done, what: None
         self.known: dict[str, Timing] = {}
         self.seconds: dict[str, float] = {}  # that each took, warm-up and repeats included
-        for entry in logged(path):
+        for entry in read_entries(path):
             self._know(entry)
 
     def _know(self, entry: Mapping[str, Any]) -> None:
@@ -52,7 +52,9 @@ class Journal:
                 nonlocal last
                 now, key = time.perf_counter(), missing[i]
                 self._keep(key, timing, now - last)
-                log(self.path, {"key": key, "seconds": now - last, "timing": asdict(timing)})
+                append_entry(
+                    self.path, {"key": key, "seconds": now - last, "timing": asdict(timing)}
+                )
                 last = now
                 self.told(len(self.known), what)
 

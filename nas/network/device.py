@@ -43,7 +43,7 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if quick else torch.float32
 
 
-def moved(module: nn.Module, device: torch.device) -> nn.Module:
+def to_device(module: nn.Module, device: torch.device) -> nn.Module:
     """`module` itself, its weights on `device` in the layout that is quick there."""
     module.to(device=device)
     for tensor in module.parameters():
@@ -63,7 +63,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 
 @contextmanager
-def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's generators for the CPU and `device` start from `seed` and are put back after."""
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards):
@@ -88,7 +88,7 @@ def set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
 
 
 @cache
-def keep_freed_memory() -> bool:
+def tune_malloc() -> bool:
     """Have glibc keep freed memory in this process; whether it does.
 
     By default it gives large blocks back to the system at once and each step of a training takes

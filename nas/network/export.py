@@ -18,7 +18,7 @@ RESIZE = "RGB or grey, the centre square, bicubic with antialiasing"
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 
 
-def exported(
+def export_onnx(
     net: Network, arch: Arch, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
 ) -> bytes:
     """The network as ONNX: "image" (1, C, H, W) to "logits" (1, classes), norms folded in.
@@ -37,7 +37,7 @@ def exported(
     return data
 
 
-def difference(model: bytes, net: Network, images: Tensor) -> float:
+def largest_difference(model: bytes, net: Network, images: Tensor) -> float:
     """The largest difference between logits of the ONNX `model` and of `net` on `images`.
 
     Raises RuntimeError where it is more than float32 explains.

@@ -14,10 +14,10 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
+    GlobalPool,
     Layer,
     Linear,
     Operator,
-    Pool,
     SqueezeExcite,
     layer_role,
     operators,
@@ -93,7 +93,7 @@ class LinearAct(nn.Module):
         return out
 
 
-class Row(nn.Module):
+class OperatorModule(nn.Module):
     """One `Operator`: its layers by role, the residual, stochastic depth per sample."""
 
     def __init__(self, row: Operator, padding: str, eps: float, momentum: float) -> None:
@@ -122,7 +122,7 @@ def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Modul
             return ConvNormAct(layer, padding, eps, momentum)
         case SqueezeExcite():
             return SqueezeExciteGate(layer)
-        case Pool():
+        case GlobalPool():
             return nn.AdaptiveAvgPool2d(1)
         case Linear():
             return LinearAct(layer)
@@ -140,7 +140,9 @@ class Network(nn.Sequential):
     def __init__(self, arch: Arch) -> None:
         super().__init__()
         for row in operators(arch):
-            self.add_module(row.place, Row(row, arch.padding, arch.bn_eps, arch.bn_momentum))
+            self.add_module(
+                row.place, OperatorModule(row, arch.padding, arch.bn_eps, arch.bn_momentum)
+            )
 
 
 def build(arch: Arch, seed: int | None = None) -> Network:
@@ -167,7 +169,7 @@ def build_rows(
     """
     net = nn.Sequential()
     for row in rows:
-        net.add_module(row.place, Row(row, padding, eps, momentum))
+        net.add_module(row.place, OperatorModule(row, padding, eps, momentum))
     return net
 
 

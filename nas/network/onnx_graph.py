@@ -20,17 +20,17 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
+    GlobalPool,
     Layer,
     Linear,
     Operator,
-    Pool,
     SqueezeExcite,
     layer_role,
     network_id,
     operators,
     same_padding,
 )
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.core.errors import UserError
 
 OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13
@@ -184,7 +184,7 @@ def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
             return _conv(graph, layer, x, name)
         case SqueezeExcite():
             return _squeeze_excite(graph, layer, x, name)
-        case Pool():
+        case GlobalPool():
             return graph.add("GlobalAveragePool", [x], name)
         case Linear():
             return _linear(graph, layer, x, name)
@@ -251,6 +251,6 @@ def onnx_model(
         operators(arch), padding=arch.padding, bn_eps=arch.bn_eps, weights=weights, batch=batch,
         seed=seed, names=("image", "logits"),
     )  # fmt: skip
-    facts = {"network_id": network_id(arch), "architecture": reading_form(arch), "name": arch.name}
+    facts = {"network_id": network_id(arch), "architecture": arch_string(arch), "name": arch.name}
     helper.set_model_props(model, {key: value for key, value in facts.items() if value})
     return model

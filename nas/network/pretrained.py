@@ -131,7 +131,7 @@ PRETRAINED: dict[str, Pretrained] = {
 }
 
 
-def pretrained(name: str) -> Path:
+def fetch_pretrained(name: str) -> Path:
     """The file of published weights for the network `name`.
 
     From an installed package, else from `weights` in the cache folder, else downloaded there.

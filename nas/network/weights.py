@@ -49,7 +49,7 @@ ORDERS = (
 COUNTER = "num_batches_tracked"  # of batch norm; old files lack it, and nothing here reads it
 
 
-def read(path: str | Path) -> dict[str, Tensor]:
+def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a file: tensors by name, on the CPU.
 
     .safetensors needs that package; every other file is read as torch.save writes it, and holds
@@ -98,7 +98,7 @@ def _is_entry(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
-def load(net: Network, state: State) -> tuple[str, ...]:
+def load_weights(net: Network, state: State) -> tuple[str, ...]:
     """Put a published state dict, or one of ours, into `net`, in place.
 
     Understood are our own names and those of torchvision, timm, geffnet, efficientnet_pytorch

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.arch.cost import cost
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.arch.serialization import dumps
 from nas.core.checks import check_bool, check_number, check_whole
 from nas.core.config import make
@@ -17,8 +17,8 @@ from nas.core.files import write_text
 from nas.core.run_folder import environment, folder_name, open_folder, write_json
 from nas.latency.page import blocks_page
 from nas.profile.table import TABLE_WIDTH, print_table, table_rows
-from nas.profile.thop import explained, thop_count
-from nas.profile.timing import timed
+from nas.profile.thop import count_with_thop, explain_thop
+from nas.profile.timing import time_network
 from search_spaces.lookup import resolve_network
 
 
@@ -33,17 +33,17 @@ def profile(settings: dict[str, Any]) -> None:
     arch = replace(arch, **given)
     timer = make(settings["latency"])
     rows, counts = table_rows(arch), cost(arch)
-    thop = thop_count(arch)
+    thop = count_with_thop(arch)
     folder = open_folder(Path(str(settings["results"])) / "profile" / folder_name(arch.name))
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, TABLE_WIDTH)
-    timing = timed(arch, timer, rows, console) if settings["measure"] else None
+    timing = time_network(arch, timer, rows, console) if settings["measure"] else None
     print_table(console, arch, rows)
     console.print(
         f"total     {counts.macs:,} MACs · {counts.params:,} parameters · peak memory "
         f"{counts.peak_memory_bytes / 1024:,.0f} KB (16 bit, MobileNetV2's Table 3)"
     )
-    console.print(explained(counts.macs, thop))
+    console.print(explain_thop(counts.macs, thop))
     if timing:
         alone = sum(row["alone_ms"] for row in rows)
         console.print(
@@ -56,7 +56,7 @@ def profile(settings: dict[str, Any]) -> None:
     write_json(
         folder / "profile.json",
         {
-            "arch": reading_form(arch),
+            "arch": arch_string(arch),
             "name": arch.name,
             "resolution": arch.resolution,
             "macs": counts.macs,

@@ -6,11 +6,11 @@ import thop
 import torch
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Conv, Pool, SqueezeExcite, operators
+from nas.arch.layers import Conv, GlobalPool, SqueezeExcite, operators
 from nas.network.modules import build
 
 
-def thop_count(arch: Arch) -> dict[str, int]:
+def count_with_thop(arch: Arch) -> dict[str, int]:
     """What thop counts on a throw-away copy, and the parts of it that are not MACs.
 
     thop 0.1.1 adds 4 per element of a norm's output and the elements that go in and out of
@@ -25,12 +25,12 @@ def thop_count(arch: Arch) -> dict[str, int]:
     for layer in (layer for row in operators(arch) for layer in row.layers):
         if isinstance(layer, Conv) and layer.norm:
             norms += 4 * layer.cout * layer.side_out**2
-        elif isinstance(layer, Pool | SqueezeExcite):
+        elif isinstance(layer, GlobalPool | SqueezeExcite):
             pools += layer.channels * (layer.side**2 + 1)
     return {"total": int(total), "norms": norms, "pools": pools}
 
 
-def explained(macs: int, thop: dict[str, int]) -> str:
+def explain_thop(macs: int, thop: dict[str, int]) -> str:
     """thop's count as a sum of ours, norms and pools, and whether anything is left over."""
     left = thop["total"] - macs - thop["norms"] - thop["pools"]
     rest = "nothing left over" if left == 0 else f"{left:,} unexplained"

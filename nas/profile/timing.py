@@ -9,14 +9,14 @@ from rich.console import Console
 
 from nas.arch.arch import Arch
 from nas.arch.layers import operators
-from nas.core.progress import Live
+from nas.core.progress import ProgressBar
 from nas.latency.timing import Timing
 
 
-def timed(arch: Arch, timer: Any, rows: list[dict[str, Any]], console: Console) -> Timing:
+def time_network(arch: Arch, timer: Any, rows: list[dict[str, Any]], console: Console) -> Timing:
     """The timing of the whole network; each of `rows` learns what it takes alone."""
     parts = {(row.layers, row.residual): (row,) for row in operators(arch)}
-    with Live(console, "latency", len(parts), 0) as live:
+    with ProgressBar(console, "latency", len(parts), 0) as live:
         done = count(1)
         found = timer.measure_rows(
             list(parts.values()), arch.padding, lambda i, timing: live(next(done), "")

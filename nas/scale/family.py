@@ -14,7 +14,7 @@ from nas.arch.scaling import EFFICIENTNET_LITES, TABLES, Factors, apply, as_publ
 from nas.core.errors import UserError, unknown
 
 GRID = 1000  # steps of phi between two whole numbers when it is solved for
-FARTHEST = 100  # from 0 that phi is looked for
+MAX_ABS_PHI = 100  # from 0 that phi is looked for
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def mean_width(arch: Arch) -> float:
     return sum(widths) / max(1, len(widths))
 
 
-def table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dict[str, Any]]:
+def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dict[str, Any]]:
     """One row a member, exact and rounded side by side; `latencies` are ms by `network_id`.
 
     depth_exact, width_exact   factors;  resolution_exact: pixels, before rounding.
@@ -139,7 +139,7 @@ def table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dic
 
 
 @dataclass(frozen=True)
-class Solved:
+class PhiSolution:
     """The largest phi (in steps of 1 / GRID) whose rounded network is within a budget.
 
     price        of that network, in the budget's unit;  next_price: of the first one beyond it.
@@ -168,9 +168,9 @@ class Solved:
         }
 
 
-def solve(
+def largest_phi_within(
     baseline: Arch, rule: Rule, budget: float, price: Callable[[Arch], float], what: str
-) -> Solved:
+) -> PhiSolution:
     """Bisect for the largest phi whose network costs at most `budget` by `price(arch)`.
 
     Rounding makes the price a staircase, which is searched between the first whole phi that fits
@@ -180,7 +180,7 @@ def solve(
 
     def built(k: int) -> Member | None:
         try:
-            return rule.member(baseline, k / GRID) if abs(k) <= FARTHEST * GRID else None
+            return rule.member(baseline, k / GRID) if abs(k) <= MAX_ABS_PHI * GRID else None
         except UserError:
             return None
 
@@ -204,10 +204,10 @@ def solve(
         raise _out_of_reach(what, "largest", inside, price(inside.arch), rule)
     if inside is None:
         raise _out_of_reach(what, "smallest", beyond, price(beyond.arch), rule)
-    return Solved(inside, price(inside.arch), budget, beyond.phi, price(beyond.arch))
+    return PhiSolution(inside, price(inside.arch), budget, beyond.phi, price(beyond.arch))
 
 
-def within(
+def members_within_budget(
     rows: Sequence[Member], budget: float, price: Callable[[Arch], float], what: str
 ) -> list[Member]:
     """The first of `rows`, which grow, that are within the budget; UserError where none is.

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from nas.accuracy.elastic import elastic
 from nas.accuracy.oneshot import OneShot
-from nas.accuracy.worker_pool import Failure, Pool
+from nas.accuracy.worker_pool import Failure, WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id, operators
-from nas.core.journal import log, logged
-from nas.core.progress import Live
+from nas.core.journal import append_entry, read_entries
+from nas.core.progress import ProgressBar
 from nas.latency.lookup import Lookup
-from nas.latency.timing_journal import Journal
+from nas.latency.timing_journal import TimingJournal
 
 Milliseconds = Callable[..., list[float]]  # of networks; quiet: without a bar of its own
 Job = tuple[Arch, int, int]  # network, epochs, seed
@@ -32,7 +32,7 @@ def digest_of(*parts: Any) -> str:
     return hashlib.sha256(known.encode()).hexdigest()[:8]
 
 
-def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Milliseconds:
+def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> Milliseconds:
     """Latency in ms of whole networks by `timer`, each measured once in the life of `folder`.
 
     A table of somebody else's device is read anew each time.
@@ -40,7 +40,7 @@ def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Mi
     if isinstance(timer, Lookup):
         return lambda archs, quiet=False: [t.median_ms for t in timer.measure_many(archs)]
     path = folder / f"latency-{timer.name}-{digest_of(timer.identity())}.jsonl"
-    journal = Journal(path, timer, padding)
+    journal = TimingJournal(path, timer, padding)
 
     def measured(archs: Sequence[Arch], quiet: bool = False) -> list[float]:
         parts = {network_id(arch): operators(arch) for arch in archs}
@@ -49,7 +49,7 @@ def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Mi
             journal.timed(parts, "")
         else:
             known = len(journal.known)
-            with Live(console, "latency", missing, 0) as live:
+            with ProgressBar(console, "latency", missing, 0) as live:
                 journal.told = lambda done, what: live(done - known, what)
                 journal.timed(parts, "")
             journal.told = lambda done, what: None
@@ -58,8 +58,8 @@ def milliseconds(timer: Any, folder: Path, padding: str, console: Console) -> Mi
     return measured
 
 
-def judged(
-    pool: Pool, under_way: Callable[[float], None], jobs: Sequence[Job]
+def run_jobs(
+    pool: WorkerPool, under_way: Callable[[float], None], jobs: Sequence[Job]
 ) -> Iterator[tuple[int, Any]]:
     """(index, Judgement or Failure) of each job, as soon as it is known.
 
@@ -73,13 +73,13 @@ def judged(
         yield from pool([j[0] for j in jobs], [j[1] for j in jobs], [j[2] for j in jobs])
 
 
-def sharing(
+def supernet_judge(
     console: Console, open_oneshot: Callable[..., OneShot], **context: Any
 ) -> Callable[[Sequence[Arch]], Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]]:
     """What makes a judge of networks by weights that they share, trained with progress."""
 
     def opened(**more: Any) -> OneShot:
-        with Live(console, "elastic", 100, 0) as live:
+        with ProgressBar(console, "elastic", 100, 0) as live:
 
             def progress(part: float, left: float, history: Any) -> None:
                 live(int(100 * part), "% of the training")
@@ -89,8 +89,8 @@ def sharing(
     return partial(elastic, opened)
 
 
-def trained(
-    pool: Pool, jobs: Sequence[Job], path: Path, salt: str, live: Live
+def train_cached(
+    pool: WorkerPool, jobs: Sequence[Job], path: Path, salt: str, live: ProgressBar
 ) -> list[dict[str, Any]]:
     """What each job scored, in order; those that the file at `path` knows are not trained again.
 
@@ -99,15 +99,17 @@ def trained(
     (nats, of the validation images) and seconds, or the `reason` where the training failed.
     """
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
-    known = {str(entry.pop("key")): entry for entry in logged(path) if "key" in entry}
+    known = {str(entry.pop("key")): entry for entry in read_entries(path) if "key" in entry}
     missing = [i for i, key in enumerate(keys) if key not in known]
     done = sum(job[1] for job, key in zip(jobs, keys, strict=True) if key in known)
     live(done, "epochs")
-    for i, answer in judged(pool, live.under_way, [jobs[i] for i in missing]) if missing else ():
+    for i, answer in (
+        run_jobs(pool, live.set_partial, [jobs[i] for i in missing]) if missing else ()
+    ):
         key = keys[missing[i]]
         known[key] = _row(answer)
         if "reason" not in known[key]:  # what failed is tried again
-            log(path, {"key": key, **known[key]})
+            append_entry(path, {"key": key, **known[key]})
         done += jobs[missing[i]][1]
         live(done, "epochs")
     return [known[key] for key in keys]

@@ -15,7 +15,7 @@ from rich.table import Table
 from nas.arch.serialization import dumps
 from nas.core.files import write_text
 from nas.core.run_folder import environment, write_json, write_yaml
-from nas.scale.family import Member, Solved
+from nas.scale.family import Member, PhiSolution
 from nas.scale.fit.fit import Fit
 from nas.scale.page import Search, scale_page
 
@@ -68,7 +68,7 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def remarks(
-    rows: Sequence[Mapping[str, Any]], solved: Solved | None, made_for: int
+    rows: Sequence[Mapping[str, Any]], solved: PhiSolution | None, made_for: int
 ) -> list[tuple[str, str]]:
     """Lines with their labels: what rounding did to the cost, to a budget, and what to beware.
 

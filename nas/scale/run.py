@@ -14,19 +14,28 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from nas.accuracy.scaled import ScaledScratch
-from nas.accuracy.worker_pool import Pool
+from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
-from nas.arch.cost import cost, described
+from nas.arch.cost import cost, describe_network
 from nas.arch.layers import network_id
 from nas.core.config import make
 from nas.core.errors import UserError
-from nas.core.progress import Live
-from nas.core.run_folder import folder_name, open_folder, sole_owner
+from nas.core.progress import ProgressBar
+from nas.core.run_folder import folder_name, lock_folder, open_folder
 from nas.data.dataset import ImageData
-from nas.scale.family import Member, Rule, Solved, family, published_family, solve, table, within
+from nas.scale.family import (
+    Member,
+    PhiSolution,
+    Rule,
+    family,
+    family_table,
+    largest_phi_within,
+    members_within_budget,
+    published_family,
+)
 from nas.scale.fit.fit import Fit, fit_scaling
 from nas.scale.fit.journal import Elastic
-from nas.scale.measurements import digest_of, judged, milliseconds, sharing, trained
+from nas.scale.measurements import cached_latency, digest_of, run_jobs, supernet_judge, train_cached
 from nas.scale.report import print_family, remarks, write
 from nas.scale.settings import checked
 from nas.scale.setup import rule_of
@@ -70,18 +79,18 @@ class Run:
             trained=self.fits or settings["train"],
             resolution=settings["resolution"],
         )
-        self.say("baseline", described(self.baseline, origin))
+        self.say("baseline", describe_network(self.baseline, origin))
         folder = Path(str(settings["results"])) / "scale" / folder_name(self.baseline.name)
         self.folder = open_folder(folder)
-        stack.enter_context(sole_owner(folder))
-        self.ms = milliseconds(self.timer, folder, self.baseline.padding, console)
+        stack.enter_context(lock_folder(folder))
+        self.ms = cached_latency(self.timer, folder, self.baseline.padding, console)
 
     def __call__(self, began: float) -> None:
         """Fit where asked for, make the family, measure, train, and write it all down."""
         settings = self.settings
         fit = self.fitted() if self.fits else None
         members, solved = self.members()
-        rows = table(members, self.latencies(members))
+        rows = family_table(members, self.latencies(members))
         if settings["train"]:
             self.train(members, rows)
         print_family(self.console, rows)
@@ -99,7 +108,7 @@ class Run:
         )
         self.say("wrote", f"{self.folder}/: scale.html family.csv family/ summary.json ...")
 
-    def about(self, fit: Fit | None, solved: Solved | None, seconds: float) -> dict[str, Any]:
+    def about(self, fit: Fit | None, solved: PhiSolution | None, seconds: float) -> dict[str, Any]:
         """What summary.json says beside the family."""
         settings = self.settings
         data = self.data if settings["train"] else None
@@ -130,11 +139,11 @@ class Run:
             self.data = data
         return self.data
 
-    def pool(self, test: bool) -> Pool:
+    def pool(self, test: bool) -> WorkerPool:
         """Processes that train networks, closed with the run; `test`: and score the test images."""
         what = (self.load, self.training, self.settings["device"], test)
         judge = partial(ScaledScratch.open, *what)
-        return self.stack.enter_context(Pool(judge, self.settings["workers"]))
+        return self.stack.enter_context(WorkerPool(judge, self.settings["workers"]))
 
     def salt(self) -> str:
         """Stands for what decides a network's score, but for its epochs and its seed."""
@@ -143,19 +152,23 @@ class Run:
 
     def fitted(self) -> Fit:
         """Fit alpha, beta and gamma to the baseline; what an earlier call learned is not redone."""
-        pool, bars, folder = self.pool(test=False), list[Live](), open_folder(self.fit_folder())
+        pool, bars, folder = (
+            self.pool(test=False),
+            list[ProgressBar](),
+            open_folder(self.fit_folder()),
+        )
         with ExitStack() as stack:
 
             def progress(done: int, total: int, text: str) -> None:
                 if not bars:  # latencies that are timed before have a bar of their own
-                    bars.append(stack.enter_context(Live(self.console, "fit", total, done)))
-                bars[0].of(total)
+                    bars.append(stack.enter_context(ProgressBar(self.console, "fit", total, done)))
+                bars[0].set_total(total)
                 bars[0](done, text)
 
             fit = fit_scaling(
                 self.baseline,
                 cost=lambda archs: self.price_for_fit(archs, quiet=bool(bars)),
-                judge=partial(judged, pool, lambda epochs: bars[0].under_way(epochs)),
+                judge=partial(run_jobs, pool, lambda epochs: bars[0].set_partial(epochs)),
                 budget=self.fit_budget,
                 objective=self.settings["objective"],
                 folder=folder,
@@ -178,7 +191,7 @@ class Run:
     def elastic(self, folder: Path) -> Elastic:
         """What makes a judge by one elastic network, kept in `folder`."""
         settings = self.settings
-        return sharing(
+        return supernet_judge(
             self.console, self.oneshot, load=self.images, device=settings["device"],
             seed=settings["seed"], checkpoint=folder / "supernet.pt",
         )  # fmt: skip
@@ -197,14 +210,14 @@ class Run:
         key = digest_of(network_id(self.baseline), self.salt(), priced, rounding, *shared)
         return self.folder / f"fit-{key}"
 
-    def members(self) -> tuple[list[Member], Solved | None]:
+    def members(self) -> tuple[list[Member], PhiSolution | None]:
         """The family as far as phi, name or budget; how the budget was met."""
         name, budget = self.settings["name"], self.budget()
         if self.settings["rule"] == "published":
             rows = published_family(self.baseline, name or "b7")
             if budget:
                 what = f"{budget[0]}={budget[1]:g}"
-                rows = within(rows, budget[1], self.price(budget[0]), what)
+                rows = members_within_budget(rows, budget[1], self.price(budget[0]), what)
             return rows, None
         rule, phi, solved = rule_of(self.settings), self.settings["phi"], None
         if budget:
@@ -223,12 +236,12 @@ class Run:
             (lambda arch: cost(arch).macs) if name == "macs" else (lambda arch: self.ms([arch])[0])
         )
 
-    def solved(self, rule: Rule, name: str, budget: float) -> Solved:
+    def solved(self, rule: Rule, name: str, budget: float) -> PhiSolution:
         """The phi of the largest network within the budget, found with progress."""
         price, done, what = self.price(name), 0, f"{name}={budget:g}"
         if name == "macs":
-            return solve(self.baseline, rule, budget, price, what)
-        with Live(self.console, "solve", SOLVING, 0) as live:
+            return largest_phi_within(self.baseline, rule, budget, price, what)
+        with ProgressBar(self.console, "solve", SOLVING, 0) as live:
 
             def told(arch: Arch) -> float:
                 nonlocal done
@@ -236,7 +249,7 @@ class Run:
                 live(done, what)
                 return price(arch)
 
-            return solve(self.baseline, rule, budget, told, what)
+            return largest_phi_within(self.baseline, rule, budget, told, what)
 
     def latencies(self, members: Sequence[Member]) -> dict[str, float]:
         """Milliseconds by network id; what the device or table cannot tell is said, and absent."""
@@ -261,8 +274,8 @@ class Run:
         jobs = [(member.arch, self.training.epochs, settings["seed"]) for member in members]
         pool, path = self.pool(test=True), self.folder / "trained.jsonl"
         epochs = self.training.epochs * len(jobs)
-        with Live(self.console, "train", epochs, 0) as live:
-            scores = trained(pool, jobs, path, self.salt(), live)
+        with ProgressBar(self.console, "train", epochs, 0) as live:
+            scores = train_cached(pool, jobs, path, self.salt(), live)
         pool.close()
         for row, score in zip(rows, scores, strict=True):
             row |= score

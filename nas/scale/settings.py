@@ -8,7 +8,7 @@ from nas.arch.scaling import EFFICIENTNET, REPEATS, RULES, TABLES
 from nas.core.checks import check_bool, check_number, check_option, check_whole
 from nas.core.errors import UserError, unknown
 from nas.network.device import resolve_device
-from nas.scale.family import FARTHEST
+from nas.scale.family import MAX_ABS_PHI
 from nas.scale.fit.fit import OBJECTIVES
 
 BUDGETS = ("phi", "macs", "latency_ms")  # of which one is given
@@ -18,7 +18,7 @@ PHI = 3  # where none is; below zero where the fit is
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range, names known, and none that contradict each other."""
-    check_number("phi", settings["phi"], -FARTHEST, FARTHEST, optional=True)
+    check_number("phi", settings["phi"], -MAX_ABS_PHI, MAX_ABS_PHI, optional=True)
     check_number("macs", settings["macs"], 1, optional=True)
     check_number("latency_ms", settings["latency_ms"], 1e-9, optional=True)
     settings["resolution"] = check_whole(

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from nas.accuracy.answer import Stopped
-from nas.accuracy.worker_pool import Failure, judged
+from nas.accuracy.worker_pool import Failure, call_safely
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.search.metrics import Metrics
 from nas.space.limits import Limits
 
@@ -61,17 +61,17 @@ class Evaluator:
 
     def _timed(self, archs: Sequence[Arch]) -> list[Any]:
         """Timings of `archs` together, or where that fails one by one, to learn which failed."""
-        together = judged(self.timer.measure_many, archs)
+        together = call_safely(self.timer.measure_many, archs)
         if not isinstance(together, Failure):
             return list(together)
-        each = [judged(self.timer.measure_many, [arch]) for arch in archs]
+        each = [call_safely(self.timer.measure_many, [arch]) for arch in archs]
         return [one if isinstance(one, Failure) else one[0] for one in each]
 
     def _metrics(self, arch: Arch, timing: Any) -> Metrics:
         counts = cost(arch)
         metrics = Metrics(
             network_id(arch), "complete", float("nan"), counts.macs, counts.params,
-            counts.peak_memory_bytes, reading_form(arch),
+            counts.peak_memory_bytes, arch_string(arch),
         )  # fmt: skip
         if isinstance(timing, Failure):
             return replace(metrics, state="failed", reason=f"not measured: {timing.reason}")

@@ -16,7 +16,7 @@ ALIKE = 9  # decimals of a score; what differs below them is rounding
 TOP = 3  # networks whose best one is compared with the best of all
 
 
-def finalists(scored: pd.DataFrame, target_ms: float, best: int, spread: int) -> list[int]:
+def choose_finalists(scored: pd.DataFrame, target_ms: float, best: int, spread: int) -> list[int]:
     """Numbers of the trials to train alone, the most promising first.
 
     `scored` has number, score, latency_ms and name.  Of networks that the judge cannot tell apart,

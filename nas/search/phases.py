@@ -18,9 +18,9 @@ from nas.accuracy.factory import Judges
 from nas.accuracy.worker_pool import Failure
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
-from nas.core.progress import Live
+from nas.core.progress import ProgressBar
 from nas.search.evaluator import Evaluator
-from nas.search.finalists import finalists
+from nas.search.finalists import choose_finalists
 from nas.search.report import trial_frame
 from nas.search.setup import Plan
 from nas.space.choices import fill
@@ -77,7 +77,7 @@ def finals(plan: Plan, console: Console) -> None:
     study, settings = plan.study, plan.settings
     trials = trial_frame(study.rows())
     scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
-    chosen = finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
+    chosen = choose_finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
     free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
     apart(plan, "alone", {str(n): study.arch_of(n) for n in chosen}, free, console)
 
@@ -93,15 +93,15 @@ def apart(
     """Judge networks that are no trials, all or `at_once` of them at a time, with progress."""
     done, names = count(1), plan.study.missing(kind, archs)
     size = at_once or len(names) or 1
-    with Live(console, kind, len(names), 0) as live, watching(plan, live):
+    with ProgressBar(console, kind, len(names), 0) as live, watching(plan, live):
         for i in range(0, len(names), size):
             some = {name: archs[name] for name in names[i : i + size]}
             plan.study.judge_apart(kind, some, evaluator, lambda: live(next(done), ""))
 
 
-def watching(plan: Plan, live: Live) -> AbstractContextManager[None]:
+def watching(plan: Plan, live: ProgressBar) -> AbstractContextManager[None]:
     """Let `live` follow the trainings that the plan's processes are at."""
-    return plan.pool.watched(lambda parts: live.under_way(sum(parts.values())))
+    return plan.pool.watched(lambda parts: live.set_partial(sum(parts.values())))
 
 
 def rows_trained(plan: Plan) -> list[dict[str, Any]]:

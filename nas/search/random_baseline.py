@@ -15,7 +15,7 @@ AIMS = (True, False)  # score up, latency down
 Floats = NDArray[np.float64]
 
 
-def versus(scored: pd.DataFrame, random: pd.DataFrame) -> dict[str, Any] | None:
+def gain_over_random(scored: pd.DataFrame, random: pd.DataFrame) -> dict[str, Any] | None:
     """How the dominated hypervolume of both grew, as a share of what both dominate together.
 
     Frames have score and latency_ms, in the order of judging; the hypervolume is bounded by the

@@ -16,7 +16,7 @@ from nas.core.files import write_text
 from nas.core.run_folder import write_json
 from nas.search.finalists import fidelity
 from nas.search.pareto_page import pareto_page
-from nas.search.random_baseline import in_words, versus
+from nas.search.random_baseline import gain_over_random, in_words
 from nas.search.scores_page import scores_page
 from nas.stats.pareto import best_under, non_dominated
 
@@ -135,7 +135,7 @@ def write_results(
     summary = {**about, **summarised(trials, beside, target_ms)}
     front, winner = front_of(trials), summary["winner"]
     every = trials if scored is None else scored
-    summary["versus_random"] = bought = versus(every, random)
+    summary["versus_random"] = bought = gain_over_random(every, random)
     if scored is not None:
         summary |= {**counted(scored), "trained": len(trials), "fidelity": judged(scored, trials)}
     if len(every) and (scored is not None or bought):

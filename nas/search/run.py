@@ -18,7 +18,7 @@ from nas.accuracy.factory import Judges, judges_for
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.core.errors import UserError
-from nas.core.progress import Live
+from nas.core.progress import ProgressBar
 from nas.search.evaluator import Evaluator
 from nas.search.phases import (
     apart,
@@ -35,7 +35,7 @@ from nas.search.report import front_of, print_front, print_winner, trial_frame, 
 from nas.search.samplers.pruning import Pruning, rungs
 from nas.search.settings import checked
 from nas.search.setup import Plan, planned
-from nas.space.bounds import ladder
+from nas.space.bounds import size_ladder
 from nas.space.choices import fill
 from search_spaces.lookup import adapted, at_width
 
@@ -65,7 +65,7 @@ def search(settings: dict[str, Any]) -> None:
 
 def aim(plan: Plan, console: Console) -> None:
     """Say what the target is, and where it lies in the space."""
-    whose, found = plan.settings["target"], plan.survey
+    whose, found = plan.settings["target"], plan.latency_range
     named = f", of {at_width(whose, plan.settings['width'])}" if isinstance(whose, str) else ""
     most = plan.evaluator.limits.latency_ms or plan.evaluator.most_ms
     rule = "all are trained" if most == math.inf else f"none is trained over {most:.3g} ms"
@@ -96,9 +96,11 @@ def explored(plan: Plan, evaluator: Evaluator, console: Console) -> str | None:
     if study.judged >= trials:
         return None
     evaluator = replace(evaluator, floors=pruning(plan))
-    study.enqueue([*plan.members.items(), *(("", picks) for picks in ladder(plan.space, RUNGS))])
+    study.enqueue(
+        [*plan.members.items(), *(("", picks) for picks in size_ladder(plan.space, RUNGS))]
+    )
     batch = 2 * plan.settings["workers"] if plan.alike else SCORED_AT_ONCE
-    with Live(console, "search", trials, study.judged) as live, watching(plan, live):
+    with ProgressBar(console, "search", trials, study.judged) as live, watching(plan, live):
 
         def told() -> None:
             live(study.judged, study.best_under(plan.target_ms))
@@ -119,11 +121,11 @@ def judges(plan: Plan, console: Console) -> Judges:
     if plan.alike:
         return plan.pool
     with ExitStack() as stack:
-        bars: list[Live] = []
+        bars: list[ProgressBar] = []
 
         def progress(part: float, left: float, history: Any) -> None:
             if not bars:  # one bar at a time: labels have their own, before or after
-                bars.append(stack.enter_context(Live(console, "supernet", 100, 0)))
+                bars.append(stack.enter_context(ProgressBar(console, "supernet", 100, 0)))
             bars[0](int(100 * part), "% of the training")
             if part >= 1:
                 stack.close()

@@ -27,7 +27,7 @@ def scores_page(
 
     `scored` are all trials, `trained` those that were trained alone and `random` those of a random
     search, rows as in trials.csv; `found` is what `fidelity` says of the trained ones,
-    `bought` what `nas.search.random_baseline.versus` says of the random ones.
+    `bought` what `nas.search.random_baseline.gain_over_random` says of the random ones.
     """
     scored = scored[scored["score"].notna()]
     both = scored[["number", "score", "score_se", "latency_ms", "arch"]].merge(

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from nas.accuracy.factory import WORST
 from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import Pool
+from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.core.config import make
@@ -24,23 +24,23 @@ from nas.core.run_folder import (
     check_config,
     differences,
     environment,
+    lock_folder,
     open_folder,
-    sole_owner,
     write_json,
     write_yaml,
 )
 from nas.data.dataset import ImageData
-from nas.latency.range import Survey, survey
-from nas.latency.store import Latencies, open_latencies, table_folder
+from nas.latency.range import LatencyRange, latency_range
+from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.search.evaluator import Evaluator
 from nas.search.samplers.for_space import check_aim
 from nas.search.samplers.warm_start import earlier_run
 from nas.search.storage import storage_at
 from nas.search.study import Study
-from nas.space.bounds import check_limits, ranges, trellis_of
+from nas.space.bounds import check_limits, cost_bounds, trellis_of
 from nas.space.choices import choices, fill, size
 from nas.space.configured import space_for
-from nas.space.constrained import Subspace
+from nas.space.constrained import ConstrainedSpace
 from nas.space.limits import COSTS, Limits
 from search_spaces.lookup import adapted, at_width, members
 
@@ -61,11 +61,11 @@ class Plan:
     data: ImageData
     space: Arch
     members: Mapping[str, Mapping[str, Any]]
-    latencies: Latencies
-    survey: Survey
+    latencies: LatencySource
+    latency_range: LatencyRange
     evaluator: Evaluator
-    allowed: Subspace
-    pool: Pool
+    allowed: ConstrainedSpace
+    pool: WorkerPool
     study: Study
     target_ms: float
 
@@ -88,9 +88,9 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     earlier = earlier_run(start, choices(space)) if (start := settings["warm_start"]) else []
     inside = members(space, settings["width"])
     judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
-    pool = stack.enter_context(Pool(judge, settings["workers"]))
+    pool = stack.enter_context(WorkerPool(judge, settings["workers"]))
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
-    stack.enter_context(sole_owner(folder))
+    stack.enter_context(lock_folder(folder))
     introduce(settings, data, space, console)
     device, effort = make(settings["latency"]), make(settings["table"])
     table = table_folder_of(settings, space, device, effort)
@@ -130,15 +130,15 @@ def timed(
     effort: Any,
     table: Path,
     console: Console,
-) -> tuple[Latencies, Survey]:
+) -> tuple[LatencySource, LatencyRange]:
     """The latencies of the space, by a table that is built where it is missing; what it reaches."""
     trellis = trellis_of(space)
     found = open_latencies(space, trellis, device, effort, table, console, settings["strict"])
-    return found, survey(trellis, found.source, space.resolution)
+    return found, latency_range(trellis, found.source, space.resolution)
 
 
 def most_ms(
-    settings: Mapping[str, Any], limit_ms: float | None, target_ms: float, ranges: Survey
+    settings: Mapping[str, Any], limit_ms: float | None, target_ms: float, ranges: LatencyRange
 ) -> float:
     """The latency from which on nothing is trained; UserError where the space is slower.
 
@@ -152,13 +152,15 @@ def most_ms(
     return BEYOND * target_ms if reached else math.inf
 
 
-def within(settings: Mapping[str, Any], space: Arch, source: Any, evaluator: Evaluator) -> Subspace:
+def within(
+    settings: Mapping[str, Any], space: Arch, source: Any, evaluator: Evaluator
+) -> ConstrainedSpace:
     """What the limits leave of the space, by the latencies that `source` knows."""
     trellis, limit_ms = trellis_of(space), evaluator.limits.latency_ms
     row_ms = np.array([source.row_ms(row, space.resolution) for row in trellis.rows])
     most_ms = evaluator.most_ms if limit_ms is None else limit_ms
     limits = {name: settings["limit"].get(name) for name in COSTS}
-    return Subspace(trellis, row_ms, source.overhead_ms, most_ms, limits)
+    return ConstrainedSpace(trellis, row_ms, source.overhead_ms, most_ms, limits)
 
 
 def tried(sampler: Any, warm_start: str | None) -> None:
@@ -206,7 +208,7 @@ def kept(settings: Mapping[str, Any], data: ImageData, table: str) -> dict[str, 
 def begin(
     settings: Mapping[str, Any],
     data: ImageData,
-    latencies: Latencies,
+    latencies: LatencySource,
     study: Study,
     folder: Path,
     table: str,
@@ -242,7 +244,7 @@ def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -
 
 def introduce(settings: Mapping[str, Any], data: ImageData, space: Arch, console: Console) -> None:
     """Say what is about to be searched."""
-    least, most = ranges(space)
+    least, most = cost_bounds(space)
     console.print(
         f"space     {settings['choices']['space']} · {len(choices(space))} choices · "
         f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "

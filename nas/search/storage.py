@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nas.core.errors import UserError
-from nas.core.interrupts import uninterrupted
+from nas.core.interrupts import defer_sigint
 
 
 def storage_at(folder: Path, url: str | None) -> Any:
@@ -24,17 +24,17 @@ def storage_at(folder: Path, url: str | None) -> Any:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         if url is not None:
-            return undisturbed(optuna.storages.get_storage(url))
+            return defer_sigint_in(optuna.storages.get_storage(url))
         journal = folder / "journal.log"
-        mend(journal)
-        return undisturbed(optuna.storages.JournalStorage(JournalFileBackend(str(journal))))
+        repair_journal(journal)
+        return defer_sigint_in(optuna.storages.JournalStorage(JournalFileBackend(str(journal))))
     except Exception as error:  # whatever the database driver or the journal's reader raises
         text = " ".join(str(error).split())[:200]
         where = f"storage={url}" if url else f"the journal {folder / 'journal.log'}"
         raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
 
 
-def mend(journal: Path) -> None:
+def repair_journal(journal: Path) -> None:
     """Clear what a killed process leaves: Optuna's lock, and a last line not written whole.
 
     For the sole owner of the folder only, since a lock of a living process looks the same.
@@ -44,9 +44,9 @@ def mend(journal: Path) -> None:
         os.truncate(journal, data.rfind(b"\n") + 1)
 
 
-def undisturbed(storage: BaseStorage) -> BaseStorage:
-    """`storage`, with every public method of it `uninterrupted`."""
+def defer_sigint_in(storage: BaseStorage) -> BaseStorage:
+    """`storage`, with every public method of it `defer_sigint`."""
     for name, _ in inspect.getmembers(BaseStorage, inspect.isfunction):
         if not name.startswith("_"):
-            setattr(storage, name, uninterrupted()(getattr(storage, name)))
+            setattr(storage, name, defer_sigint()(getattr(storage, name)))
     return storage

@@ -38,7 +38,7 @@ def _extreme(space: Arch, metric: str, most: bool) -> tuple[float, dict[str, Lab
     return trellis.extreme(values, most=most, peak=metric == "peak_memory_bytes")
 
 
-def ranges(space: Arch) -> tuple[Cost, Cost]:
+def cost_bounds(space: Arch) -> tuple[Cost, Cost]:
     """(least, most) of each cost by itself, exact over the whole space; no one network has all."""
     names = [f.name for f in fields(Cost)]
     least, most = (
@@ -48,7 +48,7 @@ def ranges(space: Arch) -> tuple[Cost, Cost]:
     return least, most
 
 
-def ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
+def size_ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
     """Picks of `rungs` networks from the smallest up to halfway to the largest.
 
     On each rung every choice stands at the same part of its labels by cost.  Random picks, each

@@ -19,7 +19,7 @@ from typing import Any
 
 from nas.arch.arch import Arch, Block, Stage
 from nas.arch.layers import operators
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.core.errors import UserError, unknown
 
 Label = str | int | float | bool
@@ -147,7 +147,7 @@ def picks_of(space: Arch, arch: Arch) -> dict[str, Label]:
     made = fill(space, picks)
     if _structure(made) != _structure(replace(arch, resolution=made.resolution)):
         raise UserError(
-            f"the space makes {reading_form(made)} of what should be {reading_form(arch)}"
+            f"the space makes {arch_string(made)} of what should be {arch_string(arch)}"
         )
     return picks
 

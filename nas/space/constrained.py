@@ -17,7 +17,7 @@ MOST_DRAWS = 200  # of those: a part of the space under one in a million counts 
 
 
 @dataclass(frozen=True, eq=False)
-class Subspace:
+class ConstrainedSpace:
     """The networks of `trellis` that are within limits.
 
     row_ms        (rows,) milliseconds of each row, and `overhead_ms` of a network beside them.

@@ -27,7 +27,7 @@ def mape(predicted: Floats, true: Floats) -> float:
     return float(np.mean(np.abs(predicted / true - 1)))
 
 
-def within(share: float) -> Callable[[Floats, Floats], float]:
+def fraction_within(share: float) -> Callable[[Floats, Floats], float]:
     """The part of predictions whose relative error is at most `share`."""
     return lambda predicted, true: float(np.mean(np.abs(predicted / true - 1) <= share))
 

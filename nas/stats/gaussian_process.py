@@ -48,7 +48,7 @@ class Hyperparameters:
     noise: float
 
 
-def scaled(x: Floats, groups: Ints) -> tuple[Floats, Floats]:
+def standardisation(x: Floats, groups: Ints) -> tuple[Floats, Floats]:
     """(centre [d], scale [d]) for which (x - centre) * scale suits the priors of `fit`.
 
     Every group's mean squared distance between two of the rows becomes 1.
@@ -58,7 +58,7 @@ def scaled(x: Floats, groups: Ints) -> tuple[Floats, Floats]:
     return x.mean(axis=0), scale[groups]
 
 
-def spread(values: Floats) -> float:
+def scale_of(values: Floats) -> float:
     """A positive unit of `values` [n]: their interquartile range, or what there is of one."""
     low, high = np.quantile(values, (0.25, 0.75))
     return float((high - low) or values.std() or 1.0)
@@ -66,11 +66,11 @@ def spread(values: Floats) -> float:
 
 def ceiling(values: Floats) -> float:
     """The highest conceivable value, HEADROOM above the best of `values` [n]."""
-    return float(values.max() + HEADROOM * spread(values))
+    return float(values.max() + HEADROOM * scale_of(values))
 
 
 def fit(x: Floats, y: Floats, groups: Ints, trend: Floats | None = None) -> Hyperparameters:
-    """The most probable hyperparameters for `y` [n] at `x` [n, d], scaled as by `scaled`.
+    """The most probable hyperparameters for `y` [n] at `x` [n, d], scaled as by `standardisation`.
 
     The prior of the weights is log-normal around 1 / number of groups: two random rows are then
     about one length scale apart, whatever the number of columns.

@@ -21,7 +21,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Return:
+class Rollback:
     """A return to the last good state: at which step, why, with which part of the rate after."""
 
     step: int
@@ -36,12 +36,12 @@ class SupernetHistory:
     steps: int = 0
     seconds: float = 0.0
     checks: list[Check] = field(default_factory=list)
-    returns: list[Return] = field(default_factory=list)
+    returns: list[Rollback] = field(default_factory=list)
     settled: bool = False
 
 
 def history_of(data: dict[str, Any]) -> SupernetHistory:
     """The inverse of dataclasses.asdict."""
-    lists = {"checks": Check, "returns": Return}
+    lists = {"checks": Check, "returns": Rollback}
     made = {key: [kind(**row) for row in data[key]] for key, kind in lists.items()}
     return SupernetHistory(**(data | made))

@@ -15,12 +15,12 @@ from nas.space.choices import Label
 from nas.space.trellis.trellis import Trellis
 
 # Genomes (n, choices) of `Trellis(space)` -> whether each network may be asked for, (n,).
-Within = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
+FeasibleMask = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
 DRAWN = 100_000  # random networks, of which those that are allowed are kept; 0.4 s
 FEW = 1000  # networks, of which each is drawn as often as every other
 
 
-class Allowed:
+class FeasibleSampler:
     """Random networks of `space` that `within` allows, by their MACs; `seed` draws them.
 
     Random picks crowd around the middle of a space, and a search asks most about its cheap end:
@@ -31,7 +31,7 @@ class Allowed:
     allowed.
     """
 
-    def __init__(self, space: Arch, within: Within, seed: int = 0) -> None:
+    def __init__(self, space: Arch, within: FeasibleMask, seed: int = 0) -> None:
         self.trellis = Trellis(space)
         drawn = self.trellis.random(DRAWN, np.random.default_rng(seed))
         drawn = drawn[within(drawn)]

@@ -19,7 +19,7 @@ from nas.arch.arch import Arch
 from nas.network.device import autocast
 from nas.space.choices import fill, random_picks
 from nas.supernet.largest import extreme_picks, free_choices
-from nas.supernet.sampling import Allowed
+from nas.supernet.sampling import FeasibleSampler
 from nas.supernet.supernet import Supernet
 
 
@@ -30,7 +30,9 @@ class Sandwich:
     that no option is the teacher's alone.  Of a part of the space that is `allowed`, all are its.
     """
 
-    def __init__(self, space: Arch, num_random: int = 2, allowed: Allowed | None = None) -> None:
+    def __init__(
+        self, space: Arch, num_random: int = 2, allowed: FeasibleSampler | None = None
+    ) -> None:
         self.space, self.num_random, self.allowed = space, num_random, allowed
         if allowed:
             self.ends = allowed.ends
@@ -54,7 +56,7 @@ class Sandwich:
         return [fill(self.space, random_picks(self.space, rng)) for _ in range(number)]
 
 
-def accumulate(
+def accumulate_gradients(
     supernet: Supernet,
     archs: Sequence[Arch],
     images: Tensor,

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from nas.arch.arch import Arch
 from nas.arch.layers import Operator
-from nas.network.device import autocast, keep_freed_memory, layout, moved, resolve_precision
+from nas.network.device import autocast, layout, resolve_precision, to_device, tune_malloc
 from nas.supernet.supernet import Supernet
-from nas.training.evaluation import Batches, failures_named
+from nas.training.evaluation import Batches, name_failures
 
 Answers = tuple[Tensor, Tensor]  # cross-entropy (N,), whether right (N,)
 
@@ -62,8 +62,8 @@ def subnet_losses(
     `threads` batches are computed at once.
     """
     if device.type == "cpu":
-        keep_freed_memory()
-    moved(supernet, device)
+        tune_malloc()
+    to_device(supernet, device)
     tree = Tree.of(supernet.rows_of(arch) for arch in archs)
     dtype = resolve_precision(precision, device)
 
@@ -80,7 +80,7 @@ def subnet_losses(
         )
 
     parts: list[Answers] = []
-    with failures_named("scoring"), side_by_side(threads) as run:
+    with name_failures("scoring"), side_by_side(threads) as run:
         waiting = batches.epoch(0)
         while some := list(islice(waiting, threads)):
             parts += run(answers, some)

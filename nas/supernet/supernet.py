@@ -27,10 +27,10 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
+    GlobalPool,
     Layer,
     Linear,
     Operator,
-    Pool,
     SqueezeExcite,
     layer_role,
     operators,
@@ -38,8 +38,8 @@ from nas.arch.layers import (
 )
 from nas.core.errors import UserError
 from nas.network.depthwise import depthwise_conv2d
-from nas.network.device import autocast, layout, moved, resolve_precision
-from nas.network.modules import ACTIVATIONS, GATES, Network, Row, build
+from nas.network.device import autocast, layout, resolve_precision, to_device
+from nas.network.modules import ACTIVATIONS, GATES, Network, OperatorModule, build
 from nas.space.choices import fill
 from nas.supernet.largest import extreme_picks, largest_layers, options
 
@@ -72,7 +72,7 @@ class Supernet(nn.Module):
             for (place, op), layers in largest_layers(space).items():
                 row = Operator(place, op, tuple(layers.values()), 0, 0, 0, 0)
                 kinds = places.setdefault(place, nn.ModuleDict())
-                kinds[op] = Row(row, space.padding, space.bn_eps, 0.1)
+                kinds[op] = OperatorModule(row, space.padding, space.bn_eps, 0.1)
         self.places = nn.ModuleDict(places)
         self.activate(fill(space, extreme_picks(space, most=True)))
 
@@ -137,7 +137,7 @@ class Supernet(nn.Module):
                 linear = _cut_all(self.shared(row, layer), layer)
                 x = F.linear(x.flatten(1), linear["linear.weight"], linear["linear.bias"])
                 return _apply(layer.act, x)
-            case Pool():
+            case GlobalPool():
                 return F.adaptive_avg_pool2d(x, 1)
             case Dropout():
                 return x
@@ -198,16 +198,19 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
             }
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-        case Pool() | Dropout():
+        case GlobalPool() | Dropout():
             return {}
     assert_never(layer)
 
 
 def _cut_all(shared: nn.Module, layer: Layer) -> dict[str, Tensor]:
-    return {name: cut(shared.get_parameter(name), shape) for name, shape in _shapes(layer).items()}
+    return {
+        name: slice_weight(shared.get_parameter(name), shape)
+        for name, shape in _shapes(layer).items()
+    }
 
 
-def cut(weight: Tensor, shape: Sequence[int]) -> Tensor:
+def slice_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """The part of a shared weight: leading channels (axes 0, 1), centre of the kernel (2, 3)."""
     for axis, size in enumerate(shape):
         if size != (whole := weight.shape[axis]):
@@ -228,7 +231,7 @@ def extract(supernet: Supernet, arch: Arch) -> Network:
                 module = net.get_submodule(f"{row.place}.{layer_role(layer)}")
                 for name, shape in _shapes(layer).items():
                     shared = supernet.shared(row, layer).get_parameter(name)
-                    module.get_parameter(name).copy_(cut(shared, shape))
+                    module.get_parameter(name).copy_(slice_weight(shared, shape))
     return net
 
 
@@ -243,7 +246,7 @@ def recalibrate(
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     device = next(net.parameters()).device
-    moved(net, device).eval()
+    to_device(net, device).eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean

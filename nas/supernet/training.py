@@ -26,15 +26,15 @@ import torch
 from torch import Tensor, nn
 
 from nas.core.checks import check_number, check_whole
-from nas.network.device import keep_freed_memory, layout, moved, resolve_precision
+from nas.network.device import layout, resolve_precision, to_device, tune_malloc
 from nas.stats.correlation import kendall
-from nas.supernet.history import Check, Return, SupernetHistory, history_of
-from nas.supernet.sampling import Allowed, Within
-from nas.supernet.sandwich import Sandwich, accumulate, average_over_ranks, rank
+from nas.supernet.history import Check, Rollback, SupernetHistory, history_of
+from nas.supernet.sampling import FeasibleMask, FeasibleSampler
+from nas.supernet.sandwich import Sandwich, accumulate_gradients, average_over_ranks, rank
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import read, write
-from nas.training.evaluation import Batches, TrainingFailed, failures_named
+from nas.training.evaluation import Batches, TrainingFailed, name_failures
 from nas.training.loop import CHECK_EVERY, Budget, lr_factor, make_optimizer
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
@@ -82,7 +82,7 @@ def train_supernet(
     *,
     device: torch.device,
     seed: int = 0,
-    within: Within | None = None,
+    within: FeasibleMask | None = None,
     probe: Batches | None = None,
     checkpoint: Path | None = None,
     progress: Progress | None = None,
@@ -90,7 +90,7 @@ def train_supernet(
 ) -> SupernetHistory:
     """Train `supernet` on `device`, in place.
 
-    `seed` decides which networks a step trains, of those that `within` allows (`Allowed`) where
+    `seed` decides which networks a step trains, of those that `within` allows where
     not the whole space will be asked for.  `probe` are images by which to see the ranking
     settle.  A file at `checkpoint` is continued from, and kept up to date.  `clock` gives seconds;
     `time.process_time` is for machines that others use too.  Equal seeds and epochs give equal
@@ -98,11 +98,11 @@ def train_supernet(
     Raises TrainingFailed where the loss does not stay finite, or memory runs out.
     """
     if device.type == "cpu":
-        keep_freed_memory()
-    moved(supernet, device)
+        tune_malloc()
+    to_device(supernet, device)
     threads = budget.threads if device.type == "cpu" else 1
-    with failures_named("training the supernet"), side_by_side(threads) as run:
-        allowed = Allowed(supernet.space, within, seed) if within else None
+    with name_failures("training the supernet"), side_by_side(threads) as run:
+        allowed = FeasibleSampler(supernet.space, within, seed) if within else None
         training = _Training(supernet, batches, budget, device, seed, run, allowed)
         training.probe, training.checkpoint = probe, checkpoint
         training.progress, training.clock = progress, clock
@@ -125,7 +125,7 @@ class _Training:
         device: torch.device,
         seed: int,
         run: Callable[..., Any],
-        allowed: Allowed | None,
+        allowed: FeasibleSampler | None,
     ) -> None:
         self.supernet, self.batches, self.budget = supernet, batches, budget
         self.device, self.seed, self.run = device, seed, run
@@ -172,7 +172,9 @@ class _Training:
         rng = random.Random(f"{self.seed}:{rank()}:{history.steps}")
         archs = self.sandwich.draw(rng)
         images = images.contiguous(memory_format=layout(self.device))
-        loss = accumulate(self.supernet, archs, images, labels, dtype=self.dtype, run=self.run)
+        loss = accumulate_gradients(
+            self.supernet, archs, images, labels, dtype=self.dtype, run=self.run
+        )
         loss, spent = average_over_ranks(self.weights, loss, self.clock() - self.began)
         norm = nn.utils.clip_grad_norm_(self.weights, budget.clip_norm or math.inf)
         factor = lr_factor(int(self.part_done() * 10_000), 10_000, budget.warmup)
@@ -227,7 +229,7 @@ class _Training:
             )
         self.put_back(self.good)
         self.lr_scale /= 2
-        history.returns.append(Return(history.steps, reason, self.lr_scale))
+        history.returns.append(Rollback(history.steps, reason, self.lr_scale))
 
     def check(self) -> None:
         """See how the probe networks rank, against the last time."""

@@ -14,29 +14,29 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from nas.arch.cost import cost, described
+from nas.arch.cost import cost, describe_network
 from nas.arch.layers import network_id
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.arch.serialization import dumps
 from nas.core.config import make
 from nas.core.errors import UserError
 from nas.core.files import write_bytes, write_text
-from nas.core.progress import Live
+from nas.core.progress import ProgressBar
 from nas.core.run_folder import (
     check_config,
     environment,
     folder_name,
+    lock_folder,
     open_folder,
-    sole_owner,
     write_json,
     write_yaml,
 )
 from nas.data.batches import Resized, batches_for
 from nas.network.device import resolve_device
-from nas.network.export import difference, exported
+from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import Network, build
-from nas.network.pretrained import pretrained
-from nas.network.weights import load, read
+from nas.network.pretrained import fetch_pretrained
+from nas.network.weights import load_weights, read_weights
 from nas.train.settings import checked
 from nas.train.setup import budget_for, images_for, network_for, normalisation, side_of, source_of
 from nas.training.evaluation import Score, TrainingFailed, image_losses, scored
@@ -74,7 +74,7 @@ class Run:
         (self.mean, self.std), self.whose = normalisation(settings, self.data, self.source)
         name = folder_name(str(settings["run"] or self.arch.name))
         self.folder = open_folder(Path(str(settings["results"])) / "train" / name)
-        stack.enter_context(sole_owner(self.folder))
+        stack.enter_context(lock_folder(self.folder))
         asked = {key: settings[key] for key in DECIDING}
         asked |= {"images": self.data.fingerprint, "network": network_id(self.arch)}
         asked["choices"] = {"weights": settings["choices"]["weights"]}
@@ -87,7 +87,7 @@ class Run:
 
     def __call__(self) -> None:
         """Train, score, export, and write it all down."""
-        self.say("network", described(self.arch, self.origin))
+        self.say("network", describe_network(self.arch, self.origin))
         self.say("data", self.data.described())
         net = build(self.arch, self.settings["seed"])
         if self.settings["choices"]["weights"] != "none" and not self.checkpoint.exists():
@@ -122,9 +122,9 @@ class Run:
         """Put the asked-for weights into `net`, and say whose they are and what is new."""
         path, whose = self.settings["weights"]["path"], ""
         if self.source and self.settings["choices"]["weights"] == "pretrained":
-            path = path or pretrained(self.source.name)
+            path = path or fetch_pretrained(self.source.name)
             whose = f"{self.source.library} · {self.source.accuracy:g}% on ImageNet · "
-        new = load(net, read(path))
+        new = load_weights(net, read_weights(path))
         self.say("weights", f"{whose}{path}" + (f" · anew: {', '.join(new)}" if new else ""))
         self.say("colours", f"mean and spread {self.whose}")
 
@@ -137,7 +137,7 @@ class Run:
 
     def trained(self, net: Network) -> History:
         """Train `net` in place, with progress; a killed training goes on."""
-        bars: list[Live] = []
+        bars: list[ProgressBar] = []
         size = self.budget.batch_size
         batches = self.batches("train", batch_size=size, augment=self.budget.augment)
         epoch = len(batches)
@@ -145,7 +145,7 @@ class Run:
 
             def told(done: int, steps: int) -> None:
                 if not bars:  # only now is it known how much an earlier call has done
-                    live = Live(self.console, "train", steps, done - 1)
+                    live = ProgressBar(self.console, "train", steps, done - 1)
                     bars.append(stack.enter_context(live))
                 bars[0](done, f"epoch {-(-done // epoch)} of {steps // epoch} · batches of {size}")
 
@@ -159,7 +159,7 @@ class Run:
         found, by_class = {}, pd.DataFrame({"class": self.data.classes})
         for split in ("val", "test"):
             batches = self.batches(split)
-            with Live(self.console, "score", len(batches), 0) as live:
+            with ProgressBar(self.console, "score", len(batches), 0) as live:
                 told = partial(live, say=f"batches of the {split} images")
                 losses, correct = image_losses(net, batches, device=self.device, progress=told)
             found[split] = scored(losses, correct)
@@ -179,9 +179,9 @@ class Run:
         net.to("cpu").eval()
         weights = io.BytesIO()
         torch.save(net.state_dict(), weights)
-        model = exported(net, self.arch, self.data.classes, self.mean, self.std)
+        model = export_onnx(net, self.arch, self.data.classes, self.mean, self.std)
         images = next(iter(self.batches("test").epoch(0)))[0][:CHECKED].cpu()
-        off = difference(model, net, images)
+        off = largest_difference(model, net, images)
         write_bytes(self.folder / "weights.pt", weights.getvalue())
         write_bytes(self.folder / "model.onnx", model)
         write_text(self.folder / "network.yaml", dumps(self.arch))
@@ -203,7 +203,7 @@ class Run:
         counts, settings = cost(self.arch), self.settings
         summary = {
             "name": self.arch.name,
-            "arch": reading_form(self.arch),
+            "arch": arch_string(self.arch),
             "id": network_id(self.arch),
             "resolution": self.arch.resolution,
             "macs": counts.macs,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.network.device import autocast, layout, moved, resolve_precision
+from nas.network.device import autocast, layout, resolve_precision, to_device
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's wordings
 
@@ -86,9 +86,9 @@ def image_losses(
     `progress(batches done)` is called after every batch.
     """
     dtype = resolve_precision(precision, device)
-    moved(module, device).eval()
+    to_device(module, device).eval()
     losses, correct = [], []
-    with failures_named("scoring"), torch.inference_mode():
+    with name_failures("scoring"), torch.inference_mode():
         for done, (images, labels) in enumerate(batches.epoch(0), 1):
             with autocast(device, dtype):
                 logits = module(images.contiguous(memory_format=layout(device)))
@@ -106,7 +106,7 @@ def paired_difference(first: Tensor, second: Tensor) -> tuple[float, float]:
 
 
 @contextmanager
-def failures_named(task: str) -> Iterator[None]:
+def name_failures(task: str) -> Iterator[None]:
     """Turn every way of torch's to say that memory ran out into TrainingFailed."""
     try:
         yield

@@ -18,16 +18,16 @@ from nas.network.depthwise import quick_depthwise
 from nas.network.device import (
     PRECISIONS,
     autocast,
-    keep_freed_memory,
+    isolated_rng,
     layout,
-    moved,
-    own_randomness,
     random_state,
     resolve_precision,
     set_random_state,
+    to_device,
+    tune_malloc,
 )
 from nas.training.checkpoint import read, write
-from nas.training.evaluation import Batches, Score, TrainingFailed, evaluate, failures_named
+from nas.training.evaluation import Batches, Score, TrainingFailed, evaluate, name_failures
 
 OPTIMIZERS = ("sgd", "adamw")
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
@@ -64,9 +64,9 @@ class Budget:
         check_bool("budget.augment", self.augment)
         for name in ("epochs", "batch_size"):
             check_whole(f"budget.{name}", getattr(self, name), 1)
-        check_number("budget.lr", self.lr, 0, above=True)
+        check_number("budget.lr", self.lr, 0, above=True, below=True)
         for name in ("weight_decay", "clip_norm"):
-            check_number(f"budget.{name}", getattr(self, name), 0)
+            check_number(f"budget.{name}", getattr(self, name), 0, below=True)
         for name in ("momentum", "warmup", "label_smoothing"):
             check_number(f"budget.{name}", getattr(self, name), 0, 1, below=True)
 
@@ -139,9 +139,9 @@ def train(
     a CPU with an equal number of threads, killed and resumed or not.  Raises TrainingFailed.
     """
     if device.type == "cpu":
-        keep_freed_memory()
-    with failures_named("training"), own_randomness(seed, device), quick_depthwise(module):
-        moved(module, device)
+        tune_malloc()
+    with name_failures("training"), isolated_rng(seed, device), quick_depthwise(module):
+        to_device(module, device)
         run = _Run(module, batches, budget, device, progress)
         began = f"{budget!r} {seed} {len(batches)}"
         rows = run.resumed(checkpoint, began) if checkpoint and checkpoint.exists() else []

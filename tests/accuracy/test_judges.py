@@ -19,11 +19,11 @@ from nas.accuracy.oneshot import OneShot
 from nas.accuracy.predictor import Blend, Columns
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.tabular import Tabular
-from nas.accuracy.worker_pool import Pool, judged
+from nas.accuracy.worker_pool import WorkerPool, call_safely
 from nas.accuracy.zero_cost import LOG_MACS, PROXIES, ZeroCost
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.core.cli import CONF
 from nas.core.config import make
 from nas.core.errors import UserError
@@ -48,7 +48,7 @@ def table(folder: str) -> Tabular:
 
 
 def answers(judge: Callable[[Arch], Any], networks: Any) -> Any:
-    return ((i, judged(judge, arch)) for i, arch in enumerate(networks))
+    return ((i, call_safely(judge, arch)) for i, arch in enumerate(networks))
 
 
 def blend(folder: str) -> Blend:
@@ -146,7 +146,7 @@ def test_answers_pass_between_processes(judge):
 
 
 def test_a_pool_takes_any_judge(judge):
-    with Pool(lambda: judge, 1) as pool:
+    with WorkerPool(lambda: judge, 1) as pool:
         found = dict(pool(archs(2)))
     assert {i: value_of(answer) for i, answer in found.items()} == pytest.approx(
         {i: value_of(judge(arch)) for i, arch in enumerate(archs(2))}
@@ -195,7 +195,7 @@ def test_a_missing_network_is_named(tmp_path):
     with pytest.raises(UserError) as caught:
         judge(missing)
     assert network_id(missing) in str(caught.value)
-    assert reading_form(missing) in str(caught.value)
+    assert arch_string(missing) in str(caught.value)
 
 
 def test_codes_name_networks_and_equal_ones_have_their_mean(tmp_path):

@@ -10,7 +10,7 @@ from stripes import DATA, TRAINING, archs
 
 from nas.accuracy.answer import Stopped
 from nas.accuracy.scratch import Judgement, Scratch
-from nas.accuracy.worker_pool import Pool
+from nas.accuracy.worker_pool import WorkerPool
 from nas.core.errors import UserError
 
 NEVER = -math.inf
@@ -64,7 +64,7 @@ def test_a_rung_at_the_end_or_beyond_stops_nothing():
 def test_floors_reach_worker_processes():
     networks = archs(3)
     least = [{1: NEVER}, {1: 2.0}, {2: NEVER}]
-    with Pool(make, 2) as pool:
+    with WorkerPool(make, 2) as pool:
         found = dict(pool(networks, least))
     assert [type(found[i]) for i in range(3)] == [Judgement, Stopped, Judgement]
     here = [make()(arch, floor) for arch, floor in zip(networks, least, strict=True)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from nas.accuracy.worker_pool import Failure, Pool, part_done
+from nas.accuracy.worker_pool import Failure, WorkerPool, part_done
 from nas.arch.arch import Arch, Stage
 from nas.core.errors import UserError
 
@@ -39,7 +39,7 @@ def make_judge():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_answers_and_failures_with_their_reason(workers):
-    with Pool(make_judge, workers) as pool:
+    with WorkerPool(make_judge, workers) as pool:
         failed = Failure("RuntimeError: loss is nan")
         assert dict(pool([arch(8), arch(24), arch(16)])) == {0: 8, 1: failed, 2: 16}
         assert list(pool([])) == []
@@ -57,14 +57,14 @@ def make_judge_with_more():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_judge_is_given_plain_values_beside_each_network(workers):
     more = [{1: 0.5}, {}]
-    with Pool(make_judge_with_more, workers) as pool:
+    with WorkerPool(make_judge_with_more, workers) as pool:
         found = dict(pool([arch(8), arch(16)], more, "ab"))
     assert found == {0: (8, {1: 0.5}, "a"), 1: (16, {}, "b")}
 
 
 def test_a_network_that_kills_its_process_is_the_only_loss():
     threads = set(threading.enumerate())
-    with Pool(make_judge, 2) as pool:
+    with WorkerPool(make_judge, 2) as pool:
         answers = dict(pool([arch(8), arch(32), arch(16), arch(48)]))
         died = Failure("its process died (out of memory?)")
         assert answers == {0: 8, 1: died, 2: 16, 3: 48}
@@ -93,18 +93,18 @@ def test_whoever_watches_is_told_how_far_each_is(workers, tmp_path):
         if workers == 1 or parts == {0: 0.25, 1: 0.25}:
             go_on.touch()
 
-    with Pool(make_slow_judge, workers) as pool, pool.watched(told):
+    with WorkerPool(make_slow_judge, workers) as pool, pool.watched(told):
         assert dict(pool([arch(8), arch(16)], [go_on, go_on])) == {0: 7, 1: 7}
     if workers == 1:
         assert heard == [{0: 0.25}, {0: 0.75}, {1: 0.25}, {1: 0.75}]
     assert heard[-1] in ({}, {1: 0.75})  # what has ended is not under way
-    with Pool(make_slow_judge, 2) as pool, pool.watched(heard.append):
+    with WorkerPool(make_slow_judge, 2) as pool, pool.watched(heard.append):
         list(pool([arch(8), arch(16), arch(24)], [go_on] * 3))
         heard.clear()
         list(pool([arch(8)], [go_on]))  # the other worker's place holds what it did before
     assert all(set(parts) <= {0} for parts in heard)
     number = len(heard)
-    with Pool(make_slow_judge, 1) as pool:
+    with WorkerPool(make_slow_judge, 1) as pool:
         list(pool([arch(8)], [go_on]))
     assert len(heard) == number
 
@@ -115,13 +115,16 @@ def make_nothing():
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_judge_that_cannot_be_made_says_why(workers):
-    with Pool(make_nothing, workers) as pool, pytest.raises(UserError, match="pictures are gone"):
+    with (
+        WorkerPool(make_nothing, workers) as pool,
+        pytest.raises(UserError, match="pictures are gone"),
+    ):
         list(pool([arch(8), arch(16)]))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_users_mistake_is_not_swallowed(workers):
-    with Pool(make_judge, workers) as pool, pytest.raises(UserError, match="yours to mend"):
+    with WorkerPool(make_judge, workers) as pool, pytest.raises(UserError, match="yours to mend"):
         list(pool([arch(40)]))
 
 
@@ -129,15 +132,15 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import os, time\n"
-        "from nas.accuracy.worker_pool import Pool\n"
-        "from nas.arch import Arch, Stage\n"
+        "from nas.accuracy.worker_pool import WorkerPool\n"
+        "from nas.arch.arch import Arch, Stage\n"
         "def judge(arch):\n"
         "    print(os.getpid(), flush=True)\n"
         "    time.sleep(600)\n"
         "def make():\n"
         "    return judge\n"
         "if __name__ == '__main__':\n"
-        "    list(Pool(make, 2)([Arch((Stage(8),)), Arch((Stage(16),))]))\n"
+        "    list(WorkerPool(make, 2)([Arch((Stage(8),)), Arch((Stage(16),))]))\n"
     )
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

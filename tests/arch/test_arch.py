@@ -8,7 +8,7 @@ import pytest
 
 from nas.arch.arch import Arch, Block, Stage, Stem
 from nas.arch.layers import operators
-from nas.arch.notation import reading_form
+from nas.arch.notation import arch_string
 from nas.arch.serialization import dumps, from_dict, load, loads, to_dict
 from nas.core.errors import UserError
 from search_spaces.lookup import PUBLISHED
@@ -31,7 +31,7 @@ def test_blocks_repeat_the_last_slot():
 
 
 def test_reading_form():
-    form = reading_form(PUBLISHED["mobilenet_v3_large"])
+    form = arch_string(PUBLISHED["mobilenet_v3_large"])
     assert form.startswith("r224 stem_k3_s2_c16_hswish | mbconv_k3_s1_e1_c16_relu_d1 | ")
     assert "mbconv_k5_s2_e3_c40_se0.25_relu_d3" in form
     assert "e2.5_c80_hswish_d1 + mbconv_k3_s1_e2.3_c80_hswish_d2" in form
@@ -41,7 +41,7 @@ def test_reading_form():
 def test_reading_form_says_the_strides_that_are_taken():
     stages = (Stage(8, 0, 2), Stage(16, 2), Stage(24, 1, 2), Stage(32))
     arch = Arch(stages, Stem(8), resolution=32)
-    words = [part.split("_") for part in reading_form(arch).split(" | ")]
+    words = [part.split("_") for part in arch_string(arch).split(" | ")]
     assert [w[2] for w in words[1:4]] == ["s2", "s2", "s1"]
     taken = [r.side // r.side_out for r in operators(arch) if r.place.endswith("block1")]
     assert taken == [2, 2, 1]

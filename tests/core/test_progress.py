@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from nas.core.progress import Live, spelt
+from nas.core.progress import ProgressBar, format_duration
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def clock(monkeypatch):
 
 def test_progress_in_a_file_is_plain_lines_with_the_time_left(clock):
     file = io.StringIO()
-    with Live(Console(file=file, width=200), "search", total=22, done=2) as live:
+    with ProgressBar(Console(file=file, width=200), "search", total=22, done=2) as live:
         for done in range(2, 23):
             live(done, f"best {done}%")
             clock.now += 3  # each takes three seconds
@@ -36,7 +36,7 @@ def test_progress_in_a_file_is_plain_lines_with_the_time_left(clock):
 
 def test_progress_that_stands_still_prints_nothing(clock):
     file = io.StringIO()
-    with Live(Console(file=file), "search", total=3, done=3) as live:
+    with ProgressBar(Console(file=file), "search", total=3, done=3) as live:
         live(3, "")
         live(3, "")
     assert file.getvalue() == ""
@@ -44,11 +44,11 @@ def test_progress_that_stands_still_prints_nothing(clock):
 
 def test_done_is_what_has_ended(clock):
     file = io.StringIO()
-    with Live(Console(file=file, width=200), "label", total=2, done=0) as live:
+    with ProgressBar(Console(file=file, width=200), "label", total=2, done=0) as live:
         clock.now += 10
-        live.under_way(2.0)  # both are trained and not yet scored
+        live.set_partial(2.0)  # both are trained and not yet scored
         live(1, "")
-        live.under_way(1.0)
+        live.set_partial(1.0)
         live(2, "")
         live(2, "")
     assert file.getvalue().splitlines() == [
@@ -59,11 +59,11 @@ def test_done_is_what_has_ended(clock):
 
 def test_the_total_may_change(clock):
     file = io.StringIO()
-    with Live(Console(file=file, width=200), "fit", total=8, done=0) as live:
+    with ProgressBar(Console(file=file, width=200), "fit", total=8, done=0) as live:
         clock.now += 10
-        live.of(0)
+        live.set_total(0)
         live(0, "all known")
-        live.of(2)
+        live.set_total(2)
         live(1, "longer")
     assert file.getvalue().splitlines() == [
         "fit       0/0 · done · all known",
@@ -73,7 +73,7 @@ def test_the_total_may_change(clock):
 
 def test_what_is_quick_prints_nothing(clock):
     file = io.StringIO()
-    with Live(Console(file=file), "score", total=3, done=0) as live:
+    with ProgressBar(Console(file=file), "score", total=3, done=0) as live:
         live(1, "")
         clock.now += 1.9
         live(3, "")
@@ -83,7 +83,7 @@ def test_what_is_quick_prints_nothing(clock):
 def test_a_terminal_gets_a_bar_and_no_lines():
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=100)
-    with Live(console, "search", total=4, done=0) as live:
+    with ProgressBar(console, "search", total=4, done=0) as live:
         live(4, "best 90%")
     assert "4/4" in file.getvalue()
     assert "left" not in file.getvalue()
@@ -91,12 +91,12 @@ def test_a_terminal_gets_a_bar_and_no_lines():
 
 def test_what_is_under_way_counts(clock):
     file = io.StringIO()
-    with Live(Console(file=file, width=200), "label", total=20, done=0) as live:
+    with ProgressBar(Console(file=file, width=200), "label", total=20, done=0) as live:
         for seconds in range(1, 131):
             clock.now += 1
-            live.under_way(min(1, seconds / 100))  # and is then scored
+            live.set_partial(min(1, seconds / 100))  # and is then scored
         live(1, "best 50%")
-        live.under_way(0.2)  # of the second; a little less than was thought
+        live.set_partial(0.2)  # of the second; a little less than was thought
         clock.now += 100
         live(2, "best 50%")
     assert file.getvalue().splitlines() == [
@@ -111,4 +111,4 @@ def test_what_is_under_way_counts(clock):
     [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "120 min"), (9e3, "2.5 h")],
 )
 def test_durations_are_said_in_units_that_fit(seconds, words):
-    assert spelt(seconds) == words
+    assert format_duration(seconds) == words

@@ -403,8 +403,8 @@ def test_a_command_that_hangs_is_killed_with_all_it_started(tmp_path, leader):
 def test_ctrl_c_kills_the_command_too(tmp_path):
     pid_file = tmp_path / "pid"
     code = f"""
-from nas.arch import Arch, Stage
-from nas.latency.command import Command
+from nas.arch.arch import Arch, Stage
+from nas.latency.backends.command import Command
 hang = "sh -c 'echo $$ > {pid_file}.tmp; mv {pid_file}.tmp {pid_file}; exec sleep 300' {{onnx}}"
 Command(command=hang).measure(Arch((Stage(8),)))
 """

@@ -16,12 +16,12 @@ from nas.arch.layers import Conv, SqueezeExcite, operators
 from nas.core.errors import UserError
 from nas.latency.build import build_table, chosen_blocks, spread_networks
 from nas.latency.lookup import Lookup
-from nas.latency.model import fit_blocks, matrix, names_of, row_counts
-from nas.latency.range import survey
-from nas.latency.store import Latencies, open_latencies, saved_table, table_folder
-from nas.latency.table import Effort, LatencyTable
+from nas.latency.model import column_names, fit_blocks, matrix, row_counts
+from nas.latency.range import latency_range
+from nas.latency.store import LatencySource, open_latencies, saved_table, table_folder
+from nas.latency.table import LatencyTable, MeasurementEffort
 from nas.latency.timing import Timing
-from nas.latency.timing_journal import Journal
+from nas.latency.timing_journal import TimingJournal
 from nas.space.choices import choices, fill
 from nas.space.trellis.trellis import Trellis
 from search_spaces.lookup import PUBLISHED
@@ -31,7 +31,7 @@ SPACE = mbconv(
     kernels=(3, 5), acts=("relu", "hswish"), depths=(0, 1, 2), width=0.25, resolution=32,
     heads=(160, 320), classes=10,
 )  # fmt: skip
-EFFORT = Effort(blocks=80, calibrate=20, validate=40, repeat=4)
+EFFORT = MeasurementEffort(blocks=80, calibrate=20, validate=40, repeat=4)
 SILENT = Console(quiet=True)
 
 
@@ -175,7 +175,7 @@ def test_equal_devices_share_a_folder_and_others_do_not(trellis):
         return table_folder("results", "mbconv", space, device or Device(), effort)
 
     assert folder() == folder()
-    others = [folder(device=Device(speed=2.0)), folder(effort=Effort()),
+    others = [folder(device=Device(speed=2.0)), folder(effort=MeasurementEffort()),
               folder(space=mbconv(width=0.5, resolution=32))]  # fmt: skip
     assert len({folder(), *others}) == 4
 
@@ -185,7 +185,7 @@ def test_blocks_to_time_are_all_where_there_are_few_and_telling_where_there_are_
     assert set(chosen_blocks(trellis.rows, 10**6, rng)) == set(trellis.rows)
     chosen = chosen_blocks(trellis.rows, 60, rng)
     assert len(set(chosen)) == 60
-    assert names_of(chosen) == names_of(trellis.rows)
+    assert column_names(chosen) == column_names(trellis.rows)
 
 
 def test_networks_are_spread_evenly_over_the_range_and_hold_its_ends(trellis):
@@ -204,7 +204,7 @@ def test_a_network_outside_the_space_is_measured_whole(built, trellis):
     foreign = PUBLISHED["mobilenet_v2"]
     with pytest.raises(UserError, match="knows no relu6"):
         table.measure_many([foreign])
-    both = Latencies(table, device, trellis)
+    both = LatencySource(table, device, trellis)
     inside = fill(SPACE, {k: v[0] for k, v in choices(SPACE).items()})
     wider = replace(inside, stem=replace(inside.stem, width=16))  # layers of known kinds
     timings = both.measure_many([foreign, inside, wider])
@@ -216,7 +216,7 @@ def test_too_few_blocks_for_the_kinds_of_layer_are_refused_before_anything_is_ti
 ):
     device = Device()
     with pytest.raises(UserError, match=r"table\.blocks=5 is too few .*: \d+ or more are enough"):
-        open_latencies(SPACE, trellis, device, Effort(blocks=5), tmp_path, SILENT)
+        open_latencies(SPACE, trellis, device, MeasurementEffort(blocks=5), tmp_path, SILENT)
     assert not device.asked
 
 
@@ -253,7 +253,7 @@ def test_a_damaged_journal_costs_only_its_damaged_lines(trellis, tmp_path):
 
 def test_the_survey_is_exact_and_refuses_what_cannot_be_reached(built, trellis):
     _, _, table = built
-    found = survey(trellis, table, SPACE.resolution)
+    found = latency_range(trellis, table, SPACE.resolution)
     assert found.fastest[0] <= found.ms.min()
     assert found.slowest[0] >= found.ms.max()
     (fastest,) = table.measure_many([fill(SPACE, found.fastest[1])])
@@ -267,7 +267,7 @@ def test_the_survey_is_exact_and_refuses_what_cannot_be_reached(built, trellis):
 @pytest.mark.parametrize("field", ["blocks", "calibrate", "validate", "repeat"])
 def test_effort_out_of_range_is_named(field):
     with pytest.raises(UserError, match=rf"table\.{field} must be a whole number"):
-        Effort(**{field: -1})
+        MeasurementEffort(**{field: -1})
 
 
 def test_counts_add_up(trellis):
@@ -276,13 +276,13 @@ def test_counts_add_up(trellis):
     conv_macs = sum(v for k, v in counts.items() if k.endswith("conv1.macs"))
     dense = [x for x in row.layers if isinstance(x, Conv) and x.groups == 1]
     assert conv_macs == sum(layers_cost([x])[0] for x in dense)
-    names = names_of([row])
+    names = column_names([row])
     assert matrix([[row, row]], names)[0].tolist() == [2 * counts[n] for n in names]
 
 
 def test_a_linear_device_is_learnt_exactly(trellis):
     rng = np.random.default_rng(0)
-    names = names_of(trellis.rows)
+    names = column_names(trellis.rows)
     truth = dict(zip(names, rng.uniform(0, 1e-6, len(names)), strict=True))
     blocks = chosen_blocks(trellis.rows, 200, rng)
     ms = [0.01 + sum(truth[k] * v for k, v in row_counts(row).items()) for row in blocks]
@@ -302,7 +302,7 @@ def test_json_round_trip(built):
 
 def test_build_says_how_far_it_is(trellis, tmp_path):
     said = []
-    journal = Journal(tmp_path / "measured.jsonl", Device(), SPACE.padding)
+    journal = TimingJournal(tmp_path / "measured.jsonl", Device(), SPACE.padding)
     journal.told = lambda n, what: said.append((n, what))
     build_table(SPACE, trellis, journal, EFFORT)
     assert [n for n, _ in said] == sorted(n for n, _ in said)

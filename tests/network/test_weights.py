@@ -15,14 +15,14 @@ import pytest
 import torch
 from conftest import needs_shared, reference
 from PIL import Image
-from test_published import our_name, records
+from published_records import our_name, records
 from torch import Tensor, nn
 
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
 from nas.network.modules import Network, build
-from nas.network.pretrained import PRETRAINED, pretrained
-from nas.network.weights import load, read
+from nas.network.pretrained import PRETRAINED, fetch_pretrained
+from nas.network.weights import load_weights, read_weights
 from search_spaces.lookup import PUBLISHED
 
 LISTED = [(n, r["state_dict"]) for n, r in records() if r.get("state_dict")]
@@ -73,7 +73,7 @@ def test_every_listed_file_finds_its_place(source, listed):
     for i, text in sorted(enumerate(listed), key=lambda item: item[1]):
         key, shape = text.split(":")
         state[key] = torch.tensor(float(i)).expand([int(n) for n in shape.split("x")])
-    assert load(net, state) == ()
+    assert load_weights(net, state) == ()
     for i, value in enumerate(weights_of(net).values()):
         assert value.flatten()[0] == value.flatten()[-1] == i
 
@@ -99,7 +99,7 @@ def test_weights_under_other_names_give_the_same_logits(source, rng):
     net, other = build(arch, seed=1), build(arch, seed=2)
     x = torch.randn(2, 3, 64, 64)
     assert not torch.equal(logits(net, x), logits(other, x))
-    assert load(other, renamed(net, dict(LISTED)[source], rng)) == ()
+    assert load_weights(other, renamed(net, dict(LISTED)[source], rng)) == ()
     assert torch.equal(logits(net, x), logits(other, x))
 
 
@@ -132,7 +132,7 @@ def test_efficientnet_pytorchs_names_are_its_own_and_load(rng):
     text = json.dumps(list(state), separators=(",", ":"))
     assert hashlib.sha256(text.encode()).hexdigest() == record["sd_keys_hash"]
     keys = rng.sample(list(state), len(state))
-    assert load(other, {key: state[key] for key in keys}) == ()
+    assert load_weights(other, {key: state[key] for key in keys}) == ()
     assert equal(net, other)
 
 
@@ -146,7 +146,7 @@ def test_our_own_state_loads_in_any_order(name, rng):
     net, other = (build(PUBLISHED[name], seed=s) for s in (1, 2))
     net(torch.randn(2, 3, 64, 64))  # statistics and counters of their own
     state = net.state_dict()
-    assert load(other, {k: state[k] for k in rng.sample(list(state), len(state))}) == ()
+    assert load_weights(other, {k: state[k] for k in rng.sample(list(state), len(state))}) == ()
     assert equal(net, other)
 
 
@@ -156,7 +156,7 @@ def test_our_own_state_loads_in_any_order(name, rng):
 def test_for_another_number_of_classes_the_classifier_begins_at_zero():
     state = build(SMALL, seed=1).state_dict()
     net = build(replace(SMALL, classes=7), seed=2)
-    assert load(net, state) == ("classifier",)
+    assert load_weights(net, state) == ("classifier",)
     assert not net.classifier.linear.linear.weight.any()
     assert not net.classifier.linear.linear.bias.any()
     assert torch.equal(net.head.conv.conv.weight, state["head.conv.conv.weight"])
@@ -165,14 +165,14 @@ def test_for_another_number_of_classes_the_classifier_begins_at_zero():
 def test_a_grey_stem_answers_as_the_colour_stem_does_to_equal_channels():
     colour = build(SMALL, seed=1).double()
     grey, many = (build(replace(SMALL, channels=c), seed=2).double() for c in (1, 5))
-    assert load(grey, colour.state_dict()) == load(many, colour.state_dict()) == ()
+    assert load_weights(grey, colour.state_dict()) == load_weights(many, colour.state_dict()) == ()
     x = torch.randn(2, 1, 64, 64, dtype=torch.float64)
     want = logits(colour, x.expand(-1, 3, -1, -1))
     five, three = many.stem.conv.conv.weight, colour.stem.conv.conv.weight
     torch.testing.assert_close(logits(grey, x), want)
     torch.testing.assert_close(five, three[:, [0, 1, 2, 0, 1]] * 3 / 5)
     back = build(SMALL, seed=3).double()
-    load(back, grey.state_dict())
+    load_weights(back, grey.state_dict())
     torch.testing.assert_close(logits(back, x.expand(-1, 3, -1, -1)), want)
 
 
@@ -187,7 +187,7 @@ def test_a_grey_stem_answers_as_the_colour_stem_does_to_equal_channels():
 def test_another_network_is_refused_and_nothing_is_loaded(name, message):
     net, same = (build(SMALL, seed=1) for _ in range(2))
     with pytest.raises(UserError, match=message) as error:
-        load(net, build(PUBLISHED[name], seed=2).state_dict())
+        load_weights(net, build(PUBLISHED[name], seed=2).state_dict())
     assert "the network that it was made for" in said(error)
     assert equal(net, same)
 
@@ -197,10 +197,10 @@ def test_a_file_too_short_or_too_long_is_refused():
     state = build(SMALL, seed=1).state_dict()
     short = {k: v for k, v in state.items() if not k.startswith("classifier")}
     with pytest.raises(UserError, match=r"end holds nothing where classifier\S+ has 10x1280 a"):
-        load(net, short)
+        load_weights(net, short)
     longer.classifier.add_module("more", nn.Linear(7, 7))
     with pytest.raises(UserError, match=r"the file goes on with classifier.1 where the") as error:
-        load(net, {k.replace("linear.linear", "0").replace("more", "1"): v
+        load_weights(net, {k.replace("linear.linear", "0").replace("more", "1"): v
                    for k, v in longer.state_dict().items()})  # fmt: skip
     said(error)
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
@@ -208,7 +208,9 @@ def test_a_file_too_short_or_too_long_is_refused():
 
 def test_unknown_names_are_refused():
     with pytest.raises(UserError, match=r"\(conv1, fc, layer1\) are named as in no library") as e:
-        load(build(SMALL), {f"{m}.weight": torch.ones(1) for m in ("layer1.0", "conv1", "fc")})
+        load_weights(
+            build(SMALL), {f"{m}.weight": torch.ones(1) for m in ("layer1.0", "conv1", "fc")}
+        )
     said(e)
 
 
@@ -226,7 +228,7 @@ def test_unknown_names_are_refused():
 def test_files_are_read_through_their_wrapping(wrap, tmp_path):
     state = {"a.weight": torch.randn(3), "b.bias": torch.ones(2)}
     torch.save(wrap(state), tmp_path / "w.pth")
-    found = read(str(tmp_path / "w.pth"))
+    found = read_weights(str(tmp_path / "w.pth"))
     assert list(found) == list(state)
     assert all(torch.equal(found[k], state[k]) for k in state)
 
@@ -240,7 +242,7 @@ def test_a_damaged_file_gets_one_line(tmp_path):
         path = tmp_path / f"{i}.pth"
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"cannot be read as weights .*bring the file") as error:
-            read(path)
+            read_weights(path)
         said(error)
 
 
@@ -252,24 +254,24 @@ class Harmful:
 def test_nothing_in_a_file_is_executed(tmp_path):
     torch.save({"a": Harmful()}, tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"cannot be read as weights \(UnpicklingError\)"):
-        read(tmp_path / "w.pth")
+        read_weights(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("content", [{}, {"a": 1}, torch.ones(2), {"state_dict": {}}, {3: "x"}])
 def test_what_is_no_state_dict_is_refused(content, tmp_path):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match="holds no state dict") as error:
-        read(tmp_path / "w.pth")
+        read_weights(tmp_path / "w.pth")
     said(error)
 
 
 def test_a_missing_file_and_a_missing_package_get_one_line(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"no file of weights .*none.pth: give a .pth"):
-        read(tmp_path / "none.pth")
+        read_weights(tmp_path / "none.pth")
     (tmp_path / "w.safetensors").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
     with pytest.raises(UserError, match=r"w.safetensors needs a package: pip install safetensors"):
-        read(tmp_path / "w.safetensors")
+        read_weights(tmp_path / "w.safetensors")
 
 
 def test_safetensors_are_read(tmp_path):
@@ -277,11 +279,11 @@ def test_safetensors_are_read(tmp_path):
     state = build(SMALL, seed=1).state_dict()
     library.save_file(state, tmp_path / "w.safetensors")
     net = build(SMALL, seed=2)
-    assert load(net, read(tmp_path / "w.safetensors")) == ()
+    assert load_weights(net, read_weights(tmp_path / "w.safetensors")) == ()
     assert all(torch.equal(v, state[k]) for k, v in net.state_dict().items())
     (tmp_path / "w.safetensors").write_bytes(b"\x08" + bytes(20))
     with pytest.raises(UserError, match="cannot be read as weights"):
-        read(tmp_path / "w.safetensors")
+        read_weights(tmp_path / "w.safetensors")
 
 
 # -- real weights --------------------------------------------------------------------------------
@@ -304,10 +306,10 @@ def test_real_weights_answer_as_published(name, image):
     entry = PRETRAINED[f"tf_efficientnet_{name}"]
     if find_spec(entry.package) is None:
         pytest.skip(f"needs the package {entry.package}")
-    facts, path = FACTS["models"][name], pretrained(entry.name)
+    facts, path = FACTS["models"][name], fetch_pretrained(entry.name)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == facts["file_sha256"]
     net = allocated(PUBLISHED[entry.name])
-    assert load(net, read(path)) == ()
+    assert load_weights(net, read_weights(path)) == ()
     pixels, side = photograph(image), entry.resolution
     assert hashlib.sha256(pixels.tobytes()).hexdigest() == FACTS["images"][image]["sha256_uint8"]
     top, left = ((n - side) // 2 for n in pixels.shape[:2])
@@ -323,5 +325,5 @@ def test_real_weights_answer_as_published(name, image):
 def test_names_behind_a_wrapper_are_understood(prefix):
     state = build(SMALL, seed=1).state_dict()
     net = build(SMALL, seed=2)
-    assert load(net, {prefix + key: state[key] for key in sorted(state)}) == ()
+    assert load_weights(net, {prefix + key: state[key] for key in sorted(state)}) == ()
     assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())

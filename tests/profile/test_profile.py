@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,8 @@ from nas.core.errors import UserError
 from nas.core.run_folder import folder_name
 from nas.profile.run import profile
 from nas.profile.table import table_rows
-from nas.profile.thop import explained, thop_count
-from search_spaces.lookup import PUBLISHED, chosen
+from nas.profile.thop import count_with_thop, explain_thop
+from search_spaces.lookup import PUBLISHED, resolve_network
 from search_spaces.published import MAKERS
 
 # thop compares versions with distutils, as setuptools now dislikes
@@ -40,7 +41,7 @@ def test_a_published_network_from_the_command_line(tmp_path):
     done = run("arch=mobilenet_v3_small", "resolution=64", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     name, found = written(tmp_path)
-    want = cost(chosen({**SETTINGS, "arch": "mobilenet_v3_small", "resolution": 64}))
+    want = cost(replace(PUBLISHED["mobilenet_v3_small"], resolution=64))
     assert (name, found["name"], found["resolution"]) == (name, "mobilenet_v3_small", 64)
     assert found["macs"] == want.macs == sum(row["macs"] for row in found["rows"])
     assert found["params"] == want.params == sum(row["params"] for row in found["rows"])
@@ -76,12 +77,6 @@ def here(tmp_path, capsys):
     return profiled
 
 
-@pytest.fixture(autouse=True)
-def _plain_settings(monkeypatch):
-    """Settings are plain already where no command line composed them."""
-    monkeypatch.setattr("nas.profile.run.plain", dict)
-
-
 def test_a_yaml_file_is_profiled(tmp_path, here):
     (tmp_path / "mine.yaml").write_text(dumps(SMALL))
     name, found, text = here(arch=str(tmp_path / "mine.yaml"))
@@ -110,14 +105,14 @@ def test_a_folder_has_a_safe_name(name, folder):
 
 
 def test_width_scales_both_kinds_of_network(tmp_path):
-    half = chosen({**SETTINGS, "arch": "mobilenet_v2", "width": 0.5})
-    assert half == PUBLISHED["mobilenet_v2_0.5"]
+    half, origin = resolve_network("mobilenet_v2", 0.5)
+    assert (half, origin) == (PUBLISHED["mobilenet_v2_0.5"], "published")
     (tmp_path / "mine.yaml").write_text(dumps(SMALL))
-    twice = chosen({**SETTINGS, "arch": str(tmp_path / "mine.yaml"), "width": 2, "classes": 7.0})
+    twice, _ = resolve_network(str(tmp_path / "mine.yaml"), 2)
     assert [s.width for s in twice.stages] == [16, 32]
-    assert (twice.stem.width, twice.classes) == (16, 7)
+    assert (twice.stem.width, twice.name) == (16, "mine")
     with pytest.raises(UserError, match="has its width already"):
-        chosen({**SETTINGS, "arch": "mobilenet_v2_0.5", "width": 0.5})
+        resolve_network("mobilenet_v2_0.5", 0.5)
 
 
 @pytest.mark.parametrize("measure", ["maybe", 1, None])
@@ -133,9 +128,9 @@ def test_rows_add_up_and_thop_is_explained(name):
     rows = table_rows(arch)
     assert sum(row["macs"] for row in rows) == counts.macs
     assert sum(row["params"] for row in rows) == counts.params
-    assert explained(counts.macs, thop_count(arch)).endswith("; nothing left over")
+    assert explain_thop(counts.macs, count_with_thop(arch)).endswith("; nothing left over")
 
 
 def test_what_thop_leaves_over_is_said():
     thop = {"total": 1_234, "norms": 100, "pools": 10}
-    assert explained(1_000, thop).endswith("; 124 unexplained")
+    assert explain_thop(1_000, thop).endswith("; 124 unexplained")

@@ -14,7 +14,7 @@ from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.arch.scaling import EFFICIENTNET, TABLES, Factors, dwr, formula
 from nas.core.errors import UserError
-from nas.scale.family import Rule, family, published_family, solve, steps, table
+from nas.scale.family import Rule, family, family_table, largest_phi_within, published_family, steps
 from search_spaces.lookup import PUBLISHED
 
 B0 = PUBLISHED["efficientnet_b0"]
@@ -44,7 +44,7 @@ def test_a_family_begins_with_the_baseline_itself():
 
 
 def test_the_table_has_exact_and_rounded_side_by_side():
-    rows = table(family(B0, COMPOUND, 3), {})
+    rows = family_table(family(B0, COMPOUND, 3), {})
     assert [row["num_blocks"] for row in rows] == [16, 23, 26, 31]
     third = rows[3]
     exact = [third[f"{name}_exact"] for name in ("depth", "width", "resolution")]
@@ -62,7 +62,9 @@ def test_the_table_has_exact_and_rounded_side_by_side():
 
 def test_latencies_come_by_the_networks_id():
     members = family(SMALL, COMPOUND, 1)
-    rows = table(members, {network_id(m.arch): ms for m, ms in zip(members, (2, 5), strict=True)})
+    rows = family_table(
+        members, {network_id(m.arch): ms for m, ms in zip(members, (2, 5), strict=True)}
+    )
     assert [row["latency_ms"] for row in rows] == [2, 5]
     assert rows[1]["latency_ratio"] == 2.5
 
@@ -85,7 +87,7 @@ def test_published_names_are_known():
 @given(st.floats(0.3, 60))
 def test_a_budget_is_met_by_the_largest_phi(times):
     budget = times * cost(B0).macs
-    found = solve(B0, COMPOUND, budget, macs, "macs")
+    found = largest_phi_within(B0, COMPOUND, budget, macs, "macs")
     assert found.price == cost(found.member.arch).macs <= budget < found.next_price
     assert found.next_phi == pytest.approx(found.member.phi + 0.001)
     after = COMPOUND.member(B0, found.next_phi).arch
@@ -97,10 +99,10 @@ def test_a_budget_is_met_by_the_largest_phi(times):
 def test_rounding_makes_a_staircase_and_its_edge_is_found():
     """Width alone, on channels of 16 and 40: no network lies between 1.9 M and 2.1 M, say."""
     rule = Rule("width", lambda phi: Factors(width=2.0**phi))
-    first = solve(SMALL, rule, macs(SMALL), macs, "macs")
+    first = largest_phi_within(SMALL, rule, macs(SMALL), macs, "macs")
     assert first.price == macs(SMALL)
     assert first.next_price > macs(SMALL)
-    same = solve(SMALL, rule, first.next_price - 1, macs, "macs")
+    same = largest_phi_within(SMALL, rule, first.next_price - 1, macs, "macs")
     assert (same.member.arch, same.next_phi) == (first.member.arch, first.next_phi)
 
 
@@ -111,7 +113,7 @@ def test_each_price_is_asked_for_rarely():
         asked.append(arch)
         return macs(arch)
 
-    solve(SMALL, COMPOUND, 5 * macs(SMALL), price, "macs")
+    largest_phi_within(SMALL, COMPOUND, 5 * macs(SMALL), price, "macs")
     assert len(asked) < 25
 
 
@@ -127,7 +129,7 @@ def test_each_price_is_asked_for_rarely():
 )
 def test_a_budget_out_of_reach_says_what_is_within(rule, budget, message):
     with pytest.raises(UserError, match=message):
-        solve(B0, rule, budget, macs, "budget")
+        largest_phi_within(B0, rule, budget, macs, "budget")
 
 
 def test_a_resolution_that_cannot_shrink_is_named():

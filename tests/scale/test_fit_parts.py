@@ -17,21 +17,21 @@ from nas.arch.scaling import EFFICIENTNET, Factors, apply, for_resolution, formu
 from nas.core.errors import UserError
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.comparison import SHOWN, Comparison, verdict
-from nas.scale.fit.design import planned
+from nas.scale.fit.design import design_fit
 from nas.scale.fit.grid import (
     Ratios,
     candidates,
     effective,
-    likely,
+    kennard_stone,
+    near_target,
     networks,
     rivals,
     rules,
     scaler,
-    spread,
     steps,
     triples,
 )
-from nas.scale.fit.journal import Costs, Journal
+from nas.scale.fit.journal import CostRatios, FitJournal
 from nas.scale.fit.response_surface import Data, fit_surface, quadratic, resampled
 from nas.stats.correlation import spearman
 from nas.stats.pareto import non_dominated
@@ -54,7 +54,9 @@ def test_steps_have_no_dust():
 
 @pytest.fixture
 def ratios(tmp_path):
-    return Ratios(BASE, Costs(BASE, macs, Journal(tmp_path / "none"), slow=False), [], 0, 2.0)
+    return Ratios(
+        BASE, CostRatios(BASE, macs, FitJournal(tmp_path / "none"), slow=False), [], 0, 2.0
+    )
 
 
 def grid_of(baseline, repeats="ceil", step=0.1):
@@ -86,7 +88,7 @@ def test_effective_factors_are_those_of_what_was_built():
 
 def likely_of(nets, ratios, phi=1):
     scale = scaler(BASE, "ceil", False)
-    return likely(nets, ratios.estimate(nets), BASE, scale, ratios, phi)
+    return near_target(nets, ratios.estimate(nets), BASE, scale, ratios, phi)
 
 
 def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(ratios):
@@ -104,10 +106,12 @@ def test_what_rounding_hides_at_first_shows_further_on(tmp_path):
     """A width of 1.1 leaves 8 channels 8, so that (2, 1.1, 1.1) would cost twice as much."""
     base = for_resolution(PUBLISHED["mobilenet_v3_small_0.35"], 28)
     unit, scale = macs([base])[0], scaler(base, "ceil", False)
-    ratios = Ratios(base, Costs(base, macs, Journal(tmp_path / "none"), slow=False), [], 0, 2.0)
+    ratios = Ratios(
+        base, CostRatios(base, macs, FitJournal(tmp_path / "none"), slow=False), [], 0, 2.0
+    )
     nets = [net for net in networks(base, scale, steps(0.05, 1.0, 2.0), 1) if net.x.any()]
     hidden = [n for n in nets if macs([n.arch])[0] / unit < 2.1 and min(n.triple) >= 1.1]
-    near = likely(nets, ratios.estimate(nets), base, scale, ratios, 1)
+    near = near_target(nets, ratios.estimate(nets), base, scale, ratios, 1)
     found, tolerance = candidates(near, ratios, 0.15, 1, 99, False)
     for net in found:
         far = macs([scale(formula(*net.triple, 3))])[0] / unit
@@ -120,8 +124,8 @@ def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
     def slow(archs):  # multiply-adds with a kink that no quadratic surface follows
         return [value * (1.5 if value > 4 * macs([BASE])[0] else 1) for value in macs(archs)]
 
-    costs = Costs(BASE, slow, Journal(tmp_path / "costs"), slow=True)
-    plan = planned(BASE, scaler(BASE, "ceil", False), costs, FitBudget(costed=40), "latency")
+    costs = CostRatios(BASE, slow, FitJournal(tmp_path / "costs"), slow=True)
+    plan = design_fit(BASE, scaler(BASE, "ceil", False), costs, FitBudget(costed=40), "latency")
     assert plan.candidates
     for net in plan.candidates:
         far = slow([apply(BASE, formula(*net.triple, 3))])[0] / slow([BASE])[0]
@@ -132,17 +136,19 @@ def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
 def test_triples_that_make_the_baseline_too_small_on_the_way_are_no_candidates(tmp_path):
     base = for_resolution(PUBLISHED["mobilenet_v2_0.25"], 28)
     scale = scaler(base, "ceil", False)
-    ratios = Ratios(base, Costs(base, macs, Journal(tmp_path / "none"), slow=False), [], 0, 0.5)
+    ratios = Ratios(
+        base, CostRatios(base, macs, FitJournal(tmp_path / "none"), slow=False), [], 0, 0.5
+    )
     nets = [n for n in networks(base, scale, steps(0.1, 1.0, 3.0), -1) if n.x.any()]
-    found = likely(nets, ratios.estimate(nets), base, scale, ratios, -1)
+    found = near_target(nets, ratios.estimate(nets), base, scale, ratios, -1)
     assert found
     assert all(0.25 < net.ratio < 1 and 0 < net.growth < 1 for net in found)
 
 
 def test_a_grid_that_never_doubles_the_cost_is_refused(tmp_path):
-    costs = Costs(BASE, macs, Journal(tmp_path / "none"), slow=False)
+    costs = CostRatios(BASE, macs, FitJournal(tmp_path / "none"), slow=False)
     with pytest.raises(UserError, match="no network on the grid costs about 2 times") as error:
-        planned(BASE, scaler(BASE, "ceil", False), costs, FitBudget(high=1.05), "macs")
+        design_fit(BASE, scaler(BASE, "ceil", False), costs, FitBudget(high=1.05), "macs")
     assert "raise fit.high" in str(error.value)
 
 
@@ -160,10 +166,10 @@ def test_rivals_are_asked_for_the_cost_that_they_truly_have(ratios):
 
 def test_a_spread_takes_the_corners_first():
     points = [np.array(p, float) for p in ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5))]
-    assert spread(points, 5)[0] == 4
-    assert set(spread(points, 3, [np.array([0.0, 0.0])])[:1]) == {3}
-    assert sorted(spread(points, 99)) == [0, 1, 2, 3, 4]
-    assert spread([], 3) == []
+    assert kennard_stone(points, 5)[0] == 4
+    assert set(kennard_stone(points, 3, [np.array([0.0, 0.0])])[:1]) == {3}
+    assert sorted(kennard_stone(points, 99)) == [0, 1, 2, 3, 4]
+    assert kennard_stone([], 3) == []
 
 
 @given(st.integers(0, 10**6))

@@ -11,16 +11,16 @@ import torch
 from rich.console import Console
 from stripes import CPU, DATA, TRAINING, batches
 
-from nas.accuracy.scaled import ScaledScratch, scored_at_once
+from nas.accuracy.scaled import ScaledScratch
 from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import Pool
+from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.core.errors import UserError
-from nas.data.batches import Resized
+from nas.data.batches import Resized, scored_at_once
 from nas.latency.lookup import Lookup
 from nas.latency.timing import Timing
 from nas.network.device import resolve_device
-from nas.scale.measurements import milliseconds, trained
+from nas.scale.measurements import cached_latency, train_cached
 
 NET = Arch((Stage(8), Stage(16, stride=2)), Stem(8, stride=1), Head(16, dropout=0.0), resolution=8,
            channels=2, classes=4)  # fmt: skip
@@ -49,17 +49,17 @@ class Clock:
 
 def test_a_latency_is_measured_once_in_the_life_of_a_folder(tmp_path):
     clock, console = Clock(), Console(quiet=True)
-    first = milliseconds(clock, tmp_path, "symmetric", console)([NET, LARGER, NET])
+    first = cached_latency(clock, tmp_path, "symmetric", console)([NET, LARGER, NET])
     assert first == [6, 6, 6]  # stem, two blocks, head, pool, classifier
     assert clock.asked == 2
-    again = milliseconds(clock, tmp_path, "symmetric", console)([LARGER, NET])
+    again = cached_latency(clock, tmp_path, "symmetric", console)([LARGER, NET])
     assert (again, clock.asked) == ([6, 6], 2)
 
 
 def test_a_table_is_read_and_not_kept(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("op,ms\nnetwork,1\n")
-    ms = milliseconds(Lookup(str(path)), tmp_path, "symmetric", Console(quiet=True))
+    ms = cached_latency(Lookup(str(path)), tmp_path, "symmetric", Console(quiet=True))
     with pytest.raises(UserError, match="has no line for the block"):
         ms([NET])
     assert {p.name for p in tmp_path.iterdir()} == {"table.csv"}
@@ -115,15 +115,15 @@ class Told:
     def __call__(self, done: int, say: str) -> None:
         self.epochs.append(done)
 
-    def under_way(self, part: float) -> None:
+    def set_partial(self, part: float) -> None:
         self.parts.append(part)
 
 
 def test_what_was_trained_is_not_trained_again(tmp_path):
     path, told = tmp_path / "trained.jsonl", Told()
     jobs = [(NET, 1, 0), (LARGER, 2, 0)]
-    with Pool(make, 1) as pool:
-        rows = trained(pool, jobs, path, "salt", told)
+    with WorkerPool(make, 1) as pool:
+        rows = train_cached(pool, jobs, path, "salt", told)
     assert told.epochs == [0, 1, 3]
     assert told.parts[-1] == 2  # of the second, when it was trained and not yet scored
     assert all(0 < part <= 2 for part in told.parts)
@@ -132,18 +132,18 @@ def test_what_was_trained_is_not_trained_again(tmp_path):
     def never():
         raise AssertionError("trained again")
 
-    assert trained(Pool(never, 1), jobs, path, "salt", told) == rows
+    assert train_cached(WorkerPool(never, 1), jobs, path, "salt", told) == rows
     with pytest.raises(AssertionError, match="trained again"):
-        trained(Pool(never, 1), jobs, path, "other data", told)
+        train_cached(WorkerPool(never, 1), jobs, path, "other data", told)
 
 
 def test_a_line_that_was_cut_costs_that_line(tmp_path):
     path = tmp_path / "trained.jsonl"
-    with Pool(make, 1) as pool:
-        rows = trained(pool, JOBS, path, "salt", Told())
+    with WorkerPool(make, 1) as pool:
+        rows = train_cached(pool, JOBS, path, "salt", Told())
         path.write_text(path.read_text()[:-20])
         assert [json.loads(line) for line in path.read_text().splitlines()[:1]]
-        again = trained(pool, JOBS, path, "salt", Told())
+        again = train_cached(pool, JOBS, path, "salt", Told())
     for row, other in zip(rows, again, strict=True):
         assert row["accuracy"] == other["accuracy"]
     assert np.isfinite([row["seconds"] for row in again]).all()
@@ -152,9 +152,9 @@ def test_a_line_that_was_cut_costs_that_line(tmp_path):
 def test_a_training_that_fails_says_why_and_is_tried_again(tmp_path):
     path = tmp_path / "trained.jsonl"
     broken = replace(NET, resolution=1, stages=(Stage(8, stride=2), Stage(8, stride=2)))
-    with Pool(make, 1) as pool:
-        rows = trained(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", Told())
+    with WorkerPool(make, 1) as pool:
+        rows = train_cached(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", Told())
     assert "channels" in rows[0]["reason"]
     assert not path.exists()
-    with pytest.raises(UserError), Pool(make, 1) as pool:
-        trained(pool, [(broken, 1, 0)], path, "salt", Told())
+    with pytest.raises(UserError), WorkerPool(make, 1) as pool:
+        train_cached(pool, [(broken, 1, 0)], path, "salt", Told())

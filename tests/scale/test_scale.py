@@ -7,24 +7,26 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 
-from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, ImageSpec, Stage, Stem
 from nas.arch.cost import cost
 from nas.arch.layers import network_id, operators
 from nas.arch.serialization import dumps, load
 from nas.core.cli import main
-from nas.core.config import compose, plain
+from nas.core.config import read_settings
+from nas.scale.__main__ import ABOUT
+from nas.scale.__main__ import run as run_command
 from nas.scale.report import newest_front, remarks
-from nas.scale.run import ABOUT, scale
+from nas.scale.run import scale
 from nas.scale.settings import checked
 from nas.scale.setup import rule_of
-from search_spaces.lookup import PUBLISHED, baseline_of
+from search_spaces.lookup import PUBLISHED, resolve_baseline
 
 SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
 QUICK = ("latency.min_rounds=6", "latency.max_seconds=0.05")
@@ -49,7 +51,7 @@ def here(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def ran(*words):
-        scale(compose("scale", list(words)))
+        scale(read_settings("scale", list(words)))
         return capsys.readouterr().out
 
     return ran
@@ -235,7 +237,7 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
     given = [*words, *extra] if "latency_ms=2" not in words else words
     monkeypatch.setattr(sys, "argv", ["scale", *given, f"results={tmp_path}"])
     with pytest.raises(SystemExit) as stopped:
-        main("scale", scale, ABOUT)
+        main("scale", ABOUT, run_command)
     assert stopped.value.code == 2
     text = capsys.readouterr().err
     assert message in text
@@ -250,10 +252,10 @@ def test_a_mistake_ends_the_process_with_2(tmp_path):
 
 
 def settings(*words):
-    return checked(plain(compose("scale", list(words))))
+    return checked(read_settings("scale", list(words)))
 
 
-DATA = SimpleNamespace(resolution=28, channels=1, num_classes=7)
+DATA = ImageSpec(channels=1, classes=7, resolution=28)
 
 
 def test_phi_is_three_unless_something_else_is_given():
@@ -265,30 +267,29 @@ def test_phi_is_three_unless_something_else_is_given():
 
 
 def test_the_newest_winner_is_the_baseline(tmp_path):
-    found = settings(f"results={tmp_path}")
-    assert baseline_of(found, lambda: DATA, True)[0].name == "mobilenet_v3_small_0.35"
+    assert (
+        resolve_baseline(None, tmp_path, lambda: DATA, trained=True)[0].name
+        == "mobilenet_v3_small_0.35"
+    )
     for age, name in enumerate(("new", "old")):
         folder = tmp_path / "search" / name
         folder.mkdir(parents=True)
         (folder / "winner.yaml").write_text(dumps(SMALL))
         os.utime(folder / "winner.yaml", (1e9 - age, 1e9 - age))
-    arch, origin = baseline_of(found, lambda: DATA, False)
+    arch, origin = resolve_baseline(None, tmp_path, lambda: DATA, trained=False)
     assert (arch, arch.name) == (SMALL, "new_winner")
     assert "new" in origin
-    assert baseline_of(found, lambda: DATA, True)[0].classes == 7
+    assert resolve_baseline(None, tmp_path, lambda: DATA, trained=True)[0].classes == 7
 
 
 def test_a_published_baseline_is_its_own_size_unless_it_is_trained():
-    def images():
-        return DATA
-
-    named = settings("arch=efficientnet_b0")
-    assert baseline_of(named, images, False)[0] == PUBLISHED["efficientnet_b0"]
-    sized, _ = baseline_of(named, images, True)
+    find = partial(resolve_baseline, "efficientnet_b0", "", lambda: DATA)
+    assert find(trained=False)[0] == PUBLISHED["efficientnet_b0"]
+    sized, _ = find(trained=True)
     assert (sized.resolution, sized.channels, sized.classes) == (28, 1, 7)
-    larger, _ = baseline_of(settings("arch=efficientnet_b0", "resolution=56"), images, True)
+    larger, _ = find(trained=True, resolution=56)
     assert larger.resolution == 56
-    half, _ = baseline_of(settings("arch=efficientnet_b0", "resolution=112"), images, False)
+    half, _ = find(trained=False, resolution=112)
     assert half.resolution == 112
 
 

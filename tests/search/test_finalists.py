@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.search.finalists import fidelity, finalists
+from nas.search.finalists import choose_finalists, fidelity
 
 
 def frame(number=40):
@@ -23,14 +23,14 @@ def frame(number=40):
 
 def test_the_best_within_the_target_come_first():
     rows = frame()
-    chosen = finalists(rows, target_ms=3.0, best=4, spread=0)
+    chosen = choose_finalists(rows, target_ms=3.0, best=4, spread=0)
     within = rows[rows["latency_ms"] <= 3.0].nlargest(4, "score")
     assert chosen == within["number"].tolist()
 
 
 def test_the_others_reach_from_the_worst_to_the_best():
     rows = frame()
-    chosen = finalists(rows, target_ms=3.0, best=3, spread=6)
+    chosen = choose_finalists(rows, target_ms=3.0, best=3, spread=6)
     assert len(set(chosen)) == 9
     order = rows.sort_values("score", ascending=False)["number"].tolist()
     assert order[-1] in chosen
@@ -41,16 +41,16 @@ def test_of_networks_that_the_judge_cannot_tell_apart_the_fastest_is_trained():
     rows = frame(6)
     rows["score"] = [0.5, 0.9, 0.9, 0.9 + 1e-13, 0.7, 0.1]
     rows["latency_ms"] = [1.0, 3.0, 2.0, 2.5, 1.5, 1.2]
-    assert finalists(rows, target_ms=9.0, best=3, spread=0) == [2, 4, 0]
+    assert choose_finalists(rows, target_ms=9.0, best=3, spread=0) == [2, 4, 0]
 
 
 def test_few_networks_are_all_chosen_once():
-    chosen = finalists(frame(3), target_ms=9.0, best=4, spread=4)
+    chosen = choose_finalists(frame(3), target_ms=9.0, best=4, spread=4)
     assert sorted(chosen) == [0, 1, 2]
 
 
 def test_where_none_is_within_the_target_the_fastest_stands_in():
-    assert finalists(frame(), target_ms=0.5, best=2, spread=0)[0] == 0
+    assert choose_finalists(frame(), target_ms=0.5, best=2, spread=0)[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.random_baseline import in_words, versus
+from nas.search.random_baseline import gain_over_random, in_words
 from nas.stats.pareto import hypervolume
 
 POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 1)), min_size=1, max_size=8)
@@ -19,7 +19,7 @@ def frame(points):
 
 
 def test_shares_are_of_what_both_dominate():
-    found = versus(frame([(0.5, 1.0), (0.9, 0.5)]), frame([(0.5, 0.5), (0.1, 2.0)]))
+    found = gain_over_random(frame([(0.5, 1.0), (0.9, 0.5)]), frame([(0.5, 0.5), (0.1, 2.0)]))
     # bounded by (0.1, 2.0) both dominate (0.9 - 0.1) * (2 - 0.5) = 1.2
     assert found["search"] == pytest.approx([0.4 * 1.0 / 1.2, 1.0])
     assert found["random"] == pytest.approx([0.4 * 1.5 / 1.2] * 2)
@@ -29,20 +29,20 @@ def test_shares_are_of_what_both_dominate():
 
 
 def test_a_search_that_is_worse_says_so():
-    found = versus(frame([(0.2, 1.0)]), frame([(0.9, 0.5), (0.1, 2.0)]))
+    found = gain_over_random(frame([(0.2, 1.0)]), frame([(0.9, 0.5), (0.1, 2.0)]))
     assert found["equal_after"] is None
     assert "did not reach" in in_words(found)
 
 
 def test_nothing_to_compare():
-    assert versus(frame([(0.2, 1.0)]), frame([])) is None
-    assert versus(frame([(np.nan, 1.0)]), frame([(0.2, 1.0)])) is None
-    assert versus(frame([(0.2, 1.0)]), frame([(0.2, 1.0)])) is None  # no area
+    assert gain_over_random(frame([(0.2, 1.0)]), frame([])) is None
+    assert gain_over_random(frame([(np.nan, 1.0)]), frame([(0.2, 1.0)])) is None
+    assert gain_over_random(frame([(0.2, 1.0)]), frame([(0.2, 1.0)])) is None  # no area
 
 
 @given(POINTS, POINTS)
 def test_shares_grow_and_never_exceed_the_whole(mine, theirs):
-    found = versus(frame(mine), frame(theirs))
+    found = gain_over_random(frame(mine), frame(theirs))
     both = np.array(mine + theirs)
     whole = hypervolume(both, (both[:, 0].min(), both[:, 1].max()), (True, False))
     assert (found is None) == (not whole)

@@ -208,7 +208,7 @@ def test_proposals_do_not_depend_on_the_process():
     code = (
         "import json, test_samplers as t\nprint(json.dumps(t.evaluate(t.study_of(t.make()), 12)))\n"
     )
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+    path = os.pathsep.join((str(ROOT), str(ROOT / "tests" / "search")))
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "7"}
     answer = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True

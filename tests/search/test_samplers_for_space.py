@@ -11,11 +11,11 @@ from optuna.distributions import CategoricalDistribution
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.core.errors import UserError
-from nas.search.samplers.alternating import InTurns
+from nas.search.samplers.alternating import AlternatingSampler
 from nas.search.samplers.for_space import AIMS, known_cost
 from nas.search.samplers.warm_start import earlier_run
 from nas.space.choices import fill
-from nas.space.constrained import Subspace
+from nas.space.constrained import ConstrainedSpace
 from nas.space.trellis.trellis import Trellis
 from search_spaces.mbconv import mbconv
 from search_spaces.nas_bench_macro import nas_bench_macro
@@ -29,7 +29,7 @@ def trellis():
 
 
 def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
-    return Subspace(trellis, trellis.row_costs.macs * 1e-8, overhead, most_ms, limits or {})
+    return ConstrainedSpace(trellis, trellis.row_costs.macs * 1e-8, overhead, most_ms, limits or {})
 
 
 def proposals(trellis, number, most_ms=np.inf, limits=None, **more):
@@ -149,7 +149,7 @@ def test_networks_that_are_equal_have_one_key():
 
 def test_both_takes_the_front_and_the_target_in_turns(trellis):
     sampler = known_cost(space_of(trellis, 0.0), target_ms=0.02)
-    assert isinstance(sampler, InTurns)
+    assert isinstance(sampler, AlternatingSampler)
     front, target = sampler.samplers
     assert front.objective is None
     assert target.objective([0.5, 0.9], [0.01, 0.03]).tolist() == [0.5, -np.inf]

@@ -22,7 +22,7 @@ from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.search.evaluator import Evaluator
 from nas.search.metrics import Metrics
-from nas.search.samplers.pruning import CHANCE, LEAST, Pruning, floors, rungs
+from nas.search.samplers.pruning import CHANCE, LEAST, Pruning, rungs, thresholds
 from nas.space.choices import fill, random_picks
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -37,7 +37,7 @@ def trainings(num, noise=0.01, seed=0):
 
 def test_a_floor_is_where_the_front_is_as_unlikely_as_was_said():
     rung, final, costs = trainings(20)
-    (floor,) = floors(rung, final, costs, [5.0])
+    (floor,) = thresholds(rung, final, costs, [5.0])
     line = stats.linregress(rung, final)
     errors = final - line.intercept - line.slope * rung
     variance = errors @ errors / 18
@@ -50,7 +50,7 @@ def test_a_floor_is_where_the_front_is_as_unlikely_as_was_said():
 @given(st.integers(0, 10_000), st.floats(0.002, 0.05))
 def test_floors_rise_with_cost_and_cheaper_networks_than_all_go_on(seed, noise):
     rung, final, costs = trainings(15, noise, seed)
-    least = floors(rung, final, costs, [0.5, *np.linspace(1, 9, 8)])
+    least = thresholds(rung, final, costs, [0.5, *np.linspace(1, 9, 8)])
     assert least[0] == -math.inf
     assert (np.diff(least[np.isfinite(least)]) >= -1e-12).all()
     assert np.isfinite(least[-1])
@@ -61,7 +61,7 @@ def test_hardly_any_network_of_the_front_is_stopped(noise):
     stopped = lost = 0
     for seed in range(300):
         rung, final, costs = trainings(30, noise, seed)
-        least = floors(rung[:20], final[:20], costs[:20], costs[20:])
+        least = thresholds(rung[:20], final[:20], costs[:20], costs[20:])
         best = np.array([final[:20][costs[:20] <= c].max(initial=-1) for c in costs[20:]])
         stops = rung[20:] < least
         stopped += stops.sum()
@@ -72,18 +72,18 @@ def test_hardly_any_network_of_the_front_is_stopped(noise):
 
 def test_nothing_stops_before_enough_is_known():
     rung, final, costs = trainings(LEAST - 1)
-    assert (floors(rung, final, costs, costs) == -math.inf).all()
-    assert (floors([], [], [], [1.0, 2.0]) == -math.inf).all()
+    assert (thresholds(rung, final, costs, costs) == -math.inf).all()
+    assert (thresholds([], [], [], [1.0, 2.0]) == -math.inf).all()
 
 
 def test_nothing_stops_where_the_rung_says_nothing_of_the_end():
     rung, final, costs = trainings(30)
     shuffled = [np.random.default_rng(seed).permutation(rung) for seed in range(100)]
-    stops = [(x < floors(x, final, costs, costs)).mean() for x in shuffled]
+    stops = [(x < thresholds(x, final, costs, costs)).mean() for x in shuffled]
     assert np.mean(stops) < CHANCE
     assert np.mean(np.array(stops) == 0) > 0.9
-    assert (floors(np.ones(30), final, costs, costs) == -math.inf).all()
-    assert (floors(-final, final, costs, costs) == -math.inf).all()
+    assert (thresholds(np.ones(30), final, costs, costs) == -math.inf).all()
+    assert (thresholds(-final, final, costs, costs) == -math.inf).all()
 
 
 def test_rungs_are_a_quarter_and_half_of_the_epochs():
@@ -99,7 +99,7 @@ def test_only_what_ran_to_the_end_teaches_and_some_are_exempt():
     rule = Pruning(known, (1,), frozenset({"published"}))
     new = [replace(known["0"], id=name, latency_ms=9.0) for name in ("new", "published")]
     first = rule(new)
-    assert first[0][1] == pytest.approx(floors(*trainings(20), [9.0])[0])
+    assert first[0][1] == pytest.approx(thresholds(*trainings(20), [9.0])[0])
     assert first[1] == {1: -math.inf}
     known["20"] = metrics(20, 0.1, 0.1, 1.0, "pruned")
     assert rule(new) == first

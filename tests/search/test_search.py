@@ -289,7 +289,7 @@ def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("accuracy.budget.seconds=-1", "supernet.seconds=-1 is no positive number"),
+        ("accuracy.budget.seconds=-1", "supernet.seconds must be a number above 0, not -1"),
         ("accuracy=guess", "unknown accuracy 'guess'"),
         ("sampler.objective=speed", "search: unknown sampler.objective 'speed'"),
     ],

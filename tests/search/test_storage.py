@@ -14,7 +14,7 @@ import pytest
 from optuna.storages.journal import _file
 from optuna.trial import TrialState
 
-from nas.core.interrupts import unheard, uninterrupted
+from nas.core.interrupts import block_sigint, defer_sigint
 from nas.search.storage import storage_at
 
 
@@ -60,12 +60,12 @@ def test_it_holds_back_here_and_in_no_other_thread():
     before = signal.getsignal(signal.SIGINT)
     reached = []
 
-    @uninterrupted()
+    @defer_sigint()
     def inner() -> None:
         press()
         reached.append("inner")
 
-    @uninterrupted()
+    @defer_sigint()
     def outer() -> None:
         inner()
         reached.append("outer")
@@ -74,11 +74,11 @@ def test_it_holds_back_here_and_in_no_other_thread():
         outer()
     assert reached == ["inner", "outer"]
     assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(ZeroDivisionError), uninterrupted():
+    with pytest.raises(ZeroDivisionError), defer_sigint():
         _ = 1 / 0
 
     def elsewhere() -> None:
-        with uninterrupted():
+        with defer_sigint():
             reached.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=elsewhere)
@@ -92,7 +92,7 @@ def test_a_process_begun_unheard_does_not_hear_ctrl_c():
     code = "import signal as s; print(s.SIGINT in s.pthread_sigmask(s.SIG_BLOCK, []))"
     command = [sys.executable, "-c", code]
     heard = []
-    for context in (unheard, nullcontext):
+    for context in (block_sigint, nullcontext):
         with context():
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         heard.append(done.stdout.strip())

@@ -23,7 +23,7 @@ from nas.arch.arch import Arch, Block, Stage, Stem
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.core.errors import UserError
-from nas.core.run_folder import sole_owner
+from nas.core.run_folder import lock_folder
 from nas.search.evaluator import Evaluator
 from nas.search.metrics import Metrics
 from nas.search.storage import storage_at
@@ -64,7 +64,7 @@ class Fake:
         self.seen.append(key)
         counts = cost(arch)
         metrics = Metrics(key, "complete", counts.macs / 1e7, counts.macs, counts.params, 1, "")
-        over = self.limits.over(metrics)
+        over = self.limits.over(metrics.latency_ms, counts)
         if any(v > 0 for v in over.values()):
             return replace(metrics, state="infeasible", over=over)
         luck = random.Random(key).random()
@@ -228,9 +228,9 @@ def test_a_lock_that_a_killed_process_left_does_not_stop_the_next(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     refused = pytest.raises(UserError, match="another process is at work")
-    with sole_owner(tmp_path), refused, sole_owner(tmp_path):
+    with lock_folder(tmp_path), refused, lock_folder(tmp_path):
         pytest.fail("two processes own one run")
-    with sole_owner(tmp_path):
+    with lock_folder(tmp_path):
         assert (tmp_path / ".lock").exists()
 
 

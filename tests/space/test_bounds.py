@@ -10,7 +10,7 @@ from spaces import SPACES
 
 from nas.arch.cost import cost
 from nas.core.errors import UserError
-from nas.space.bounds import by_cost, check_limits, ladder, ranges, trellis_of
+from nas.space.bounds import by_cost, check_limits, cost_bounds, size_ladder, trellis_of
 from nas.space.choices import choices, fill, random_picks
 from nas.space.limits import Limits
 from search_spaces import nas_bench_macro
@@ -18,7 +18,7 @@ from search_spaces.mbconv import mbconv
 
 
 def smallest_network(space, metric="macs"):
-    """The network that has what `ranges` says is the least."""
+    """The network that has what `cost_bounds` says is the least."""
     trellis = trellis_of(space)
     peak = metric == "peak_memory_bytes"
     return fill(space, trellis.extreme(getattr(trellis.row_costs, metric), peak=peak)[1])
@@ -37,7 +37,7 @@ def test_nothing_is_smaller_than_the_smallest(name, rng):
 @pytest.mark.parametrize("name", SPACES)
 def test_ranges_are_attained_and_hold(name, rng):
     space = SPACES[name]
-    least, most = ranges(space)
+    least, most = cost_bounds(space)
     for field, low in asdict(least).items():
         assert getattr(cost(smallest_network(space, field)), field) == low
     for _ in range(100):
@@ -49,7 +49,7 @@ def test_the_range_of_all_of_nas_bench_macro():
     every = [cost(nas_bench_macro.network("".join(code))) for code in product("012", repeat=8)]
     for field in asdict(every[0]):
         values = [getattr(c, field) for c in every]
-        ends = [getattr(end, field) for end in ranges(SPACES["nas_bench_macro"])]
+        ends = [getattr(end, field) for end in cost_bounds(SPACES["nas_bench_macro"])]
         assert ends == [min(values), max(values)]
 
 
@@ -72,15 +72,15 @@ def test_parameters_have_a_minimum_of_their_own():
 @pytest.mark.parametrize("name", SPACES)
 def test_the_ladder_climbs(name):
     space = SPACES[name]
-    macs = [cost(fill(space, picks)).macs for picks in ladder(space, 4)]
+    macs = [cost(fill(space, picks)).macs for picks in size_ladder(space, 4)]
     assert macs == sorted(macs)
     assert cost(smallest_network(space)).macs <= macs[0] < macs[-1] / 2
-    assert all(picks.keys() == choices(space).keys() for picks in ladder(space, 4))
+    assert all(picks.keys() == choices(space).keys() for picks in size_ladder(space, 4))
 
 
 def test_a_limit_out_of_reach_is_said_with_what_can_be_reached():
     space = SPACES["mbconv_28"]
-    least, _ = ranges(space)
+    least, _ = cost_bounds(space)
     check_limits(Limits(macs=least.macs, params=least.params, latency_ms=1e-9), space)
     for name, have in (("macs", least.macs), ("params", least.params),
                        ("memory_kb", least.peak_memory_bytes / 1024)):  # fmt: skip

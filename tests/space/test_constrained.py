@@ -7,7 +7,7 @@ import pytest
 
 from nas.arch.cost import cost
 from nas.space.choices import fill
-from nas.space.constrained import Subspace
+from nas.space.constrained import ConstrainedSpace
 from nas.space.trellis.trellis import Trellis
 from search_spaces.mbconv import mbconv
 from search_spaces.nas_bench_macro import nas_bench_macro
@@ -18,7 +18,7 @@ ROW_MS = np.array([0.001 + row.side / 1e4 for row in TRELLIS.rows])
 
 @pytest.mark.parametrize("limits", [{}, {"macs": 3e6}, {"params": 9e4, "memory_kb": 12.0}])
 def test_random_networks_are_distinct_and_within_the_limits(limits):
-    space = Subspace(TRELLIS, ROW_MS, 0.01, most_ms=0.08, limits=limits)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, most_ms=0.08, limits=limits)
     genomes = space.random(200, np.random.default_rng(0))
     assert len(genomes) == 200
     assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 200
@@ -34,7 +34,7 @@ def test_random_networks_are_distinct_and_within_the_limits(limits):
 
 
 def test_random_networks_are_uniform_over_what_the_limits_leave():
-    space = Subspace(TRELLIS, ROW_MS, most_ms=0.08)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, most_ms=0.08)
     drawn = space.random(4000, np.random.default_rng(1))
     every = TRELLIS.random(40_000, np.random.default_rng(2))
     allowed = every[space.ms(every) <= 0.08]
@@ -46,14 +46,14 @@ def test_random_networks_are_uniform_over_what_the_limits_leave():
 
 def test_a_small_space_is_given_whole_and_an_empty_one_as_nothing():
     trellis = Trellis(nas_bench_macro(resolution=8))
-    free = Subspace(trellis, np.ones(len(trellis.rows)))
+    free = ConstrainedSpace(trellis, np.ones(len(trellis.rows)))
     assert len(free.random(5000, np.random.default_rng(0))) == 3969  # Su et al. 2021, distinct
-    none = Subspace(trellis, np.ones(len(trellis.rows)), most_ms=0.5)
+    none = ConstrainedSpace(trellis, np.ones(len(trellis.rows)), most_ms=0.5)
     assert len(none.random(10, np.random.default_rng(0))) == 0
 
 
 def test_a_limit_on_a_cost_makes_latency_infinite():
-    space = Subspace(TRELLIS, ROW_MS, limits={"macs": 3e6})
+    space = ConstrainedSpace(TRELLIS, ROW_MS, limits={"macs": 3e6})
     genomes = TRELLIS.random(500, np.random.default_rng(3))
     over = TRELLIS.costs(genomes).macs > 3e6
     assert over.any()
@@ -63,13 +63,13 @@ def test_a_limit_on_a_cost_makes_latency_infinite():
 
 
 def test_spread_networks_are_even_over_the_logarithm_of_latency():
-    space = Subspace(TRELLIS, ROW_MS, 0.01, most_ms=0.08)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, most_ms=0.08)
     genomes = space.spread(30, np.random.default_rng(5))
     logs = np.log(space.ms(genomes))
     assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 30
     assert (np.diff(logs) >= 0).all()
     ranks = np.linspace(logs[0], logs[-1], 30)
     assert np.abs(logs - ranks).max() < 0.05 * np.ptp(logs)
-    few = Subspace(Trellis(nas_bench_macro(resolution=8)), np.ones(19))
+    few = ConstrainedSpace(Trellis(nas_bench_macro(resolution=8)), np.ones(19))
     assert len(few.spread(5000, np.random.default_rng(0))) == 3969
     assert len(np.unique(few.spread(3900, np.random.default_rng(0)), axis=0)) == 3900  # all equal

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from nas.stats.correlation import interval, kendall, mape, spearman, top_regret, within
+from nas.stats.correlation import fraction_within, interval, kendall, mape, spearman, top_regret
 
 pairs = st.lists(
     st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=30
@@ -28,8 +28,8 @@ def test_rank_correlations_are_scipys(rows):
 def test_relative_errors():
     predicted, true = np.array([1.0, 2.2, 2.7]), np.array([1.0, 2.0, 3.0])
     assert mape(predicted, true) == pytest.approx((0 + 0.1 + 0.1) / 3)
-    assert within(0.05)(predicted, true) == pytest.approx(1 / 3)
-    assert within(0.11)(predicted, true) == 1
+    assert fraction_within(0.05)(predicted, true) == pytest.approx(1 / 3)
+    assert fraction_within(0.11)(predicted, true) == 1
 
 
 def test_regret_is_what_the_best_of_the_trusted_lack():

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import check_grad
 
 from nas.stats import gaussian_process as gp
-from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, fit, scaled
+from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, fit, standardisation
 
 
 def smooth(seed, num=40, noise=0.0):
@@ -19,7 +19,7 @@ GROUPS = np.array([0, 1, 2])
 def test_scaled_groups_are_one_apart_on_average():
     x = np.random.default_rng(0).normal(3, (1, 5, 9, 0), (500, 4))
     groups = np.array([0, 0, 1, 2])
-    centre, scale = scaled(x, groups)
+    centre, scale = standardisation(x, groups)
     z = (x - centre) * scale
     squares = ((z[:, None] - z[None]) ** 2).mean(axis=(0, 1))
     assert_allclose(np.bincount(groups, squares), [1, 1, 0], atol=1e-9)

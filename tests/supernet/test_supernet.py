@@ -23,9 +23,9 @@ from nas.network.modules import build
 from nas.space.choices import choices, fill, one_of, picks_of, random_picks
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.largest import extreme_picks, free_choices, largest_layers
-from nas.supernet.sampling import Allowed
+from nas.supernet.sampling import FeasibleSampler
 from nas.supernet.sandwich import Sandwich
-from nas.supernet.supernet import Supernet, cut, extract, recalibrate
+from nas.supernet.supernet import Supernet, extract, recalibrate, slice_weight
 
 # Every kind of block, of hole and of hole in a hole's place.
 ODD = Arch(
@@ -160,10 +160,10 @@ def test_shared_layers_are_as_large_as_needed_and_no_larger(name, rng):
 
 def test_smaller_layers_take_leading_channels_and_the_centre():
     weight = torch.arange(4 * 3 * 5 * 5).view(4, 3, 5, 5)
-    part = cut(weight, (2, 1, 3, 3))
+    part = slice_weight(weight, (2, 1, 3, 3))
     assert torch.equal(part, weight[:2, :1, 1:4, 1:4])
     assert part.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
-    assert cut(weight, weight.shape) is weight
+    assert slice_weight(weight, weight.shape) is weight
 
 
 def test_one_seed_one_supernet_and_no_global_state_touched():
@@ -207,7 +207,7 @@ def test_a_sandwich_within_limits_draws_what_they_allow_evenly_over_log_macs():
         macs = trellis.costs(genomes).macs
         return (macs >= least) & (macs <= most)
 
-    allowed = Allowed(space, within, seed=1)
+    allowed = FeasibleSampler(space, within, seed=1)
     assert within(allowed.genomes).all()
     macs = trellis.costs(allowed.genomes).macs
     sandwich = Sandwich(space, num_random=4, allowed=allowed)
@@ -230,7 +230,7 @@ def test_where_few_networks_are_allowed_all_come_alike():
     """However near to each other their multiply-adds are."""
     widths = one_of(8, 9, 10, 11, 100)
     space = Arch((Stage(widths, 1),), Stem(8), Head(16), resolution=8, classes=4)
-    allowed = Allowed(space, lambda genomes: np.ones(len(genomes), bool))
+    allowed = FeasibleSampler(space, lambda genomes: np.ones(len(genomes), bool))
     sandwich = Sandwich(space, num_random=2, allowed=allowed)
     drawn = [arch for seed in range(250) for arch in sandwich.draw(random.Random(seed))[1:-1]]
     times = Counter(arch.stages[0].width for arch in drawn)
@@ -243,7 +243,7 @@ def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
     trellis = Trellis(space)
 
     def below(macs):
-        return Allowed(space, lambda genomes: trellis.costs(genomes).macs <= macs)
+        return FeasibleSampler(space, lambda genomes: trellis.costs(genomes).macs <= macs)
 
     assert below(1e7).digest == below(1e7).digest != below(9e6).digest
     with pytest.raises(UserError, match="none of 100,000 random networks is within the limits"):

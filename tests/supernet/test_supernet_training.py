@@ -17,9 +17,9 @@ from torch import distributed
 
 from nas.core.errors import UserError
 from nas.data.dataset import Batches, Split
-from nas.network.device import moved
+from nas.network.device import to_device
 from nas.space.trellis.trellis import Trellis
-from nas.supernet.sandwich import Sandwich, accumulate
+from nas.supernet.sandwich import Sandwich, accumulate_gradients
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.supernet import Supernet
 from nas.supernet.training import SupernetBudget, train_supernet
@@ -80,14 +80,14 @@ def test_a_failure_in_one_thread_stops_all():
     images = torch.randn(4, 3, 8, 8)  # the space has two channels
     drawn = Sandwich(SPACE).draw(random.Random(0))
     with side_by_side(2) as run, pytest.raises(RuntimeError, match="channels"):
-        accumulate(supernet, drawn, images, torch.zeros(4, dtype=torch.long), run=run)
+        accumulate_gradients(supernet, drawn, images, torch.zeros(4, dtype=torch.long), run=run)
 
 
 def test_the_smaller_networks_learn_what_the_largest_says():
-    supernet = moved(Supernet(SPACE, seed=0), CPU)
+    supernet = to_device(Supernet(SPACE, seed=0), CPU)
     drawn = Sandwich(SPACE, num_random=0).draw(random.Random(0))
     images, labels = next(batches().epoch(0))
-    loss = accumulate(supernet, drawn, images, labels)
+    loss = accumulate_gradients(supernet, drawn, images, labels)
     ours = [p.grad.clone() for p in supernet.parameters()]
     supernet.zero_grad(set_to_none=True)
     logits = [supernet.logits(supernet.rows_of(arch), images) for arch in drawn]
@@ -246,9 +246,9 @@ def test_training_stops_when_the_ranking_has_settled(monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"seconds": 0}, "positive"),
-        ({"threads": 0}, "from 1 on"),
-        ({"num_random": 1.5}, "from 0 on"),
+        ({"seconds": 0}, "above 0"),
+        ({"threads": 0}, "from 1, not"),
+        ({"num_random": 1.5}, "from 0, not"),
         ({"settled": 2}, "from 0 to 1"),
     ],
 )

@@ -22,12 +22,13 @@ from nas.arch.layers import network_id
 from nas.arch.scaling import for_resolution
 from nas.arch.serialization import dumps, load
 from nas.core.cli import main
-from nas.core.config import compose, plain
+from nas.core.config import read_settings
 from nas.core.errors import UserError
 from nas.data.dataset import load_data
 from nas.network.modules import build
 from nas.network.pretrained import PRETRAINED
-from nas.train.run import ABOUT, train_one
+from nas.train.__main__ import ABOUT, run
+from nas.train.run import train_one
 from nas.train.settings import checked
 from nas.train.setup import budget_for, network_for, normalisation, side_of, source_of
 from nas.training.loop import Budget
@@ -45,7 +46,7 @@ def here(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text(dumps(SMALL))
 
     def ran(*words):
-        train_one(compose("train", list(words)))
+        train_one(read_settings("train", list(words)))
         return capsys.readouterr().out
 
     return ran
@@ -176,7 +177,7 @@ def test_of_few_images_a_batch_is_a_part(here):
 
 def test_a_name_may_tell_what_the_weights_have_anyway():
     def asked(arch, **more):
-        settings = plain(compose("train", [f"arch={arch}", "weights=pretrained"])) | more
+        settings = read_settings("train", [f"arch={arch}", "weights=pretrained"]) | more
         source = source_of(checked(settings))
         return source.name, side_of(settings, source)
 
@@ -189,7 +190,7 @@ def test_a_name_may_tell_what_the_weights_have_anyway():
 
 
 def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_path):
-    settings = plain(compose("train", ["arch=tf_efficientnet_lite0", "weights=pretrained"]))
+    settings = read_settings("train", ["arch=tf_efficientnet_lite0", "weights=pretrained"])
     data = load_data("embedded", train=50, val=20, test=20)
     source = PRETRAINED["tf_efficientnet_lite0"]
     assert source_of(settings) is source
@@ -208,14 +209,14 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
     assert std == pytest.approx((sum(source.std) / 3,))
     (tmp_path / "summary.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.3, 0.4]}')
     own = f"weights.path={tmp_path / 'weights.pt'}"
-    ours = plain(compose("train", ["arch=tf_efficientnet_lite0", "weights=file", own]))
+    ours = read_settings("train", ["arch=tf_efficientnet_lite0", "weights=file", own])
     (mean, std), whose = normalisation(ours, data, source)  # a run's own before the published
     assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
     assert whose.endswith("summary.json says")
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(UserError, match="is damaged: remove it"):
         normalisation(ours, data, source)
-    scratch = plain(compose("train", ["arch=tf_efficientnet_lite0"]))
+    scratch = read_settings("train", ["arch=tf_efficientnet_lite0"])
     assert normalisation(scratch, data, None)[0] == (data.mean, data.std)
 
 
@@ -242,7 +243,7 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
 def test_mistakes_get_one_line(here, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.setattr(sys, "argv", ["train", *words, *FEW])
     with pytest.raises(SystemExit) as stop:
-        main("train", train_one, ABOUT)
+        main("train", ABOUT, run)
     assert stop.value.code == 2
     err = capsys.readouterr().err
     assert err.startswith("python -m nas.train: ")

@@ -28,7 +28,7 @@ from nas.arch.arch import Arch
 from nas.arch.layers import Operator, operators
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
-from nas.core.interrupts import uninterrupted
+from nas.core.interrupts import defer_sigint
 from nas.latency.block_features import row_form
 from nas.latency.timing import Timing, Told
 from nas.network.onnx_graph import onnx_rows
@@ -145,7 +145,7 @@ class Command:
         """Milliseconds that the command prints for `file`."""
         process = None
         try:
-            with uninterrupted():  # or the command would be begun, and nobody would know it
+            with defer_sigint():  # or the command would be begun, and nobody would know it
                 process = subprocess.Popen(
                     self._words(str(file)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE, start_new_session=True,

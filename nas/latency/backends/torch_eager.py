@@ -16,7 +16,7 @@ from nas.core.errors import unknown
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Rows
 from nas.latency.timing import Timing, Told
-from nas.network.device import own_randomness, resolve_device
+from nas.network.device import isolated_rng, resolve_device
 from nas.network.modules import build_rows
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -116,7 +116,7 @@ class TorchEager(Local):
         device, dtype = self._device(), PRECISIONS[self.precision]
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         side = rows[0].side
-        with own_randomness(self.seed, torch.device("cpu")):
+        with isolated_rng(self.seed, torch.device("cpu")):
             net = build_rows(rows, padding)
             net.apply(_keep_alive)
             x = torch.randn(self.batch, rows[0].cin, side, side)

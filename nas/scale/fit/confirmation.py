@@ -10,24 +10,24 @@ import numpy as np
 
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.comparison import Comparison, Difference, percent, verdict
-from nas.scale.fit.design import Plan
-from nas.scale.fit.grid import DOUBLE, Network, off_target, rivals, rules
+from nas.scale.fit.design import FitDesign
+from nas.scale.fit.grid import DOUBLE, Candidate, relative_deviation, rivals, rules
 from nas.scale.fit.halving import first_seed, loss, mean_losses
-from nas.scale.fit.journal import Row, Trainings
+from nas.scale.fit.journal import TrainingRecord, Trainings
 from nas.scale.fit.optimum import to_equal_cost
 from nas.scale.fit.result import Plain
 
 
 @dataclass(frozen=True)
-class Longer:
+class Confirmation:
     """What the longer trainings found: rows for the report, trainings, words."""
 
     table: list[Plain]
-    rows: list[Row]
+    rows: list[TrainingRecord]
     verdict: str
 
 
-def fields(plan: Plan, best: Network, budget: FitBudget) -> dict[int, dict[str, Network]]:
+def fields(plan: FitDesign, best: Candidate, budget: FitBudget) -> dict[int, dict[str, Candidate]]:
     """By phi, the fitted network and its rivals at 2^phi times the cost."""
     found = {plan.phi: {"fitted": best, **plan.rivals}}
     phis = [plan.phi * times for times in sorted(budget.confirm_phis)]
@@ -39,9 +39,14 @@ def fields(plan: Plan, best: Network, budget: FitBudget) -> dict[int, dict[str, 
     return {phi: found[phi] for phi in phis}
 
 
-def longer(
-    plan: Plan, best: Network, budget: FitBudget, seed: int, objective: str, trained: Trainings
-) -> Longer:
+def confirm(
+    plan: FitDesign,
+    best: Candidate,
+    budget: FitBudget,
+    seed: int,
+    objective: str,
+    trained: Trainings,
+) -> Confirmation:
     """Train them, the baseline too for the picture, all with the same new seeds.
 
     Where rounding leaves their costs apart, losses are compared as `to_equal_cost` moves them.
@@ -66,7 +71,7 @@ def longer(
         table += new
         words.append(said if phi == plan.phi else f"at phi = {phi}: {said}")
         words += _too_short(phi, new, table[0])
-    return Longer(table, rows, "; ".join(words))
+    return Confirmation(table, rows, "; ".join(words))
 
 
 def _too_short(phi: int, rows: Sequence[Plain], baseline: Plain) -> list[str]:
@@ -85,7 +90,11 @@ def _too_short(phi: int, rows: Sequence[Plain], baseline: Plain) -> list[str]:
 
 
 def _moves(
-    plan: Plan, named: Mapping[str, Network], rows: Sequence[Row], objective: str, target: float
+    plan: FitDesign,
+    named: Mapping[str, Candidate],
+    rows: Sequence[TrainingRecord],
+    objective: str,
+    target: float,
 ) -> dict[str, float]:
     """What equal cost adds to the losses; nothing where cost is weighed, or no baseline known."""
     means = mean_losses(rows, {n.id: n for n in (plan.baseline, *named.values())}, objective)
@@ -98,7 +107,8 @@ def _moves(
 
 
 def _compared(
-    phi: int, named: Mapping[str, Network], moves: Mapping[str, float], rows: Sequence[Row],
+    phi: int, named: Mapping[str, Candidate], moves: Mapping[str, float],
+    rows: Sequence[TrainingRecord],
     objective: str, tolerance: float,
 ) -> tuple[list[Plain], str]:  # fmt: skip
     firsts: dict[str, str] = {}
@@ -130,11 +140,13 @@ def _over(comparison: Comparison, name: str) -> Difference | None:
     return comparison.over(name, "fitted", len(comparison.names) - 1)
 
 
-def _facts(name: str, phi: int, net: Network, rows: Sequence[Row], tolerance: float) -> Plain:
+def _facts(
+    name: str, phi: int, net: Candidate, rows: Sequence[TrainingRecord], tolerance: float
+) -> Plain:
     """A network's scores over its seeds; errors are of the mean, over the seeds."""
     own = [row for row in rows if row.id == net.id]
     facts: Plain = {"name": name, "phi": phi, "id": net.id, "triple": net.triple}
-    within = off_target(net.ratio, DOUBLE**phi) < tolerance
+    within = relative_deviation(net.ratio, DOUBLE**phi) < tolerance
     facts |= {"ratio": net.ratio, "within": within, "num_seeds": len(own)}
     for score in ("accuracy", "cross_entropy"):
         values = np.array([getattr(row, score) for row in own])

@@ -14,29 +14,29 @@ from nas.core.errors import UserError
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.grid import (
     DOUBLE,
-    LATER,
-    Network,
+    LATER_PHI,
+    Candidate,
     Ratios,
     Scale,
     candidates,
     cost_exponents,
-    likely,
+    kennard_stone,
+    near_target,
     network,
     networks,
     rivals,
     rules,
-    spread,
     steps,
     triples,
 )
-from nas.scale.fit.journal import Costs
+from nas.scale.fit.journal import CostRatios
 from nas.scale.fit.response_surface import Floats
 
 AXES = ("depth", "width", "resolution")
 
 
 @dataclass(frozen=True)
-class Plan:
+class FitDesign:
     """Candidates, rivals and the design of the first trainings.
 
     phi         at which the fit is made: 1 for twice the cost, -1 for half of it
@@ -47,23 +47,25 @@ class Plan:
     words       what was counted
     """
 
-    baseline: Network
+    baseline: Candidate
     phi: int
     scale: Scale
     ratios: Ratios
-    candidates: list[Network]
-    rivals: dict[str, Network]
-    design: list[Network]
+    candidates: list[Candidate]
+    rivals: dict[str, Candidate]
+    design: list[Candidate]
     tolerance: float
     exponents: Floats
     words: str
 
-    def by_id(self) -> Mapping[str, Network]:
+    def by_id(self) -> Mapping[str, Candidate]:
         """Every network that may be trained at the fit's phi."""
         return {n.id: n for n in (*self.design, *self.candidates)}
 
 
-def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objective: str) -> Plan:
+def design_fit(
+    baseline: Arch, scale: Scale, costs: CostRatios, budget: FitBudget, objective: str
+) -> FitDesign:
     """Lay out the grid, ask what its networks cost, and choose those to begin with."""
     values = steps(budget.step, budget.low, budget.high)
     grid = [net for net in networks(baseline, scale, values, budget.phi) if net.x.any()]
@@ -74,15 +76,15 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
     soft = objective == "lacs"
     about = ratios.estimate(grid)
     chosen, tolerance = candidates(
-        likely(grid, about, baseline, scale, ratios, budget.phi),
+        near_target(grid, about, baseline, scale, ratios, budget.phi),
         ratios, budget.tolerance, budget.points // 2, budget.costed // 2, soft,
     )  # fmt: skip
     if not chosen:
         span = f"{about.min():.2f} to {about.max():.2f}"
         raise UserError(
             f"no network on the grid costs about {target:g} times the baseline, and by phi in the "
-            f"mean up to {LATER * budget.phi} (they cost {span} times it); raise fit.high, lower "
-            "fit.step or raise fit.tolerance"
+            f"mean up to {LATER_PHI * budget.phi} (they cost {span} times it); raise fit.high, "
+            "lower fit.step or raise fit.tolerance"
         )
     against = rivals(baseline, scale, ratios, rules(), target)
     start = replace(network(baseline, scale, Factors(), (1.0, 1.0, 1.0)), ratio=1.0)
@@ -92,7 +94,7 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
     anchors = list({n.id: n for n in (start, *against.values(), *half.values())}.values())
     taken = {net.id for net in anchors}
     free = [net for net in chosen if net.id not in taken]
-    picked = spread(
+    picked = kennard_stone(
         [n.x * exponents for n in free],
         max(0, budget.points - len(anchors)),
         [n.x * exponents for n in anchors],
@@ -100,16 +102,16 @@ def planned(baseline: Arch, scale: Scale, costs: Costs, budget: FitBudget, objec
     formula = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
     slack = tolerance * target / DOUBLE
     band = f"about {target:g}" if soft else f"{target:g} ± {slack:.2g}"
-    return Plan(
+    return FitDesign(
         start, budget.phi, scale, ratios, chosen, against, [*anchors, *(free[i] for i in picked)],
         tolerance, exponents,
         f"{formula} triples by the formula; of {len(grid)} networks that the grid rounds to, "
         f"{len(chosen)} have {band} times the cost, and by phi in the mean up to "
-        f"{LATER * budget.phi}",
+        f"{LATER_PHI * budget.phi}",
     )  # fmt: skip
 
 
-def facts(net: Network, phi: int, exponents: Floats) -> dict[str, object]:
+def describe(net: Candidate, phi: int, exponents: Floats) -> dict[str, object]:
     """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
     depth, width, resolution = np.exp(net.x)
     parts = np.maximum(phi * net.x, 0) * exponents

@@ -24,22 +24,22 @@ from nas.arch.arch import Arch
 from nas.arch.cost import cost as arithmetic
 from nas.core.errors import UserError, unknown
 from nas.core.files import write_text
+from nas.core.journal import to_plain
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.comparison import percent
-from nas.scale.fit.confirmation import Longer, longer
-from nas.scale.fit.design import Plan, facts, planned
+from nas.scale.fit.confirmation import Confirmation, confirm
+from nas.scale.fit.design import FitDesign, describe, design_fit
 from nas.scale.fit.grid import DOUBLE, scaler
-from nas.scale.fit.halving import agreement, halved, mean_losses, num_epochs
+from nas.scale.fit.halving import agreement, mean_losses, num_epochs, successive_halving
 from nas.scale.fit.journal import (
     Cost,
-    Costs,
+    CostRatios,
     Elastic,
-    Journal,
+    FitJournal,
     Judge,
     Progress,
-    Row,
+    TrainingRecord,
     Trainings,
-    plain,
 )
 from nas.scale.fit.optimum import Optimum, evidence, optimum
 from nas.scale.fit.result import Fit, Plain
@@ -84,23 +84,24 @@ def fit_scaling(
     """
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    journal = Journal(folder / "judged.jsonl")
-    costs = Costs(baseline, cost, journal, slow=objective != "macs")
-    plan = planned(baseline, scaler(baseline, repeats, fixed_ends), costs, budget, objective)
+    journal = FitJournal(folder / "judged.jsonl")
+    costs = CostRatios(baseline, cost, journal, slow=objective != "macs")
+    plan = design_fit(baseline, scaler(baseline, repeats, fixed_ends), costs, budget, objective)
     say(plan.words)
     trained = Trainings(judge, journal, progress)
     trained.total = _epochs(plan, budget, elastic is None)
     if elastic:
         short = _shared(plan, elastic, trained, seed)
     else:
-        short = halved(plan.design, budget.halving(), seed, objective, trained)
+        short = successive_halving(plan.design, budget.halving(), seed, objective, trained)
     fit = _fitted(plan, short, trained, budget, objective, seed, say)
     write_text(folder / "fit.json", json.dumps(fit.to_json(), indent=1) + "\n")
     return fit
 
 
 def _fitted(
-    plan: Plan, short: Sequence[Row], trained: Trainings, budget: FitBudget, objective: str,
+    plan: FitDesign, short: Sequence[TrainingRecord], trained: Trainings, budget: FitBudget,
+    objective: str,
     seed: int, say: Callable[[str], None],
 ) -> Fit:  # fmt: skip
     """From what is known of many networks find the optimum, train it and its rivals longer."""
@@ -113,20 +114,22 @@ def _fitted(
     long = None
     if budget.confirm_seeds:
         best = plan.candidates[found.best]
-        long = longer(plan, best, budget, seed, objective, trained)
+        long = confirm(plan, best, budget, seed, objective, trained)
     if failed := [row.reason for row in trained.seen if row.reason]:
         say(f"{len(failed)} of {len(trained.seen)} trainings failed: {failed[0]}")
     return _gathered(plan, found, short, long, trained, objective, seed)
 
 
-def _so_far(found: Optimum, rows: Sequence[Row]) -> str:
+def _so_far(found: Optimum, rows: Sequence[TrainingRecord]) -> str:
     return (
         f"surface through {len(rows)} scores of {len({row.id for row in rows})} networks: R² "
         f"{found.surface.r2:.2f}, {percent(found.surface.loo):.1f} % off where one is left out"
     )
 
 
-def _shared(plan: Plan, elastic: Elastic, trained: Trainings, seed: int) -> list[Row]:
+def _shared(
+    plan: FitDesign, elastic: Elastic, trained: Trainings, seed: int
+) -> list[TrainingRecord]:
     """All that may be chosen, scored by weights that they share: trainings of no epoch."""
     archs = [net.arch for net in plan.by_id().values()]
     asked = Trainings(elastic(archs), trained.journal, lambda done, total, what: None)
@@ -135,14 +138,14 @@ def _shared(plan: Plan, elastic: Elastic, trained: Trainings, seed: int) -> list
     return rows
 
 
-def _epochs(plan: Plan, budget: FitBudget, halving: bool) -> int:
+def _epochs(plan: FitDesign, budget: FitBudget, halving: bool) -> int:
     """Epochs to train in all, at most."""
     more = (len(plan.rivals) + 1) * len(budget.confirm_phis) + 1
     more *= budget.confirm_epochs * budget.confirm_seeds
     return more + (num_epochs(len(plan.design), budget.halving()) if halving else 0)
 
 
-def _enough(rows: Sequence[Row], trained: Trainings) -> None:
+def _enough(rows: Sequence[TrainingRecord], trained: Trainings) -> None:
     if (number := len({row.id for row in rows})) < LEAST:
         reasons = Counter(row.reason for row in trained.seen if row.reason)
         why = reasons.most_common(1)[0][0] if reasons else "there were no more"
@@ -153,7 +156,7 @@ def _enough(rows: Sequence[Row], trained: Trainings) -> None:
 
 
 def _gathered(
-    plan: Plan, found: Optimum, short: Sequence[Row], long: Longer | None,
+    plan: FitDesign, found: Optimum, short: Sequence[TrainingRecord], long: Confirmation | None,
     trained: Trainings, objective: str, seed: int,
 ) -> Fit:  # fmt: skip
     best = plan.candidates[found.best]
@@ -164,7 +167,7 @@ def _gathered(
     judged = {row.id for row in short}
     listed = [
         {
-            **facts(net, plan.phi, plan.exponents),
+            **describe(net, plan.phi, plan.exponents),
             "growth": net.growth,
             "predicted": value,
             "chosen": part,
@@ -172,7 +175,7 @@ def _gathered(
         }
         for net, value, part in zip(plan.candidates, found.values, found.chosen, strict=True)
     ]
-    rest: Plain = plain(
+    rest: Plain = to_plain(
         {
             "intervals": found.intervals,
             "tolerance": plan.tolerance,
@@ -180,7 +183,7 @@ def _gathered(
             "surface": _surface(found, objective),
             "candidates": listed,
             "rivals": {
-                name: facts(net, plan.phi, plan.exponents) for name, net in plan.rivals.items()
+                name: describe(net, plan.phi, plan.exponents) for name, net in plan.rivals.items()
             },
             "regret": regret,
             "confirmation": long.table if long else [],
@@ -198,7 +201,7 @@ def _gathered(
     )  # fmt: skip
 
 
-def _baseline(plan: Plan) -> Plain:
+def _baseline(plan: FitDesign) -> Plain:
     arch = plan.baseline.arch
     macs = arithmetic(arch).macs
     return {"resolution": arch.resolution, "macs": macs, "exponents": plan.exponents}
@@ -213,7 +216,11 @@ def _surface(found: Optimum, objective: str) -> Plain:
 
 
 def _agreement(
-    plan: Plan, short: Sequence[Row], long: Longer | None, objective: str, seed: int
+    plan: FitDesign,
+    short: Sequence[TrainingRecord],
+    long: Confirmation | None,
+    objective: str,
+    seed: int,
 ) -> Plain | None:
     """How far the first rung's order is that of the longer trainings at the fit's phi."""
     if long is None:

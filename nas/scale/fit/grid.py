@@ -16,7 +16,7 @@ from nas.arch.cost import cost as arithmetic
 from nas.arch.layers import network_id
 from nas.arch.scaling import EFFICIENTNET, RULES, Factors, apply, formula
 from nas.core.errors import UserError
-from nas.scale.fit.journal import Costs
+from nas.scale.fit.journal import CostRatios
 from nas.scale.fit.response_surface import Data, Surface, fit_surface
 
 Floats = NDArray[np.float64]
@@ -27,12 +27,12 @@ DOUBLE = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 
 # MnasNet's product weighs cost itself: candidates cost from 1 / sqrt(2) to sqrt(2) of the target.
 LACS_BAND = math.sqrt(2)
 WIDEST = 0.5  # of a ratio of 2: a "double" cost beyond 1.5 to 2.5 would be none
-LATER = 3  # times phi, where factors show that rounding hides at first, as a width of 1.1 of 8
+LATER_PHI = 3  # times phi, where factors show that rounding hides at first, as a width of 1.1 of 8
 STEPS = np.arange(0.04, 3.5, 0.04)  # nominal phi at which a rule is tried, up or down
 
 
 @dataclass(frozen=True)
-class Network:
+class Candidate:
     """A rounded network: the factors that were asked for and those that rounding made of them.
 
     triple   alpha, beta, gamma;  arch: what they round to where the fit is made
@@ -93,13 +93,13 @@ def effective(baseline: Arch, arch: Arch) -> Floats:
     return np.array([math.log(blocks[1] / blocks[0]), float(np.mean(widths)), side])
 
 
-def network(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Network:
+def network(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Candidate:
     """What `factors` make of the baseline."""
     arch = scale(factors)
-    return Network(triple, arch, effective(baseline, arch))
+    return Candidate(triple, arch, effective(baseline, arch))
 
 
-def possible(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Network | None:
+def possible(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Candidate | None:
     """What `factors` make of the baseline; None where its input gets too small for its strides."""
     try:
         made = network(baseline, scale, factors, triple)
@@ -109,7 +109,7 @@ def possible(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> 
     return made
 
 
-def networks(baseline: Arch, scale: Scale, values: Sequence[float], phi: int) -> list[Network]:
+def networks(baseline: Arch, scale: Scale, values: Sequence[float], phi: int) -> list[Candidate]:
     """Every distinct rounded network of the grid at `phi`, with the triple nearest to what it is.
 
     Depth, width and resolution are rounded apart from one another, so values that round alike
@@ -136,43 +136,50 @@ class Ratios:
     """Cost ratios of networks: the true ones, and estimates where the true ones take long."""
 
     def __init__(
-        self, baseline: Arch, costs: Costs, nets: Sequence[Network], asked: int, target: float
+        self,
+        baseline: Arch,
+        costs: CostRatios,
+        nets: Sequence[Candidate],
+        asked: int,
+        target: float,
     ) -> None:
         self.baseline, self.costs, self.target = baseline, costs, target
         self.surface: Surface | None = self._learnt(nets, asked) if costs.slow else None
 
-    def _learnt(self, nets: Sequence[Network], asked: int) -> Surface:
+    def _learnt(self, nets: Sequence[Candidate], asked: int) -> Surface:
         """Cost, quadratic in the logarithms, from `asked` networks spread over those near.
 
         Near is from a quarter of the way to the target to LATER times as far.
         """
         unit, way = arithmetic(self.baseline).macs, math.log(self.target)
-        near = [n for n in nets if 0.25 < math.log(arithmetic(n.arch).macs / unit) / way < LATER]
-        some = [near[i] for i in spread([net.x for net in near], asked)]
+        near = [
+            n for n in nets if 0.25 < math.log(arithmetic(n.arch).macs / unit) / way < LATER_PHI
+        ]
+        some = [near[i] for i in kennard_stone([net.x for net in near], asked)]
         x = np.array([np.zeros(3), *(net.x for net in some)])
         return fit_surface(Data.of(x, np.log(self.costs([self.baseline, *(n.arch for n in some)]))))
 
-    def estimate(self, nets: Sequence[Network]) -> Floats:
+    def estimate(self, nets: Sequence[Candidate]) -> Floats:
         """Cost ratios [n], true where the cost is arithmetic."""
         if self.surface is None:
             return self.costs([net.arch for net in nets])
         values: Floats = np.exp(self.surface(np.array([net.x for net in nets]).reshape(-1, 3)))
         return values
 
-    def true(self, nets: Sequence[Network]) -> list[Network]:
+    def true(self, nets: Sequence[Candidate]) -> list[Candidate]:
         """The networks with their true cost ratios, and the true growth of those with a `later`."""
         later = [net.later for net in nets if net.later]
         ratios = self.costs([*(net.arch for net in nets), *later])
-        near, far = ratios[: len(nets)], iter(ratios[len(nets) :] ** (1 / LATER))
+        near, far = ratios[: len(nets)], iter(ratios[len(nets) :] ** (1 / LATER_PHI))
         return [
             replace(net, ratio=float(r), growth=float(next(far)) if net.later else math.nan)
             for net, r in zip(nets, near, strict=True)
         ]
 
 
-def likely(
-    grid: Sequence[Network], about: Floats, baseline: Arch, scale: Scale, ratios: Ratios, phi: int
-) -> list[Network]:
+def near_target(
+    grid: Sequence[Candidate], about: Floats, baseline: Arch, scale: Scale, ratios: Ratios, phi: int
+) -> list[Candidate]:
     """Those of `grid` whose cost, about `about` [n], may be the target, with ratio and growth.
 
     Both are true where the cost is arithmetic and estimates elsewhere.  A triple that makes the
@@ -184,8 +191,8 @@ def likely(
         for net, ratio, close in zip(grid, about, within, strict=True)
         if close
     ]
-    far = [possible(baseline, scale, formula(*n.triple, LATER * phi), n.triple) for n in near]
-    growths = iter(ratios.estimate([net for net in far if net]) ** (1 / LATER))
+    far = [possible(baseline, scale, formula(*n.triple, LATER_PHI * phi), n.triple) for n in near]
+    growths = iter(ratios.estimate([net for net in far if net]) ** (1 / LATER_PHI))
     return [
         replace(net, growth=float(next(growths)), later=later.arch)
         for net, later in zip(near, far, strict=True)
@@ -194,8 +201,8 @@ def likely(
 
 
 def candidates(
-    nets: Sequence[Network], ratios: Ratios, tolerance: float, least: int, most: int, soft: bool
-) -> tuple[list[Network], float]:
+    nets: Sequence[Candidate], ratios: Ratios, tolerance: float, least: int, most: int, soft: bool
+) -> tuple[list[Candidate], float]:
     """Those of `nets` that truly cost the target and whose triples go on so in the mean.
 
     Returned with the tolerance that took.
@@ -206,14 +213,14 @@ def candidates(
     are slow, those of `most` and of their `later` networks are asked for.
     """
 
-    def off(net: Network) -> float:
+    def off(net: Candidate) -> float:
         return max(abs(math.log(value / ratios.target)) for value in (net.ratio, net.growth))
 
     band, known = math.log(LACS_BAND), sorted(nets, key=off)
     if ratios.surface is not None:
         if soft:  # all over the band, not only its middle
             within = [net for net in known if off(net) < band]
-            known = [within[i] for i in spread([net.x for net in within], most)]
+            known = [within[i] for i in kennard_stone([net.x for net in within], most)]
         known = ratios.true(known[:most])
     if soft:
         found = [net for net in known if off(net) < band]
@@ -224,14 +231,15 @@ def candidates(
             found = [
                 net
                 for net in known
-                if max(off_target(v, ratios.target) for v in (net.ratio, net.growth)) < width
+                if max(relative_deviation(v, ratios.target) for v in (net.ratio, net.growth))
+                < width
             ]
             if len(found) >= least:
                 break
     return sorted(found, key=lambda net: net.triple), tolerance
 
 
-def off_target(ratio: float, target: float) -> float:
+def relative_deviation(ratio: float, target: float) -> float:
     """How far a cost ratio is off, in proportion to a target of 2."""
     return round(abs(ratio / target - 1) * DOUBLE, 9)
 
@@ -252,7 +260,7 @@ def rivals(
     ratios: Ratios,
     ways: dict[str, Callable[[float], Factors]],
     target: float,
-) -> dict[str, Network]:
+) -> dict[str, Candidate]:
     """For each way of scaling its rounded network whose true cost is nearest to `target` times.
 
     A rule's own promise of the cost is not believed: it is asked for many multiples, and what its
@@ -279,7 +287,7 @@ def scaler(baseline: Arch, repeats: str, fixed_ends: bool) -> Scale:
     return lambda factors: apply(baseline, factors, repeats=repeats, fixed_ends=fixed_ends)
 
 
-def spread(points: Sequence[Floats], number: int, first: Sequence[Floats] = ()) -> list[int]:
+def kennard_stone(points: Sequence[Floats], number: int, first: Sequence[Floats] = ()) -> list[int]:
     """Indices of `number` points, each the farthest from those before (Kennard and Stone 1969).
 
     `first` are points that are taken already; without any the one nearest to the middle begins.
@@ -302,7 +310,7 @@ def spread(points: Sequence[Floats], number: int, first: Sequence[Floats] = ()) 
     return chosen
 
 
-def cost_exponents(nets: Sequence[Network], ratios: Floats) -> Floats:
+def cost_exponents(nets: Sequence[Candidate], ratios: Floats) -> Floats:
     """Exponents [3] of cost in depth, width and resolution, by least squares over `nets`."""
     x = np.array([net.x for net in nets])
     # at least a little: a share of the cost is divided by what it grows with

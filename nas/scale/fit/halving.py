@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nas.scale.fit.grid import Network
-from nas.scale.fit.journal import Row, Trainings
+from nas.scale.fit.grid import Candidate
+from nas.scale.fit.journal import TrainingRecord, Trainings
 from nas.stats.correlation import Interval, interval, kendall
 from nas.stats.rewards import MNAS_EXPONENT
 
 Rung = tuple[int, int]  # epochs, and seeds each of them is trained with
 
 
-def loss(row: Row, ratio: float, objective: str) -> float:
+def loss(row: TrainingRecord, ratio: float, objective: str) -> float:
     """What is to be made small, as a logarithm: differences are relative ones.
 
     Cross-entropy, since it tells networks apart that accuracy on the same images does not; for
@@ -32,19 +32,19 @@ def first_seed(seed: int, rungs: Sequence[Rung], rung: int) -> int:
 
 
 def num_epochs(points: int, rungs: Sequence[Rung]) -> int:
-    """Epochs that `halved` trains in all."""
+    """Epochs that `successive_halving` trains in all."""
     return sum(-(-points // 2**i) * epochs * seeds for i, (epochs, seeds) in enumerate(rungs))
 
 
-def halved(
-    nets: Sequence[Network], rungs: Sequence[Rung], seed: int, objective: str, trained: Trainings
-) -> list[Row]:
+def successive_halving(
+    nets: Sequence[Candidate], rungs: Sequence[Rung], seed: int, objective: str, trained: Trainings
+) -> list[TrainingRecord]:
     """Successive halving (Jamieson and Talwalkar 2016): every rung keeps the better half.
 
     Within a rung all networks are trained with the same seeds, so that they differ by what they
     are; a network that failed goes no further.
     """
-    rows: list[Row] = []
+    rows: list[TrainingRecord] = []
     alive = list(nets)
     for i, (epochs, number) in enumerate(rungs):
         seeds = range(first := first_seed(seed, rungs, i), first + number)
@@ -58,7 +58,7 @@ def halved(
 
 
 def mean_losses(
-    rows: Sequence[Row], nets: Mapping[str, Network], objective: str
+    rows: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
 ) -> dict[str, float]:
     """Mean loss of each network over its rows."""
     found: dict[str, list[float]] = {}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
-from nas.core.journal import log, logged
+from nas.core.journal import append_entry, read_entries, to_plain
 
 Floats = NDArray[np.float64]
 Cost = Callable[[Sequence[Arch]], Floats]
@@ -25,7 +25,7 @@ COSTS_AT_ONCE = 16  # networks whose cost is asked for before it is written down
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TrainingRecord:
     """One training: `id` of the network, how long and with what seed, and what came of it.
 
     Scores are fractions and nats with their standard errors over the images, NaN where the
@@ -43,15 +43,15 @@ class Row:
     reason: str = ""
 
 
-class Journal:
+class FitJournal:
     """Costs and trainings by what was asked; the file belongs to one judge and one device."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self.costs: dict[str, float] = {}
-        self.rows: dict[tuple[str, int, int], Row] = {}
-        for entry in logged(path):
+        self.rows: dict[tuple[str, int, int], TrainingRecord] = {}
+        for entry in read_entries(path):
             self._know(entry)
 
     def _know(self, entry: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Journal:
                 self.costs[str(entry["id"])] = float(entry["cost"])
             else:
                 known: dict[str, Any] = {k: math.nan if v is None else v for k, v in entry.items()}
-                row = Row(**known)
+                row = TrainingRecord(**known)
                 self.rows[row.id, row.epochs, row.seed] = row
         except (ValueError, TypeError, KeyError):
             return
@@ -69,34 +69,23 @@ class Journal:
     def keep_cost(self, key: str, cost: float) -> None:
         """Remember what a network costs."""
         self.costs[key] = cost
-        log(self.path, {"id": key, "cost": cost})
+        append_entry(self.path, {"id": key, "cost": cost})
 
-    def keep(self, row: Row) -> None:
+    def keep(self, row: TrainingRecord) -> None:
         """Remember a training."""
         self.rows[row.id, row.epochs, row.seed] = row
-        log(self.path, plain(asdict(row)))
-
-
-def plain(value: Any) -> Any:
-    """`value` for JSON, which knows neither NaN nor NumPy."""
-    if isinstance(value, dict):
-        return {key: plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(child) for child in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
+        append_entry(self.path, to_plain(asdict(row)))
 
 
 class Trainings:
     """Asks the judge for what the journal does not know; counts epochs, since trainings differ."""
 
-    def __init__(self, judge: Judge, journal: Journal, progress: Progress) -> None:
+    def __init__(self, judge: Judge, journal: FitJournal, progress: Progress) -> None:
         self.judge, self.journal, self.progress = judge, journal, progress
         self.done, self.total = 0, 0  # epochs
-        self.seen: list[Row] = []  # everything asked for, failures included
+        self.seen: list[TrainingRecord] = []  # everything asked for, failures included
 
-    def __call__(self, wanted: Sequence[tuple[Arch, int, int]], what: str) -> list[Row]:
+    def __call__(self, wanted: Sequence[tuple[Arch, int, int]], what: str) -> list[TrainingRecord]:
         """The rows of (network, epochs, seed), in that order, failures left out."""
         keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in wanted]
         asked = {k: w for k, w in zip(keys, wanted, strict=True) if k not in self.journal.rows}
@@ -116,23 +105,23 @@ class Trainings:
         self.progress(self.done, max(self.done, self.total), what)
 
 
-def _row(key: tuple[str, int, int], answer: Any) -> Row:
+def _row(key: tuple[str, int, int], answer: Any) -> TrainingRecord:
     nan = math.nan
     if reason := getattr(answer, "reason", ""):  # of a Failure
-        return Row(*key, nan, nan, nan, nan, reason=str(reason))
+        return TrainingRecord(*key, nan, nan, nan, nan, reason=str(reason))
     val = answer.val
     if not (math.isfinite(val.cross_entropy) and math.isfinite(val.accuracy)):
-        return Row(*key, nan, nan, nan, nan, reason="its scores are not finite")
-    return Row(
+        return TrainingRecord(*key, nan, nan, nan, nan, reason="its scores are not finite")
+    return TrainingRecord(
         *key, val.cross_entropy, val.cross_entropy_se, val.accuracy, val.accuracy_se,
         fidelity=getattr(answer, "fidelity", ""),
     )  # fmt: skip
 
 
-class Costs:
+class CostRatios:
     """What networks cost as multiples of the baseline; kept in the journal where that is slow."""
 
-    def __init__(self, baseline: Arch, cost: Cost, journal: Journal, slow: bool) -> None:
+    def __init__(self, baseline: Arch, cost: Cost, journal: FitJournal, slow: bool) -> None:
         self.cost, self.journal, self.slow = cost, journal, slow
         self.unit = 1.0
         self.unit = float(self([baseline])[0])

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.scale.fit.grid import Network
+from nas.scale.fit.grid import Candidate
 from nas.scale.fit.halving import loss
-from nas.scale.fit.journal import Row
+from nas.scale.fit.journal import TrainingRecord
 from nas.scale.fit.response_surface import (
     Data,
     Floats,
@@ -43,7 +43,9 @@ class Optimum:
     regret: dict[str, tuple[float, float, float]]
 
 
-def evidence(rows: Sequence[Row], nets: Mapping[str, Network], objective: str) -> tuple[Data, Ints]:
+def evidence(
+    rows: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
+) -> tuple[Data, Ints]:
     """What the surface is fitted to, and the seed of every row.
 
     Its value is that of `halving.loss` without the cost, which is known and need not be learnt.
@@ -81,7 +83,7 @@ def _weighed(drops: Floats, ratios: Floats, objective: str, target: float) -> Fl
 
 
 def optimum(
-    data: Data, seeds: Ints, nets: Sequence[Network], rivals: Mapping[str, Network],
+    data: Data, seeds: Ints, nets: Sequence[Candidate], rivals: Mapping[str, Candidate],
     objective: str, target: float, draws: int, rng: np.random.Generator,
 ) -> Optimum:  # fmt: skip
     """Fit the surface to `data`, find the best of `nets`, and resample both `draws` times."""

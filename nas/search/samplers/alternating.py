@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from nas.search.samplers.known_cost import KnownCostSampler
 
 
-class InTurns(BaseSampler):
+class AlternatingSampler(BaseSampler):
     """Several samplers of one search space, each for the trials of its turn."""
 
     def __init__(self, samplers: Sequence[KnownCostSampler]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.core.errors import UserError
 from nas.search.samplers.genomes import Batch, Genomes, SearchSpace, rows
-from nas.stats.gaussian_process import scaled
+from nas.stats.gaussian_process import standardisation
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -80,7 +80,7 @@ class Candidates:
         self.largest_cost = float(costs[costs <= self.limit].max())
         raw, guesses = self._columns(sample), self.genomes.prior(sample)
         self.groups = self._groups(raw.shape[1])
-        self.centre, self.scale = scaled(raw, self.groups)
+        self.centre, self.scale = standardisation(raw, self.groups)
         self.prior_centre = guesses.mean(axis=0)
         self.prior_unit = np.where(np.ptp(guesses, axis=0) > 0, guesses.std(axis=0), 1.0)
         self.listed = small

@@ -12,10 +12,10 @@ from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 
 from nas.core.errors import UserError, unknown
-from nas.search.samplers.alternating import InTurns
+from nas.search.samplers.alternating import AlternatingSampler
 from nas.search.samplers.genomes import Batch
 from nas.search.samplers.known_cost import KnownCostSampler
-from nas.space.constrained import Subspace
+from nas.space.constrained import ConstrainedSpace
 from nas.stats.rewards import OBJECTIVES, Calibrated, Objective
 
 AIMS = ("both", *OBJECTIVES)
@@ -38,7 +38,7 @@ def check_aim(objective: str, exponent: float | str | None) -> None:
 
 
 def known_cost(
-    space: Subspace,
+    space: ConstrainedSpace,
     *,
     objective: str = "both",
     exponent: float | str | None = None,
@@ -58,7 +58,7 @@ def known_cost(
     check_aim(objective, exponent)
     aims = ("pareto", "limit") if objective == "both" else (objective,)
     samplers = [_sampler(space, _goal(aim, exponent, target_ms), seed, earlier) for aim in aims]
-    return InTurns(samplers) if len(samplers) > 1 else samplers[0]
+    return AlternatingSampler(samplers) if len(samplers) > 1 else samplers[0]
 
 
 def _goal(
@@ -74,7 +74,7 @@ def _goal(
 
 
 def _sampler(
-    space: Subspace,
+    space: ConstrainedSpace,
     goal: Objective | Calibrated | None,
     seed: int,
     earlier: Sequence[tuple[Mapping[str, Any], float]],

@@ -24,9 +24,9 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.core.errors import UserError
 from nas.search.samplers.candidates import Candidates
 from nas.search.samplers.genomes import Batch, SearchSpace
-from nas.search.samplers.observations import Told, reported, told_by
+from nas.search.samplers.observations import Observations, observe, reported
 from nas.search.samplers.surrogate import Surrogate
-from nas.stats.gaussian_process import spread
+from nas.stats.gaussian_process import scale_of
 from nas.stats.pareto import non_dominated
 from nas.stats.rewards import Calibrated, Objective, expected_gain, expected_hypervolume
 
@@ -169,7 +169,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             )
         return len(names) == 2
 
-    def _good(self, told: Told, two: bool) -> Ints:
+    def _good(self, told: Observations, two: bool) -> Ints:
         """Indices of networks that better ones may descend from: the front, or the best."""
         costs = self.genomes.costs(told.genomes)
         if two and self.objective is None:
@@ -180,14 +180,14 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         values = told.values if goal is None else goal(told.values, costs)
         return np.argsort(-values, kind="stable")[:FIRST]
 
-    def _told(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Told:
+    def _told(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Observations:
         """What the study knows beside `trial`."""
         proposed = {
             n: picks
             for (name, n), picks in list(self._proposed.items())
             if name == study.study_name
         }
-        return told_by(study, self.genomes, trial, proposed, self.earlier)
+        return observe(study, self.genomes, trial, proposed, self.earlier)
 
     def promising(self, study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
         """The stopped trials that most deserve to be trained to the end, the best first.
@@ -209,20 +209,20 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         gains = np.where(costs <= self.candidates.limit, gains, -np.inf)
         return [stopped[i][0] for i in np.argsort(-gains, kind="stable")[:most]]
 
-    def _goal(self, told: Told) -> Objective | None:
+    def _goal(self, told: Observations) -> Objective | None:
         """The objective as it stands after what was told; None for the front."""
         if isinstance(self.objective, Calibrated):
             return self.objective.at(told.values, self.genomes.costs(told.genomes))
         return self.objective
 
-    def _gain(self, told: Told, two: bool) -> Callable[[Floats, Floats], Floats]:
+    def _gain(self, told: Observations, two: bool) -> Callable[[Floats, Floats], Floats]:
         """The expected gain of networks, from their encoding [m, d] and their costs [m]."""
         columns, goal = self.candidates.columns, self._goal(told)
         lower = {name: (columns(genomes), found) for name, (genomes, found) in told.lower.items()}
         pending = columns(told.pending) if len(told.pending) else np.empty((0, 0))
         expected = self.surrogate((columns(told.genomes), told.values), lower, pending)
         costs, values, top = self.genomes.costs(told.genomes), told.values, expected.top
-        worst = float(np.quantile(values, 0.25) - FENCE * spread(values))
+        worst = float(np.quantile(values, 0.25) - FENCE * scale_of(values))
         if len(pending):  # each is believed to turn out as expected
             costs = np.concatenate((costs, self.genomes.costs(told.pending)))
             values = np.concatenate((values, top - np.exp(-expected.predict(pending)[0])))

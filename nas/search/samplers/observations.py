@@ -19,7 +19,7 @@ Row = tuple[list[int], float]  # a genome and a value
 
 
 @dataclass(frozen=True)
-class Told:
+class Observations:
     """What a study knows: the networks told, those under way, and all that may not come again."""
 
     genomes: Ints  # [n, choices]
@@ -30,13 +30,13 @@ class Told:
     held: Mapping[int, int]  # choices that the trial was enqueued with
 
 
-def told_by(
+def observe(
     study: optuna.Study,
     space: Genomes,
     trial: FrozenTrial | None,
     proposed: Mapping[int, Mapping[str, Any]],
     earlier: Sequence[Row],
-) -> Told:
+) -> Observations:
     """What `study` knows of the networks of `space`, beside `trial`; `earlier` is of another run.
 
     proposed   parameters of trials under way that the storage may not have yet, by number
@@ -64,7 +64,7 @@ def told_by(
             on_the_way.setdefault(step, []).append((genome, value))
     on_the_way |= {"earlier": list(earlier)} if earlier else {}
     shape = (-1, len(space.sizes))
-    return Told(
+    return Observations(
         np.array(genomes, np.int64).reshape(shape),
         np.array(values, np.float64),
         np.array(pending, np.int64).reshape(shape),

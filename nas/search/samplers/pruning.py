@@ -30,7 +30,7 @@ CHANCE = 0.05
 LEAST = 8
 
 
-def floors(rung: ArrayLike, final: ArrayLike, costs: ArrayLike, new: ArrayLike) -> Floats:
+def thresholds(rung: ArrayLike, final: ArrayLike, costs: ArrayLike, new: ArrayLike) -> Floats:
     """The least value [m] at a rung with which networks of costs `new` [m] should go on.
 
     rung, final, costs   [n] of trainings that ran to their end; values are higher the better
@@ -90,7 +90,7 @@ class Pruning:
             told = [m for m in told if str(step) in m.rungs]
             columns = [(m.rungs[str(step)], m.score, m.latency_ms) for m in told]
             rung, final, costs = np.array(columns, np.float64).reshape(-1, 3).T
-            by_rung[step] = floors(rung, final, costs, new).tolist()
+            by_rung[step] = thresholds(rung, final, costs, new).tolist()
         return [
             {step: -math.inf if m.id in self.exempt else by_rung[step][i] for step in self.steps}
             for i, m in enumerate(found)

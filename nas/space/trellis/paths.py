@@ -71,7 +71,7 @@ class _Edges:
     free: dict[int, int]
 
 
-class Search:
+class TrellisSearch:
     """The least (or most) sum (or peak) of row values over all paths."""
 
     def __init__(

@@ -20,7 +20,7 @@ from nas.arch.cost import layers_cost, output_bytes
 from nas.arch.layers import Operator, operators
 from nas.core.errors import UserError
 from nas.space.choices import Label, Picks, fill
-from nas.space.trellis.paths import LARGEST, Search
+from nas.space.trellis.paths import LARGEST, TrellisSearch
 from nas.space.trellis.units import (
     Bools,
     Field,
@@ -37,7 +37,7 @@ from nas.space.trellis.units import (
 Values = NDArray[Any]  # of int64 or a float type
 
 
-class Costs(NamedTuple):
+class NetworkCosts(NamedTuple):
     """The fields of `nas.arch.cost.Cost`, an array each."""
 
     macs: Ints
@@ -219,16 +219,16 @@ class Trellis:
         return array if array.dtype.kind == "f" else array.astype(np.int64)
 
     @cached_property
-    def row_costs(self) -> Costs:
+    def row_costs(self) -> NetworkCosts:
         """Multiply-adds, parameters, bytes of the output and activations of every row."""
         counts = [(*layers_cost(row.layers), output_bytes(row)) for row in self.rows]
         macs, params, activations, memory = np.array(counts, np.int64).T.copy()
-        return Costs(macs, params, memory, activations)
+        return NetworkCosts(macs, params, memory, activations)
 
-    def costs(self, genomes: ArrayLike) -> Costs:
+    def costs(self, genomes: ArrayLike) -> NetworkCosts:
         """Equal to `nas.arch.cost.cost` of every network, an array (n,) a field."""
         ids, rows = self.row_ids(genomes), self.row_costs
-        return Costs(
+        return NetworkCosts(
             _along(rows.macs, ids, peak=False),
             _along(rows.params, ids, peak=False),
             _along(rows.peak_memory_bytes, ids, peak=True),
@@ -246,7 +246,7 @@ class Trellis:
         array = self._values(values)
         if not np.isfinite(array).all() or np.abs(array).max() >= LARGEST:
             raise UserError("values must be finite and below 2^50: give every row one")
-        search = Search(self._units, self._combinations, array, most, peak)
+        search = TrellisSearch(self._units, self._combinations, array, most, peak)
         genome = search.genome(len(self.keys))
         result = _along(array, self.row_ids(genome), peak=peak)[0].item()
         return result, self.decode(genome)[0]
