@@ -10,10 +10,10 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
-    GlobalPool,
     Layer,
     Linear,
     Operator,
+    Pool,
     SqueezeExcite,
     operators,
 )
@@ -58,7 +58,7 @@ def layer_cost(layer: Layer) -> tuple[int, int, int]:
         case Linear():
             weights = layer.cin * layer.cout
             return weights, weights + layer.cout, layer.cout
-        case GlobalPool() | Dropout():
+        case Pool() | Dropout():
             return 0, 0, 0
     assert_never(layer)
 

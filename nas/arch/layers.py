@@ -52,7 +52,7 @@ class SqueezeExcite:
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalPool:
+class Pool:
     """Global average pool."""
 
     channels: int
@@ -76,7 +76,7 @@ class Dropout:
     rate: float
 
 
-Layer = Conv | SqueezeExcite | GlobalPool | Linear | Dropout
+Layer = Conv | SqueezeExcite | Pool | Linear | Dropout
 
 
 def layer_role(layer: Layer) -> str:
@@ -86,7 +86,7 @@ def layer_role(layer: Layer) -> str:
             return layer.role
         case SqueezeExcite():
             return "se"
-        case GlobalPool():
+        case Pool():
             return "pool"
         case Dropout():
             return "dropout"
@@ -285,7 +285,7 @@ def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
             _row("head", "conv", (Conv("conv", cin, head.width, 1, 1, 1, head.act, True, side),))
         )
         cin = head.width
-    rows.append(Operator("pool", "pool", (GlobalPool(cin, side),), cin, cin, side, 1))
+    rows.append(Operator("pool", "pool", (Pool(cin, side),), cin, cin, side, 1))
     if head.hidden:
         layer: Layer = Linear("hidden", cin, head.hidden, head.act)
         if head.hidden_layer == "conv":

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.arch.layers import Conv, Dropout, GlobalPool, Layer, Linear, Operator, SqueezeExcite
+from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
 from nas.core.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,7 @@ def layer_counts(layer: Layer) -> Counts:
                 "se.weights": layer.channels * layer.squeeze,
                 "se.channels": layer.channels,
             }
-        case GlobalPool():
+        case Pool():
             return {"pool.calls": 1, "pool.elements": layer.channels * layer.side**2}
         case Linear():
             return {"linear.calls": 1, "linear.weights": layer.cin * layer.cout} | _act(

@@ -14,10 +14,10 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
-    GlobalPool,
     Layer,
     Linear,
     Operator,
+    Pool,
     SqueezeExcite,
     layer_role,
     operators,
@@ -122,7 +122,7 @@ def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Modul
             return ConvNormAct(layer, padding, eps, momentum)
         case SqueezeExcite():
             return SqueezeExciteGate(layer)
-        case GlobalPool():
+        case Pool():
             return nn.AdaptiveAvgPool2d(1)
         case Linear():
             return LinearAct(layer)

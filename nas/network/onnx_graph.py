@@ -20,10 +20,10 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
-    GlobalPool,
     Layer,
     Linear,
     Operator,
+    Pool,
     SqueezeExcite,
     layer_role,
     network_id,
@@ -184,7 +184,7 @@ def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
             return _conv(graph, layer, x, name)
         case SqueezeExcite():
             return _squeeze_excite(graph, layer, x, name)
-        case GlobalPool():
+        case Pool():
             return graph.add("GlobalAveragePool", [x], name)
         case Linear():
             return _linear(graph, layer, x, name)

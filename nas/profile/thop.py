@@ -6,7 +6,7 @@ import thop
 import torch
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Conv, GlobalPool, SqueezeExcite, operators
+from nas.arch.layers import Conv, Pool, SqueezeExcite, operators
 from nas.network.modules import build
 
 
@@ -25,7 +25,7 @@ def count_with_thop(arch: Arch) -> dict[str, int]:
     for layer in (layer for row in operators(arch) for layer in row.layers):
         if isinstance(layer, Conv) and layer.norm:
             norms += 4 * layer.cout * layer.side_out**2
-        elif isinstance(layer, GlobalPool | SqueezeExcite):
+        elif isinstance(layer, Pool | SqueezeExcite):
             pools += layer.channels * (layer.side**2 + 1)
     return {"total": int(total), "norms": norms, "pools": pools}
 

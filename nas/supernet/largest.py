@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.arch.arch import Arch, Block, Head, Stage, Stem
 from nas.arch.cost import cost
-from nas.arch.layers import BLOCKS, Dropout, GlobalPool, Layer, Operator, layer_role, operators
+from nas.arch.layers import BLOCKS, Dropout, Layer, Operator, Pool, layer_role, operators
 from nas.space.choices import OneOf, Picks, choices, fill
 
 Largest = dict[tuple[str, str], dict[str, Layer]]
@@ -88,7 +88,7 @@ def _merge_rows(found: Largest, rows: Iterable[Operator]) -> None:
 
 def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> None:
     for layer in layers:
-        if isinstance(layer, GlobalPool | Dropout):
+        if isinstance(layer, Pool | Dropout):
             continue
         roles = found.setdefault(key, {})
         other: Any = roles.setdefault(layer_role(layer), layer)

@@ -27,10 +27,10 @@ from nas.arch.arch import Arch
 from nas.arch.layers import (
     Conv,
     Dropout,
-    GlobalPool,
     Layer,
     Linear,
     Operator,
+    Pool,
     SqueezeExcite,
     layer_role,
     operators,
@@ -137,7 +137,7 @@ class Supernet(nn.Module):
                 linear = _cut_all(self.shared(row, layer), layer)
                 x = F.linear(x.flatten(1), linear["linear.weight"], linear["linear.bias"])
                 return _apply(layer.act, x)
-            case GlobalPool():
+            case Pool():
                 return F.adaptive_avg_pool2d(x, 1)
             case Dropout():
                 return x
@@ -198,7 +198,7 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
             }
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-        case GlobalPool() | Dropout():
+        case Pool() | Dropout():
             return {}
     assert_never(layer)
 

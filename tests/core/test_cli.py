@@ -104,7 +104,7 @@ def test_every_option_of_every_group_composes():
         for option in options(group):
             name = next(c for c in ("search", "scale", "train") if group in compose(c))
             text = (CONF / group / f"{option}.yaml").read_text()
-            required = [f"{group}.{key}=x" for key in re.findall(r"^(\w+): \?\?\?", text, re.M)]
+            required = [f"{group}.{key}=x" for key in re.findall(r"^ *(\w+): \?\?\?", text, re.M)]
             component = compose(name, [f"{group}={option}", *required])[group]
             assert component.name == option
             assert component.node["_target_"] or component.arguments
