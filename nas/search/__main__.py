@@ -9,10 +9,12 @@ the space contains are tried first; the same command again goes on where it stop
 
 def run(arguments: list[str]) -> None:
     """Read the settings and do it; imported only now, so that `--help` answers at once."""
-    from nas.core.config import read_settings
+    from nas.core.config import show_if_asked
     from nas.search.run import search
+    from nas.search.settings import SearchSettings
 
-    search(read_settings("search", arguments))
+    show_if_asked("search", arguments)
+    search(SearchSettings.of(*arguments))
 
 
 if __name__ == "__main__":

@@ -1,133 +1,125 @@
-"""From an `Arch` to its metrics: the cheap ones first, the dear one never for what is forbidden."""
+"""Metrics of networks: costs and latency first, accuracy only where no limit is exceeded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
 
-from nas.accuracy.answer import Stopped
-from nas.accuracy.worker_pool import Failure, call_safely
+from nas.accuracy.estimate import Estimate, Failure, call_safely
+from nas.accuracy.judge import Judge, Thresholds
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.latency.store import LatencySource
+from nas.latency.timing import Timing
 from nas.search.metrics import Metrics
 from nas.space.limits import Limits
 
-
-class Timer(Protocol):
-    """A latency backend, as far as it matters here; timings have median_ms."""
-
-    @property
-    def name(self) -> str:
-        """The backend's name."""
-
-    def measure_many(self, archs: Sequence[Arch]) -> list[Any]:
-        """Timings of `archs`, taken in turns."""
-
-
-Judges = Callable[..., Iterator[tuple[int, Any]]]  # of networks, and floors where there are any
-Floors = Callable[
-    [Sequence[Metrics]], list[dict[int, float]]
-]  # as nas.search.samplers.pruning.Pruning
+PruningRule = Callable[[Sequence[Metrics]], Sequence[Thresholds]]  # see samplers/pruning.py
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Latency from `timer`, accuracy from `judges`, under `limits`.
+    """Latency from `latency`, accuracy from `judge`, under `limits`.
 
-    The latencies of a batch are taken before its training begins, while the machine is quiet;
-    `timings` keeps every one by network id, and no network is timed twice.  Networks slower than
-    `most_ms` are not trained either, but for those whose id is in `exempt`.  `floors`, if given,
-    says of a batch, before it is trained, at which rungs a training stops below which value.
+    The latencies of a batch are taken before its training begins, while the machine is quiet.
+    Networks slower than `max_ms` are not judged either, but for those whose id is in `exempt`.
+    `pruning`, if given, says of a batch, before it is trained, at which rungs a training stops
+    below which value.  `timings` keeps every timing by network: none is timed twice.
     """
 
-    timer: Timer
-    judges: Judges
+    latency: LatencySource
+    judge: Judge
     limits: Limits = field(default_factory=Limits)
-    most_ms: float = math.inf
+    max_ms: float = math.inf
     exempt: frozenset[str] = frozenset()
-    timings: dict[str, Any] = field(default_factory=dict)
-    floors: Floors | None = None
+    pruning: PruningRule | None = None
+    timings: dict[str, Timing | Failure] = field(default_factory=dict)
 
-    def measured(self, archs: Sequence[Arch]) -> list[Metrics]:
+    def unlimited(self) -> Evaluator:
+        """The same without limits, for networks that are judged whatever they cost."""
+        return replace(self, limits=Limits(), max_ms=math.inf)
+
+    def measure(self, archs: Sequence[Arch]) -> list[Metrics]:
         """Costs and latencies, and whether a limit forbids the rest."""
         ids = [network_id(arch) for arch in archs]
         new = {key: arch for key, arch in zip(ids, archs, strict=True) if key not in self.timings}
-        self.timings.update(zip(new, self._timed(list(new.values())), strict=True))
-        return [self._metrics(arch, self.timings[k]) for k, arch in zip(ids, archs, strict=True)]
+        self.timings.update(zip(new, self._time(list(new.values())), strict=True))
+        return [self._metrics(key, arch) for key, arch in zip(ids, archs, strict=True)]
 
-    def _timed(self, archs: Sequence[Arch]) -> list[Any]:
+    def _time(self, archs: Sequence[Arch]) -> list[Timing | Failure]:
         """Timings of `archs` together, or where that fails one by one, to learn which failed."""
-        together = call_safely(self.timer.measure_many, archs)
+        together = call_safely(self.latency.measure_many, archs)
         if not isinstance(together, Failure):
             return list(together)
-        each = [call_safely(self.timer.measure_many, [arch]) for arch in archs]
+        each = [call_safely(self.latency.measure_many, [arch]) for arch in archs]
         return [one if isinstance(one, Failure) else one[0] for one in each]
 
-    def _metrics(self, arch: Arch, timing: Any) -> Metrics:
-        counts = cost(arch)
+    def _metrics(self, key: str, arch: Arch) -> Metrics:
+        counts, timing = cost(arch), self.timings[key]
         metrics = Metrics(
-            network_id(arch), "complete", float("nan"), counts.macs, counts.params,
-            counts.peak_memory_bytes, arch_string(arch),
-        )  # fmt: skip
+            id=key,
+            state="complete",
+            latency_ms=math.nan,
+            macs=counts.macs,
+            params=counts.params,
+            peak_memory_bytes=counts.peak_memory_bytes,
+            arch=arch_string(arch),
+        )
         if isinstance(timing, Failure):
             return replace(metrics, state="failed", reason=f"not measured: {timing.reason}")
-        metrics = replace(metrics, latency_ms=timing.median_ms)
-        over = self.limits.over(metrics.latency_ms, counts)
+        over = self.limits.over(timing.median_ms, counts)
         if self.limits.latency_ms is None:
-            excess = metrics.latency_ms / self.most_ms - 1
-            over["latency_ms"] = min(excess, 0.0) if metrics.id in self.exempt else excess
-        forbidden = ", ".join(f"{k} {v:+.0%} over" for k, v in over.items() if v > 0)
-        state = "infeasible" if forbidden else "complete"
-        return replace(metrics, over=over, state=state, reason=forbidden)
+            excess = timing.median_ms / self.max_ms - 1
+            over["latency_ms"] = min(excess, 0.0) if key in self.exempt else excess
+        exceeded = ", ".join(
+            f"{name} {excess:+.0%} over" for name, excess in over.items() if excess > 0
+        )
+        return replace(
+            metrics,
+            latency_ms=timing.median_ms,
+            over=over,
+            state="infeasible" if exceeded else "complete",
+            reason=exceeded,
+        )
 
     def __call__(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Metrics]]:
         """(index, metrics) of each of `archs`, as soon as they are known, in any order."""
-        found = self.measured(archs)
-        allowed = [i for i, m in enumerate(found) if m.state == "complete"]
-        yield from ((i, m) for i, m in enumerate(found) if m.state != "complete")
-        floors = [self.floors([found[i] for i in allowed])] if self.floors else []
-        for i, answer in self.judges([archs[i] for i in allowed], *floors):
-            yield allowed[i], _judged(found[allowed[i]], answer)
+        measured = self.measure(archs)
+        feasible = [i for i, metrics in enumerate(measured) if metrics.state == "complete"]
+        yield from ((i, m) for i, m in enumerate(measured) if m.state != "complete")
+        thresholds = self.pruning([measured[i] for i in feasible]) if self.pruning else ()
+        for j, estimate in self.judge.estimate([archs[i] for i in feasible], thresholds):
+            yield feasible[j], with_estimate(measured[feasible[j]], estimate)
 
 
-def _judged(metrics: Metrics, answer: Any) -> Metrics:
-    if isinstance(answer, Failure):
-        return replace(metrics, state="failed", reason=answer.reason)
-    rungs = {str(done): value for done, value in getattr(answer, "rungs", {}).items()}
-    if isinstance(answer, Stopped):
-        return _stopped(replace(metrics, rungs=rungs), answer)
+def with_estimate(metrics: Metrics, estimate: Estimate | Failure) -> Metrics:
+    """The metrics of a network, with what a judge said of it."""
+    if isinstance(estimate, Failure):
+        return replace(metrics, state="failed", reason=estimate.reason)
     found = replace(
         metrics,
-        rungs=rungs,
-        score=answer.value,
-        score_se=answer.standard_error,
-        fidelity=answer.fidelity,
-        seconds=answer.seconds,
+        rungs={str(epochs): value for epochs, value in estimate.rungs.items()},
+        score=estimate.value,
+        score_se=estimate.standard_error,
+        fidelity=estimate.fidelity,
+        seconds=estimate.seconds,
     )
-    if val := getattr(answer, "val", None):  # a judge that scored it on images
+    if estimate.threshold is not None:
+        reason = (
+            f"score {estimate.value:.3g} after epoch {max(estimate.rungs)}, "
+            f"{estimate.threshold:.3g} needed for the front"
+        )
+        return replace(found, state="pruned", reason=reason)
+    if val := estimate.val:
         found = replace(
             found,
             accuracy=val.accuracy,
             accuracy_se=val.accuracy_se,
             cross_entropy=val.cross_entropy,
         )
-    if test := getattr(answer, "test", None):
+    if test := estimate.test:
         found = replace(found, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
     return found
-
-
-def _stopped(metrics: Metrics, answer: Stopped) -> Metrics:
-    done, value = max(answer.rungs.items())
-    return replace(
-        metrics,
-        state="pruned",
-        score=value,
-        score_se=answer.standard_error,
-        fidelity=f"{done} of {answer.epochs} epochs",
-        seconds=answer.seconds,
-        reason=f"score {value:.3g} after epoch {done}, {answer.floor:.3g} needed for the front",
-    )

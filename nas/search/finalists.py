@@ -12,20 +12,20 @@ from numpy.typing import ArrayLike
 from nas.stats.correlation import interval, kendall, spearman, top_regret
 from nas.stats.pareto import non_dominated
 
-ALIKE = 9  # decimals of a score; what differs below them is rounding
-TOP = 3  # networks whose best one is compared with the best of all
+DECIMALS = 9  # decimals of a score; what differs below them is rounding
+NUM_TOP = 3  # networks whose best one is compared with the best of all
 
 
 def choose_finalists(scored: pd.DataFrame, target_ms: float, best: int, spread: int) -> list[int]:
     """Numbers of the trials to train alone, the most promising first.
 
-    `scored` has number, score, latency_ms and name.  Of networks that the judge cannot tell apart,
-    the fastest stands for all.  First the `best` of highest score within the target, or the
-    fastest where none is; then `spread` of the others: half from the front of score
-    and latency, evenly over its latencies, half evenly over the order of all scores, since an
-    order cannot be tested on its upper end alone.
+    `scored` has number, score, latency_ms and name.  Among equal scores the fastest network is
+    kept.  First come the `best` of highest score within the target, or the fastest where none is;
+    then `spread` others: half from the front of score and latency, evenly over its latencies,
+    half evenly over the order of all scores, since an order cannot be tested on its upper end
+    alone.
     """
-    ranked = scored.assign(score=scored["score"].round(ALIKE))
+    ranked = scored.assign(score=scored["score"].round(DECIMALS))
     ranked = ranked.sort_values(["score", "latency_ms", "number"], ascending=[False, True, True])
     ranked = ranked.drop_duplicates("score")
     within = ranked[ranked["latency_ms"] <= target_ms]
@@ -34,12 +34,12 @@ def choose_finalists(scored: pd.DataFrame, target_ms: float, best: int, spread: 
     chosen = within["number"].head(best).tolist()
     mask = non_dominated(ranked[["score", "latency_ms"]].to_numpy(float), (True, False))
     front = ranked[mask].sort_values("latency_ms")["number"].tolist()
-    chosen += _evenly([n for n in front if n not in chosen], spread // 2)
+    chosen += _pick_evenly([n for n in front if n not in chosen], spread // 2)
     rest = [n for n in ranked["number"].tolist() if n not in chosen]
-    return [int(n) for n in chosen + _evenly(rest, best + spread - len(chosen))]
+    return [int(n) for n in chosen + _pick_evenly(rest, best + spread - len(chosen))]
 
 
-def _evenly(numbers: Sequence[int], count: int) -> list[int]:
+def _pick_evenly(numbers: Sequence[int], count: int) -> list[int]:
     """`count` of `numbers` at even distances, from the first to the last."""
     if count >= len(numbers):
         return list(numbers)
@@ -47,25 +47,25 @@ def _evenly(numbers: Sequence[int], count: int) -> list[int]:
     return [numbers[i] for i in places]
 
 
-def fidelity(scores: ArrayLike, alone: ArrayLike, seed: int = 0) -> dict[str, Any]:
+def measure_fidelity(scores: ArrayLike, alone: ArrayLike, seed: int = 0) -> dict[str, Any]:
     """How well scores rank networks by the score that each has when it is trained alone.
 
-    top_regret   what is lost of the latter by training only the TOP of highest score.
+    top_regret   what is lost of the latter by training only the NUM_TOP of highest score.
     Intervals are 95 %, by resampling the networks; `words` says what they mean.
     """
     a, b = np.asarray(scores, float), np.asarray(alone, float)
     found = {
         "kendall": interval(kendall, a, b, seed),
         "spearman": interval(spearman, a, b, seed),
-        "top_regret": interval(top_regret(TOP), a, b, seed),
+        "top_regret": interval(top_regret(NUM_TOP), a, b, seed),
     }
     figures = {name: figure.value for name, figure in found.items()}
     intervals = {f"{name}_interval": [f.low, f.high] for name, f in found.items()}
     low = found["kendall"].low
-    return {"num_networks": len(a), **figures, **intervals, "words": in_words(low, len(a))}
+    return {"num_networks": len(a), **figures, **intervals, "words": describe_tau(low, len(a))}
 
 
-def in_words(low: float, number: int) -> str:
+def describe_tau(low: float, number: int) -> str:
     """What the lower end of Kendall's tau over `number` networks lets one say."""
     if not low > 0 or number < 5:
         return "these networks do not show that the score ranks better than chance"

@@ -258,7 +258,7 @@ def _arch(row: Row) -> str:
 
 def _name(row: Row) -> str:
     known = isinstance(row["name"], str) and row["name"]
-    return escape(row["name"]) if known else f"trial {row['number']}"
+    return escape(row["name"]) if known else f"network {escape(str(row['id']))}"
 
 
 def _accuracy(row: Row) -> str:

@@ -1,122 +1,251 @@
-"""What a search judges beside its trials: published networks, labels, random ones, finalists."""
+"""The phases of a search: references, labels, trials, random baseline, finalists."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
-from functools import cache
-from itertools import count
+from dataclasses import dataclass, replace
+from math import isnan
 from typing import Any
 
-import numpy as np
-from rich.console import Console
-
-from nas.accuracy.answer import Answer
-from nas.accuracy.factory import Judges
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import Estimates, Judge, JudgeContext, Thresholds
 from nas.arch.arch import Arch
+from nas.arch.layers import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
+from nas.search.evaluations import Role
 from nas.search.evaluator import Evaluator
 from nas.search.finalists import choose_finalists
-from nas.search.report import trial_frame
-from nas.search.setup import Plan
+from nas.search.frames import trial_frame
+from nas.search.metrics import Metrics
+from nas.search.samplers.pruning import Pruning, rungs
+from nas.search.setup import SearchRun
+from nas.space.bounds import size_ladder
 from nas.space.choices import fill
-from nas.space.limits import Limits
 from search_spaces.lookup import adapted, at_width
 
+SCORED_AT_ONCE = 8  # networks that a judge without training gets at a time
+LADDER = 8  # networks of growing size that are tried right after the published ones
 
-def references(plan: Plan, console: Console) -> None:
-    """Train the published networks that are no trials or only scored ones, to draw them."""
-    names = [at_width(name, plan.settings["width"]) for name in plan.settings["references"]]
-    tried = plan.members if plan.alike else ()
-    beside = {name: adapted(name, plan.space) for name in names if name not in tried}
-    for name in list(beside):
+
+def run_phases(run: SearchRun) -> str | None:
+    """Train the references, search, train the best; why the search stopped early, or None."""
+    train_references(run)
+    random = run.problem.sample(run.num_random, run.settings.seed)
+    stopped = None
+    unfinished = run.study.num_evaluated < run.num_trials
+    if unfinished or run.evaluations.missing(Role.RANDOM, random):
+        evaluator = replace(run.evaluator, judge=open_judge(run))
+        stopped = run_trials(run, evaluator)
+        evaluate_beside(run, Role.RANDOM, random, evaluator, at_once=SCORED_AT_ONCE)
+    if not run.judge.trains_each:
+        train_finalists(run)
+    return stopped
+
+
+def train_references(run: SearchRun) -> None:
+    """Train the published networks that are no trials, or only scored ones, to compare with."""
+    width, space = run.problem.width, run.problem.space
+    tried = run.problem.members if run.judge.trains_each else ()
+    archs, names = [], {}
+    for name in (at_width(name, width) for name in run.settings.references):
+        if name in tried:
+            continue
+        arch = adapted(name, space)
         try:
-            plan.latencies.measure_many([beside[name]])
+            run.problem.latency.measure_many([arch])
         except UserError as error:
-            console.print(f"left out  {name}: {error}")
-            del beside[name]
-    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    apart(plan, "published", beside, free, console)
+            run.console.print(f"left out  {name}: {error}")
+            continue
+        archs.append(arch)
+        names[network_id(arch)] = name
+    evaluate_beside(run, Role.REFERENCE, archs, run.evaluator.unlimited(), names=names)
 
 
-def spread(plan: Plan, number: int) -> list[Arch]:
-    """So many networks within the limits, evenly over their latencies."""
-    genomes = plan.allowed.spread(number, np.random.default_rng(plan.settings["seed"]))
-    return [fill(plan.space, picks) for picks in plan.allowed.trellis.decode(genomes)]
+def open_judge(run: SearchRun) -> Judge:
+    """The judge that the settings name; a supernet is trained now, with progress."""
+    with ProgressBar(run.console, "supernet") as bar:
 
+        def on_progress(part: float, left: float, history: Any) -> None:
+            bar.start(total=100)
+            bar(int(100 * part), "% of the training")
+            if part >= 1:
+                bar.stop()  # labels have a bar of their own
 
-def labelled(plan: Plan, console: Console) -> Judges:
-    """Train networks, each once in the life of the study, and answer what that gave."""
-
-    def truth(archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
-        apart(
-            plan, "label", {str(i): arch for i, arch in enumerate(archs)}, plan.evaluator, console
+        settings, problem = run.settings, run.problem
+        return run.judge.open(
+            JudgeContext(
+                space=problem.space,
+                load=run.load,
+                device=settings.device,
+                seed=settings.seed,
+                train=run.workers,
+                label=LabelJudge(run),
+                draw=lambda number: problem.sample_evenly(number, settings.seed),
+                feasible=problem.feasible.allows,
+                checkpoint=run.folder / "supernet.pt",
+                progress=on_progress,
+            )
         )
-        for row in plan.study.rows_apart("label"):
-            told = [row[key] for key in ("score", "score_se", "seconds", "fidelity")]
-            good = row["state"] == "complete"
-            yield int(row["name"]), Answer(*told) if good else Failure(row["reason"])
-
-    return truth
 
 
-def at_random(plan: Plan) -> dict[str, Arch]:
-    """The networks of a random search, to draw beside this one."""
-    number, seed = plan.settings["random"], plan.settings["seed"]
-    genomes = plan.allowed.random(number, np.random.default_rng([seed, 1]))
-    drawn = enumerate(plan.allowed.trellis.decode(genomes))
-    return {str(i): fill(plan.space, picks) for i, picks in drawn}
+@dataclass(frozen=True)
+class LabelJudge:
+    """Trains networks, each once in the life of the run, for a judge to learn from."""
+
+    run: SearchRun
+
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """What each training gave, or why it failed."""
+        for i, metrics in enumerate(
+            evaluate_beside(self.run, Role.LABEL, archs, self.run.evaluator)
+        ):
+            if metrics.state != "complete":
+                yield i, Failure(metrics.reason)
+                continue
+            yield (
+                i,
+                Estimate(
+                    value=metrics.score,
+                    standard_error=metrics.score_se,
+                    seconds=metrics.seconds,
+                    fidelity=metrics.fidelity,
+                ),
+            )
 
 
-def finals(plan: Plan, console: Console) -> None:
-    """Train the most promising networks alone, and a spread of others to test the order by."""
-    study, settings = plan.study, plan.settings
-    trials = trial_frame(study.rows())
+def run_trials(run: SearchRun, evaluator: Evaluator) -> str | None:
+    """Evaluate members and a ladder of sizes, then what the sampler proposes."""
+    study, space = run.study, run.problem.space
+    if study.num_evaluated >= run.num_trials:
+        return None
+    evaluator = replace(evaluator, pruning=pruning_rule(run))
+    ladder = (("", picks) for picks in size_ladder(space, LADDER))
+    study.enqueue([*run.problem.members.items(), *ladder])
+    leader = Leader(run.problem.target_ms)
+    for metrics in study.known.values():
+        leader.see(metrics)
+
+    def evaluate(archs: Sequence[Arch]) -> Iterator[tuple[int, Metrics]]:
+        if run.judge.trains_each:  # each is written down at once, since it took seconds
+            return run.evaluations.evaluate(Role.TRIAL, archs, evaluator)
+        return evaluator(archs)
+
+    with (
+        ProgressBar(run.console, "search", run.num_trials, study.num_evaluated) as bar,
+        show_workers(run, bar),
+    ):
+
+        def on_result(metrics: Metrics) -> None:
+            leader.see(metrics)
+            bar(study.num_evaluated, leader.describe())
+
+        batch = 2 * run.settings.workers if run.judge.trains_each else SCORED_AT_ONCE
+        return study.run(evaluate, trials=run.num_trials, batch=batch, on_result=on_result)
+
+
+@dataclass
+class Leader:
+    """The network of highest score within the target so far."""
+
+    target_ms: float
+    best: Metrics | None = None
+
+    def see(self, metrics: Metrics) -> None:
+        """Take `metrics` if they are better."""
+        feasible = metrics.state == "complete" and metrics.latency_ms <= self.target_ms
+        if feasible and (self.best is None or metrics.score > self.best.score):
+            self.best = metrics
+
+    def describe(self) -> str:
+        """Its accuracy, or its bare score; "" where there is none."""
+        if self.best is None:
+            return ""
+        best = self.best
+        words = f"score {best.score:.3g}" if isnan(best.accuracy) else f"{best.accuracy:.1%}"
+        return f"best {words} within {self.target_ms:.3g} ms"
+
+
+def pruning_rule(run: SearchRun) -> Pruning | None:
+    """When a training stops early, published ones never; None where all run to their end."""
+    if not run.judge.trains_each:
+        return None
+    members = run.problem.members.values()
+    published = frozenset(network_id(fill(run.problem.space, picks)) for picks in members)
+    return Pruning(run.study.known, rungs(run.settings.budget.make().epochs), published)
+
+
+def train_finalists(run: SearchRun) -> None:
+    """Train the most promising networks, and a spread of others to test the order by."""
+    trials = trial_frame(run.study.rows())
     scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
-    chosen = choose_finalists(scored, plan.target_ms, settings["finalists"], settings["spread"])
-    free = replace(plan.evaluator, limits=Limits(), most_ms=math.inf)
-    apart(plan, "alone", {str(n): study.arch_of(n) for n in chosen}, free, console)
+    chosen = choose_finalists(
+        scored, run.problem.target_ms, run.settings.finalists, run.settings.spread
+    )
+    ids = trials.set_index("number")["id"]
+    archs = [run.arch_of(ids[number]) for number in chosen]
+    evaluate_beside(run, Role.FINALIST, archs, run.evaluator.unlimited())
 
 
-def apart(
-    plan: Plan,
-    kind: str,
-    archs: Mapping[str, Arch],
+def evaluate_beside(
+    run: SearchRun,
+    role: Role,
+    archs: Sequence[Arch],
     evaluator: Evaluator,
-    console: Console,
+    *,
+    names: Mapping[str, str] | None = None,
     at_once: int | None = None,
-) -> None:
-    """Judge networks that are no trials, all or `at_once` of them at a time, with progress."""
-    done, names = count(1), plan.study.missing(kind, archs)
-    size = at_once or len(names) or 1
-    with ProgressBar(console, kind, len(names), 0) as live, watching(plan, live):
-        for i in range(0, len(names), size):
-            some = {name: archs[name] for name in names[i : i + size]}
-            plan.study.judge_apart(kind, some, evaluator, lambda: live(next(done), ""))
+) -> list[Metrics]:
+    """Metrics of networks that are no trials; `at_once` of them are evaluated at a time."""
+    missing = run.evaluations.missing(role, archs)
+    size, done = at_once or len(missing) or 1, 0
+    with ProgressBar(run.console, role.value, len(missing)) as bar, show_workers(run, bar):
+        for i in range(0, len(missing), size):
+            for _ in run.evaluations.evaluate(role, missing[i : i + size], evaluator, names):
+                bar(done := done + 1, "")
+    return [run.evaluations.metrics(role, arch) for arch in archs]
 
 
-def watching(plan: Plan, live: ProgressBar) -> AbstractContextManager[None]:
-    """Let `live` follow the trainings that the plan's processes are at."""
-    return plan.pool.watched(lambda parts: live.set_partial(sum(parts.values())))
+def show_workers(run: SearchRun, bar: ProgressBar) -> AbstractContextManager[None]:
+    """Let `bar` follow the trainings that the workers are at."""
+    return run.workers.watched(lambda parts: bar.set_partial(sum(parts.values())))
 
 
-def rows_trained(plan: Plan) -> list[dict[str, Any]]:
-    """The networks that were trained where trials are only scored: labels, numbered from -1 down,
-    and the trials that were trained alone."""
-    labels = [
-        row | {"number": -1 - int(row["name"]), "name": ""}
-        for row in plan.study.rows_apart("label")
+def rows_trained(run: SearchRun) -> list[dict[str, Any]]:
+    """Rows of the networks that were trained where trials are only scored.
+
+    Those that the judge learnt from have no number; the finalists have that of their trial.
+    """
+    labels = run.evaluations.rows(Role.LABEL)
+    finalists = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
+    trials = {row["id"]: row for row in reversed(run.study.rows()) if row["id"] in finalists}
+    both = [
+        trial | finalists[key] | {"number": trial["number"], "name": trial["name"]}
+        for key, trial in sorted(trials.items(), key=lambda item: item[1]["number"])
     ]
-    alone = {int(row.pop("name")): row for row in plan.study.rows_apart("alone")}
-    trials = [row for row in plan.study.rows() if row["number"] in alone]
-    return labels + [row | alone[row["number"]] | {"number": row["number"]} for row in trials]
+    return labels + both
 
 
-def arch_of(plan: Plan) -> Callable[[int], Arch]:
-    """What gives the network of a row by its number: a trial, or below zero a label."""
-    labels = cache(lambda: spread(plan, plan.settings["accuracy"]["num_labels"]))
-    return lambda number: plan.study.arch_of(number) if number >= 0 else labels()[-1 - number]
+def measure_whole(run: SearchRun, archs: Mapping[str, Arch]) -> dict[str, float]:
+    """Milliseconds of networks by id, each timed as a whole, once in the life of the run.
+
+    Where the device has gone away since, that is said, and nothing is lost but these.
+    """
+    if not run.problem.latency.device:
+        return {}
+    known: dict[str, float] = dict(run.store.note("measured", dict))
+    missing = [key for key in archs if key not in known]
+    try:
+        timings = (
+            run.problem.latency.device.measure_many([archs[key] for key in missing])
+            if missing
+            else []
+        )
+    except UserError as error:
+        run.console.print(f"measured  nothing: {error}")
+        return {}
+    if missing:
+        known |= {key: t.median_ms for key, t in zip(missing, timings, strict=True)}
+        run.store.set_note("measured", known)
+    return {key: known[key] for key in archs}

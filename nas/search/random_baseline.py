@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.stats.pareto import hypervolume, non_dominated
+from nas.stats.pareto import non_dominated
 
 AIMS = (True, False)  # score up, latency down
 Floats = NDArray[np.float64]
@@ -28,11 +29,11 @@ def gain_over_random(scored: pd.DataFrame, random: pd.DataFrame) -> dict[str, An
     if not all(len(p) for p in points):
         return None
     both = np.concatenate(points)
-    reference = (both[:, 0].min(), both[:, 1].max())
-    whole = hypervolume(both, reference, AIMS)
+    reference = (float(both[:, 0].min()), float(both[:, 1].max()))
+    whole = hypervolume_growth(both, reference)[-1]
     if not whole:
         return None
-    search, other = (_growth(p, reference) / whole for p in points)
+    search, other = (hypervolume_growth(p, reference) / whole for p in points)
     reached = np.flatnonzero(search >= other[-1])
     return {
         "num_random": len(other),
@@ -43,12 +44,14 @@ def gain_over_random(scored: pd.DataFrame, random: pd.DataFrame) -> dict[str, An
     }
 
 
-def in_words(found: Mapping[str, Any]) -> str:
-    """What was bought by searching, in one line."""
-    bought = f"{found['search'][-1]:.3f} of the hypervolume, {found['random'][-1]:.3f} by as many"
-    after = found["equal_after"]
-    tail = f"reached after {after}" if after else "which the search did not reach"
-    return f"front of {found['front']} · {bought} random networks, {tail}"
+def describe_gain(gain: Mapping[str, Any]) -> str:
+    """What searching gave over drawing at random, in one line."""
+    after = gain["equal_after"]
+    return (
+        f"front of {gain['front']} · {gain['search'][-1]:.3f} of the hypervolume, "
+        f"{gain['random'][-1]:.3f} by as many random networks, "
+        f"{f'reached after {after}' if after else 'which the search did not reach'}"
+    )
 
 
 def _finite(frame: pd.DataFrame) -> Floats:
@@ -56,6 +59,30 @@ def _finite(frame: pd.DataFrame) -> Floats:
     return np.asarray(points[np.isfinite(points).all(1)])
 
 
-def _growth(points: Floats, reference: tuple[float, float]) -> Floats:
-    """(n,) the hypervolume of the first 1, 2, ... n points [n, 2]."""
-    return np.array([hypervolume(points[: i + 1], reference, AIMS) for i in range(len(points))])
+def hypervolume_growth(points: Floats, reference: tuple[float, float]) -> Floats:
+    """(n,) the hypervolume of the first 1, 2, ... n points (score, latency) [n, 2].
+
+    The front is kept as a staircase, fastest first; a point adds the area between it and the
+    steps that it covers, so that n points take about n log n.
+    """
+    worst, slowest = reference
+    costs: list[float] = []  # of the front, rising, and so do its scores
+    scores: list[float] = []
+    total, grown = 0.0, []
+    for score, cost in points.tolist():
+        at = bisect_left(costs, cost)
+        below = scores[at - 1] if at else worst  # the best score at a lower cost
+        if at < len(costs) and costs[at] == cost:
+            below = max(below, scores[at])
+        if score > below and cost < slowest:
+            end = at
+            height, left = scores[at - 1] if at else worst, cost
+            while end < len(costs) and scores[end] <= score:  # steps that the point covers
+                total += (costs[end] - left) * (score - height)
+                height, left = scores[end], costs[end]
+                end += 1
+            right = costs[end] if end < len(costs) else slowest
+            total += (right - left) * (score - height)
+            costs[at:end], scores[at:end] = [cost], [score]
+        grown.append(total)
+    return np.array(grown)

@@ -1,8 +1,10 @@
-"""What a search shows while it runs and leaves when it ends."""
+"""What a search prints while it runs and leaves when it ends."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +16,47 @@ from nas.arch.arch import Arch
 from nas.arch.serialization import dumps
 from nas.core.files import write_text
 from nas.core.run_folder import write_json
-from nas.search.finalists import fidelity
+from nas.data.dataset import ImageData
+from nas.search.finalists import measure_fidelity
+from nas.search.frames import as_rows, front_of, published_rows
 from nas.search.pareto_page import pareto_page
-from nas.search.random_baseline import gain_over_random, in_words
+from nas.search.problem import Problem
+from nas.search.random_baseline import describe_gain, gain_over_random
 from nas.search.scores_page import scores_page
-from nas.stats.pareto import best_under, non_dominated
+from nas.space.bounds import cost_bounds
+from nas.space.choices import choices, size
+from nas.stats.pareto import best_under
+from search_spaces.lookup import at_width
 
-# Columns of a network in summary.json.
-SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
-         "measured_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
-COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "score", "score_se", "fidelity",
-           "seconds", "reason", "arch")  # fmt: skip
 # Latency of the winner by the table and measured whole may differ by this much; more is said aloud.
 AGREES = 0.05
-LEAST_JUDGED = 3  # networks, for an order to have any meaning
-# Columns that are known of every network: they are arithmetic.
-WHOLE = ("number", "macs", "params", "peak_memory_bytes")
+MIN_COMPARED = 3  # networks, for an order to have any meaning
 
 
-def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a trial, one column a metric and a choice; unknown numbers are NaN."""
-    picks = sorted({k for row in rows for k in row if k.startswith("pick.")})
-    frame = pd.DataFrame(list(rows), columns=[*COLUMNS, *picks])
-    texts = {"id", "state", "name", "reason", "arch", "fidelity"}
-    return frame.astype({c: int if c in WHOLE else float for c in COLUMNS if c not in texts})
+def print_space(console: Console, name: str, space: Arch, data: ImageData) -> None:
+    """What is about to be searched."""
+    least, most = cost_bounds(space)
+    console.print(
+        f"space     {name} · {len(choices(space))} choices · "
+        f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "
+        f"parameters {least.params / 1e6:.3g} to {most.params / 1e6:.3g} M"
+    )
+    console.print(f"data      {data.described()}")
 
 
-def front_of(trials: pd.DataFrame) -> pd.DataFrame:
-    """The networks that no other beats in both accuracy and latency, fastest first."""
-    trained = trials[trials["state"] == "complete"]
-    mask = non_dominated(trained[["accuracy", "latency_ms"]].to_numpy(float), (True, False))
-    return trained[mask].sort_values(["latency_ms", "number"], kind="stable")
+def print_target(console: Console, problem: Problem, target: float | str) -> None:
+    """What the target is, and where it lies in the space."""
+    named = f", of {at_width(target, problem.width)}" if isinstance(target, str) else ""
+    reach, max_ms = problem.latency_range, problem.max_ms
+    rule = "all are trained" if max_ms == math.inf else f"none is trained over {max_ms:.3g} ms"
+    console.print(
+        f"target    {problem.target_ms:.3g} ms{named} · {rule} · the space reaches from "
+        f"{reach.fastest[0]:.3g} to {reach.slowest[0]:.3g} ms, "
+        f"{reach.share_within(problem.target_ms):.0%} of random networks are within the target"
+    )
 
 
-def named(trials: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
-    """The published networks, each once, whether they were trials or not."""
-    return pd.concat([trials[trials["name"] != ""], beside]).drop_duplicates("name")
-
-
-def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of summary.json."""
-    shown = frame.reindex(columns=SHOWN).astype({"measured_ms": object})
-    shown["measured_ms"] = shown["measured_ms"].where(shown["measured_ms"].notna(), None)
-    return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]
-
-
-def counted(trials: pd.DataFrame) -> dict[str, int]:
+def count_states(trials: pd.DataFrame) -> dict[str, int]:
     """What became of the trials."""
     states = trials["state"].value_counts()
     return {
@@ -73,24 +70,22 @@ def counted(trials: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def judged(scored: pd.DataFrame, trained: pd.DataFrame) -> dict[str, Any] | None:
-    """How far the judge's order was that of training alone; None where too few were trained."""
+def judge_fidelity(scored: pd.DataFrame, trained: pd.DataFrame) -> dict[str, Any] | None:
+    """How far the judge's order was that of training; None where too few were trained."""
     alone = trained[trained["state"] == "complete"][["number", "score"]]
     both = alone.merge(scored[["number", "score"]], on="number", suffixes=("_alone", "")).dropna()
-    return (
-        fidelity(both["score"].to_numpy(), both["score_alone"].to_numpy())
-        if len(both) >= LEAST_JUDGED
-        else None
-    )
+    if len(both) < MIN_COMPARED:
+        return None
+    return measure_fidelity(both["score"].to_numpy(), both["score_alone"].to_numpy())
 
 
-def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> dict[str, Any]:
+def summarise(trials: pd.DataFrame, references: pd.DataFrame, target_ms: float) -> dict[str, Any]:
     """The figures of summary.json: counts, front, published networks, winner.
 
     The winner is the most accurate network within the target, or the fastest where none is.
     """
     front = front_of(trials)
-    published = named(trials, beside)
+    published = published_rows(trials, references)
     rows = as_rows(front)
     best = best_under(front["accuracy"].to_numpy(), front["latency_ms"].to_numpy(), target_ms)
     winner = rows[best or 0] if rows else None
@@ -99,7 +94,7 @@ def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> 
         off = winner["measured_ms"] / winner["latency_ms"] - 1
         within = winner["measured_ms"] <= target_ms
     return {
-        **counted(trials),
+        **count_states(trials),
         "target_ms": target_ms,
         "target_met": best is not None,
         "winner": winner,
@@ -111,67 +106,80 @@ def summarised(trials: pd.DataFrame, beside: pd.DataFrame, target_ms: float) -> 
     }
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """The networks of a search as tables.
+
+    trials       all that the sampler proposed
+    trained      those that were trained, where `trials` were only scored; else `trials`
+    references   published networks that are no trials
+    random       networks of a random search, judged like the trials
+    """
+
+    trials: pd.DataFrame
+    trained: pd.DataFrame
+    references: pd.DataFrame
+    random: pd.DataFrame
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether a judge only scored the trials."""
+        return self.trained is not self.trials
+
+
 def write_results(
     folder: Path,
+    outcome: Outcome,
     *,
-    trials: pd.DataFrame,
-    beside: pd.DataFrame,
     target_ms: float,
     measured: Mapping[str, float],
-    scored: pd.DataFrame | None,
-    random: pd.DataFrame,
-    arch_of: Callable[[int], Arch],
+    arch_of: Callable[[str], Arch],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write all that a search leaves beside its journal, and return what summary.json holds.
 
-    `beside` are networks that were judged but are no trials; `measured` the milliseconds of
-    networks that were timed whole, by id; `arch_of` gives a trial's network.  `scored` are all
-    trials where a judge scored them and only `trials` of them were trained; `random` are networks
-    of a random search, judged like the search's own.
+    `measured` are the milliseconds of networks that were timed whole, by id; `arch_of` gives the
+    network of an id.
     """
-    for frame in (trials, beside):
+    trials, trained, random = outcome.trials, outcome.trained, outcome.random
+    for frame in (trained, outcome.references):
         frame["measured_ms"] = frame["id"].map(measured).astype(float)
-    summary = {**about, **summarised(trials, beside, target_ms)}
-    front, winner = front_of(trials), summary["winner"]
-    every = trials if scored is None else scored
-    summary["versus_random"] = bought = gain_over_random(every, random)
-    if scored is not None:
-        summary |= {**counted(scored), "trained": len(trials), "fidelity": judged(scored, trials)}
-    if len(every) and (scored is not None or bought):
-        _write_scores(folder, summary, every, trials, random)
-    tables = {"trials": every, "pareto": front, "random": random}
-    tables |= {} if scored is None else {"trained": trials}
+    summary = {**about, **summarise(trained, outcome.references, target_ms)}
+    front, winner = front_of(trained), summary["winner"]
+    summary["versus_random"] = gain_over_random(trials, random)
+    if outcome.is_scored:
+        fidelity = judge_fidelity(trials, trained)
+        summary |= {**count_states(trials), "trained": len(trained), "fidelity": fidelity}
+    if len(trials) and (outcome.is_scored or summary["versus_random"]):
+        scores_page(
+            folder / "scores.html",
+            title=f"{about['space']} on {about['data']}, scores",
+            lead=[subtitle(about)],
+            scored=trials,
+            trained=trained,
+            random=random,
+            target_ms=target_ms,
+            fidelity=summary.get("fidelity"),
+            gain=summary["versus_random"],
+        )
+    tables = {"trials": trials, "pareto": front, "random": random}
+    tables |= {"trained": trained} if outcome.is_scored else {}
     for name, rows in tables.items():
         if len(rows) or name in {"trials", "pareto"}:
             write_text(folder / f"{name}.csv", rows.to_csv(index=False))
     pareto_page(
-        trials,
+        trained,
         folder / "pareto.html",
-        published=named(trials, beside),
+        published=published_rows(trained, outcome.references),
         target_ms=target_ms,
         winner_id=winner["id"] if winner else None,
         title=f"{about['space']} on {about['data']}",
         subtitle=subtitle(about),
         notes=notes(about),
     )
-    archs = [arch_of(number) for number in front["number"]]
-    write_front(folder, archs, summary["front"], winner)
+    write_front(folder, [arch_of(key) for key in front["id"]], summary["front"], winner)
     write_json(folder / "summary.json", summary)
     return summary
-
-
-def _write_scores(
-    folder: Path,
-    summary: Mapping[str, Any],
-    every: pd.DataFrame,
-    trained: pd.DataFrame,
-    random: pd.DataFrame,
-) -> None:
-    title, lead = f"{summary['space']} on {summary['data']}, scores", [subtitle(summary)]
-    found, bought = summary.get("fidelity"), summary["versus_random"]
-    path, target_ms = folder / "scores.html", summary["target_ms"]
-    scores_page(path, title, lead, every, trained, target_ms, found, random, bought)
 
 
 def write_front(
@@ -181,7 +189,7 @@ def write_front(
     (folder / "front").mkdir(exist_ok=True)
     written = set()
     for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), 1):
-        text = _described(arch, row)
+        text = _describe(arch, row)
         written.add(folder / "front" / f"{rank:02d}.yaml")
         write_text(folder / "front" / f"{rank:02d}.yaml", text)
         if row is winner:
@@ -213,7 +221,7 @@ def notes(about: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _described(arch: Arch, row: Mapping[str, Any]) -> str:
+def _describe(arch: Arch, row: Mapping[str, Any]) -> str:
     """The network as YAML below a comment with what was measured of it."""
     return (
         f"# accuracy {row['accuracy']:.4f} ± {row['accuracy_se']:.4f} (validation), "
@@ -255,13 +263,13 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
         f"{summary['pruned']} stopped early · {summary['infeasible']} over a limit · "
         f"{summary['failed']} failed · {summary['seconds']:.0f} s"
     )
-    if bought := summary.get("versus_random"):
-        console.print(f"search    {in_words(bought)}")
-    if found := summary.get("fidelity"):
-        low, high = found["kendall_interval"]
+    if gain := summary.get("versus_random"):
+        console.print(f"search    {describe_gain(gain)}")
+    if fidelity := summary.get("fidelity"):
+        low, high = fidelity["kendall_interval"]
         console.print(
-            f"fidelity  Kendall tau {found['kendall']:.2f} ({low:.2f} to {high:.2f}) of "
-            f"scores with {found['num_networks']} trainings: {found['words']}"
+            f"fidelity  Kendall tau {fidelity['kendall']:.2f} ({low:.2f} to {high:.2f}) of "
+            f"scores with {fidelity['num_networks']} trainings: {fidelity['words']}"
         )
     winner, target = summary["winner"], summary["target_ms"]
     if not winner:
@@ -269,7 +277,7 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
         return
     if not summary["target_met"]:
         console.print(f"no network is within {target:.3g} ms; the fastest of the front stands in:")
-    console.print(f"winner    {_said(winner)}")
+    console.print(f"winner    {_format_network(winner)}")
     console.print(f"          {winner['arch']}", soft_wrap=True)
     if (off := summary["winner_latency_off"]) is not None:
         word = "agrees with" if summary["winner_latency_agrees"] else "DISAGREES with"
@@ -281,10 +289,12 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     within = [r for r in summary["published"] if r["latency_ms"] <= target]
     if within:
         best = max(within, key=lambda r: float(r["accuracy"]))
-        console.print(f"published {_said(best)} (the best of {len(within)} within the target)")
+        console.print(
+            f"published {_format_network(best)} (the best of {len(within)} within the target)"
+        )
 
 
-def _said(row: Mapping[str, Any]) -> str:
+def _format_network(row: Mapping[str, Any]) -> str:
     name = f" {row['name']}" if row["name"] else ""
     return (
         f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%} (test {row['test_accuracy']:.1%}) at "

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nas.core.figures import BLUE, GREY, ORANGE, Section, blank, figures_page
-from nas.search.random_baseline import in_words
+from nas.search.random_baseline import describe_gain
 
 
 def scores_page(
@@ -18,26 +18,26 @@ def scores_page(
     lead: Sequence[str],
     scored: pd.DataFrame,
     trained: pd.DataFrame,
-    target_ms: float,
-    found: Mapping[str, Any] | None,
     random: pd.DataFrame,
-    bought: Mapping[str, Any] | None,
+    target_ms: float,
+    fidelity: Mapping[str, Any] | None,
+    gain: Mapping[str, Any] | None,
 ) -> None:
     """Write the page to `path`.
 
-    `scored` are all trials, `trained` those that were trained alone and `random` those of a random
-    search, rows as in trials.csv; `found` is what `fidelity` says of the trained ones,
-    `bought` what `nas.search.random_baseline.gain_over_random` says of the random ones.
+    `scored` are all trials, `trained` those that were trained and `random` those of a random
+    search, rows as in trials.csv; `fidelity` is what `measure_fidelity` says of the trained ones,
+    `gain` what `gain_over_random` says of the random ones.
     """
     scored = scored[scored["score"].notna()]
-    both = scored[["number", "score", "score_se", "latency_ms", "arch"]].merge(
+    both = scored[["number", "id", "score", "score_se", "latency_ms", "arch"]].merge(
         trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
     )
     sections = [_search(scored, both, random, target_ms)]
-    if bought:
-        sections.append(_bought(bought))
-    if found:
-        sections.append(_fidelity(both, found))
+    if gain:
+        sections.append(_gain(gain))
+    if fidelity:
+        sections.append(_fidelity(both, fidelity))
     notes = ["A score ranks networks; it is not the accuracy that one would reach alone."]
     figures_page(path, title, lead, sections, notes)
 
@@ -61,20 +61,20 @@ def _search(
     return Section("Score against latency", words, figure)
 
 
-def _bought(bought: Mapping[str, Any]) -> Section:
+def _gain(gain: Mapping[str, Any]) -> Section:
     figure = blank("networks judged", "share of the hypervolume of both")
     for name, colour in (("random", GREY), ("search", BLUE)):
-        shares = bought[name]
+        shares = gain[name]
         figure.add_scatter(
             x=list(range(1, len(shares) + 1)), y=shares, mode="lines", name=name,
             line={"color": colour, "width": 2},
         )  # fmt: skip
     figure.update_yaxes(tickformat=".0%")
-    words = f"Judged alike, network by network: {in_words(bought)}."
+    words = f"Judged alike, network by network: {describe_gain(gain)}."
     return Section("What searching bought over drawing at random", words, figure)
 
 
-def _fidelity(both: pd.DataFrame, found: Mapping[str, Any]) -> Section:
+def _fidelity(both: pd.DataFrame, fidelity: Mapping[str, Any]) -> Section:
     figure = blank("score", "score when trained alone (minus the cross-entropy, nats)")
     figure.add_scatter(
         x=both["score"], y=both["score_alone"], mode="markers", name="network",
@@ -83,14 +83,14 @@ def _fidelity(both: pd.DataFrame, found: Mapping[str, Any]) -> Section:
         marker={"color": ORANGE, "size": 9}, showlegend=False, hoverinfo="text",
         text=[_hover(row) for row in both.to_dict("records")],
     )  # fmt: skip
-    low, high = found["kendall_interval"]
+    low, high = fidelity["kendall_interval"]
     words = (
-        f"Kendall's tau {found['kendall']:.2f} ({low:.2f} to {high:.2f}) over "
-        f"{found['num_networks']} networks: {found['words']}. Bars are standard errors."
+        f"Kendall's tau {fidelity['kendall']:.2f} ({low:.2f} to {high:.2f}) over "
+        f"{fidelity['num_networks']} networks: {fidelity['words']}. Bars are standard errors."
     )
     return Section("What the scores are worth", words, figure)
 
 
 def _hover(row: Mapping[Any, Any]) -> str:
-    facts = f"trial {row['number']:.0f}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms"
+    facts = f"network {row['id']}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms"
     return "<br>".join([facts, *str(row["arch"]).split(" | ")])

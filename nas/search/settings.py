@@ -2,47 +2,126 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from nas.core.checks import check_bool, check_number, check_whole
+from nas.core.config import Component, compose
 from nas.core.errors import UserError, unknown
 from nas.network.device import resolve_device
+from nas.space.limits import Limits
 from search_spaces.lookup import PUBLISHED
 
-LIMITS = ("latency_ms", "macs", "params", "memory_kb")
-LEAST = {"trials": 1, "finalists": 1, "spread": 0, "random": 0, "workers": 1, "seed": 0}
-TRAINED, SCORED = 40, 300  # trials, where each is trained for seconds, or scored in milliseconds
+NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
+COUNTS = {"finalists": 1, "spread": 0, "workers": 1, "seed": 0}  # and the least of each
+# Settings that may differ between two calls of one run.
+MAY_CHANGE = ("trials", "finalists", "spread", "random", "results", "run", "device", "strict")
 
 
-def checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with numbers in range, names known, and the run named."""
-    trained = settings["choices"]["accuracy"] == "scratch"  # scores are cheap, trainings are not
-    if settings["trials"] is None:
-        settings["trials"] = TRAINED if trained else SCORED
-    if settings["random"] is None:
-        settings["random"] = 0 if trained else settings["trials"]
-    for name, low in LEAST.items():
-        settings[name] = check_whole(name, settings[name], low)
-    check_bool("strict", settings["strict"])
-    check_bool("accuracy.prune", settings["accuracy"].get("prune", False))
-    check_number("width", settings["width"], 0.05, 16, optional=True)
-    if not isinstance(settings["limit"], dict):
-        raise UserError(f"limit must be given by parts (limit.macs=...), not {settings['limit']!r}")
-    for limit in settings["limit"]:
-        if limit not in LIMITS:
-            raise unknown("limit", limit, LIMITS)
-        check_number(f"limit.{limit}", settings["limit"][limit], 1e-9, optional=True)
-    names, target = settings["references"], settings["target"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"references must be a list of published networks, not {names!r}")
-    if target is None:
-        raise UserError("target must be milliseconds or a published network, not null")
-    if not isinstance(target, str):
-        check_number("target", target, 1e-9)
-    for name in [*names, *([target] if isinstance(target, str) else [])]:
-        _ = PUBLISHED[name]
-    resolve_device(settings["device"])
-    run = settings["run"] = str(settings["run"] or settings["choices"]["space"])
-    if not set(run) <= set("-_.") | {c for c in run if c.isalnum()} or run.startswith("."):
-        raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {run!r}")
-    return settings
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """Settings of a search; conf/search.yaml says what each means and its default.
+
+    `SearchSettings.of("data=folder", "target=1.5")` takes words as the command line does.
+    Raises UserError for values that are out of range or contradict each other.
+    """
+
+    space: Component
+    data: Component
+    accuracy: Component
+    budget: Component
+    latency: Component
+    table: Component
+    sampler: Component
+    trials: int | None
+    finalists: int
+    spread: int
+    random: int | None
+    target: float | str
+    limit: Limits
+    width: float | None
+    references: tuple[str, ...]
+    warm_start: str | None
+    seed: int
+    workers: int
+    device: str
+    run: str
+    results: str
+    storage: str | None
+    strict: bool
+
+    @classmethod
+    def of(cls, *overrides: str) -> SearchSettings:
+        """The settings after `overrides`, each "name=value"."""
+        given = compose("search", overrides)
+        given["limit"] = _limits(given["limit"])
+        names = given["references"]
+        if not isinstance(names, list):
+            raise UserError(f"references must be a list of published networks, not {names!r}")
+        given["references"] = tuple(names)
+        given["run"] = str(given["run"] or given["space"].name)
+        given["results"] = str(given["results"])
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        for name, low in COUNTS.items():
+            check_whole(name, getattr(self, name), low)
+        check_whole("trials", self.trials, 1, optional=True)
+        check_whole("random", self.random, 0, optional=True)
+        check_bool("strict", self.strict)
+        check_number("width", self.width, 0.05, 16, optional=True)
+        if self.target is None:
+            raise UserError("target must be milliseconds or a published network, not null")
+        if not all(isinstance(name, str) for name in self.references):
+            raise UserError(
+                f"references must be a list of published networks, not {list(self.references)!r}"
+            )
+        named = [self.target] if isinstance(self.target, str) else []
+        for network in [*self.references, *named]:
+            _ = PUBLISHED[network]  # raises where there is none
+        if not named:
+            check_number("target", self.target, 1e-9)
+        resolve_device(self.device)
+        if not re.fullmatch(r"(?!\.)[\w.-]+", self.run):
+            raise UserError(
+                f"run must be a name of letters, digits, '-', '_', '.', not {self.run!r}"
+            )
+
+    def num_trials(self, trains_each: bool) -> int:
+        """Distinct networks to evaluate; fewer by default where each of them is trained."""
+        return self.trials or (NUM_TRAINED if trains_each else NUM_SCORED)
+
+    def num_random(self, trains_each: bool) -> int:
+        """Random networks to evaluate for comparison."""
+        if self.random is None:
+            return 0 if trains_each else self.num_trials(trains_each)
+        return self.random
+
+    def to_config(self) -> dict[str, Any]:
+        """What a run keeps from its first call to its last, as plain data for config.yaml.
+
+        `groups` names the options that may differ by nothing but the code behind them.
+        """
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in MAY_CHANGE}
+        config = {
+            name: dict(value.node) if isinstance(value, Component) else value
+            for name, value in kept.items()
+        }
+        config["limit"] = self.limit.to_dict()
+        config["references"] = list(self.references)
+        groups = {name: getattr(self, name).name for name in ("space", "accuracy", "sampler")}
+        return {**config, "groups": groups}
+
+
+def _limits(given: Any) -> Limits:
+    """The limits of the configuration; None and infinity mean none but for latency."""
+    if not isinstance(given, Mapping):
+        raise UserError(f"limit must be given by parts (limit.macs=...), not {given!r}")
+    names = [f.name for f in fields(Limits)]
+    for name, value in given.items():
+        if name not in names:
+            raise unknown("limit", name, names)
+        check_number(f"limit.{name}", value, 1e-9, optional=True)
+    return Limits(**given)

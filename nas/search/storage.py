@@ -1,37 +1,94 @@
-"""Where a study is kept: a journal in the run folder, or any database that Optuna takes."""
+"""Where a study is kept: a journal in the run folder, or any database that Optuna takes.
+
+The search works on a study in memory; what is kept is each finished trial, written once and
+whole, and a few notes.  So a trial costs one write, whatever the number of its choices.
+"""
 
 from __future__ import annotations
 
-import inspect
 import os
+from collections.abc import Callable, Sequence
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
 
+DIRECTIONS = ("maximize", "minimize")  # score, latency
 
-def storage_at(folder: Path, url: str | None) -> Any:
-    """Optuna storage: the journal in the run folder, or any URL that Optuna takes.
 
-    Ctrl-C waits for the end of every call of it: within one, it would leave the journal's lock,
-    or what the storage holds in memory, as it may never be.
+class TrialStore:
+    """The finished trials of one study in Optuna's storage, and notes about the run.
+
+    Ctrl-C waits for the end of every write: within one, it would leave the journal's lock.
     """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self.study = study
+
+    @defer_sigint()
+    def trials(self) -> list[FrozenTrial]:
+        """The finished trials in the order of their numbers."""
+        return [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
+
+    @defer_sigint()
+    def add(self, trial: FrozenTrial) -> None:
+        """Write a finished trial."""
+        self.study.add_trial(trial)
+
+    def note(self, key: str, make: Callable[[], Any]) -> Any:
+        """A plain value kept with the study: read back, or made and kept the first time."""
+        if key not in self.study.user_attrs:
+            self.set_note(key, make())
+        return self.study.user_attrs[key]
+
+    @defer_sigint()
+    def set_note(self, key: str, value: Any) -> None:
+        """Keep a plain value with the study, in the place of an earlier one."""
+        self.study.set_user_attr(key, value)
+
+    @defer_sigint()
+    def end_unfinished(self) -> list[FrozenTrial]:
+        """Fail the trials that a process of version 0.1 left running or waiting; what they were.
+
+        It wrote a trial when it was asked; now only what is finished is written.
+        """
+        states = (TrialState.RUNNING, TrialState.WAITING)
+        left: Sequence[FrozenTrial] = self.study.get_trials(deepcopy=False, states=states)
+        for trial in left:
+            if trial.state == TrialState.WAITING:
+                self.study.ask()  # takes the waiting ones in their order
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        return list(left)
+
+
+@defer_sigint()
+def open_storage(folder: Path, url: str | None, name: str) -> TrialStore:
+    """The study `name` in the journal of the run folder, or at any URL that Optuna takes."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    journal = folder / "journal.log"
     try:
-        if url is not None:
-            return defer_sigint_in(optuna.storages.get_storage(url))
-        journal = folder / "journal.log"
-        repair_journal(journal)
-        return defer_sigint_in(optuna.storages.JournalStorage(JournalFileBackend(str(journal))))
+        if url is None:
+            repair_journal(journal)
+            backend = JournalFileBackend(str(journal))
+            storage: Any = optuna.storages.JournalStorage(backend)
+        else:
+            storage = optuna.storages.get_storage(url)
+        study = optuna.create_study(
+            study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True
+        )
+    except JSONDecodeError as error:
+        raise UserError(f"the run's journal is damaged ({error}): choose another run=") from None
     except Exception as error:  # whatever the database driver or the journal's reader raises
         text = " ".join(str(error).split())[:200]
-        where = f"storage={url}" if url else f"the journal {folder / 'journal.log'}"
+        where = f"storage={url}" if url else f"the journal {journal}"
         raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
+    return TrialStore(study)
 
 
 def repair_journal(journal: Path) -> None:
@@ -42,11 +99,3 @@ def repair_journal(journal: Path) -> None:
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n") and data:
         os.truncate(journal, data.rfind(b"\n") + 1)
-
-
-def defer_sigint_in(storage: BaseStorage) -> BaseStorage:
-    """`storage`, with every public method of it `defer_sigint`."""
-    for name, _ in inspect.getmembers(BaseStorage, inspect.isfunction):
-        if not name.startswith("_"):
-            setattr(storage, name, defer_sigint()(getattr(storage, name)))
-    return storage

@@ -16,6 +16,10 @@ class Limits:
     params: float | None = None
     memory_kb: float | None = None
 
+    def to_dict(self) -> dict[str, float | None]:
+        """The limits by name."""
+        return asdict(self)
+
     def over(self, latency_ms: float, cost: Cost) -> dict[str, float]:
         """By how much each limit is exceeded, relative to it; at most 0 where it is met."""
         values = {
@@ -24,7 +28,7 @@ class Limits:
             "params": cost.params,
             "memory_kb": cost.peak_memory_bytes / 1024,
         }
-        limits = {k: v for k, v in asdict(self).items() if v is not None}
+        limits = {k: v for k, v in self.to_dict().items() if v is not None}
         return {k: values[k] / limit - 1 for k, limit in limits.items()}
 
 

@@ -12,10 +12,9 @@ from contextlib import nullcontext
 import optuna
 import pytest
 from optuna.storages.journal import _file
-from optuna.trial import TrialState
 
 from nas.core.interrupts import block_sigint, defer_sigint
-from nas.search.storage import storage_at
+from nas.search.storage import open_storage
 
 
 def press(*_: object) -> None:
@@ -35,25 +34,19 @@ def pressed_while_unlocking(monkeypatch):
     monkeypatch.setattr(_file.os, "unlink", unlink_and_press)
 
 
-def asked(study: optuna.Study) -> optuna.Trial:
-    return study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
-
-
 @pytest.mark.usefixtures("pressed_while_unlocking")
 def test_ctrl_c_in_the_journal_is_ctrl_c_and_loses_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        optuna.create_study(study_name="s", storage=storage_at(tmp_path, None))
-    storage = storage_at(tmp_path, None)
-    study = optuna.load_study(study_name="s", storage=storage)
+        open_storage(tmp_path, None, "s")
+    store = open_storage(tmp_path, None, "s")
     with pytest.raises(KeyboardInterrupt):
-        study.set_user_attr("kept", 1)
-    assert study.user_attrs == {"kept": 1}
+        store.set_note("kept", 1)
+    assert store.note("kept", int) == 1
     with pytest.raises(KeyboardInterrupt):
-        asked(study)
-    assert [trial.state for trial in study.get_trials()] == [TrialState.RUNNING]
+        store.add(optuna.trial.create_trial(values=[0.5, 1.0]))
+    assert len(store.trials()) == 1
     assert not (tmp_path / "journal.log.lock").is_symlink()
-    again = optuna.load_study(study_name="s", storage=storage_at(tmp_path, None))
-    assert [trial.state for trial in again.get_trials()] == [TrialState.RUNNING]
+    assert len(open_storage(tmp_path, None, "s").trials()) == 1
 
 
 def test_it_holds_back_here_and_in_no_other_thread():

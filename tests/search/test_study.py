@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import random
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import Trial
+from optuna.storages.journal import JournalFileBackend
 from spaces import SPACES
 
 import nas.search.study as study_module
@@ -24,10 +27,11 @@ from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.core.errors import UserError
 from nas.core.run_folder import lock_folder
+from nas.search.evaluations import Evaluations, Role
 from nas.search.evaluator import Evaluator
 from nas.search.metrics import Metrics
-from nas.search.storage import storage_at
-from nas.search.study import Study
+from nas.search.storage import TrialStore, open_storage
+from nas.search.study import SearchStudy
 from nas.space.choices import choices, fill, one_of, picks_of
 from nas.space.limits import Limits
 from search_spaces.lookup import members
@@ -74,13 +78,18 @@ class Fake:
         return replace(metrics, accuracy=accuracy, score=accuracy, over=over)
 
 
-def study(folder, space=SPACE, sampler="nsga2", seed=0):
-    return Study(space, name="run", storage=storage_at(folder, None), sampler=SAMPLERS[sampler],
-                 seed=seed, worst=0.1)  # fmt: skip
+def study(folder, space=SPACE, sampler="nsga2", seed=0, url=None):
+    store = open_storage(folder, url, "run")
+    return SearchStudy(space, store, SAMPLERS[sampler], seed=seed, infeasible_score=0.1)
 
 
-def run(study, fake, trials=30, batch=4):
-    return study.run(fake, trials=trials, batch=batch, told=lambda: None)
+def run(study, fake, trials=30, batch=4, folder=None):
+    """Run a study; with a folder, what is evaluated is written down at once."""
+    evaluate = fake
+    if folder is not None:
+        written = Evaluations(folder / "evaluations.jsonl")
+        evaluate = partial(written.evaluate, Role.TRIAL, evaluate=fake)
+    return study.run(evaluate, trials=trials, batch=batch, on_result=lambda metrics: None)
 
 
 def told(study):
@@ -92,7 +101,7 @@ def told(study):
 def test_no_network_is_evaluated_twice(tmp_path, sampler):
     fake, s = Fake(), study(tmp_path, sampler=sampler)
     run(s, fake)
-    assert len(fake.seen) == len(set(fake.seen)) == s.judged == 30
+    assert len(fake.seen) == len(set(fake.seen)) == s.num_evaluated == 30
 
 
 def test_a_small_space_is_searched_whole_and_then_it_stops(tmp_path):
@@ -140,7 +149,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_end(tmp_path, lives):
         s, fake = study(tmp_path / "killed"), Fake(lives=lives)
         s.enqueue(members(SPACE, 0.35).items())
         with suppress(Killed):
-            run(s, fake)
+            run(s, fake, folder=tmp_path / "killed")
         assert fake.seen  # every life brings it further
         seen += fake.seen
     assert len(seen) == len(set(seen))  # nothing that was told is evaluated again
@@ -148,33 +157,66 @@ def test_killed_anywhere_it_goes_on_to_the_same_end(tmp_path, lives):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("sets", [1, 40, 200, 333])
-def test_killed_while_asking_nothing_is_lost(tmp_path, monkeypatch, sampler, sets):
-    s = study(tmp_path, sampler=sampler)
-    s.enqueue(members(SPACE, 0.35).items())
-    suggest, left = Trial._suggest, iter(range(sets))
+@pytest.mark.parametrize("writes", [0, 1, 6, 13])
+def test_killed_while_a_batch_is_written_it_goes_on_to_the_same_end(
+    tmp_path, monkeypatch, sampler, writes
+):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = study(tmp_path / "whole", sampler=sampler)
+    whole.enqueue(members(SPACE, 0.35).items())
+    run(whole, Fake(), trials=14)
 
-    def dying(self, *words):
+    add, left = TrialStore.add, iter(range(writes))
+
+    def dying(self, trial):
         if next(left, None) is None:
             raise Killed
-        return suggest(self, *words)
+        add(self, trial)
 
-    monkeypatch.setattr(Trial, "_suggest", dying)
-    with suppress(Killed):
+    s = study(tmp_path / "killed", sampler=sampler)
+    s.enqueue(members(SPACE, 0.35).items())
+    monkeypatch.setattr(TrialStore, "add", dying)
+    with pytest.raises(Killed):
         run(s, Fake(), trials=14)
     monkeypatch.undo()
-    again = study(tmp_path, sampler=sampler)
-    run(again, Fake(), trials=14)
-    names = [row["name"] for row in again.rows() if row["name"]]
-    assert names == list(members(SPACE, 0.35))
-    assert again.judged == 14
+    again, fake = study(tmp_path / "killed", sampler=sampler), Fake()
+    again.enqueue(members(SPACE, 0.35).items())
+    run(again, fake, trials=14)
+    assert told(again) == told(study(tmp_path / "killed", sampler=sampler)) == told(whole)
+    assert len(fake.seen) <= 14 - writes  # what was written is not evaluated again
+
+
+def test_a_trial_costs_one_write_and_no_copy_of_the_others(tmp_path, monkeypatch):
+    """What a trial costs beside its evaluation does not grow with the trials before it."""
+    calls: Counter[str] = Counter()
+
+    def count(owner, name):
+        original = getattr(owner, name)
+
+        def counted(*words):
+            calls[name] += 1
+            return original(*words)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(JournalFileBackend, "append_logs")
+    count(copy, "deepcopy")
+    s = study(tmp_path, sampler="random")
+    spent = []
+    for trials in (40, 80, 120):
+        before, asked = calls.copy(), s.num_trials
+        run(s, Fake(), trials=trials, batch=8)
+        spent.append((calls - before, s.num_trials - asked))
+    assert [used["append_logs"] for used, _ in spent] == [asked for _, asked in spent]
+    assert [used["deepcopy"] / asked for used, asked in spent] == [spent[0][0]["deepcopy"] / 40] * 3
 
 
 class Pressed:
     """Presses Ctrl-C before line number `line` that runs in Optuna's storage or our study."""
 
-    def __init__(self, line: int) -> None:
-        self.left = line
+    def __init__(self, line: float) -> None:
+        self.line, self.count = line, 0
 
     def __call__(self, frame, event, arg):
         name = frame.f_code.co_filename
@@ -182,28 +224,39 @@ class Pressed:
 
     def step(self, frame, event, arg):
         if event == "line":
-            self.left -= 1
-            if self.left == 0:
+            self.count += 1
+            if self.count == self.line:
                 signal.raise_signal(signal.SIGINT)
         return self.step
 
 
-@pytest.mark.parametrize("line", [1, *range(97, 25_000, 2_767)])
-def test_ctrl_c_anywhere_leaves_a_study_that_can_be_reported_and_goes_on(tmp_path, line):
-    began, pressed, tracer = study(tmp_path), Pressed(line), sys.gettrace()
+@pytest.mark.parametrize("share", [0.0, *(i / 10 + 0.03 for i in range(10))])
+def test_ctrl_c_anywhere_leaves_a_study_that_can_be_reported_and_goes_on(tmp_path, share):
+    """Anywhere: before the line that is so far in a run whose lines are counted first."""
+    counted = traced(tmp_path / "counted", math.inf)
+    with pytest.raises(KeyboardInterrupt):
+        traced(tmp_path / "pressed", 1 + int(share * counted))
+    folder = tmp_path / "pressed"
+    assert not (folder / "journal.log.lock").is_symlink()  # it would be waited for
+    known = {row["id"] for row in Evaluations(folder / "evaluations.jsonl").rows(Role.TRIAL)}
+    again, fake = study(folder), Fake()
+    assert len(again.rows()) <= 8
+    run(again, fake, trials=8, folder=folder)
+    assert again.num_evaluated == 8
+    assert not set(fake.seen) & known
+
+
+def traced(folder, line):
+    """Run a study, with Ctrl-C before that line; how many lines ran."""
+    folder.mkdir()
+    pressed, tracer = Pressed(line), sys.gettrace()
+    began = study(folder)
     sys.settrace(pressed)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            run(began, Fake(), trials=8)
+        run(began, Fake(), trials=8, folder=folder)
     finally:
         sys.settrace(tracer)
-    assert not (tmp_path / "journal.log.lock").is_symlink()  # it would be waited for
-    assert len(began.rows()) <= 8
-    began.add_seconds(1.0)
-    again, fake = study(tmp_path), Fake()
-    run(again, fake, trials=8)
-    assert again.judged == 8
-    assert not set(fake.seen) & set(began.known)
+    return pressed.count
 
 
 def test_a_line_that_was_not_written_whole_is_cut_off(tmp_path):
@@ -212,7 +265,7 @@ def test_a_line_that_was_not_written_whole_is_cut_off(tmp_path):
     journal.write_bytes(journal.read_bytes()[:-20])
     s = study(tmp_path)
     run(s, Fake(), trials=8)
-    assert study(tmp_path).judged == s.judged == 8
+    assert study(tmp_path).num_evaluated == s.num_evaluated == 8
     journal.write_text("nonsense\n")
     with pytest.raises(UserError, match="journal is damaged"):
         study(tmp_path)
@@ -223,7 +276,7 @@ def test_a_lock_that_a_killed_process_left_does_not_stop_the_next(tmp_path):
     (tmp_path / "journal.log.lock").symlink_to(tmp_path / "journal.log")
     s = study(tmp_path)
     run(s, Fake(), trials=6)
-    assert s.judged == 6
+    assert s.num_evaluated == 6
 
 
 def test_one_process_at_a_time(tmp_path):
@@ -254,23 +307,22 @@ def test_failures_keep_their_reason_and_the_search_goes_on(tmp_path):
     failed = [r for r in s.rows() if r["state"] == "failed"]
     assert failed
     assert {r["reason"] for r in failed} == {"unlucky"}
-    assert s.judged == 40
+    assert s.num_evaluated == 40
 
 
 def test_a_storage_that_cannot_be_opened_is_one_line(tmp_path):
     with pytest.raises(UserError, match="storage=nonsense://x cannot be opened"):
-        storage_at(tmp_path, "nonsense://x")
+        open_storage(tmp_path, "nonsense://x", "run")
 
 
 def test_any_optuna_storage_will_do(tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     for _ in range(2):
-        s = Study(SPACE, name="run", storage=storage_at(tmp_path, url),
-                  sampler=SAMPLERS["random"], seed=0, worst=0.1)  # fmt: skip
+        s = study(tmp_path, sampler="random", url=url)
         run(s, Fake(), trials=5)
-        s.optuna._storage.remove_session()
-        s.optuna._storage._backend.engine.dispose()
-    assert s.judged == 5
+        s.store.study._storage.remove_session()
+        s.store.study._storage._backend.engine.dispose()
+    assert s.num_evaluated == 5
 
 
 class Timer:
@@ -288,12 +340,13 @@ def test_the_evaluator_trains_only_what_the_limits_allow():
     archs = [fill(SPACE, {k: rng.choice(v) for k, v in choices(SPACE).items()}) for _ in range(30)]
     trained: list[Arch] = []
 
-    def judges(allowed):
-        trained.extend(allowed)
-        return ((i, Failure("ValueError: nan")) for i in range(len(allowed)))
+    class Judge:
+        def estimate(self, allowed, thresholds=()):
+            trained.extend(allowed)
+            return ((i, Failure("ValueError: nan")) for i in range(len(allowed)))
 
     limit = float(np.median([cost(a).params for a in archs]))
-    answers = dict(Evaluator(Timer(), judges, Limits(params=limit))(archs))
+    answers = dict(Evaluator(Timer(), Judge(), Limits(params=limit))(archs))
     found = [answers[i] for i in range(len(archs))]
     states = [m.state for m in found]
     assert set(states) == {"failed", "infeasible"}

@@ -1,0 +1,98 @@
+"""What a search evaluated, network by network: each is written down as soon as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from nas.arch.arch import Arch
+from nas.arch.layers import network_id
+from nas.arch.serialization import from_dict, to_dict
+from nas.core.journal import KeyedJournal
+from nas.search.metrics import Metrics
+
+Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
+
+
+class Role(StrEnum):
+    """Why a network was evaluated."""
+
+    TRIAL = "trial"  # proposed by the sampler, and trained
+    REFERENCE = "reference"  # a published network, to compare with
+    LABEL = "label"  # trained, for the judge to learn from
+    FINALIST = "finalist"  # scored as a trial, then trained
+    RANDOM = "random"  # of the random search beside this one
+
+
+class Evaluations:
+    """The evaluations of a run by role and network, kept in `path` (evaluations.jsonl).
+
+    A row holds role, id, name, the network itself and its metrics.  Whatever is there is not
+    evaluated again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.journal = KeyedJournal(path, lambda row: (Role(row["role"]), str(row["id"])))
+
+    def __contains__(self, key: tuple[Role, str]) -> bool:
+        return key in self.journal
+
+    def metrics(self, role: Role, arch: Arch) -> Metrics:
+        """What is known of `arch` in that role; KeyError where nothing is."""
+        return Metrics.from_json(self.journal[role, network_id(arch)]["metrics"])
+
+    def rows(self, role: Role) -> list[dict[str, Any]]:
+        """The rows of a role in the order of evaluation: name and metrics, as in trials.csv."""
+        return [
+            {"name": row["name"], **row["metrics"]}
+            for (of, _), row in self.journal.entries.items()
+            if of == role
+        ]
+
+    def arch(self, key: str) -> Arch:
+        """The network of that id, whatever its role; KeyError where there is none."""
+        for role in Role:
+            if (role, key) in self:
+                arch: Arch = from_dict(self.journal[role, key]["arch"])
+                return arch
+        raise KeyError(key)
+
+    def missing(self, role: Role, archs: Iterable[Arch]) -> list[Arch]:
+        """Those of `archs` that were not evaluated in that role, each once."""
+        by_id = {network_id(arch): arch for arch in archs}
+        return [arch for key, arch in by_id.items() if (role, key) not in self]
+
+    def add(self, role: Role, arch: Arch, metrics: Metrics, name: str = "") -> None:
+        """Write down what is known of `arch`."""
+        self.journal.add(
+            {
+                "role": role.value,
+                "id": metrics.id,
+                "name": name,
+                "arch": to_dict(arch),
+                "metrics": metrics.to_json(),
+            }
+        )
+
+    def evaluate(
+        self,
+        role: Role,
+        archs: Sequence[Arch],
+        evaluate: Evaluate,
+        names: Mapping[str, str] | None = None,
+    ) -> Iterator[tuple[int, Metrics]]:
+        """(index, metrics) of `archs`: what is known first, the others as they come.
+
+        `names` are those of networks by id.
+        """
+        missing = []
+        for i, arch in enumerate(archs):
+            if (role, network_id(arch)) in self:
+                yield i, self.metrics(role, arch)
+            else:
+                missing.append(i)
+        for j, metrics in evaluate([archs[i] for i in missing]) if missing else ():
+            self.add(role, archs[missing[j]], metrics, (names or {}).get(metrics.id, ""))
+            yield missing[j], metrics

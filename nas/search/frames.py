@@ -1,0 +1,45 @@
+"""Networks of a search as tables: one row a network, one column a metric and a choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from nas.stats.pareto import non_dominated
+
+# Columns of a network in summary.json.
+SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
+         "measured_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
+COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "score", "score_se", "fidelity",
+           "seconds", "reason", "arch")  # fmt: skip
+WHOLE = ("macs", "params", "peak_memory_bytes")  # known of every network: they are arithmetic
+TEXTS = ("id", "state", "name", "reason", "arch", "fidelity")
+
+
+def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a table; unknown numbers are NaN, and so is the number of what is no trial."""
+    picks = sorted({k for row in rows for k in row if k.startswith("pick.")})
+    frame = pd.DataFrame(list(rows), columns=[*COLUMNS, *picks])
+    kinds = dict.fromkeys(COLUMNS, "float64") | dict.fromkeys(TEXTS, "object")
+    return frame.astype(kinds | dict.fromkeys(WHOLE, "int64") | {"number": "Int64"})
+
+
+def front_of(trials: pd.DataFrame) -> pd.DataFrame:
+    """The networks that no other beats in both accuracy and latency, fastest first."""
+    trained = trials[trials["state"] == "complete"]
+    mask = non_dominated(trained[["accuracy", "latency_ms"]].to_numpy(float), (True, False))
+    return trained[mask].sort_values(["latency_ms", "number"], kind="stable")
+
+
+def published_rows(trials: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
+    """The published networks, each once, whether they were trials or not."""
+    return pd.concat([trials[trials["name"] != ""], references]).drop_duplicates("name")
+
+
+def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of summary.json."""
+    shown = frame.reindex(columns=SHOWN).astype({"measured_ms": object})
+    shown["measured_ms"] = shown["measured_ms"].where(shown["measured_ms"].notna(), None)
+    return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]
