@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from nas.accuracy.answer import Stopped
-from nas.accuracy.worker_pool import Failure, call_safely
+from nas.accuracy.estimate import Estimate, Failure, call_safely
+from nas.accuracy.judge import Estimates
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
@@ -28,7 +28,7 @@ class Timer(Protocol):
         """Timings of `archs`, taken in turns."""
 
 
-Judges = Callable[..., Iterator[tuple[int, Any]]]  # of networks, and floors where there are any
+Judges = Callable[..., Estimates]  # `estimate` of a Judge
 Floors = Callable[
     [Sequence[Metrics]], list[dict[int, float]]
 ]  # as nas.search.samplers.pruning.Pruning
@@ -61,10 +61,10 @@ class Evaluator:
 
     def _timed(self, archs: Sequence[Arch]) -> list[Any]:
         """Timings of `archs` together, or where that fails one by one, to learn which failed."""
-        together = call_safely(self.timer.measure_many, archs)
+        together: Any = call_safely(self.timer.measure_many, archs)
         if not isinstance(together, Failure):
             return list(together)
-        each = [call_safely(self.timer.measure_many, [arch]) for arch in archs]
+        each: list[Any] = [call_safely(self.timer.measure_many, [arch]) for arch in archs]
         return [one if isinstance(one, Failure) else one[0] for one in each]
 
     def _metrics(self, arch: Arch, timing: Any) -> Metrics:
@@ -94,40 +94,27 @@ class Evaluator:
             yield allowed[i], _judged(found[allowed[i]], answer)
 
 
-def _judged(metrics: Metrics, answer: Any) -> Metrics:
+def _judged(metrics: Metrics, answer: Estimate | Failure) -> Metrics:
     if isinstance(answer, Failure):
         return replace(metrics, state="failed", reason=answer.reason)
-    rungs = {str(done): value for done, value in getattr(answer, "rungs", {}).items()}
-    if isinstance(answer, Stopped):
-        return _stopped(replace(metrics, rungs=rungs), answer)
-    found = replace(
+    metrics = replace(
         metrics,
-        rungs=rungs,
+        rungs={str(done): value for done, value in answer.rungs.items()},
         score=answer.value,
         score_se=answer.standard_error,
         fidelity=answer.fidelity,
         seconds=answer.seconds,
     )
-    if val := getattr(answer, "val", None):  # a judge that scored it on images
-        found = replace(
-            found,
+    if (threshold := answer.threshold) is not None:
+        why = f"after epoch {max(answer.rungs)}, {threshold:.3g} needed for the front"
+        return replace(metrics, state="pruned", reason=f"score {answer.value:.3g} {why}")
+    if (val := answer.val) is not None:  # a judge that scored it on images
+        metrics = replace(
+            metrics,
             accuracy=val.accuracy,
             accuracy_se=val.accuracy_se,
             cross_entropy=val.cross_entropy,
         )
-    if test := getattr(answer, "test", None):
-        found = replace(found, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
-    return found
-
-
-def _stopped(metrics: Metrics, answer: Stopped) -> Metrics:
-    done, value = max(answer.rungs.items())
-    return replace(
-        metrics,
-        state="pruned",
-        score=value,
-        score_se=answer.standard_error,
-        fidelity=f"{done} of {answer.epochs} epochs",
-        seconds=answer.seconds,
-        reason=f"score {value:.3g} after epoch {done}, {answer.floor:.3g} needed for the front",
-    )
+    if (test := answer.test) is not None:
+        metrics = replace(metrics, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
+    return metrics

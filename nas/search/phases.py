@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import count
 from typing import Any
@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from nas.accuracy.answer import Answer
-from nas.accuracy.factory import Judges
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import Estimates, Thresholds
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
@@ -49,19 +48,21 @@ def spread(plan: Plan, number: int) -> list[Arch]:
     return [fill(plan.space, picks) for picks in plan.allowed.trellis.decode(genomes)]
 
 
-def labelled(plan: Plan, console: Console) -> Judges:
-    """Train networks, each once in the life of the study, and answer what that gave."""
+@dataclass(frozen=True)
+class LabelJudge:
+    """Trains networks, each once in the life of the study, and answers what that gave."""
 
-    def truth(archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
-        apart(
-            plan, "label", {str(i): arch for i, arch in enumerate(archs)}, plan.evaluator, console
-        )
-        for row in plan.study.rows_apart("label"):
+    plan: Plan
+    console: Console
+
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """The value of each, by its index."""
+        named = {str(i): arch for i, arch in enumerate(archs)}
+        apart(self.plan, "label", named, self.plan.evaluator, self.console)
+        for row in self.plan.study.rows_apart("label"):
             told = [row[key] for key in ("score", "score_se", "seconds", "fidelity")]
             good = row["state"] == "complete"
-            yield int(row["name"]), Answer(*told) if good else Failure(row["reason"])
-
-    return truth
+            yield int(row["name"]), Estimate(*told) if good else Failure(row["reason"])
 
 
 def at_random(plan: Plan) -> dict[str, Arch]:

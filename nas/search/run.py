@@ -14,18 +14,18 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from nas.accuracy.factory import Judges, judges_for
+from nas.accuracy.judge import JudgeContext
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
-from nas.search.evaluator import Evaluator
+from nas.search.evaluator import Evaluator, Judges
 from nas.search.phases import (
+    LabelJudge,
     apart,
     arch_of,
     at_random,
     finals,
-    labelled,
     references,
     rows_trained,
     spread,
@@ -109,8 +109,8 @@ def explored(plan: Plan, evaluator: Evaluator, console: Console) -> str | None:
 
 
 def pruning(plan: Plan) -> Pruning | None:
-    """When a training stops early, published ones never; None where all run to their end."""
-    if not (plan.alike and plan.settings["accuracy"]["prune"]):
+    """When a training stops early, published ones never; None where trials are not trained."""
+    if not plan.alike:
         return None
     published = frozenset(network_id(fill(plan.space, p)) for p in plan.members.values())
     return Pruning(plan.study.known, rungs(plan.settings["budget"]["epochs"]), published)
@@ -118,8 +118,6 @@ def pruning(plan: Plan) -> Pruning | None:
 
 def judges(plan: Plan, console: Console) -> Judges:
     """The judge that the configuration names; a supernet is trained now, with progress."""
-    if plan.alike:
-        return plan.pool
     with ExitStack() as stack:
         bars: list[ProgressBar] = []
 
@@ -130,13 +128,19 @@ def judges(plan: Plan, console: Console) -> Judges:
             if part >= 1:
                 stack.close()
 
-        context = {
-            "load": plan.load, "space": plan.space, "device": plan.settings["device"],
-            "seed": plan.settings["seed"], "checkpoint": plan.folder / "supernet.pt",
-            "progress": progress, "within": plan.allowed.allows,
-            "truth": labelled(plan, console), "draw": partial(spread, plan),
-        }  # fmt: skip
-        return judges_for(plan.settings["accuracy"], plan.pool, context)
+        context = JudgeContext(
+            space=plan.space,
+            load=plan.load,
+            device=plan.settings["device"],
+            seed=plan.settings["seed"],
+            train=plan.pool,
+            label=LabelJudge(plan, console),
+            draw=partial(spread, plan),
+            feasible=plan.allowed.allows,
+            checkpoint=plan.folder / "supernet.pt",
+            progress=progress,
+        )
+        return plan.judge.open(context).estimate
 
 
 def measured(

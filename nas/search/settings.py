@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from nas.accuracy.judge import make_judge
 from nas.core.checks import check_bool, check_number, check_whole
+from nas.core.config import Component
 from nas.core.errors import UserError, unknown
 from nas.network.device import resolve_device
 from search_spaces.lookup import PUBLISHED
@@ -16,7 +18,7 @@ TRAINED, SCORED = 40, 300  # trials, where each is trained for seconds, or score
 
 def checked(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with numbers in range, names known, and the run named."""
-    trained = settings["choices"]["accuracy"] == "scratch"  # scores are cheap, trainings are not
+    trained = make_judge(Component("", settings["accuracy"])).trains_each  # which is not cheap
     if settings["trials"] is None:
         settings["trials"] = TRAINED if trained else SCORED
     if settings["random"] is None:
@@ -24,7 +26,6 @@ def checked(settings: dict[str, Any]) -> dict[str, Any]:
     for name, low in LEAST.items():
         settings[name] = check_whole(name, settings[name], low)
     check_bool("strict", settings["strict"])
-    check_bool("accuracy.prune", settings["accuracy"].get("prune", False))
     check_number("width", settings["width"], 0.05, 16, optional=True)
     if not isinstance(settings["limit"], dict):
         raise UserError(f"limit must be given by parts (limit.macs=...), not {settings['limit']!r}")

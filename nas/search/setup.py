@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from nas.accuracy.factory import WORST
+from nas.accuracy.judge import JudgeSettings, make_judge
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
-from nas.core.config import make
+from nas.core.config import Component, make
 from nas.core.errors import UserError
 from nas.core.run_folder import (
     check_config,
@@ -68,11 +68,12 @@ class Plan:
     pool: WorkerPool
     study: Study
     target_ms: float
+    judge: JudgeSettings
 
     @property
     def alike(self) -> bool:
         """Whether every trial is trained by itself, so that nothing need be trained again."""
-        return bool(self.settings["choices"]["accuracy"] == "scratch")
+        return self.judge.trains_each
 
 
 def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Plan:
@@ -80,23 +81,23 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     load = partial(make, settings["data"])
     budget, sampler = make(settings["budget"]), make(settings["sampler"])
     tried(sampler, settings["warm_start"])
-    make(settings["accuracy"])  # its mistakes are named before anything is measured
+    judge = make_judge(Component("", settings["accuracy"]))  # its mistakes are named first
     data = load()
     space = space_for(settings, make, data.spec)
     limits = Limits(**settings["limit"])
     check_limits(limits, space)
     earlier = earlier_run(start, choices(space)) if (start := settings["warm_start"]) else []
     inside = members(space, settings["width"])
-    judge = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
-    pool = stack.enter_context(WorkerPool(judge, settings["workers"]))
+    train = partial(Scratch.open, load, budget, settings["device"], settings["seed"])
+    pool = stack.enter_context(WorkerPool(train, settings["workers"]))
     folder = open_folder(Path(str(settings["results"])) / "search" / settings["run"])
     stack.enter_context(lock_folder(folder))
     introduce(settings, data, space, console)
     device, effort = make(settings["latency"]), make(settings["table"])
     table = table_folder_of(settings, space, device, effort)
-    study = opened(settings, data, space, sampler, folder, table.name)
+    study = opened(settings, data, space, sampler, folder, table.name, judge)
     latencies, ranges = timed(settings, space, device, effort, table, console)
-    evaluator = Evaluator(latencies, pool, limits, exempt=drawn(settings, space, inside))
+    evaluator = Evaluator(latencies, pool.estimate, limits, exempt=drawn(settings, space, inside))
     target_ms = target_of(settings, study, evaluator)
     evaluator = replace(evaluator, most_ms=most_ms(settings, limits.latency_ms, target_ms, ranges))
     allowed = within(settings, space, latencies.source, evaluator)
@@ -108,7 +109,7 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     begin(settings, data, latencies, study, folder, table.name)
     return Plan(
         settings, folder, load, data, space, inside, latencies, ranges, evaluator, allowed, pool,
-        study, target_ms,
+        study, target_ms, judge,
     )  # fmt: skip
 
 
@@ -183,6 +184,7 @@ def opened(
     sampler: Any,
     folder: Path,
     table: str,
+    judge: JudgeSettings,
 ) -> Study:
     """The study of this run; UserError where it began with another configuration."""
     check_config(folder / "config.yaml", kept(settings, data, table))
@@ -192,7 +194,7 @@ def opened(
         storage=storage_at(folder, settings["storage"]),
         sampler=sampler,
         seed=settings["seed"],
-        worst=WORST[settings["choices"]["accuracy"]](data.num_classes),
+        worst=judge.infeasible_score(data.num_classes),
     )
 
 
