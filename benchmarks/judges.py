@@ -12,23 +12,24 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nas.accuracy.oneshot import OneShot
-from nas.accuracy.predictor import Blend
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds, make_judge
+from nas.accuracy.predictor import PredictorSettings
 from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import Failure, WorkerPool
-from nas.accuracy.zero_cost import ZeroCost
+from nas.accuracy.worker_pool import WorkerPool
+from nas.accuracy.zero_cost import LOG_MACS, ZeroCostSettings
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
-from nas.core.config import compose_config, make, plain
+from nas.core.config import compose, compose_config, make, plain
 from nas.core.run_folder import environment, write_json
 from nas.space.choices import fill, random_picks
 from nas.space.configured import space_for
@@ -40,7 +41,7 @@ LABELS = 20  # as many as the default search trains
 PROXIES = ("naswot", "grad_norm")
 
 
-def drawn(space: Arch, number: int, seed: int) -> list[Arch]:
+def sample(space: Arch, number: int, seed: int) -> list[Arch]:
     """Distinct random networks, evenly over the logarithm of multiply-adds, in random order."""
     rng = random.Random(seed)
     many = {network_id(a): a for a in (fill(space, random_picks(space, rng)) for _ in range(4000))}
@@ -55,49 +56,46 @@ def drawn(space: Arch, number: int, seed: int) -> list[Arch]:
     return chosen
 
 
-def trained(settings: dict[str, Any], archs: list[Arch], seed: int) -> list[Any]:
-    """A Judgement of each, by the default budget."""
+def train_all(settings: dict[str, Any], archs: list[Arch], seed: int) -> list[Estimate]:
+    """The estimate of each, after a training with the default budget."""
     load, budget = partial(make, settings["data"]), make(settings["budget"])
     with WorkerPool(partial(Scratch.open, load, budget, "cpu", seed), settings["workers"]) as pool:
-        found = {}
-        for i, answer in pool(archs):
-            if isinstance(answer, Failure):
-                raise SystemExit(answer.reason)
-            found[i] = answer
-            print(f"\r  seed {seed}: {len(found)}/{len(archs)} trained ", end="", flush=True)
-    return [found[i] for i in range(len(archs))]
+        estimates = {}
+        for i, estimate in pool.estimate(archs):
+            if isinstance(estimate, Failure):
+                raise SystemExit(estimate.reason)
+            estimates[i] = estimate
+            print(f"\r  seed {seed}: {len(estimates)}/{len(archs)} trained ", end="", flush=True)
+    return [estimates[i] for i in range(len(archs))]
 
 
-def scored(
-    settings: dict[str, Any], space: Arch, judged: list[Arch], labelled: list[tuple[Arch, Any]],
-    seed: int,
-) -> dict[str, Callable[[], list[float]]]:  # fmt: skip
-    """By judge, what gives its values of `judged`."""
-    load = partial(make, settings["data"])
+@dataclass(frozen=True)
+class Known:
+    """Labels that were trained before, one for each network that is asked for."""
 
-    def proxy(name: str) -> list[float]:
-        judge = ZeroCost.open(load, proxy=name, device="cpu", seed=seed)
-        return [judge(arch).value for arch in judged]
+    estimates: Sequence[Estimate]
 
-    def oneshot() -> list[float]:
-        opened = make(plain(compose_config("search", ["accuracy=oneshot"]))["accuracy"])
-        judge: OneShot = opened(load=load, space=space, device="cpu", seed=seed)
-        return [answer.value for _, answer in judge.many(judged)]
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """The labels, in order."""
+        yield from enumerate(self.estimates)
 
-    def blend() -> list[float]:
-        archs, answers = zip(*labelled, strict=True)
-        prior = ZeroCost.open(load, proxy="log_macs", device="cpu", seed=seed)
-        judge = Blend.open(
-            space,
-            lambda some: ((i, prior(arch)) for i, arch in enumerate(some)),
-            lambda some: iter(enumerate(answers)),
-            num_labels=len(archs),
-            draw=lambda number: archs if number == len(archs) else drawn(space, number, seed + 1),
-        )
-        return [answer.value for _, answer in sorted(judge.many(judged))]
 
-    proxies = {name: partial(proxy, name) for name in ("log_macs", *PROXIES)}
-    return {**proxies, "oneshot": oneshot, f"blend_{LABELS}_labels": blend}
+def judges() -> Iterator[tuple[str, JudgeSettings]]:
+    """The judges that do not train, by name."""
+    for proxy in (LOG_MACS, *PROXIES):
+        yield proxy, ZeroCostSettings(proxy)
+    yield "oneshot", make_judge(compose("search", ["accuracy=oneshot"])["accuracy"])
+    yield f"blend_{LABELS}_labels", PredictorSettings(ZeroCostSettings(LOG_MACS), LABELS)
+
+
+def values_of(judge: JudgeSettings, context: JudgeContext, archs: list[Arch]) -> list[float]:
+    """What the judge thinks of each."""
+    values = {}
+    for i, estimate in judge.open(context).estimate(archs):
+        if isinstance(estimate, Failure):
+            raise SystemExit(estimate.reason)
+        values[i] = estimate.value
+    return [values[i] for i in range(len(archs))]
 
 
 def main() -> None:
@@ -108,28 +106,41 @@ def main() -> None:
     args, words = parser.parse_known_args()
     settings = plain(compose_config("search", words))
     space = space_for(settings, make, make(settings["data"]).spec)
-    archs = drawn(space, args.networks + LABELS, args.seed)
+    archs = sample(space, args.networks + LABELS, args.seed)
     judged, others = archs[: args.networks], archs[args.networks :]
-    runs = [trained(settings, judged, args.seed + i) for i in (0, 1)]
-    values = np.array([[answer.value for answer in run] for run in runs])
-    correct = np.array([[answer.val.accuracy for answer in run] for run in runs])
+    runs = [train_all(settings, judged, args.seed + i) for i in (0, 1)]
+    values = np.array([[estimate.value for estimate in run] for run in runs])
+    correct = np.array([[e.val.accuracy for e in run if e.val] for run in runs])
     truth = values.mean(0)
-    labelled = list(zip(others, trained(settings, others, args.seed + 2), strict=True))
+    labels = train_all(settings, others, args.seed + 2)
     between = {"cross_entropy": kendall(*values), "accuracy": kendall(*correct)}
-    found: dict[str, Any] = {}
-    for name, score in scored(settings, space, judged, labelled, args.seed).items():
+    context = JudgeContext(
+        space=space,
+        load=partial(make, settings["data"]),
+        device="cpu",
+        seed=args.seed,
+        label=Known(labels),
+        draw=lambda number: others if number == LABELS else sample(space, number, args.seed + 1),
+    )
+    fidelity: dict[str, Any] = {}
+    for name, judge in judges():
         start = time.process_time()
-        scores = score()
+        scores = values_of(judge, context, judged)
         seconds = time.process_time() - start  # without the labels of `blend`
         tau = interval(kendall, scores, truth)
-        found[name] = {**asdict(tau), "cpu_seconds": seconds}
+        fidelity[name] = {**asdict(tau), "cpu_seconds": seconds}
         print(f"\r{name:16} tau {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})", flush=True)
     print("two seeds agree at", {k: round(v, 2) for k, v in between.items()})
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    told = {"networks": args.networks, "labels": LABELS, "seeds_agree": between, "judges": found}
+    summary = {
+        "networks": args.networks,
+        "labels": LABELS,
+        "seeds_agree": between,
+        "judges": fidelity,
+    }
     noise = float((values[0] - values[1]).std() / 2**0.5)
     spread = {"between_networks": float(truth.std()), "between_seeds": noise}
-    write_json(RESULT, {**told, "nats": spread, "environment": environment(seed=args.seed)})
+    write_json(RESULT, {**summary, "nats": spread, "environment": environment(seed=args.seed)})
 
 
 if __name__ == "__main__":

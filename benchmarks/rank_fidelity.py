@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.accuracy.predictor import blend_fidelity
+from nas.accuracy.predictor import predictor_fidelity
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.arch.scaling import scaled
@@ -153,7 +153,7 @@ def fidelity(predicted: Floats, plain: Floats, judged: Judged) -> dict[str, Any]
     good = true > GOOD
     blend = {
         str(n): statistics.median(
-            blend_fidelity(judged.archs, predicted, true, n, draw) for draw in range(DRAWS)
+            predictor_fidelity(judged.archs, predicted, true, n, draw) for draw in range(DRAWS)
         )
         for n in LABELS
     }

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.accuracy.scratch import Judgement
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Estimate, Failure
 from nas.arch.arch import Arch, Block, Head, Stage, Stem
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
@@ -45,10 +44,10 @@ def flat(arch: Arch) -> float:
     return -0.2 * math.log(cost(arch).macs / cost(BASE).macs)
 
 
-def answer(loss: float, epochs: int) -> Judgement:
+def answer(loss: float, epochs: int) -> Estimate:
     cross_entropy = math.exp(loss) * epochs**-0.3
     score = Score(1 - 0.3 * cross_entropy, 0.01, cross_entropy, 0.01, 2000)
-    return Judgement(score, score, 1.0, f"{epochs} epochs")
+    return Estimate(-cross_entropy, 0.01, 1.0, f"{epochs} epochs", val=score, test=score)
 
 
 @dataclass

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.accuracy.oneshot import OneShot
+from nas.accuracy.judge import Estimates, Judge, JudgeContext
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.space.choices import fill, one_of
@@ -52,26 +52,26 @@ def _tied(values: Sequence[int], name: str) -> Any:
 
 
 def elastic(
-    open_oneshot: Callable[..., OneShot], archs: Sequence[Arch], **context: Any
-) -> Callable[[Sequence[tuple[Arch, int, int]]], Iterator[tuple[int, Any]]]:
+    open_judge: Callable[[JudgeContext], Judge], archs: Sequence[Arch], context: JudgeContext
+) -> Callable[[Sequence[tuple[Arch, int, int]]], Estimates]:
     """A judge of `archs` alone, for a fit: a supernet that is trained when it is first asked.
 
-    `open_oneshot` is `OneShot.open` with its budget, `context` what else that wants.  Other
-    combinations of their depths, widths and resolutions are not trained; epochs and seeds that are
-    asked for have no meaning here, there is one training for all.  The cross-entropy that is
-    answered is the plain one, in the same nats as that of trainings: weighed by what tells these
-    networks apart (`OneShotScore.value`) it was mostly how far an input's side is from the others.
+    `open_judge` is that of `OneShotSettings`; space and feasible networks of `context` are set
+    here.  Other combinations of their depths, widths and resolutions are not trained; epochs and
+    seeds that are asked for have no meaning, there is one training for all.  What counts is the
+    plain cross-entropy (`val`), in the same nats as that of trainings: weighed by what tells these
+    networks apart it was mostly how far an input's side is from the others.
     """
     space = common_space(archs)
     trellis, ids = Trellis(space), {network_id(arch) for arch in archs}
 
-    def within(genomes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def feasible(genomes: NDArray[np.int64]) -> NDArray[np.bool_]:
         unique, places = np.unique(genomes, axis=0, return_inverse=True)
-        found = [network_id(fill(space, picks)) in ids for picks in trellis.decode(unique)]
-        return np.array(found)[places.ravel()]
+        known = [network_id(fill(space, picks)) in ids for picks in trellis.decode(unique)]
+        return np.array(known)[places.ravel()]
 
-    def judge(wanted: Sequence[tuple[Arch, int, int]]) -> Iterator[tuple[int, Any]]:
-        oneshot = open_oneshot(space=space, within=within, **context)
-        yield from oneshot.many([arch for arch, _, _ in wanted])
+    def judge(jobs: Sequence[tuple[Arch, int, int]]) -> Estimates:
+        oneshot = open_judge(replace(context, space=space, feasible=feasible))
+        yield from oneshot.estimate([arch for arch, _, _ in jobs])
 
     return judge

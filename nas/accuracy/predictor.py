@@ -1,8 +1,5 @@
 """Accuracy from a few true trainings, with a cheap judge's scores as the prior mean.
 
-    judge = Blend.open(space, prior=supernet.many, truth=pool, num_labels=20, seed=0)
-    judge(arch)
-
 A Gaussian process over what networks are made of corrects the cheap judge where the true
 trainings, the labels, contradict it.  Labels are of random networks, in a search evenly over
 latency: chosen so as to take most variance away they were odd ones, and ranked the others worse.
@@ -12,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -21,8 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.accuracy.answer import Answer
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import (
+    Estimates,
+    Judge,
+    JudgeContext,
+    JudgeSettings,
+    Thresholds,
+    check_judge,
+)
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite, network_id, operators
@@ -34,7 +38,6 @@ from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Judges = Callable[[Sequence[Arch]], Iterator[tuple[int, Any]]]  # as nas.search.evaluator has it
 Key = tuple[Any, ...]
 
 # Variances in units of that of the labels: of interactions between blocks, of main effects, of
@@ -42,8 +45,8 @@ Key = tuple[Any, ...]
 # its evidence; a single most probable one ranked worse below 50 labels, a finer grid no better
 # (NAS-Bench-Macro, networks apart from those that benchmarks/rank_fidelity.py judges).
 INTERACTIONS, EFFECTS, NOISES = (0.003, 0.03, 0.3), (0.003, 0.03, 0.3), (0.01, 0.05, 0.2)
-POOL = 400  # random networks by which columns are scaled, and the first of which are labelled
-LEAST = 5  # labels; fewer say nothing of a spread
+MIN_LABELS = 5  # fewer say nothing of a spread
+MAX_LABELS = 400  # random networks by which columns are scaled; the first of them are labelled
 
 
 def described(arch: Arch) -> dict[Key, float]:
@@ -141,93 +144,88 @@ class Correction:
         return self.top - gap, gap * np.sqrt(variance)
 
 
-def _random(space: Arch, seed: int, number: int) -> list[Arch]:
+def _random_archs(space: Arch, seed: int, number: int) -> list[Arch]:
     """Up to `number` distinct random networks."""
     rng = random.Random(seed)
-    drawn = (fill(space, random_picks(space, rng)) for _ in range(POOL))
+    drawn = (fill(space, random_picks(space, rng)) for _ in range(MAX_LABELS))
     return list({network_id(arch): arch for arch in drawn}.values())[:number]
 
 
-@dataclass(eq=False)
-class Blend:
-    """The judge: `judge(arch)`, `judge.many(archs)`; its answers are in the labels' unit.
+@dataclass(frozen=True)
+class PredictorSettings(JudgeSettings):
+    """The cheap judge, and how many networks are trained to correct it."""
 
-    `prior` scores any network cheaply; `labels` are what is true, by id, and `scores` what the
-    prior says of them.  More may be told.
+    prior: JudgeSettings
+    num_labels: int = 20
+
+    def __post_init__(self) -> None:
+        check_judge("accuracy.prior", self.prior)
+        check_whole("accuracy.num_labels", self.num_labels, MIN_LABELS, MAX_LABELS)
+
+    def open(self, context: JudgeContext) -> Predictor:
+        """Have networks trained, and learn from them; UserError where too few trainings succeed."""
+        draw = context.draw or partial(_random_archs, context.space, context.seed)
+        train = context.label or context.train
+        assert train is not None
+        predictor = Predictor(self.prior.open(context), Columns(draw(MAX_LABELS)))
+        archs = draw(self.num_labels)
+        for i, label in train.estimate(archs):
+            if isinstance(label, Estimate):
+                predictor.tell(archs[i], label.value)
+        if len(predictor.labels) < MIN_LABELS:
+            raise UserError(
+                f"only {len(predictor.labels)} of {self.num_labels} networks could be labelled "
+                f"(allowed: {MIN_LABELS} or more): see why their trainings fail, or raise "
+                "accuracy.num_labels"
+            )
+        return predictor
+
+
+@dataclass(eq=False)
+class Predictor:
+    """The judge; its estimates are in the unit of the labels.
+
+    `prior` scores any network cheaply; `labels` are the true values, by id, and `scores` what the
+    prior says of those networks.  More labels may be told.
     """
 
-    prior: Judges
+    prior: Judge
     columns: Columns
     labels: dict[str, tuple[Arch, float]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
-    _known: Correction | None = None
-
-    @classmethod
-    def open(
-        cls,
-        space: Arch,
-        prior: Judges,
-        truth: Judges,
-        num_labels: int = 20,
-        seed: int = 0,
-        draw: Callable[[int], Sequence[Arch]] | None = None,
-    ) -> Blend:
-        """Have `truth` judge `num_labels` networks of the space, and learn from them.
-
-        Judges take networks and yield (index, answer or Failure), as `Pool` and `OneShot.many`
-        do; answers have a `value`.  `draw` gives so many networks; without it `seed` draws them.
-        Raises UserError where fewer than LEAST labels come out.
-        """
-        check_whole("accuracy.num_labels", num_labels, LEAST, POOL)
-        draw = draw or partial(_random, space, seed)
-        judge = cls(prior, Columns([*draw(POOL)]))
-        chosen = draw(num_labels)
-        for i, answer in truth(chosen):
-            if not isinstance(answer, Failure):
-                judge.tell(chosen[i], answer.value)
-        if len(judge.labels) < LEAST:
-            raise UserError(
-                f"only {len(judge.labels)} of {num_labels} networks could be labelled (allowed: "
-                f"{LEAST} or more): see why their trainings fail, or raise accuracy.num_labels"
-            )
-        return judge
+    _correction: Correction | None = None
 
     def tell(self, arch: Arch, value: float) -> None:
-        """Add a label; the next answer knows it."""
+        """Add a label; the next estimate knows it."""
         self.labels[network_id(arch)] = arch, value
-        self._known = None
+        self._correction = None
 
-    def __call__(self, arch: Arch) -> Answer:
-        """The answer for one network; RuntimeError where the prior judge failed."""
-        ((_, answer),) = self.many([arch])
-        if isinstance(answer, Failure):
-            raise RuntimeError(answer.reason)
-        assert isinstance(answer, Answer)
-        return answer
-
-    def many(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Any]]:
-        """(index, Answer or the prior judge's Failure) of each of `archs`."""
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """(index, Estimate, or the Failure of the prior judge) of each of `archs`."""
         start = time.perf_counter()
-        correction = self._known = self._known or self._learnt()
-        answers = dict(self.prior(archs))
-        good = [i for i, answer in answers.items() if not isinstance(answer, Failure)]
-        yield from ((i, answers[i]) for i in answers if i not in set(good))
-        if not good:
+        correction = self._correction = self._correction or self._learn()
+        priors: dict[int, Estimate] = {}
+        for i, prior in self.prior.estimate(archs):
+            if isinstance(prior, Failure):
+                yield i, prior
+            else:
+                priors[i] = prior
+        if not priors:
             return
-        scores = np.array([answers[i].value for i in good])
-        mean, deviation = correction.predict(self.columns([archs[i] for i in good]), scores)
-        seconds = (time.perf_counter() - start) / len(good)
+        scores = np.array([prior.value for prior in priors.values()])
+        mean, deviation = correction.predict(self.columns([archs[i] for i in priors]), scores)
+        seconds = (time.perf_counter() - start) / len(priors)
         fidelity = f"{len(self.labels)} labels"
-        for i, value, error in zip(good, mean.tolist(), deviation.tolist(), strict=True):
-            yield i, Answer(value, error, seconds, fidelity)
+        for i, value, error in zip(priors, mean.tolist(), deviation.tolist(), strict=True):
+            yield i, Estimate(value, error, seconds, fidelity)
 
-    def _learnt(self) -> Correction:
+    def _learn(self) -> Correction:
         new = [arch for key, (arch, _) in self.labels.items() if key not in self.scores]
-        for i, answer in self.prior(new):
-            if not isinstance(answer, Failure):
-                self.scores[network_id(new[i])] = answer.value
+        for i, prior in self.prior.estimate(new):
+            if isinstance(prior, Estimate):
+                self.scores[network_id(new[i])] = prior.value
         kept = [key for key in self.labels if key in self.scores]
-        if len(kept) < LEAST:
+        if len(kept) < MIN_LABELS:
             raise RuntimeError(f"the prior judge scored {len(kept)} of {len(self.labels)} labels")
         x = self.columns([self.labels[key][0] for key in kept])
         scores = np.array([self.scores[key] for key in kept])
@@ -235,7 +233,7 @@ class Blend:
         return Correction(x, self.columns.groups, scores, labels)
 
 
-def blend_fidelity(
+def predictor_fidelity(
     archs: Sequence[Arch], scores: ArrayLike, accuracies: ArrayLike, num_labels: int, seed: int
 ) -> float:
     """Kendall's tau with the true accuracies of those of `archs` that are not labelled.

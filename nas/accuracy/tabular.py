@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas.accuracy.answer import Answer
+from nas.accuracy.estimate import Estimate
+from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds, one_by_one
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.core.checks import check_option
 from nas.core.errors import UserError, unknown
 from nas.space.choices import choices, fill
 
@@ -24,50 +26,63 @@ Entry = tuple[float, float]  # accuracy and its standard error, both fractions
 
 
 @dataclass(frozen=True)
+class TabularSettings(JudgeSettings):
+    """A CSV (also .gz) with a line for every network.
+
+    The column `arch` holds `network_id`s, or, `named_by="code"`, the labels of the space's
+    choices in order, one character each, as NAS-Bench-Macro writes them.  Of several columns
+    `accuracy` the mean counts, and the standard error that they show; one column may have a
+    column `se` beside it.  Networks that several lines name have the mean of them.
+    """
+
+    path: str | Path
+    arch: str = "arch"
+    named_by: str = "id"
+    accuracy: str | Sequence[str] = "accuracy"
+    se: str | None = None
+    unit: str = "fraction"
+
+    def __post_init__(self) -> None:
+        check_option("accuracy.named_by", self.named_by, NAMED_BY)
+        check_option("accuracy.unit", self.unit, UNITS)
+        if not self.columns or (self.se is not None and len(self.columns) > 1):
+            raise UserError(
+                f"accuracy.accuracy={self.accuracy!r} with accuracy.se={self.se!r}: give one "
+                "column and its standard error, or several columns and no standard error"
+            )
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of accuracies."""
+        return [self.accuracy] if isinstance(self.accuracy, str) else list(self.accuracy)
+
+    def infeasible_score(self, num_classes: int) -> float:
+        """The accuracy of guessing."""
+        return 1 / num_classes
+
+    def open(self, context: JudgeContext) -> Tabular:
+        """Read the file; UserError for what cannot be read."""
+        wanted = [self.arch, *self.columns, *([self.se] if self.se else [])]
+        entries: dict[str, list[Entry]] = {}
+        for where, (name, *texts) in _lines(Path(self.path), wanted):
+            key = name if self.named_by == "id" else _id_of_code(context.space, name, where)
+            figures = [_fraction(text, UNITS[self.unit], where) for text in texts]
+            entries.setdefault(key, []).append(_entry(figures, len(self.columns)))
+        return Tabular({key: _mean(rows) for key, rows in entries.items()}, str(self.path))
+
+
+@dataclass(frozen=True)
 class Tabular:
     """The accuracies (fractions) of networks by id; `judge(arch)` looks one up."""
 
     entries: Mapping[str, Entry]
     source: str
 
-    @classmethod
-    def open(
-        cls,
-        space: Arch,
-        path: str | Path,
-        arch: str = "arch",
-        named_by: str = "id",
-        accuracy: str | Sequence[str] = "accuracy",
-        se: str | None = None,
-        unit: str = "fraction",
-    ) -> Tabular:
-        """Read a CSV (also .gz) with a line for every network.
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """What the table says of each."""
+        return one_by_one(self, archs)
 
-        The column `arch` holds `network_id`s, or, `named_by="code"`, the labels of the
-        space's choices in order, one character each, as NAS-Bench-Macro writes them.  Of several
-        columns `accuracy` the mean counts, and the standard error that they show; one column may
-        have a column `se` beside it.  Networks that several lines name have the mean of them.
-        Raises UserError for what cannot be read.
-        """
-        for name, value, allowed in (("named_by", named_by, NAMED_BY), ("unit", unit, UNITS)):
-            if value not in allowed:
-                raise unknown(f"accuracy.{name}", value, allowed)
-        columns = [accuracy] if isinstance(accuracy, str) else list(accuracy)
-        if not columns or (se is not None and len(columns) > 1):
-            raise UserError(
-                f"accuracy.accuracy={accuracy!r} with accuracy.se={se!r}: give one column and its "
-                "standard error, or several columns and no standard error"
-            )
-        wanted = [arch, *columns, *([se] if se else [])]
-        found: dict[str, list[Entry]] = {}
-        for where, (name, *texts) in _lines(Path(path), wanted):
-            key = name if named_by == "id" else _id_of_code(space, name, where)
-            figures = [_fraction(text, UNITS[unit], where) for text in texts]
-            found.setdefault(key, []).append(_entry(figures, len(columns)))
-        entries = {key: _mean(rows) for key, rows in found.items()}
-        return cls(entries, str(path))
-
-    def __call__(self, arch: Arch) -> Answer:
+    def __call__(self, arch: Arch) -> Estimate:
         """The accuracy of `arch` and its standard error, NaN where the table does not tell."""
         start = time.perf_counter()
         key = network_id(arch)
@@ -77,7 +92,7 @@ class Tabular:
                 f"holds {len(self.entries)} networks: add a line, or search a space that it covers"
             )
         value, error = self.entries[key]
-        return Answer(value, error, time.perf_counter() - start, "table")
+        return Estimate(value, error, time.perf_counter() - start, "table")
 
 
 def _lines(path: Path, columns: Sequence[str]) -> list[tuple[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""Judging several networks at once, in processes of their own.
+"""Several networks at once, in processes of their own.
 
 One network that fails, even one that takes its process down, costs that network and no other.
 """
@@ -14,6 +14,7 @@ from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -21,55 +22,74 @@ from typing import Any
 
 import torch
 
+from nas.accuracy.estimate import Failure, call_safely
+from nas.accuracy.judge import Estimates, Thresholds
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.core.errors import UserError
 from nas.core.interrupts import block_sigint, defer_sigint
 
-Judge = Callable[..., Any]  # of an Arch, and what a Pool is given beside each
-Told = Callable[[Mapping[int, float]], None]  # how much is done of each that is under way
+Task = tuple[Any, ...]  # an Arch, and plain values that are given beside it
+Watch = Callable[[Mapping[int, float]], None]  # told how much is done of each task under way
 
 TELL_EVERY = 0.5  # seconds
 
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a network has no score, in one line."""
-
-    reason: str
-
-
-_judge: Judge | None = None
-_broken: Exception | None = None  # why there is no judge
-_note: Callable[[int, float], None] | None = None  # of a worker: what it is at, and how far
-_tell: Callable[[float], None] | None = None  # how much is done of what is judged now
+_report: ContextVar[Callable[[float], None]] = ContextVar("report", default=lambda part: None)
 
 
 def part_done(done: int, total: int) -> None:
-    """For a judge to say how far it is; whoever watches the pool is told."""
-    if _tell:
-        _tell(done / total)
+    """For a function that a pool runs to say how far it is; whoever watches the pool is told."""
+    _report.get()(done / total)
 
 
-def _start(make: Callable[[], Judge], threads: int, board: Any, started: Any) -> None:
+def _reported(report: Callable[[float], None], function: Callable[..., Any], task: Task) -> Any:
+    """What the function makes of the task, or a Failure; `report` hears of `part_done`."""
+    token = _report.set(report)
+    try:
+        return call_safely(function, *task)
+    finally:
+        _report.reset(token)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What a process of the pool keeps from task to task; `board` says what it is at, how far."""
+
+    function: Callable[..., Any]
+    board: Any
+    place: int
+
+    def run(self, index: int, task: Task) -> Any:
+        """The result of one task."""
+
+        def report(part: float) -> None:
+            self.board[self.place + 1] = part  # first: who reads in between sees too little
+            self.board[self.place] = index
+
+        return _reported(report, self.function, task)
+
+
+_worker: _Worker | Exception  # of this process, or why there is none
+
+
+def _start(make: Callable[[], Callable[..., Any]], threads: int, board: Any, started: Any) -> None:
     """Prepare a worker, which ends with its parent (and which Ctrl-C does not reach)."""
-    global _judge, _broken, _note
+    global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `block_sigint` could do nothing
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # as OMP_NUM_THREADS has it
     with started.get_lock():
         place = 2 * started.value
         started.value += 1
-
-    def note(index: int, part: float) -> None:
-        board[place + 1] = part  # first: who reads in between sees too little, never too much
-        board[place] = index
-
-    _note = note
     try:
-        _judge = make()
+        _worker = _Worker(make(), board, place)
     except Exception as error:  # told to whoever asks; raised here, it would look like a crash
-        _broken = error
+        _worker = error
+
+
+def _run(index: int, task: Task) -> Any:
+    if isinstance(_worker, Exception):
+        raise _worker
+    return _worker.run(index, task)
 
 
 def _end_with_parent() -> None:
@@ -79,36 +99,6 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _work(index: int, *what: Any) -> Any:
-    if _broken is not None:
-        raise _broken
-    assert _judge is not None
-    assert _note is not None
-    with _telling(partial(_note, index)):
-        return call_safely(_judge, *what)
-
-
-@contextmanager
-def _telling(tell: Callable[[float], None]) -> Iterator[None]:
-    global _tell
-    _tell = tell
-    try:
-        yield
-    finally:
-        _tell = None
-
-
-def call_safely(judge: Callable[..., Any], *what: Any) -> Any:
-    """The judge's answer, or a Failure with whatever it raised, in one line."""
-    try:
-        return judge(*what)
-    except UserError:
-        raise  # the user's to mend, and the same for every network
-    except Exception as error:
-        text = " ".join(str(error).split())
-        return Failure(f"{type(error).__name__}: {text}"[:300])
-
-
 def num_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux
@@ -116,18 +106,18 @@ def num_cores() -> int:
 
 
 class WorkerPool:
-    """`workers` processes with a judge each, made there by `make` (which must pickle).
+    """`workers` processes, each with a function of networks that `make` (which must pickle) made.
 
-    With one worker the judge runs in this process.  `close` (or leaving a `with`) ends them.
+    With one worker the function runs in this process.  `close` (or leaving a `with`) ends them.
     """
 
-    def __init__(self, make: Callable[[], Judge], workers: int) -> None:
+    def __init__(self, make: Callable[[], Callable[..., Any]], workers: int) -> None:
         self.make, self.workers = make, workers
         self.threads = max(1, num_cores() // workers)
         self._executor: ProcessPoolExecutor | None = None
-        self._judge: Judge | None = None
+        self._function: Callable[..., Any] | None = None
         self._board: Any = []
-        self._told: Told = lambda parts: None
+        self._watch: Watch = lambda parts: None
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -135,29 +125,23 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, archs: Sequence[Arch], *more: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """Judge `archs`; (index, answer or Failure), each as soon as it is known.
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """The pool as a judge, where its functions are: (index, Estimate or Failure) of each."""
+        if not thresholds:
+            return self.run([(arch,) for arch in archs])
+        return self.run(list(zip(archs, thresholds, strict=True)))
 
-        `more` are columns of plain values that the judge is given beside each network.
-        """
-        tasks = list(zip(archs, *more, strict=True))
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+        """(index, result or Failure) of each task, a network and what goes with it, as it ends."""
         if self.workers == 1:
-            self._judge = self._judge or self.make()
-
-            def note(index: int, part: float) -> None:
-                self._told({index: part})
-
-            for i, task in enumerate(tasks):
-                with _telling(partial(note, i)):
-                    answer = call_safely(self._judge, *task)
-                yield i, answer
+            yield from self._run_here(tasks)
             return
         # the longest first, so that no worker is left with it alone at the end
-        order = sorted(range(len(archs)), key=lambda i: -cost(archs[i]).macs)
+        order = sorted(range(len(tasks)), key=lambda i: -cost(tasks[i][0]).macs)
         self._board[:] = [-1.0, 0.0] * (len(self._board) // 2)  # not what an earlier call left
         died, asked = [], {}
         for i in order:
-            if (future := self._submit(i, *tasks[i])) is None:
+            if (future := self._submit(i, tasks[i])) is None:
                 died.append(i)
             else:
                 asked[future] = i
@@ -167,19 +151,29 @@ class WorkerPool:
             except BrokenProcessPool:
                 died.append(asked[future])
         for i in sorted(died):
-            yield i, self._alone(i, *tasks[i])
+            yield i, self._run_alone(i, tasks[i])
+
+    def _run_here(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
+        """One task after the other, in this process."""
+        self._function = function = self._function or self.make()
+
+        def report(index: int, part: float) -> None:
+            self._watch({index: part})
+
+        for i, task in enumerate(tasks):
+            yield i, _reported(partial(report, i), function, task)
 
     @contextmanager
-    def watched(self, told: Told) -> Iterator[None]:
-        """Within, `told` hears now and then how much is done (0 to 1) of what is under way.
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """Within, `watch` is told now and then how much is done (0 to 1) of what is under way.
 
-        By index in the call; only judges that call `part_done` are heard of.
+        By index of the task; only functions that call `part_done` are heard of.
         """
-        before, self._told = self._told, told
+        before, self._watch = self._watch, watch
         try:
             yield
         finally:
-            self._told = before
+            self._watch = before
 
     def _as_completed(self, asked: Mapping[Future[Any], int]) -> Iterator[Future[Any]]:
         """The futures as they end; meanwhile the watcher is told how far the others are."""
@@ -190,10 +184,10 @@ class WorkerPool:
             yield from done
             left, board = {asked[future] for future in pending}, list(self._board)
             parts = zip(board[::2], board[1::2], strict=True)
-            self._told({int(i): part for i, part in parts if i in left})
+            self._watch({int(i): part for i, part in parts if i in left})
 
-    def _submit(self, *task: Any) -> Future[Any] | None:
-        """A future answer, or None where the pool is broken already."""
+    def _submit(self, index: int, task: Task) -> Future[Any] | None:
+        """A future result, or None where the pool is broken already."""
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
             self._board = context.Array("d", [-1.0, 0.0] * self.workers, lock=False)
@@ -203,14 +197,14 @@ class WorkerPool:
             )
         try:
             with block_sigint():
-                return self._executor.submit(_work, *task)
+                return self._executor.submit(_run, index, task)
         except BrokenProcessPool:
             return None
 
-    def _alone(self, *task: Any) -> Any:
+    def _run_alone(self, index: int, task: Task) -> Any:
         """A second try, in a new pool by itself: a process died, over this network or another."""
         self.close()
-        future = self._submit(*task)
+        future = self._submit(index, task)
         assert future is not None
         try:
             return future.result()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain, count
@@ -22,11 +22,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.accuracy.answer import Answer
+from nas.accuracy.estimate import Estimate
+from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds, one_by_one
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.core.checks import check_option, check_whole
-from nas.data.dataset import Batches, ImageData
+from nas.data.batches import batches_for
+from nas.data.dataset import ImageData
 from nas.network.device import resolve_device, to_device
 from nas.network.modules import ACTIVATIONS, OperatorModule, build
 from nas.training.evaluation import name_failures
@@ -173,52 +175,68 @@ def _weights(net: nn.Module) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class ZeroCost:
-    """A proxy as a judge, `judge(arch)`: the mean of `draws` random weights and mini-batches.
+class ZeroCostSettings(JudgeSettings):
+    """A proxy, and of how many random weights and mini-batches (`draws`) the mean is taken."""
 
-    All networks see the same images and start from the same seeds.  The standard error is that
-    of the mean of the draws, NaN for one draw.
-    """
-
-    data: ImageData
     proxy: str = "naswot"
     batch_size: int = 64
     draws: int = 2
-    device: str = "auto"
-    seed: int = 0
 
     def __post_init__(self) -> None:
         check_option("accuracy.proxy", self.proxy, (*PROXIES, LOG_MACS))
         check_whole("accuracy.batch_size", self.batch_size, 4)
         check_whole("accuracy.draws", self.draws, 1)
 
-    @classmethod
-    def open(cls, load: Callable[[], ImageData], **settings: Any) -> ZeroCost:
-        """A judge on the data that `load()` gives; the settings are the fields."""
-        return cls(load(), **settings)
+    def infeasible_score(self, num_classes: int) -> float:
+        """Proxies have no value of guessing."""
+        return 0.0
 
-    def __call__(self, arch: Arch) -> Answer:
+    def open(self, context: JudgeContext) -> ZeroCost:
+        """A judge on the data of the context."""
+        return ZeroCost(context.load(), self, context.device, context.seed)
+
+
+@dataclass(frozen=True)
+class ZeroCost:
+    """A proxy as a judge, `judge(arch)`.
+
+    All networks see the same images and start from the same seeds.  The standard error is that
+    of the mean of the draws, NaN for one draw.
+    """
+
+    data: ImageData
+    settings: ZeroCostSettings
+    device: str = "auto"
+    seed: int = 0
+
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """The proxy of each."""
+        return one_by_one(self, archs)
+
+    def __call__(self, arch: Arch) -> Estimate:
         """The proxy of `arch`, in its own unit; ValueError where it has no finite one."""
-        start, device = time.perf_counter(), resolve_device(self.device)
-        if self.proxy == LOG_MACS:
-            return Answer(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, LOG_MACS)
+        start, device, proxy = time.perf_counter(), resolve_device(self.device), self.settings.proxy
+        if proxy == LOG_MACS:
+            return Estimate(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, proxy)
         values = []
         with name_failures("scoring"):
-            for draw, (images, labels) in zip(range(self.draws), self._images(), strict=False):
+            batches = zip(range(self.settings.draws), self._batches(), strict=False)
+            for draw, (images, labels) in batches:
                 net = to_device(build(arch, seed=self.seed + draw), device)
-                values.append(PROXIES[self.proxy](net, images, labels))
+                values.append(PROXIES[proxy](net, images, labels))
         if not all(math.isfinite(value) for value in values):
-            raise ValueError(f"{self.proxy} is not finite for this network: {values}")
+            raise ValueError(f"{proxy} is not finite for this network: {values}")
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        seconds = time.perf_counter() - start
-        return Answer(statistics.fmean(values), error, seconds, self.proxy)
+        return Estimate(statistics.fmean(values), error, time.perf_counter() - start, proxy)
 
-    def _images(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless mini-batches of the training images, the same at every call."""
-        data = self.data
-        batches = Batches(
-            data.train, data.mean, data.std,
-            batch_size=self.batch_size, device=resolve_device(self.device), shuffle=True,
+        batches = batches_for(
+            self.data,
+            "train",
+            self.data.resolution,
+            batch_size=self.settings.batch_size,
+            device=resolve_device(self.device),
             seed=self.seed,
-        )  # fmt: skip
+        )
         return chain.from_iterable(batches.epoch(number) for number in count())

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from nas.data.augment import Batches
 from nas.data.dataset import ImageData
+from nas.data.splits import Split
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,37 @@ class Resized:
 
 
 def batches_for(
-    data: ImageData, split: str, side: int, *, batch_size: int | None = None, augment: bool = False,
-    mean: Sequence[float] = (), std: Sequence[float] = (), device: torch.device, seed: int,
-) -> Resized:  # fmt: skip
-    """Batches of a split at `side` pixels: for training, shuffled, where a `batch_size` is given.
+    data: ImageData,
+    split: str | Split,
+    side: int,
+    *,
+    device: torch.device,
+    seed: int = 0,
+    batch_size: int | None = None,
+    shuffle: bool | None = None,
+    augment: bool = False,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> Resized:
+    """Batches of images of `data` at `side` pixels.
 
-    `mean` and `std` take the place of the data's own.
+    Without a `batch_size` as many as are scored at once; with one, for training, they are
+    shuffled unless `shuffle` says otherwise.  `mean` and `std` take the place of the data's own.
     """
-    found = Batches(
-        getattr(data, split), mean or data.mean, std or data.std,
-        batch_size=batch_size or scored_at_once(side), device=device, seed=seed, flip=data.flip,
-        augment=augment, shuffle=batch_size is not None,
-    )  # fmt: skip
-    return Resized(found, side)
+    batches = Batches(
+        getattr(data, split) if isinstance(split, str) else split,
+        mean or data.mean,
+        std or data.std,
+        batch_size=batch_size or eval_batch_size(side),
+        device=device,
+        augment=augment,
+        shuffle=batch_size is not None if shuffle is None else shuffle,
+        flip=data.flip,
+        seed=seed,
+    )
+    return Resized(batches, side)
 
 
-def scored_at_once(side: int) -> int:
+def eval_batch_size(side: int) -> int:
     """500 small images, fewer large ones: MobileNetV2 needs about 12 MB for each at 224 pixels."""
     return max(16, min(500, 400_000 // side**2))

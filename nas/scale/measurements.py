@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from nas.accuracy.elastic import elastic
-from nas.accuracy.oneshot import OneShot
-from nas.accuracy.worker_pool import Failure, WorkerPool
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import Estimates, Judge, JudgeContext
+from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id, operators
 from nas.core.journal import append_entry, read_entries
@@ -60,8 +61,8 @@ def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> 
 
 def run_jobs(
     pool: WorkerPool, under_way: Callable[[float], None], jobs: Sequence[Job]
-) -> Iterator[tuple[int, Any]]:
-    """(index, Judgement or Failure) of each job, as soon as it is known.
+) -> Estimates:
+    """(index, Estimate or Failure) of each job, as soon as it is known.
 
     `under_way` is told now and then how many epochs are done in those that have not ended.
     """
@@ -70,23 +71,23 @@ def run_jobs(
         under_way(sum(jobs[i][1] * part for i, part in parts.items()))
 
     with pool.watched(told):
-        yield from pool([j[0] for j in jobs], [j[1] for j in jobs], [j[2] for j in jobs])
+        yield from pool.run([(arch, {}, epochs, seed) for arch, epochs, seed in jobs])
 
 
 def supernet_judge(
-    console: Console, open_oneshot: Callable[..., OneShot], **context: Any
-) -> Callable[[Sequence[Arch]], Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]]:
+    console: Console, open_judge: Callable[[JudgeContext], Judge], context: JudgeContext
+) -> Callable[[Sequence[Arch]], Callable[[Sequence[Job]], Estimates]]:
     """What makes a judge of networks by weights that they share, trained with progress."""
 
-    def opened(**more: Any) -> OneShot:
+    def opened(context: JudgeContext) -> Judge:
         with ProgressBar(console, "elastic", 100, 0) as live:
 
             def progress(part: float, left: float, history: Any) -> None:
                 live(int(100 * part), "% of the training")
 
-            return open_oneshot(**context, **more, progress=progress)
+            return open_judge(replace(context, progress=progress))
 
-    return partial(elastic, opened)
+    return partial(elastic, opened, context=context)
 
 
 def train_cached(
@@ -115,9 +116,11 @@ def train_cached(
     return [known[key] for key in keys]
 
 
-def _row(answer: Any) -> dict[str, Any]:
+def _row(answer: Estimate | Failure) -> dict[str, Any]:
     if isinstance(answer, Failure):
         return asdict(answer)
+    assert answer.val is not None
+    assert answer.test is not None
     return {
         "accuracy": answer.val.accuracy,
         "accuracy_se": answer.val.accuracy_se,

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from nas.accuracy.scaled import ScaledScratch
+from nas.accuracy.judge import JudgeContext, make_judge
+from nas.accuracy.scratch import Scratch
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.cost import cost, describe_network
 from nas.arch.layers import network_id
-from nas.core.config import make
+from nas.core.config import Component, make
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
 from nas.core.run_folder import folder_name, lock_folder, open_folder
@@ -68,7 +69,8 @@ class Run:
         self.settings, self.console, self.stack = settings, console, stack
         self.load = partial(make, settings["data"])
         self.training, self.timer = make(settings["budget"]), make(settings["latency"])
-        self.fit_budget, self.oneshot = make(settings["fit"]), make(settings["accuracy"])
+        self.fit_budget = make(settings["fit"])
+        self.judge = make_judge(Component("", settings["accuracy"]))
         self.fits = settings["rule"] is None and settings["coefficients"] is None
         self.shares = settings["choices"]["accuracy"] == "oneshot"
         self.data: ImageData | None = None
@@ -141,8 +143,8 @@ class Run:
 
     def pool(self, test: bool) -> WorkerPool:
         """Processes that train networks, closed with the run; `test`: and score the test images."""
-        what = (self.load, self.training, self.settings["device"], test)
-        judge = partial(ScaledScratch.open, *what)
+        what = (self.load, self.training, self.settings["device"])
+        judge = partial(Scratch.open, *what, test=test)
         return self.stack.enter_context(WorkerPool(judge, self.settings["workers"]))
 
     def salt(self) -> str:
@@ -191,10 +193,14 @@ class Run:
     def elastic(self, folder: Path) -> Elastic:
         """What makes a judge by one elastic network, kept in `folder`."""
         settings = self.settings
-        return supernet_judge(
-            self.console, self.oneshot, load=self.images, device=settings["device"],
-            seed=settings["seed"], checkpoint=folder / "supernet.pt",
-        )  # fmt: skip
+        context = JudgeContext(
+            space=self.baseline,
+            load=self.images,
+            device=settings["device"],
+            seed=settings["seed"],
+            checkpoint=folder / "supernet.pt",
+        )
+        return supernet_judge(self.console, self.judge.open, context)
 
     def price_for_fit(self, archs: Sequence[Arch], quiet: bool) -> NDArray[np.float64]:
         """What the fit holds equal: MACs, or milliseconds."""

@@ -72,7 +72,7 @@ class SupernetBudget:
         check_number("supernet.settled", self.settled, 0, 1)
 
 
-Progress = Callable[[float, float, SupernetHistory], None]  # part done, seconds left
+SupernetProgress = Callable[[float, float, SupernetHistory], None]  # part done, seconds left
 
 
 def train_supernet(
@@ -82,15 +82,15 @@ def train_supernet(
     *,
     device: torch.device,
     seed: int = 0,
-    within: FeasibleMask | None = None,
+    feasible: FeasibleMask | None = None,
     probe: Batches | None = None,
     checkpoint: Path | None = None,
-    progress: Progress | None = None,
+    progress: SupernetProgress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SupernetHistory:
     """Train `supernet` on `device`, in place.
 
-    `seed` decides which networks a step trains, of those that `within` allows where
+    `seed` decides which networks a step trains, of those that are `feasible` where
     not the whole space will be asked for.  `probe` are images by which to see the ranking
     settle.  A file at `checkpoint` is continued from, and kept up to date.  `clock` gives seconds;
     `time.process_time` is for machines that others use too.  Equal seeds and epochs give equal
@@ -102,7 +102,7 @@ def train_supernet(
     to_device(supernet, device)
     threads = budget.threads if device.type == "cpu" else 1
     with name_failures("training the supernet"), side_by_side(threads) as run:
-        allowed = FeasibleSampler(supernet.space, within, seed) if within else None
+        allowed = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
         training = _Training(supernet, batches, budget, device, seed, run, allowed)
         training.probe, training.checkpoint = probe, checkpoint
         training.progress, training.clock = progress, clock
@@ -114,7 +114,7 @@ class _Training:
 
     probe: Batches | None = None
     checkpoint: Path | None = None
-    progress: Progress | None = None
+    progress: SupernetProgress | None = None
     clock: Callable[[], float] = time.perf_counter
 
     def __init__(

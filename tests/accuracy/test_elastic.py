@@ -8,7 +8,8 @@ from dataclasses import replace
 from stripes import DATA, SHORT
 
 from nas.accuracy.elastic import common_space, elastic
-from nas.accuracy.oneshot import OneShot
+from nas.accuracy.judge import JudgeContext
+from nas.accuracy.oneshot import OneShotSettings
 from nas.arch.arch import Arch, Block, Head, Stage, Stem
 from nas.arch.layers import network_id
 from nas.arch.scaling import Factors, apply
@@ -42,24 +43,23 @@ def test_the_common_space_holds_every_network_and_ties_its_choices():
 def test_one_training_scores_them_all_and_trains_no_other(tmp_path):
     trained = []
 
-    def open_oneshot(**context):
-        trained.append(context["within"])
-        return OneShot.open(budget=SHORT, **context)
+    def open_judge(context):
+        trained.append(context.feasible)
+        return OneShotSettings(SHORT).open(context)
 
-    judge = elastic(
-        open_oneshot, GROWN, load=lambda: DATA, device="cpu", seed=1,
-        checkpoint=tmp_path / "supernet.pt",
-    )  # fmt: skip
+    checkpoint = tmp_path / "supernet.pt"
+    context = JudgeContext(BASE, lambda: DATA, "cpu", seed=1, checkpoint=checkpoint)
+    judge = elastic(open_judge, GROWN, context)
     assert not trained
     answers = dict(judge([(arch, 0, 0) for arch in GROWN]))
     assert sorted(answers) == list(range(len(GROWN)))
     assert all(answer.val.cross_entropy > 0 for answer in answers.values())
     assert len({answer.val.cross_entropy for answer in answers.values()}) == len(GROWN)
-    (within,) = trained
+    (feasible,) = trained
     space, rng = common_space(GROWN), random.Random(0)
     picks = [random_picks(space, rng) for _ in range(60)]
     asked = [fill(space, p) in [replace(arch, name="") for arch in GROWN] for p in picks]
-    assert within(Trellis(space).encode(picks)).tolist() == asked
+    assert feasible(Trellis(space).encode(picks)).tolist() == asked
     assert 0 < sum(asked) < 60
 
 

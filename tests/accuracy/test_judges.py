@@ -15,17 +15,19 @@ import torch
 import yaml
 from stripes import BUDGET, DATA, SPACE, archs
 
-from nas.accuracy.oneshot import OneShot
-from nas.accuracy.predictor import Blend, Columns
-from nas.accuracy.scratch import Scratch
-from nas.accuracy.tabular import Tabular
-from nas.accuracy.worker_pool import WorkerPool, call_safely
-from nas.accuracy.zero_cost import LOG_MACS, PROXIES, ZeroCost
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import Judge, JudgeContext, make_judge
+from nas.accuracy.oneshot import OneShotSettings
+from nas.accuracy.predictor import PredictorSettings
+from nas.accuracy.scratch import Scratch, ScratchSettings
+from nas.accuracy.tabular import Tabular, TabularSettings
+from nas.accuracy.worker_pool import WorkerPool
+from nas.accuracy.zero_cost import LOG_MACS, PROXIES, ZeroCostSettings
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
 from nas.core.cli import CONF
-from nas.core.config import make
+from nas.core.config import Component
 from nas.core.errors import UserError
 from nas.training.loop import Budget
 from search_spaces.nas_bench_macro import nas_bench_macro, network
@@ -37,54 +39,54 @@ def data() -> Any:
     return DATA
 
 
-def table(folder: str) -> Tabular:
+def context(**more: Any) -> JudgeContext:
+    return JudgeContext(SPACE, data, "cpu", **more)
+
+
+def table(folder: str) -> str:
     """A table of the space's networks, by id."""
-    path = os.path.join(folder, "table.csv")  # noqa: PTH118 - a text that pickles
+    path = os.path.join(folder, "table.csv")  # noqa: PTH118 - a text, as in YAML
     with open(path, "w") as file:  # noqa: PTH123 - it is that text
         print("arch,accuracy,se", file=file)
         for key in dict.fromkeys(network_id(arch) for arch in archs(600)):
             print(f"{key},{int(key[:4], 16) / 65536},0.01", file=file)
-    return Tabular.open(SPACE, path, se="se")
+    return path
 
 
-def answers(judge: Callable[[Arch], Any], networks: Any) -> Any:
-    return ((i, call_safely(judge, arch)) for i, arch in enumerate(networks))
+def scratch(folder: str) -> Judge:
+    pool = WorkerPool(partial(Scratch.open, data, EPOCH, "cpu", 0), 1)
+    return ScratchSettings().open(context(train=pool))
 
 
-def blend(folder: str) -> Blend:
-    prior = ZeroCost(DATA, batch_size=16, draws=1, device="cpu")
-    covered = archs(40)
-    truth = partial(answers, table(folder))
-    judge = Blend(partial(answers, prior), Columns(covered))
-    for i, answer in truth(covered[:8]):
-        judge.tell(covered[i], answer.value)
-    return judge
+def oneshot(folder: str) -> Judge:
+    return OneShotSettings(replace(BUDGET, training=EPOCH, checks=1)).open(context())
 
 
-def zero_cost(proxy: str, folder: str) -> ZeroCost:
-    return ZeroCost.open(data, proxy=proxy, batch_size=16, device="cpu")
+def tabular(folder: str) -> Judge:
+    return TabularSettings(table(folder), se="se").open(context())
 
 
-def scratch(folder: str) -> Scratch:
-    return Scratch.open(data, EPOCH, "cpu", 0)
+def blend(folder: str) -> Judge:
+    prior = ZeroCostSettings(batch_size=16, draws=1)
+    labels = tabular(folder)
+    return PredictorSettings(prior, 8).open(context(label=labels, draw=lambda n: archs(40)[:n]))
 
 
-def oneshot(folder: str) -> OneShot:
-    short = replace(BUDGET, training=EPOCH, checks=1)
-    return OneShot.open(data, SPACE, short, "cpu", seed=0)
+def zero_cost(proxy: str, folder: str) -> Judge:
+    return ZeroCostSettings(proxy, batch_size=16).open(context())
 
 
-JUDGES: dict[str, Callable[[str], Any]] = {
+JUDGES: dict[str, Callable[[str], Judge]] = {
     "scratch": scratch,
     "oneshot": oneshot,
-    "tabular": table,
+    "tabular": tabular,
     "blend": blend,
     **{name: partial(zero_cost, name) for name in (*PROXIES, LOG_MACS)},
 }
 
 
 @cache
-def opened(name: str, folder: str) -> Any:
+def opened(name: str, folder: str) -> Judge:
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # tensors this small take longest by waiting for other threads
     try:
@@ -94,13 +96,8 @@ def opened(name: str, folder: str) -> Any:
 
 
 @pytest.fixture(params=JUDGES)
-def name(request) -> str:
-    return request.param
-
-
-@pytest.fixture
-def judge(name, shared_folder):
-    return opened(name, shared_folder)
+def judge(request, shared_folder) -> Judge:
+    return opened(request.param, shared_folder)
 
 
 @pytest.fixture(scope="module")
@@ -108,73 +105,137 @@ def shared_folder(tmp_path_factory) -> str:
     return str(tmp_path_factory.mktemp("judges"))
 
 
-def value_of(answer: Any) -> float:
-    """What a search ranks by."""
-    return answer.value if hasattr(answer, "value") else -answer.val.cross_entropy
+def estimates(judge: Judge, networks: list[Arch]) -> list[Estimate | Failure]:
+    """What the judge says of each, in order."""
+    found = dict(judge.estimate(networks))
+    return [found[i] for i in range(len(networks))]
 
 
-def test_an_answer_says_what_every_answer_says(name, judge):
-    answer = judge(archs(1)[0])
-    assert math.isfinite(value_of(answer))
-    assert answer.seconds >= 0
-    if name == "scratch" and not hasattr(answer, "value"):
-        pytest.skip("scratch answers with a Judgement, which has no value of its own yet")
-    assert math.isnan(answer.standard_error) or answer.standard_error >= 0
-    if name == "oneshot" and not isinstance(answer.fidelity, str):
-        pytest.skip("oneshot gives its fidelity as a number yet")
-    assert isinstance(answer.fidelity, str)
-    assert answer.fidelity
+def values(judge: Judge, networks: list[Arch]) -> list[float]:
+    found = estimates(judge, networks)
+    assert all(isinstance(estimate, Estimate) for estimate in found)
+    return [estimate.value for estimate in found]
+
+
+def test_an_estimate_says_what_every_estimate_says(judge):
+    (estimate,) = estimates(judge, archs(1))
+    assert isinstance(estimate, Estimate)
+    assert math.isfinite(estimate.value)
+    assert estimate.seconds >= 0
+    assert math.isnan(estimate.standard_error) or estimate.standard_error >= 0
+    assert isinstance(estimate.fidelity, str)
+    assert estimate.fidelity
+    assert estimate.threshold is None
 
 
 def test_equal_networks_have_equal_values_whatever_came_between(judge):
     first, second = archs(2)
     alike = replace(first, name="another")
-    values = [value_of(judge(arch)) for arch in (first, second, alike)]
-    assert values[0] == pytest.approx(values[2], rel=1e-6)
-    assert values[0] != pytest.approx(values[1], rel=1e-6)
+    found = [values(judge, [arch])[0] for arch in (first, second, alike)]
+    assert found[0] == pytest.approx(found[2], rel=1e-6)
+    assert found[0] != pytest.approx(found[1], rel=1e-6)
+
+
+def test_many_are_judged_as_each_alone(judge):
+    together = values(judge, archs(3))
+    assert together == pytest.approx([values(judge, [arch])[0] for arch in archs(3)])
+    assert estimates(judge, []) == []
 
 
 def test_judging_leaves_torchs_generator_alone(judge):
     state = torch.get_rng_state()
-    judge(archs(3)[2])
+    estimates(judge, [archs(3)[2]])
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_answers_pass_between_processes(judge):
-    answer = judge(archs(1)[0])
-    assert value_of(pickle.loads(pickle.dumps(answer))) == value_of(answer)
+def test_estimates_pass_between_processes(judge):
+    (estimate,) = estimates(judge, archs(1))
+    assert repr(pickle.loads(pickle.dumps(estimate))) == repr(estimate)  # NaN is no NaN
 
 
-def test_a_pool_takes_any_judge(judge):
-    with WorkerPool(lambda: judge, 1) as pool:
-        found = dict(pool(archs(2)))
-    assert {i: value_of(answer) for i, answer in found.items()} == pytest.approx(
-        {i: value_of(judge(arch)) for i, arch in enumerate(archs(2))}
-    )
+def node(name: str, **more: Any) -> Component:
+    """The settings of conf/accuracy/<name>.yaml, as Hydra composes them."""
+    settings = yaml.safe_load((CONF / "accuracy" / f"{name}.yaml").read_text())
+    if "defaults" in settings:
+        (prior, _) = settings.pop("defaults")
+        settings["prior"] = dict(node(prior["/accuracy@prior"]).node)
+    return Component(name, settings | more)
 
 
-def test_every_judge_has_settings_that_its_constructor_takes(shared_folder):
-    given = {
-        "scratch": {"load": data, "budget": EPOCH, "device": "cpu", "seed": 0},
-        "proxies": {"load": data, "device": "cpu", "seed": 0},
-        "tabular": {"space": SPACE},
+def test_every_judge_says_before_it_is_opened_what_a_search_must_know():
+    log = pytest.approx(-math.log(10))
+    known = {
+        name: (judge.trains_each, judge.infeasible_score(10))
+        for name in sorted(path.stem for path in (CONF / "accuracy").glob("*.yaml"))
+        for judge in [make_judge(node(name, **({"path": "a.csv"} if name == "tabular" else {})))]
     }
-    table(shared_folder)
-    found = {}
-    for path in sorted((CONF / "accuracy").glob("*.yaml")):
-        node = yaml.safe_load(path.read_text())
-        for composed in ("defaults", "prior"):  # by Hydra and nas.accuracy.factory
-            node.pop(composed, None)
-        if node.get("path") == "???":
-            node |= {"path": os.path.join(shared_folder, "table.csv")}  # noqa: PTH118 - a text, as in YAML
-        found[path.stem] = make(node)
-    assert set(found) == {"scratch", "oneshot", "proxies", "log_macs", "tabular", "blend"}
-    for name, more in given.items():
-        assert value_of(found[name](**more)(archs(1)[0])) == value_of(
-            found[name](**more)(archs(1)[0])
-        )
-    judge = found["blend"](SPACE, *(partial(answers, table(shared_folder)),) * 2, num_labels=5)
-    assert judge.labels
+    assert known == {
+        "blend": (False, log), "log_macs": (False, 0), "oneshot": (False, log),
+        "proxies": (False, 0), "scratch": (True, log), "tabular": (False, 0.1),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "words"),
+    [
+        ("scratch", {"prune": 1}, "accuracy.prune must be true or false, not 1"),
+        ("proxies", {"proxy": "luck"}, "unknown accuracy.proxy 'luck'"),
+        ("blend", {"num_labels": 4}, "accuracy.num_labels must be a whole number from 5"),
+        ("blend", {"prior": 3}, "accuracy.prior must be a judge.* not 3"),
+        ("tabular", {"path": "a.csv", "unit": "permille"}, "unknown accuracy.unit"),
+        ("oneshot", {"budget": {"_target_": "nas.supernet.training.SupernetBudget", "checks": 0}},
+         "supernet.checks must be a whole number from 1, not 0"),
+        ("proxies", {"prox": "zen"}, "wrong settings for nas.accuracy.zero_cost.ZeroCostSettings"),
+        ("proxies", {"_target_": "builtins.dict"}, "accuracy must be a judge, with trains_each"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_settings_are_named_before_a_judge_is_opened(name, wrong, words):
+    with pytest.raises(UserError, match=words):
+        make_judge(node(name, **wrong))
+
+
+MINE = """
+from dataclasses import dataclass
+
+from nas.accuracy.estimate import Estimate
+
+
+@dataclass
+class MyJudge:
+    bonus: float = 0.0
+    trains_each = False
+
+    def infeasible_score(self, num_classes):
+        return -1.0
+
+    def open(self, context):
+        self.seed = context.seed
+        return self
+
+    def estimate(self, archs, thresholds=()):
+        for i, arch in enumerate(archs):
+            value = sum(stage.depth for stage in arch.stages) + self.bonus + self.seed
+            yield i, Estimate(value, 0.0, 0.0, "depth")
+"""
+
+
+def test_a_judge_of_ones_own_is_a_class_and_a_node(tmp_path, monkeypatch):
+    (tmp_path / "my_judge.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = {"_target_": "my_judge.MyJudge", "bonus": 0.5}
+    settings = make_judge(Component("mine", mine))
+    assert (settings.trains_each, settings.infeasible_score(10)) == (False, -1.0)
+    depths = [sum(stage.depth for stage in arch.stages) for arch in archs(8)]
+    assert values(settings.open(context(seed=1)), archs(8)) == [d + 1.5 for d in depths]
+    # as the prior of a predictor, too
+    predictor = make_judge(node("blend", prior=mine, num_labels=5))
+    judge = predictor.open(context(label=settings.open(context()), seed=1))
+    assert len(values(judge, archs(4))) == 4
+    assert len(judge.labels) == 5
+
+
+def read(path: Any, space: Arch = SPACE, **settings: Any) -> Tabular:
+    return TabularSettings(path, **settings).open(JudgeContext(space, data))
 
 
 def rows(path: Any, *lines: str) -> str:
@@ -187,9 +248,7 @@ def test_a_missing_network_is_named(tmp_path):
         archs(40)[0],
         next(a for a in archs(40) if network_id(a) != network_id(archs(40)[0])),
     )
-    judge = Tabular.open(
-        SPACE, rows(tmp_path / "t.csv", "arch,accuracy", f"{network_id(known)},.5")
-    )
+    judge = read(rows(tmp_path / "t.csv", "arch,accuracy", f"{network_id(known)},.5"))
     assert judge(known).value == 0.5
     assert math.isnan(judge(known).standard_error)
     with pytest.raises(UserError) as caught:
@@ -201,7 +260,8 @@ def test_a_missing_network_is_named(tmp_path):
 def test_codes_name_networks_and_equal_ones_have_their_mean(tmp_path):
     lines = ("arch,acc1,acc2", "22212220,93,94", "22212202,92,93", "11111111,80,80")
     space, path = nas_bench_macro(), rows(tmp_path / "t.csv", *lines)
-    judge = Tabular.open(space, path, named_by="code", accuracy=["acc1", "acc2"], unit="percent")
+    columns = {"named_by": "code", "accuracy": ["acc1", "acc2"]}
+    judge = read(path, space, unit="percent", **columns)
     answer = judge(network("22212220"))
     assert answer.value == pytest.approx(0.93)
     assert answer.standard_error == pytest.approx(0.005)
@@ -209,7 +269,7 @@ def test_codes_name_networks_and_equal_ones_have_their_mean(tmp_path):
     for wrong in ("2221222", "22212223"):
         path = rows(tmp_path / "t.csv", "arch,accuracy", f"{wrong},50")
         with pytest.raises(UserError, match=f"t.csv:2: '{wrong}' is no code"):
-            Tabular.open(space, path, named_by="code", unit="percent")
+            read(path, space, named_by="code", unit="percent")
 
 
 @pytest.mark.parametrize(
@@ -227,12 +287,12 @@ def test_codes_name_networks_and_equal_ones_have_their_mean(tmp_path):
 )
 def test_tables_that_cannot_be_read_say_why(tmp_path, lines, settings, words):
     with pytest.raises(UserError, match=words):
-        Tabular.open(SPACE, rows(tmp_path / "t.csv", *lines), **settings)
+        read(rows(tmp_path / "t.csv", *lines), **settings)
 
 
 def test_a_table_that_is_not_there_or_not_text_is_one_line(tmp_path):
     with pytest.raises(UserError, match="No such file"):
-        Tabular.open(SPACE, tmp_path / "none.csv")
+        read(tmp_path / "none.csv")
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UserError, match="not a CSV file"):
-        Tabular.open(SPACE, tmp_path / "bad.csv")
+        read(tmp_path / "bad.csv")

@@ -9,7 +9,8 @@ import pytest
 import torch
 from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 
-from nas.accuracy.oneshot import OneShot
+from nas.accuracy.judge import JudgeContext
+from nas.accuracy.oneshot import OneShot, OneShotSettings
 from nas.arch.layers import network_id
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.scoring import Tree, subnet_losses
@@ -42,20 +43,20 @@ def test_common_beginnings_are_shared():
 @pytest.fixture(scope="module")
 def judge() -> OneShot:
     budget = replace(BUDGET, training=replace(TRAINING, epochs=6))
-    return OneShot.open(lambda: DATA, SPACE, budget, "cpu", seed=1)
+    return OneShotSettings(budget).open(JudgeContext(SPACE, lambda: DATA, "cpu", seed=1))
 
 
 def test_the_judge_scores_alone_as_together_and_remembers(judge):
     first, second = archs(2)
-    alone = judge(first)
-    ((_, again), (_, other)) = judge.many([first, second])
+    ((_, alone),) = judge.estimate([first])
+    ((_, again), (_, other)) = judge.estimate([first, second])
     assert again is alone
     assert judge.weights.mean().item() == pytest.approx(1)
     weighed = judge.known[network_id(first)][1]
     assert alone.value == pytest.approx(-weighed.mean().item())
     assert alone.standard_error == pytest.approx(weighed.std(correction=0).item() / 50**0.5)
     assert alone.standard_error > 0
-    assert alone.score.num_images == 50
+    assert alone.val.num_images == 50
     assert alone.fidelity == "supernet"
     difference, error = judge.difference(first, second)
     assert difference == pytest.approx(alone.value - other.value)
@@ -67,10 +68,11 @@ def test_the_judge_scores_alone_as_together_and_remembers(judge):
 def test_a_judge_for_a_part_of_the_space_trains_no_other_networks():
     trellis = Trellis(SPACE)
 
-    def within(genomes):  # 3x3 kernels only
+    def feasible(genomes):  # 3x3 kernels only
         return np.array([p["stages.0.blocks.kernel"] == 3 for p in trellis.decode(genomes)])
 
-    judge = OneShot.open(lambda: DATA, SPACE, SHORT, "cpu", seed=1, within=within)
+    context = JudgeContext(SPACE, lambda: DATA, "cpu", seed=1, feasible=feasible)
+    judge = OneShotSettings(SHORT).open(context)
     fresh = dict(Supernet(SPACE, seed=1).named_parameters())
     outer = [
         (weight[:, :, 0], fresh[name][:, :, 0])

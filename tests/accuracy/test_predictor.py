@@ -9,10 +9,18 @@ import pytest
 from conftest import SHARED, needs_shared
 from stripes import SPACE, archs
 
-from nas.accuracy.answer import Answer
-from nas.accuracy.predictor import LEAST, Blend, Columns, Correction, blend_fidelity, described
-from nas.accuracy.tabular import Tabular
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import JudgeContext, JudgeSettings
+from nas.accuracy.predictor import (
+    MIN_LABELS,
+    Columns,
+    Correction,
+    Predictor,
+    PredictorSettings,
+    described,
+    predictor_fidelity,
+)
+from nas.accuracy.tabular import TabularSettings
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.core.errors import UserError
@@ -22,11 +30,34 @@ from search_spaces.mbconv import mbconv
 from search_spaces.nas_bench_macro import nas_bench_macro, network
 
 
+class By(JudgeSettings):
+    """A judge by a function of many networks."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def open(self, context):
+        return self
+
+    def estimate(self, archs, thresholds=()):
+        return self.function(archs)
+
+
+def opened(prior, labels, num_labels=8) -> Predictor:
+    context = JudgeContext(SPACE, lambda: None, seed=0, label=By(labels))
+    return PredictorSettings(By(prior), num_labels).open(context)
+
+
+def one(judge, arch):
+    ((_, estimate),) = judge.estimate([arch])
+    return estimate
+
+
 def noisy_size(networks):
     """A cheap judge: log MACs, and what the networks' ids make of them."""
     for i, arch in enumerate(networks):
         noise = int(network_id(arch), 16) % 1000 / 1000
-        yield i, Answer(float(np.log(cost(arch).macs)) + 0.3 * noise, 0.1, 0.0, "size")
+        yield i, Estimate(float(np.log(cost(arch).macs)) + 0.3 * noise, 0.1, 0.0, "size")
 
 
 def depth(arch):
@@ -34,7 +65,7 @@ def depth(arch):
 
 
 def true_depth(networks):
-    yield from ((i, Answer(depth(a), 0.0, 0.0, "true")) for i, a in enumerate(networks))
+    yield from ((i, Estimate(depth(a), 0.0, 0.0, "true")) for i, a in enumerate(networks))
 
 
 def test_equal_networks_have_equal_descriptions():
@@ -52,11 +83,11 @@ def test_columns_of_what_the_sample_did_not_have_do_not_count():
 
 def test_labels_correct_the_cheap_judge():
     many = list({network_id(a): a for a in archs(200)}.values())
-    judge = Blend.open(SPACE, noisy_size, true_depth, num_labels=20, seed=0)
+    judge = opened(noisy_size, true_depth, 20)
     rest = [arch for arch in many if network_id(arch) not in judge.labels]
     true = np.array([depth(arch) for arch in rest])
     cheap = np.array([answer.value for _, answer in noisy_size(rest)])
-    found = dict(judge.many(rest))
+    found = dict(judge.estimate(rest))
     blended = np.array([found[i].value for i in range(len(rest))])
     errors = np.array([found[i].standard_error for i in range(len(rest))])
     assert kendall(blended, true) > kendall(cheap, true) + 0.1
@@ -66,11 +97,11 @@ def test_labels_correct_the_cheap_judge():
 
 
 def test_a_label_that_is_told_counts_at_once_and_shrinks_the_error():
-    judge = Blend.open(SPACE, noisy_size, true_depth, num_labels=6, seed=0)
+    judge = opened(noisy_size, true_depth, 6)
     arch = next(a for a in archs(50) if network_id(a) not in judge.labels)
-    before = judge(arch)
+    before = one(judge, arch)
     judge.tell(arch, depth(arch))
-    after = judge(arch)
+    after = one(judge, arch)
     assert abs(after.value - depth(arch)) < abs(before.value - depth(arch))
     assert after.standard_error < before.standard_error
 
@@ -82,7 +113,7 @@ def test_a_worthless_prior_does_little_harm_and_a_good_one_is_believed():
     nets = [fill(space, random_picks(space, draws)) for _ in range(120)]
     true = np.log([cost(arch).macs for arch in nets]) + 0.05 * rng.normal(size=120)
     taus = {
-        name: blend_fidelity(nets, scores, true, 20, seed=0)
+        name: predictor_fidelity(nets, scores, true, 20, seed=0)
         for name, scores in {
             "noise": rng.normal(size=120),
             "good": true + 0.05 * rng.normal(size=120),
@@ -112,7 +143,7 @@ def test_fidelity_depends_on_the_seed_and_nothing_else():
     nets = list({network_id(a): a for a in archs(100)}.values())
     true = np.array([depth(arch) for arch in nets])
     scores = np.array([answer.value for _, answer in noisy_size(nets)])
-    first = [blend_fidelity(nets, scores, true, 8, seed) for seed in (0, 0, 1)]
+    first = [predictor_fidelity(nets, scores, true, 8, seed) for seed in (0, 0, 1)]
     assert first[0] == first[1] != first[2]
 
 
@@ -134,21 +165,19 @@ def test_failures_cost_their_network_and_no_other():
             yield i, Failure("no score") if network_id(networks[i]) == bad else answer
 
     bad = ""
-    judge = Blend.open(SPACE, prior, truth, num_labels=8, seed=0)
+    judge = opened(prior, truth)
     assert len(judge.labels) == 7
     first, second = archs(20)[3:5]
     bad = network_id(first)
-    found = dict(judge.many([first, second]))
+    found = dict(judge.estimate([first, second]))
     assert found[0] == Failure("no score")
-    assert isinstance(found[1], Answer)
-    with pytest.raises(RuntimeError, match="no score"):
-        judge(first)
+    assert isinstance(found[1], Estimate)
 
 
 def test_a_prior_that_scores_too_few_labels_is_named():
-    judge = Blend.open(SPACE, lambda nets: answered(len(nets)), true_depth, num_labels=8)
+    judge = opened(lambda nets: answered(len(nets)), true_depth)
     with pytest.raises(RuntimeError, match="scored 0 of 8 labels"):
-        judge(archs(1)[0])
+        one(judge, archs(1)[0])
 
 
 def answered(number):
@@ -162,37 +191,37 @@ def test_labels_are_scored_once():
         asked.append(len(networks))
         yield from noisy_size(networks)
 
-    judge = Blend.open(SPACE, prior, true_depth, num_labels=8)
+    judge = opened(prior, true_depth)
     arch = archs(1)[0]
-    judge(arch)
+    one(judge, arch)
     judge.tell(arch, depth(arch))
-    judge(arch)
+    one(judge, arch)
     assert asked in ([8, 1, 1, 1], [8, 1, 0, 1])
 
 
 def test_too_few_labels_are_refused():
     with pytest.raises(UserError, match="from 5"):
-        Blend.open(SPACE, noisy_size, true_depth, num_labels=2)
+        PredictorSettings(By(noisy_size), 2)
 
     def never(networks):
         yield from ((i, Failure("nan")) for i in range(len(networks)))
 
-    with pytest.raises(UserError, match=f"only 0 of 9 .*{LEAST} or more"):
-        Blend.open(SPACE, noisy_size, never, num_labels=9)
+    with pytest.raises(UserError, match=f"only 0 of 9 .*{MIN_LABELS} or more"):
+        opened(noisy_size, never, 9)
 
 
 @needs_shared
 def test_fifty_accuracies_rank_nas_bench_macro_with_multiply_adds_as_prior():
     space = nas_bench_macro()
-    table = Tabular.open(
-        space, SHARED / "data" / "nas_bench_macro.csv.gz", named_by="code",
-        accuracy=["acc1", "acc2", "acc3"], unit="percent",
-    )  # fmt: skip
+    path = SHARED / "data" / "nas_bench_macro.csv.gz"
+    columns = ["acc1", "acc2", "acc3"]
+    settings = TabularSettings(path, named_by="code", accuracy=columns, unit="percent")
+    table = settings.open(JudgeContext(space, lambda: None))
     rng, keys = np.random.default_rng(7), list(choices(space))
     codes = {"".join(map(str, code)) for code in rng.integers(3, size=(260, 8))}
     nets = {network_id(n): n for n in (fill(space, dict(zip(keys, c, strict=True))) for c in codes)}
     true = np.array([table(net).value for net in nets.values()])
     macs = np.log([cost(net).macs for net in nets.values()])
     assert kendall(macs, true) < 0.65
-    taus = [blend_fidelity(list(nets.values()), macs, true, 50, seed) for seed in range(3)]
+    taus = [predictor_fidelity(list(nets.values()), macs, true, 50, seed) for seed in range(3)]
     assert np.median(taus) > 0.8

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from nas.accuracy.worker_pool import Failure, WorkerPool, part_done
+from nas.accuracy.estimate import Failure
+from nas.accuracy.worker_pool import WorkerPool, part_done
 from nas.arch.arch import Arch, Stage
 from nas.core.errors import UserError
 
@@ -41,8 +42,8 @@ def make_judge():
 def test_answers_and_failures_with_their_reason(workers):
     with WorkerPool(make_judge, workers) as pool:
         failed = Failure("RuntimeError: loss is nan")
-        assert dict(pool([arch(8), arch(24), arch(16)])) == {0: 8, 1: failed, 2: 16}
-        assert list(pool([])) == []
+        assert dict(pool.estimate([arch(8), arch(24), arch(16)])) == {0: 8, 1: failed, 2: 16}
+        assert list(pool.estimate([])) == []
 
 
 def judge_with_more(network: Arch, more: dict[int, float], word: str) -> tuple[Any, ...]:
@@ -58,17 +59,17 @@ def make_judge_with_more():
 def test_a_judge_is_given_plain_values_beside_each_network(workers):
     more = [{1: 0.5}, {}]
     with WorkerPool(make_judge_with_more, workers) as pool:
-        found = dict(pool([arch(8), arch(16)], more, "ab"))
+        found = dict(pool.run(list(zip([arch(8), arch(16)], more, "ab", strict=True))))
     assert found == {0: (8, {1: 0.5}, "a"), 1: (16, {}, "b")}
 
 
 def test_a_network_that_kills_its_process_is_the_only_loss():
     threads = set(threading.enumerate())
     with WorkerPool(make_judge, 2) as pool:
-        answers = dict(pool([arch(8), arch(32), arch(16), arch(48)]))
+        answers = dict(pool.estimate([arch(8), arch(32), arch(16), arch(48)]))
         died = Failure("its process died (out of memory?)")
         assert answers == {0: 8, 1: died, 2: 16, 3: 48}
-        assert list(pool([arch(56)])) == [(0, 56)]
+        assert list(pool.estimate([arch(56)])) == [(0, 56)]
     assert not set(threading.enumerate()) - threads  # one left behind fails when Python ends
 
 
@@ -94,18 +95,18 @@ def test_whoever_watches_is_told_how_far_each_is(workers, tmp_path):
             go_on.touch()
 
     with WorkerPool(make_slow_judge, workers) as pool, pool.watched(told):
-        assert dict(pool([arch(8), arch(16)], [go_on, go_on])) == {0: 7, 1: 7}
+        assert dict(pool.run([(arch(8), go_on), (arch(16), go_on)])) == {0: 7, 1: 7}
     if workers == 1:
         assert heard == [{0: 0.25}, {0: 0.75}, {1: 0.25}, {1: 0.75}]
     assert heard[-1] in ({}, {1: 0.75})  # what has ended is not under way
     with WorkerPool(make_slow_judge, 2) as pool, pool.watched(heard.append):
-        list(pool([arch(8), arch(16), arch(24)], [go_on] * 3))
+        list(pool.run([(arch(width), go_on) for width in (8, 16, 24)]))
         heard.clear()
-        list(pool([arch(8)], [go_on]))  # the other worker's place holds what it did before
+        list(pool.run([(arch(8), go_on)]))  # the other worker's place holds what it did before
     assert all(set(parts) <= {0} for parts in heard)
     number = len(heard)
     with WorkerPool(make_slow_judge, 1) as pool:
-        list(pool([arch(8)], [go_on]))
+        list(pool.run([(arch(8), go_on)]))
     assert len(heard) == number
 
 
@@ -119,13 +120,13 @@ def test_a_judge_that_cannot_be_made_says_why(workers):
         WorkerPool(make_nothing, workers) as pool,
         pytest.raises(UserError, match="pictures are gone"),
     ):
-        list(pool([arch(8), arch(16)]))
+        list(pool.estimate([arch(8), arch(16)]))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_users_mistake_is_not_swallowed(workers):
     with WorkerPool(make_judge, workers) as pool, pytest.raises(UserError, match="yours to mend"):
-        list(pool([arch(40)]))
+        list(pool.estimate([arch(40)]))
 
 
 def test_workers_end_with_a_parent_that_was_killed(tmp_path):
@@ -140,7 +141,7 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path):
         "def make():\n"
         "    return judge\n"
         "if __name__ == '__main__':\n"
-        "    list(WorkerPool(make, 2)([Arch((Stage(8),)), Arch((Stage(16),))]))\n"
+        "    list(WorkerPool(make, 2).estimate([Arch((Stage(8),)), Arch((Stage(16),))]))\n"
     )
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:

@@ -15,7 +15,15 @@ from spaces import SPACES
 from stripes import DATA, SPACE, archs
 from torch import nn
 
-from nas.accuracy.zero_cost import PROXIES, ZeroCost, naswot, synflow, zico
+from nas.accuracy.judge import JudgeContext
+from nas.accuracy.zero_cost import (
+    PROXIES,
+    ZeroCost,
+    ZeroCostSettings,
+    naswot,
+    synflow,
+    zico,
+)
 from nas.arch.cost import cost
 from nas.arch.scaling import scaled
 from nas.core.errors import UserError
@@ -54,7 +62,7 @@ def test_two_images_with_one_code_have_no_determinant():
 
 
 def test_log_macs_are_those_of_the_arithmetic():
-    judge = ZeroCost.open(lambda: DATA, proxy="log_macs")
+    judge = ZeroCostSettings("log_macs").open(JudgeContext(SPACE, lambda: DATA))
     for arch in archs():
         assert judge(arch).value == math.log(cost(arch).macs)
 
@@ -100,10 +108,11 @@ def test_proxies_take_squeeze_and_excitation_and_every_activation(name):
 
 def test_draws_give_the_standard_error_of_their_mean():
     arch = archs(1)[0]
-    one = [ZeroCost(DATA, batch_size=16, draws=1, device="cpu", seed=s)(arch) for s in (0, 0, 1)]
+    once = ZeroCostSettings(batch_size=16, draws=1)
+    one = [ZeroCost(DATA, once, "cpu", seed)(arch) for seed in (0, 0, 1)]
     assert one[0].value == one[1].value != one[2].value
     assert math.isnan(one[0].standard_error)
-    three = ZeroCost(DATA, batch_size=16, draws=3, device="cpu")(arch)
+    three = ZeroCost(DATA, ZeroCostSettings(batch_size=16, draws=3), "cpu")(arch)
     assert three.standard_error > 0
 
 
@@ -114,13 +123,15 @@ def test_draws_give_the_standard_error_of_their_mean():
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(wrong, words):
     with pytest.raises(UserError, match=words):
-        ZeroCost(DATA, **wrong)
+        ZeroCostSettings(**wrong)
 
 
 def test_a_proxy_that_is_not_finite_is_said_to_be(monkeypatch):
     monkeypatch.setitem(PROXIES, "naswot", lambda *_: -math.inf)
     with pytest.raises(ValueError, match="naswot is not finite"):
-        ZeroCost(DATA, device="cpu")(fill(SPACE, {k: v[0] for k, v in choices(SPACE).items()}))
+        ZeroCost(DATA, ZeroCostSettings(), "cpu")(
+            fill(SPACE, {k: v[0] for k, v in choices(SPACE).items()})
+        )
 
 
 @needs_shared
@@ -130,7 +141,7 @@ def test_naswot_ranks_nas_bench_macro():
         rows = sorted(csv.DictReader(file), key=lambda row: float(row["mean_acc"]))[::340]
     data = load_data("cifar10", root=str(SHARED / "data"), resolution=16, train=64, val=10, test=10)
     space = scaled(nas_bench_macro(resolution=16), width=0.5)
-    judge = ZeroCost(data, batch_size=32, draws=1, device="cpu")
+    judge = ZeroCost(data, ZeroCostSettings(batch_size=32, draws=1), "cpu")
     keys = list(choices(space))
     nets = [fill(space, dict(zip(keys, row["arch"], strict=True))) for row in rows]
     found = np.array([judge(net).value for net in nets])

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from growth import BASE, SMALL, Judge, answer, bowl, fitted, flat, macs
 
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Failure
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.scaling import formula

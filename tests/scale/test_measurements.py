@@ -11,12 +11,11 @@ import torch
 from rich.console import Console
 from stripes import CPU, DATA, TRAINING, batches
 
-from nas.accuracy.scaled import ScaledScratch
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.core.errors import UserError
-from nas.data.batches import Resized, scored_at_once
+from nas.data.batches import Resized, eval_batch_size
 from nas.latency.lookup import Lookup
 from nas.latency.timing import Timing
 from nas.network.device import resolve_device
@@ -77,30 +76,30 @@ def test_images_are_resized_batch_by_batch():
     assert torch.equal(own, kept)
 
 
-def test_at_the_images_own_size_it_is_training_from_scratch():
-    ours = ScaledScratch(DATA, SHORT, "cpu")(NET, 2, 5)
+def test_epochs_and_seed_of_one_training_take_the_place_of_those_of_all():
+    ours = Scratch(DATA, SHORT, "cpu")(NET, epochs=2, seed=5)
     theirs = Scratch(DATA, replace(SHORT, epochs=2), "cpu", seed=5)(NET)
     assert (ours.val, ours.test) == (theirs.val, theirs.test)
     assert ours.fidelity == "2 epochs"
 
 
 def test_epochs_seed_and_resolution_all_count():
-    judge = ScaledScratch(DATA, SHORT, "cpu", test=False)
-    losses = [judge(*job).val.cross_entropy for job in
-              ((NET, 1, 0), (NET, 2, 0), (NET, 1, 1), (LARGER, 1, 0))]  # fmt: skip
+    judge = Scratch(DATA, SHORT, "cpu", test=False)
+    jobs = ((NET, 1, 0), (NET, 2, 0), (NET, 1, 1), (LARGER, 1, 0))
+    losses = [judge(arch, {}, *more).val.cross_entropy for arch, *more in jobs]
     assert len(set(losses)) == 4
-    again = judge(NET, 1, 0)
+    again = judge(NET, epochs=1, seed=0)
     assert again.val.cross_entropy == losses[0]
     assert again.test is None
 
 
 def test_large_inputs_are_scored_in_small_batches():
-    assert [scored_at_once(side) for side in (28, 224, 800)] == [500, 16, 16]
+    assert [eval_batch_size(side) for side in (28, 224, 800)] == [500, 16, 16]
     assert resolve_device("cpu") == CPU
 
 
 def make():
-    return ScaledScratch(DATA, SHORT, "cpu")
+    return Scratch(DATA, SHORT, "cpu")
 
 
 JOBS = [(NET, 1, 0), (LARGER, 1, 0)]

@@ -16,8 +16,7 @@ from scipy import stats
 from spaces import SPACES
 from test_study import Killed, run, study, told
 
-from nas.accuracy.answer import Stopped
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Estimate, Failure
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
 from nas.search.evaluator import Evaluator
@@ -135,9 +134,9 @@ class Learner:
         if luck > 0.97:
             return Failure("unlucky")
         if rung < least[1]:
-            return Stopped({1: rung}, least[1], 2, 0.01, 1.0)
-        answer = {"value": final, "standard_error": 0.01, "seconds": 2.0, "fidelity": "2 epochs"}
-        return type("Judgement", (), answer | {"rungs": {1: rung}})()
+            stopped = {"rungs": {1: rung}, "threshold": least[1]}
+            return Estimate(rung, 0.01, 1.0, "1 of 2 epochs", **stopped)
+        return Estimate(final, 0.01, 2.0, "2 epochs", rungs={1: rung})
 
 
 def pruned_run(folder, learner, trials=40, sampler="nsga2"):

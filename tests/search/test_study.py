@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from spaces import SPACES
 
 import nas.search.study as study_module
-from nas.accuracy.worker_pool import Failure
+from nas.accuracy.estimate import Failure
 from nas.arch.arch import Arch, Block, Stage, Stem
 from nas.arch.cost import cost
 from nas.arch.layers import network_id

@@ -200,7 +200,7 @@ def test_limits_are_kept_over_a_kill_and_others_are_refused(tmp_path, monkeypatc
         supernet = Supernet(SPACE, seed=0)
         train_supernet(
             supernet, batches(), SHORT, device=CPU, probe=val, checkpoint=checkpoint,
-            within=lambda genomes: trellis.costs(genomes).macs <= most, progress=progress,
+            feasible=lambda genomes: trellis.costs(genomes).macs <= most, progress=progress,
         )  # fmt: skip
         return weights(supernet)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.judge import Estimates
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
 from nas.core.journal import append_entry, read_entries, to_plain
 
 Floats = NDArray[np.float64]
 Cost = Callable[[Sequence[Arch]], Floats]
-Judge = Callable[[Sequence[tuple[Arch, int, int]]], Iterator[tuple[int, Any]]]
+Judge = Callable[[Sequence[tuple[Arch, int, int]]], Estimates]
 Elastic = Callable[[Sequence[Arch]], Judge]
 Progress = Callable[[int, int, str], None]
 
@@ -105,16 +107,17 @@ class Trainings:
         self.progress(self.done, max(self.done, self.total), what)
 
 
-def _row(key: tuple[str, int, int], answer: Any) -> TrainingRecord:
+def _row(key: tuple[str, int, int], answer: Estimate | Failure) -> TrainingRecord:
     nan = math.nan
-    if reason := getattr(answer, "reason", ""):  # of a Failure
-        return TrainingRecord(*key, nan, nan, nan, nan, reason=str(reason))
+    if isinstance(answer, Failure):
+        return TrainingRecord(*key, nan, nan, nan, nan, reason=answer.reason)
+    assert answer.val is not None
     val = answer.val
     if not (math.isfinite(val.cross_entropy) and math.isfinite(val.accuracy)):
         return TrainingRecord(*key, nan, nan, nan, nan, reason="its scores are not finite")
     return TrainingRecord(
         *key, val.cross_entropy, val.cross_entropy_se, val.accuracy, val.accuracy_se,
-        fidelity=getattr(answer, "fidelity", ""),
+        fidelity=answer.fidelity,
     )  # fmt: skip
 
 

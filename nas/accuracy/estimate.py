@@ -1,0 +1,56 @@
+"""What every judge says of a network, whatever it did to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from nas.core.errors import UserError
+from nas.training.evaluation import Score
+
+P = ParamSpec("P")
+T = TypeVar("T")
+MAX_REASON = 300  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A judge's opinion of one network.
+
+    value            higher is better; its unit is the judge's own.
+    standard_error   of the value; NaN where the judge cannot know it.
+    seconds          that the judgement took.
+    fidelity         how it was come by, in a word or two: "2 epochs", "supernet", "naswot".
+    val              accuracy and cross-entropy on the validation images, where it saw some.
+    test             the same on images that no decision sees, where that was asked for.
+    rungs            values on the way of a training, by epochs done, where it was looked at.
+    threshold        that the last rung missed, where the training was stopped early.
+    """
+
+    value: float
+    standard_error: float
+    seconds: float
+    fidelity: str
+    val: Score | None = None
+    test: Score | None = None
+    rungs: Mapping[int, float] = field(default_factory=dict)
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no estimate, in one line."""
+
+    reason: str
+
+
+def call_safely(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Failure:
+    """What the function returns, or a Failure with whatever it raised, in one line."""
+    try:
+        return function(*args, **kwargs)
+    except UserError:
+        raise  # the user's to mend, and the same for every network
+    except Exception as error:
+        text = " ".join(str(error).split())
+        return Failure(f"{type(error).__name__}: {text}"[:MAX_REASON])
