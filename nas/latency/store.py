@@ -43,6 +43,12 @@ class LatencySource:
     trellis: Trellis
 
     @property
+    def row_ms(self) -> Any:
+        import numpy as np
+        r = self.trellis.space.resolution
+        return np.array([self.source.row_ms(row, r) for row in self.trellis.rows])
+
+    @property
     def name(self) -> str:
         """As it is said in summaries."""
         return f"{self.device.name} table" if self.device else str(self.source.name)

@@ -47,8 +47,8 @@ class Evaluations:
         """The rows of a role in the order of evaluation: name and metrics, as in trials.csv."""
         return [
             {"name": row["name"], **row["metrics"]}
-            for (of, _), row in self.journal.entries.items()
-            if of == role
+            for row in self.journal.entries.values()
+            if row["role"] == role
         ]
 
     def arch(self, key: str) -> Arch:

@@ -109,9 +109,9 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
         space, trellis_of(space), device, effort, table, console, settings.strict
     )
     evaluator = Evaluator(latency, workers, settings.limit)
-    reach = latency_range(latency)
+    reach = latency_range(trellis_of(space), latency.source, space.resolution)
     problem = define_problem(
-        settings, space, latency, reach, measure_target(settings, store, evaluator)
+        settings, space, latency, reach, measure_target(settings, space, store, evaluator)
     )
     problem.require_reachable()
     evaluator = replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt)

@@ -14,12 +14,14 @@ from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
 
-DIRECTIONS = ("maximize", "minimize")  # score, latency
+# of score and latency
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
 
 class TrialStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -96,3 +97,32 @@ def _sampler(
         objective=goal,
         earlier=earlier,
     )
+
+
+@dataclass(frozen=True)
+class KnownCost:
+    """What conf/sampler/known_cost.yaml makes: `known_cost`, before the space is known."""
+
+    objective: str = "both"
+    exponent: float | str | None = None
+
+    def __post_init__(self) -> None:
+        check_aim(self.objective, self.exponent)
+
+    def for_space(
+        self,
+        space: ConstrainedSpace,
+        *,
+        target_ms: float,
+        seed: int,
+        earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
+    ) -> BaseSampler:
+        """The sampler of that space."""
+        return known_cost(
+            space,
+            objective=self.objective,
+            exponent=self.exponent,
+            target_ms=target_ms,
+            seed=seed,
+            earlier=earlier,
+        )
