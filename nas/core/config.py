@@ -132,12 +132,17 @@ def _keys(cfg: Any) -> list[str]:
     return list(walk({str(k): v for k, v in plainly.items()}, ""))
 
 
-def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings of a command line; with `--cfg` among its words, print them and exit."""
+def show_if_asked(command: str, arguments: Sequence[str]) -> None:
+    """With `--cfg` among the words, print the whole configuration that they make, and exit."""
     if "--cfg" in arguments:
         words = [word for word in arguments if word != "--cfg"]
         print(OmegaConf.to_yaml(compose_config(command, words)).strip())
         sys.exit(0)
+
+
+def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings of a command line; with `--cfg` among its words, print them and exit."""
+    show_if_asked(command, arguments)
     return plain(compose_config(command, arguments))
 
 

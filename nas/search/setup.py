@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from nas.accuracy.factory import WORST
@@ -31,14 +30,15 @@ from nas.core.run_folder import (
 )
 from nas.data.dataset import ImageData
 from nas.latency.range import LatencyRange, latency_range
+from nas.latency.report import describe_costs, describe_space
 from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.search.evaluator import Evaluator
 from nas.search.samplers.for_space import check_aim
 from nas.search.samplers.warm_start import earlier_run
 from nas.search.storage import storage_at
 from nas.search.study import Study
-from nas.space.bounds import check_limits, cost_bounds, trellis_of
-from nas.space.choices import choices, fill, size
+from nas.space.bounds import check_limits, trellis_of
+from nas.space.choices import choices, fill
 from nas.space.configured import space_for
 from nas.space.constrained import ConstrainedSpace
 from nas.space.limits import COSTS, Limits
@@ -99,7 +99,7 @@ def planned(settings: dict[str, Any], stack: ExitStack, console: Console) -> Pla
     evaluator = Evaluator(latencies, pool, limits, exempt=drawn(settings, space, inside))
     target_ms = target_of(settings, study, evaluator)
     evaluator = replace(evaluator, most_ms=most_ms(settings, limits.latency_ms, target_ms, ranges))
-    allowed = within(settings, space, latencies.source, evaluator)
+    allowed = within(settings, latencies, evaluator)
     if "objective" in sampler.keywords:
         earlier = study.note("earlier", lambda: earlier) if earlier else []
         study.sampler = sampler(
@@ -133,8 +133,8 @@ def timed(
 ) -> tuple[LatencySource, LatencyRange]:
     """The latencies of the space, by a table that is built where it is missing; what it reaches."""
     trellis = trellis_of(space)
-    found = open_latencies(space, trellis, device, effort, table, console, settings["strict"])
-    return found, latency_range(trellis, found.source, space.resolution)
+    found = open_latencies(trellis, device, effort, table, console, settings["strict"])
+    return found, latency_range(found)
 
 
 def most_ms(
@@ -153,14 +153,13 @@ def most_ms(
 
 
 def within(
-    settings: Mapping[str, Any], space: Arch, source: Any, evaluator: Evaluator
+    settings: Mapping[str, Any], latencies: LatencySource, evaluator: Evaluator
 ) -> ConstrainedSpace:
-    """What the limits leave of the space, by the latencies that `source` knows."""
-    trellis, limit_ms = trellis_of(space), evaluator.limits.latency_ms
-    row_ms = np.array([source.row_ms(row, space.resolution) for row in trellis.rows])
+    """What the limits leave of the space."""
+    limit_ms, overhead_ms = evaluator.limits.latency_ms, latencies.source.overhead_ms
     most_ms = evaluator.most_ms if limit_ms is None else limit_ms
     limits = {name: settings["limit"].get(name) for name in COSTS}
-    return ConstrainedSpace(trellis, row_ms, source.overhead_ms, most_ms, limits)
+    return ConstrainedSpace(latencies.trellis, latencies.row_ms, overhead_ms, most_ms, limits)
 
 
 def tried(sampler: Any, warm_start: str | None) -> None:
@@ -244,10 +243,6 @@ def target_of(settings: Mapping[str, Any], study: Study, evaluator: Evaluator) -
 
 def introduce(settings: Mapping[str, Any], data: ImageData, space: Arch, console: Console) -> None:
     """Say what is about to be searched."""
-    least, most = cost_bounds(space)
-    console.print(
-        f"space     {settings['choices']['space']} · {len(choices(space))} choices · "
-        f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "
-        f"parameters {least.params / 1e6:.3g} to {most.params / 1e6:.3g} M"
-    )
+    label = settings["choices"]["space"]
+    console.print(f"space     {describe_space(label, space)} · {describe_costs(space)}")
     console.print(f"data      {data.described()}")
