@@ -21,16 +21,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.arch.arch import Arch
 from nas.arch.layers import operators
-from nas.core.config import compose_config, make, plain
 from nas.core.run_folder import environment, open_folder, write_json
+from nas.latency.run import open_space
+from nas.latency.settings import LatencySettings
 from nas.latency.store import saved_table
 from nas.latency.table import LatencyTable
 from nas.latency.timing_journal import part_key
 from nas.space.bounds import trellis_of
 from nas.space.choices import fill
-from nas.space.configured import space_for
 from nas.stats.correlation import fraction_within, mape, spearman
 
 NAIVE = 20  # networks whose blocks are all timed alone
@@ -62,18 +61,10 @@ def agreement(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def configured_space(settings: dict[str, Any]) -> Arch:
-    """The space of `nas.latency` with these settings."""
-    images = make(settings["data"]).spec
-    resolution = settings["resolution"] or images.resolution
-    return space_for(settings, make, images._replace(resolution=resolution))
-
-
-def plain_sum(words: list[str]) -> dict[str, float]:
+def plain_sum(settings: LatencySettings) -> dict[str, float]:
     """The errors of a sum of blocks timed alone, after the best affine fit to these networks."""
-    settings = plain(compose_config("latency", words))
-    space = configured_space(settings)
-    trellis, device = trellis_of(space), make(settings["latency"])
+    space, _ = open_space(settings)
+    trellis, device = trellis_of(space), settings.latency.make()
     genomes = trellis.random(NAIVE, np.random.default_rng(1))
     networks = [operators(fill(space, picks)) for picks in trellis.decode(genomes)]
     alone = {part_key([row]): (row,) for rows in networks for row in rows}
@@ -98,8 +89,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         one, summary, blocks = built(Path(first), words)
         other, again, blocks_again = built(Path(second), words)
-    settings = plain(compose_config("latency", words))
-    space = configured_space(settings)
+    settings = LatencySettings.of(*words)
+    space, _ = open_space(settings)
     trellis = trellis_of(space)
     genomes = trellis.random(RANKED, np.random.default_rng(2))
     archs = [fill(space, picks) for picks in trellis.decode(genomes)]
@@ -112,12 +103,12 @@ def main() -> None:
         "macs_spearman": summary["macs_spearman"],
         "blocks_of_two_runs": agreement(blocks, blocks_again),
         "ranking_of_two_runs": spearman(*ranks),
-        "plain_sum": plain_sum(words),
-        "settings": {"space": settings["choices"]["space"], "resolution": space.resolution},
+        "plain_sum": plain_sum(settings),
+        "settings": {"space": settings.space.name, "resolution": space.resolution},
         "environment": environment(seed=0, latency=one.identity),
     }
     folder = open_folder(Path("results") / "benchmarks")
-    name = f"latency_table_{settings['choices']['space']}_{settings['choices']['latency']}"
+    name = f"latency_table_{settings.space.name}_{settings.latency.name}"
     write_json(folder / f"{name}.json", result)
     print(json.dumps({k: v for k, v in result.items() if k != "environment"}, indent=1))
 

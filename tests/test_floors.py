@@ -14,8 +14,8 @@ FLOORS = (  # a package may import those before its own line
     "arch stats",
     "data space network",
     "training search_spaces",
-    "latency supernet train",
-    "accuracy profile",
+    "latency supernet",
+    "accuracy profile train",
     "search scale",
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}

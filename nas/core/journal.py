@@ -12,22 +12,33 @@ from typing import Any
 
 import numpy as np
 
-KeyOf = Callable[[dict[str, Any]], Hashable]
+Entry = dict[str, Any]
+KeyOf = Callable[[Entry], Hashable]
 
 
 class KeyedJournal:
     """Entries by key, each written as soon as it is known; of one key the last counts.
 
     `key_of` gives the key of an entry; entries for which it raises KeyError, TypeError or
-    ValueError say nothing.
+    ValueError say nothing.  `merge(earlier, later)` makes one of two entries of a key.
     """
 
-    def __init__(self, path: Path, key_of: KeyOf = itemgetter("key")) -> None:
-        self.path, self.key_of = path, key_of
-        self.entries: dict[Hashable, dict[str, Any]] = {}
+    def __init__(
+        self,
+        path: Path,
+        key_of: KeyOf = itemgetter("key"),
+        merge: Callable[[Entry, Entry], Entry] = lambda earlier, later: later,
+    ) -> None:
+        self.path, self.key_of, self.merge = path, key_of, merge
+        self.entries: dict[Hashable, Entry] = {}
         for entry in read_entries(path):
             with suppress(KeyError, TypeError, ValueError):
-                self.entries[key_of(entry)] = entry
+                self._keep(entry)
+
+    def _keep(self, entry: Entry) -> None:
+        key = self.key_of(entry)
+        known = self.entries.get(key)
+        self.entries[key] = entry if known is None else self.merge(known, entry)
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self.entries
@@ -39,7 +50,7 @@ class KeyedJournal:
         """Keep an entry, in memory and in the file."""
         known = to_plain(dict(entry))
         append_entry(self.path, known)
-        self.entries[self.key_of(known)] = known
+        self._keep(known)
 
 
 def read_entries(path: str | Path) -> Iterator[dict[str, Any]]:

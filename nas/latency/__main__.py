@@ -10,10 +10,12 @@ table by itself; the same command again reads it, or goes on where it was stoppe
 
 def run(arguments: list[str]) -> None:
     """Read the settings and do it; imported only now, so that `--help` answers at once."""
-    from nas.core.config import read_settings
+    from nas.core.config import show_if_asked
     from nas.latency.run import latency
+    from nas.latency.settings import LatencySettings
 
-    latency(read_settings("latency", arguments))
+    show_if_asked("latency", arguments)
+    latency(LatencySettings.of(*arguments))
 
 
 if __name__ == "__main__":

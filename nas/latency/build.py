@@ -26,7 +26,7 @@ from nas.stats.correlation import fraction_within, interval, kendall, mape, shar
 Floats = NDArray[np.float64]
 Genomes = NDArray[np.integer[Any]]
 
-LEAST = 4
+MIN_NETWORKS = 4
 POPULATION = 4000  # random networks from which those to time are chosen
 FIGURES = {
     "mape": mape,
@@ -46,38 +46,44 @@ def build_table(
     the middle and called again, it goes on with what the journal has.
     """
     rng = np.random.default_rng(effort.seed)
-    blocks = chosen_blocks(trellis.rows, effort.blocks, rng)
-    alone = journal.timed({part_key([r]): (r,) for r in blocks}, "blocks")
-    ms = [timing.median_ms for timing in alone]
+    blocks = choose_blocks(trellis.rows, effort.blocks, rng)
+    block_parts = {part_key([row]): (row,) for row in blocks}
+    isolated = journal.measure(block_parts, "blocks")
+    block_ms = [timing.median_ms for timing in isolated]
     began = time.perf_counter()
-    first = fit_blocks(blocks, ms)
-    values = np.array([first.row_ms(row) for row in trellis.rows])
-    genomes = spread_networks(trellis, values, effort.calibrate + effort.validate, rng)
+    by_blocks = fit_blocks(blocks, block_ms)
+    row_ms = np.array([by_blocks.row_ms(row) for row in trellis.rows])
+    genomes = choose_networks(trellis, row_ms, effort.calibrate + effort.validate, rng)
     archs = [fill(space, picks) for picks in trellis.decode(genomes)]
     parts = {part_key(rows): rows for rows in map(operators, archs)}
     share = effort.calibrate / (effort.calibrate + effort.validate)
     fitting = dict(list(parts.items())[: round(share * len(parts))])
-    seconds = time.perf_counter() - began
-    whole = journal.timed(fitting, "networks")
-    model = correct(first, blocks, ms, list(fitting.values()), [t.median_ms for t in whole])
-    keys = [part_key([row]) for row in blocks] + list(fitting)
-    seconds += sum(journal.seconds[key] for key in keys)
     unseen = {key: rows for key, rows in parts.items() if key not in fitting}
-    true = journal.timed(unseen, "unseen")
+    seconds = time.perf_counter() - began
+    whole = journal.measure(fitting, "networks")
+    network_ms = [timing.median_ms for timing in whole]
+    model = correct(by_blocks, blocks, block_ms, list(fitting.values()), network_ms)
+    seconds += sum(journal.seconds[key] for key in [*block_parts, *fitting])
+    true = journal.measure(unseen, "unseen")
     predicted = [model.network_ms(rows) for rows in unseen.values()]
-    validation = validated(predicted, true, effort.seed)
-    validation |= repeated(journal, unseen, effort.repeat)
-    validation["seconds"] = sum(journal.seconds[key] for key in unseen)
+    validation = {
+        **validation_figures(predicted, true, effort.seed),
+        **run_to_run(journal, unseen, effort.repeat),
+        "seconds": sum(journal.seconds[key] for key in unseen),
+    }
     table = LatencyTable(
-        model,
-        tuple((signature(row), timing) for row, timing in zip(blocks, alone, strict=True)),
-        len(trellis.rows), validation, seconds, journal.backend.identity(),
-    )  # fmt: skip
+        model=model,
+        blocks=tuple((signature(row), t) for row, t in zip(blocks, isolated, strict=True)),
+        num_keys=len(trellis.rows),
+        validation=validation,
+        seconds=seconds,
+        identity=journal.backend.identity(),
+    )
     roles = ["calibrate"] * len(fitting) + ["validate"] * len(unseen)
-    return table, _networks(table, archs, [*whole, *true], roles)
+    return table, network_rows(table, archs, [*whole, *true], roles)
 
 
-def chosen_blocks(
+def choose_blocks(
     rows: Sequence[Operator], number: int, rng: np.random.Generator
 ) -> list[Operator]:
     """The blocks to time, in random order, so that what slows the machine hits all kinds."""
@@ -93,42 +99,40 @@ def chosen_blocks(
     return [rows[i] for i in rng.permutation(np.array(chosen))]
 
 
-def spread_networks(
-    trellis: Trellis, values: Floats, number: int, rng: np.random.Generator
+def choose_networks(
+    trellis: Trellis, row_ms: Floats, number: int, rng: np.random.Generator
 ) -> Genomes:
     """Up to `number` distinct networks, evenly over the logarithm of the latency range.
 
-    Random picks crowd around the middle, so every network leans to the fast or to the slow labels
-    by a part of its own.  They are in random order; the fastest and the slowest of the space are
-    the last two, where they validate and do not correct.
+    Random picks crowd around the middle.  So every network here leans to the fast or to the slow
+    labels, each by a share of its own.  They are in random order, but the fastest and the slowest
+    of the space come last: they validate the table and do not correct it.
     """
     anywhere = trellis.random(POPULATION, rng)
-    ms = trellis.totals(values, anywhere)
+    ms = trellis.totals(row_ms, anywhere)
     leaning = np.empty_like(anywhere)
-    part = rng.random(POPULATION)
+    lean = rng.random(POPULATION)
     for gene in range(anywhere.shape[1]):
         labels = np.unique(anywhere[:, gene])
         means = [ms[anywhere[:, gene] == label].mean() for label in labels]
-        place = np.clip(part + rng.uniform(-0.5, 0.5, POPULATION), 0, 1 - 1e-9)
+        place = np.clip(lean + rng.uniform(-0.5, 0.5, POPULATION), 0, 1 - 1e-9)
         leaning[:, gene] = labels[np.argsort(means)][(place * len(labels)).astype(int)]
-    ends = [trellis.extreme(values, most=most)[1] for most in (False, True)]
+    ends = [trellis.extreme(row_ms, most=most)[1] for most in (False, True)]
     genomes = np.concatenate([trellis.encode(ends), leaning, anywhere])
     _, distinct = np.unique(trellis.networks(genomes), axis=0, return_index=True)
     genomes = genomes[np.sort(distinct)]
-    ms = trellis.totals(values, genomes)
-    chosen = _evenly(np.log(ms), number)
-    if len(chosen) < LEAST:
+    chosen = _choose_evenly(np.log(trellis.totals(row_ms, genomes)), number)
+    if len(chosen) < MIN_NETWORKS:
         raise UserError(
-            f"the space has only {len(chosen)} networks; a latency table needs {LEAST} to be "
-            "corrected and tested: widen it"
+            f"the space has only {len(chosen)} networks; a latency table needs {MIN_NETWORKS} to "
+            "be corrected and tested: widen it"
         )
     extremes = [i for i in (0, 1) if i in chosen]
-    return np.asarray(
-        genomes[np.r_[rng.permutation(np.setdiff1d(chosen, extremes)), extremes].astype(int)]
-    )
+    others = rng.permutation(np.setdiff1d(chosen, extremes))
+    return np.asarray(genomes[np.r_[others, extremes].astype(int)])
 
 
-def _evenly(values: Floats, number: int) -> NDArray[np.intp]:
+def _choose_evenly(values: Floats, number: int) -> NDArray[np.intp]:
     """Indices of `number` values nearest to an even grid over their range, each taken once."""
     if len(values) <= number:
         return np.arange(len(values))
@@ -138,47 +142,48 @@ def _evenly(values: Floats, number: int) -> NDArray[np.intp]:
     return np.flatnonzero(~left)
 
 
-def validated(predicted: Sequence[float], true: Sequence[Timing], seed: int) -> dict[str, Any]:
+def validation_figures(
+    predicted: Sequence[float], true: Sequence[Timing], seed: int
+) -> dict[str, Any]:
     """The figures of the prediction on unseen networks, each with its 95 % interval.
 
     The intervals say what other unseen networks would give with this very table: by resampling
-    the networks, and exactly (Clopper and Pearson 1934) for shares.  What another table, of
-    another hour, would give is not in them.
+    the networks, and exactly (Clopper and Pearson 1934) for shares.  They do not say what a table
+    of another hour would give.
     """
     measured = [timing.median_ms for timing in true]
-    found = {name: interval(f, predicted, measured, seed) for name, f in FIGURES.items()}
+    figures = {name: interval(f, predicted, measured, seed) for name, f in FIGURES.items()}
     for name in ("within_5", "within_10"):
-        found[name] = share_interval(found[name].value, len(measured))
+        figures[name] = share_interval(figures[name].value, len(measured))
     return {
         "num_networks": len(measured),
-        **{name: figure.value for name, figure in found.items()},
-        "intervals": {name: [figure.low, figure.high] for name, figure in found.items()},
+        **{name: figure.value for name, figure in figures.items()},
+        "intervals": {name: [figure.low, figure.high] for name, figure in figures.items()},
         "noisy": sum(timing.noisy for timing in true),
     }
 
 
-def repeated(journal: TimingJournal, parts: Mapping[str, Part], number: int) -> dict[str, Any]:
+def run_to_run(journal: TimingJournal, parts: Mapping[str, Part], number: int) -> dict[str, Any]:
     """The run-to-run spread: mean relative difference of networks that are timed once more."""
     chosen = dict(list(parts.items())[:number])
-    again = journal.timed({f"{key}#2": rows for key, rows in chosen.items()}, "again")
+    again = journal.measure({f"{key}#2": rows for key, rows in chosen.items()}, "again")
     first = np.array([journal.known[key].median_ms for key in chosen])
     second = np.array([timing.median_ms for timing in again])
     spread = float(np.mean(np.abs(second / first - 1))) if number else None
     return {"repeats": len(chosen), "run_to_run": spread}
 
 
-def _networks(
+def network_rows(
     table: LatencyTable, archs: Sequence[Arch], timings: Sequence[Timing], roles: Sequence[str]
 ) -> list[dict[str, Any]]:
     """One dict a network, for networks.csv and the pictures."""
+    predicted = table.measure_many(archs)
     return [
         {
             "role": role,
-            "predicted_ms": predicted.median_ms,
+            "predicted_ms": prediction.median_ms,
             **asdict(timing),
             "arch": arch_string(arch),
         }
-        for role, predicted, timing, arch in zip(
-            roles, table.measure_many(archs), timings, archs, strict=True
-        )
+        for role, prediction, timing, arch in zip(roles, predicted, timings, archs, strict=True)
     ]

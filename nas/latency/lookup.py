@@ -1,4 +1,4 @@
-"""Latency as the sum of a table's blocks; `nas.latency.csv_table` says how the file is written."""
+"""Latency as the sum of a table's blocks; `nas.latency.csv_table` describes the file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from nas.arch.layers import Operator, operators
 from nas.core.errors import UserError
 from nas.latency.block_features import row_form, signature
 from nas.latency.csv_table import COLUMNS, Line, of_device, parse_table, read_text
-from nas.latency.timing import Timing, Told
-
-__all__ = ["COLUMNS", "Lookup", "row_form", "signature"]
+from nas.latency.timing import OnTiming, Timing
 
 # lines by the columns they fill (without device) and by what stands there
 _Index = dict[tuple[str, ...], dict[tuple[Any, ...], list[Line]]]
@@ -43,28 +41,30 @@ class Lookup:
         lines = of_device(parse_table(text, self.path), self.device, self.path)
         rows = [line for line in lines if line.cells["op"] != "network"]
         constants = [line for line in lines if line.cells["op"] == "network"]
-        found = {
+        derived = {
             "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
             "overhead_ms": self._agreed(constants, "the network") if constants else 0.0,
             "_index": _indexed(rows, {"device"}),
             "_any_resolution": _indexed(rows, {"device", "resolution"}),
         }
-        for name, value in found.items():
+        for name, value in derived.items():
             object.__setattr__(self, name, value)
 
     def measure(self, arch: Arch) -> Timing:
         """The sum over the rows of `arch`; UserError names a row that the table lacks."""
         return self._sum(operators(arch), arch.resolution, self.overhead_ms)
 
-    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+    def measure_many(
+        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
+    ) -> list[Timing]:
         """As `measure`, for each of `archs` in order."""
-        return _telling((self.measure(arch) for arch in archs), told)
+        return _report_each((self.measure(arch) for arch in archs), on_timing)
 
     def measure_rows(
         self,
         parts: Sequence[Sequence[Operator]],
         padding: str = "symmetric",
-        told: Told | None = None,
+        on_timing: OnTiming | None = None,
     ) -> list[Timing]:
         """The sum over the rows of each of `parts`, without the constant; `padding` is not known.
 
@@ -73,26 +73,26 @@ class Lookup:
         """
         sides = (rows[0].side if rows[0].place == "stem" else None for rows in parts)
         pairs = zip(parts, sides, strict=True)
-        return _telling((self._sum(rows, side, 0.0) for rows, side in pairs), told)
+        return _report_each((self._sum(rows, side, 0.0) for rows, side in pairs), on_timing)
 
     def row_ms(self, row: Operator, resolution: int | None = None) -> float:
         """The time of one row, in a network with an input side of `resolution` if that is known."""
         wanted = signature(row) | {"resolution": resolution}
         index = self._index if resolution else self._any_resolution
-        found = [
+        matching = [
             line
             for columns, lines in index.items()
             for line in lines.get(tuple(wanted[column] for column in columns), ())
         ]
-        if not found:
+        if not matching:
             filled = {column for columns in index for column in columns}
             cells = " ".join(f"{key}={wanted[key]}" for key in COLUMNS if key in filled)
             raise UserError(
                 f"{self.path} has no line for the block {row_form(row)}: looked for {cells}; "
                 "add one to the table, or measure with latency=onnxruntime"
             )
-        most = max(len(line.cells) for line in found)
-        return self._agreed([line for line in found if len(line.cells) == most], row_form(row))
+        most = max(len(line.cells) for line in matching)
+        return self._agreed([line for line in matching if len(line.cells) == most], row_form(row))
 
     def describe(self) -> dict[str, Any]:
         """The file, its content's hash and how many lines it has for the device."""
@@ -127,12 +127,13 @@ class Lookup:
         return first.ms
 
 
-def _telling(timings: Iterable[Timing], told: Told | None) -> list[Timing]:
+def _report_each(timings: Iterable[Timing], on_timing: OnTiming | None) -> list[Timing]:
+    """The timings; `on_timing` is called with each as soon as it is known."""
     done = []
     for i, timing in enumerate(timings):
         done.append(timing)
-        if told:
-            told(i, timing)
+        if on_timing:
+            on_timing(i, timing)
     return done
 
 

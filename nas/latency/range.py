@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.core.errors import UserError
+from nas.latency.store import LatencySource
 from nas.space.choices import Picks
-from nas.space.trellis.trellis import NetworkCosts, Trellis
+from nas.space.trellis.trellis import NetworkCosts
 from nas.stats.correlation import spearman
 
 SAMPLE = 10_000  # random networks; their quantiles are then known to half a per cent
@@ -48,15 +48,15 @@ class LatencyRange:
             )
 
 
-def latency_range(trellis: Trellis, source: Any, resolution: int, seed: int = 0) -> LatencyRange:
-    """Survey the space of `trellis` with a table or a lookup."""
-    values = np.array([source.row_ms(row, resolution) for row in trellis.rows])
+def latency_range(latencies: LatencySource, seed: int = 0) -> LatencyRange:
+    """The range of the space whose rows `latencies` knows."""
+    trellis, row_ms = latencies.trellis, latencies.row_ms
+    overhead_ms = latencies.source.overhead_ms
     genomes = trellis.random(SAMPLE, np.random.default_rng(seed))
-    (low, fast), (high, slow) = (trellis.extreme(values, most=most) for most in (False, True))
-    beside = source.overhead_ms
+    (low, fast), (high, slow) = (trellis.extreme(row_ms, most=most) for most in (False, True))
     return LatencyRange(
-        (low + beside, fast),
-        (high + beside, slow),
-        trellis.totals(values, genomes) + beside,
-        trellis.costs(genomes),
+        fastest=(low + overhead_ms, fast),
+        slowest=(high + overhead_ms, slow),
+        ms=trellis.totals(row_ms, genomes) + overhead_ms,
+        costs=trellis.costs(genomes),
     )

@@ -7,10 +7,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from rich.console import Console
 
 from nas.arch.arch import Arch
@@ -34,42 +37,41 @@ FORMAT = 1  # of what is saved, and of the counts behind it: tables of another a
 class LatencySource:
     """Latencies of networks: by the table, and measured whole where they are outside its space.
 
-    `source` is a table or a lookup, which knows the milliseconds of rows; `device` measures whole
-    networks, and is None where there is no device at hand (a lookup then answers whatever it can).
+    `source` knows the milliseconds of rows; `device` measures whole networks, and is None where
+    there is no device at hand (a `Lookup` then answers whatever it can).
     """
 
-    source: Any
+    source: LatencyTable | Lookup
     device: Backend | None
     trellis: Trellis
-
-    @property
-    def row_ms(self) -> Any:
-        import numpy as np
-        r = self.trellis.space.resolution
-        return np.array([self.source.row_ms(row, r) for row in self.trellis.rows])
 
     @property
     def name(self) -> str:
         """As it is said in summaries."""
         return f"{self.device.name} table" if self.device else str(self.source.name)
 
+    @cached_property
+    def row_ms(self) -> NDArray[np.float64]:
+        """(num_rows,): what each row of `trellis.rows` adds to a network, evaluated once."""
+        resolution = self.trellis.space.resolution
+        return np.array([self.source.row_ms(row, resolution) for row in self.trellis.rows])
+
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
         """Timings of `archs`, in order; those of the table have no runs."""
-        timings = [self._known(arch) for arch in archs]
+        timings = [self._by_table(arch) for arch in archs]
         missing = [arch for arch, timing in zip(archs, timings, strict=True) if timing is None]
         measured = iter(self.device.measure_many(missing) if self.device and missing else [])
         return [timing or next(measured) for timing in timings]
 
-    def _known(self, arch: Arch) -> Timing | None:
+    def _by_table(self, arch: Arch) -> Timing | None:
         if self.device and not all(row in self.trellis for row in operators(arch)):
             return None
-        timing: Timing = self.source.measure_many([arch])[0]
-        return timing
+        return self.source.measure_many([arch])[0]
 
     def describe(self) -> dict[str, Any]:
         """The table, and the device that it is of."""
-        found: dict[str, Any] = self.source.describe()
-        return found | ({"device": self.device.describe()} if self.device else {})
+        device = {"device": self.device.describe()} if self.device else {}
+        return {**self.source.describe(), **device}
 
 
 def table_folder(
@@ -95,37 +97,35 @@ def saved_table(folder: Path) -> LatencyTable | None:
         raise UserError(f"{path} is damaged: delete it, and the table is built again") from None
 
 
-def open_table(
-    space: Arch,
-    trellis: Trellis,
-    device: Backend,
-    effort: MeasurementEffort,
-    folder: Path,
-    console: Console,
-) -> LatencyTable:
-    """The table of `folder`, built first where it is missing, with progress on `console`."""
-    if table := saved_table(folder):
-        return table
-    open_folder(folder)
+def measure_table(
+    trellis: Trellis, device: Backend, effort: MeasurementEffort, folder: Path, console: Console
+) -> tuple[LatencyTable, list[dict[str, Any]]]:
+    """The table and the networks that corrected and validated it, measured with progress."""
     total = min(effort.blocks, len(trellis.rows))
     total += effort.calibrate + effort.validate + min(effort.repeat, effort.validate)
-    with lock_folder(folder):
-        journal = TimingJournal(folder / "measured.jsonl", device, space.padding)
-        with ProgressBar(console, "latency", total, len(journal.known)) as live:
-            journal.told = live
+    with lock_folder(open_folder(folder)):
+        journal = TimingJournal(folder / "measured.jsonl", device, trellis.space.padding)
+        with ProgressBar(console, "latency", total, len(journal.known)) as bar:
+            journal.on_progress = bar
             try:
-                table, networks = build_table(space, trellis, journal, effort)
+                return build_table(trellis.space, trellis, journal, effort)
             except KeyboardInterrupt:
                 console.print(f"stopped   {len(journal.known)} timed; the same command goes on")
                 raise
-    rows = [signature(row) | {"ms": table.model.row_ms(row)} for row in trellis.rows]
-    rows.append({"op": "network", "ms": table.overhead_ms})
-    write_csv(folder / "table.csv", rows)
+
+
+def write_table(
+    folder: Path, latencies: LatencySource, table: LatencyTable, networks: list[dict[str, Any]]
+) -> None:
+    """Write all that is known of a new table; last table.json, by which it is found again."""
+    rows = zip(latencies.trellis.rows, latencies.row_ms.tolist(), strict=True)
+    lines = [{**signature(row), "ms": ms} for row, ms in rows]
+    write_csv(folder / "table.csv", [*lines, {"op": "network", "ms": table.overhead_ms}])
     write_csv(folder / "blocks.csv", [row | asdict(timing) for row, timing in table.blocks])
     write_csv(folder / "networks.csv", networks)
-    write_json(folder / "environment.json", environment(latency=device.describe()))
+    made_with = environment(latency=latencies.device.describe() if latencies.device else None)
+    write_json(folder / "environment.json", made_with)
     write_json(folder / "table.json", table.to_json())
-    return table
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -134,9 +134,8 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def open_latencies(
-    space: Arch,
     trellis: Trellis,
-    device: Any,
+    device: Backend,
     effort: MeasurementEffort,
     folder: Path,
     console: Console,
@@ -144,21 +143,27 @@ def open_latencies(
 ) -> LatencySource:
     """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
 
-    Says how right the table is.  Raises UserError with `strict` where it misses a bar.
+    The table is built first where it is missing.  Says how right it is; raises UserError with
+    `strict` where it misses a bar.
     """
     if isinstance(device, Lookup):
         return LatencySource(device, None, trellis)
-    table = open_table(space, trellis, device, effort, folder, console)
+    table, networks = saved_table(folder), None
+    if table is None:
+        table, networks = measure_table(trellis, device, effort, folder, console)
+    latencies = LatencySource(table, device, trellis)
+    if networks is not None:
+        write_table(folder, latencies, table, networks)
     console.print(f"latency   {describe_validation(table)}")
-    short = table.warnings()
-    if strict and short:
+    missed = table.warnings()
+    if strict and missed:
         raise UserError(
-            f"the table in {folder} is refused (strict=true): {'; '.join(short)}; measure on a "
+            f"the table in {folder} is refused (strict=true): {'; '.join(missed)}; measure on a "
             "quieter machine (delete the folder first) or with more table.blocks="
         )
-    for line in short:
+    for line in missed:
         console.print(f"warning   this table is not to be relied on: {line}")
-    return LatencySource(table, device, trellis)
+    return latencies
 
 
 def describe_validation(table: LatencyTable) -> str:

@@ -41,8 +41,8 @@ class MeasurementEffort:
 
     def __post_init__(self) -> None:
         lowest = {"blocks": 1, "calibrate": 4, "validate": 4, "repeat": 0, "seed": 0}
-        for name, least in lowest.items():
-            check_whole(f"table.{name}", getattr(self, name), least)
+        for name, low in lowest.items():
+            check_whole(f"table.{name}", getattr(self, name), low)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class LatencyTable:
     model        gives each block's share.
     blocks       what was timed alone: the row and its timing.
     num_keys     distinct blocks of the space.
-    validation   figures on networks that the table never saw (see `validated`).
+    validation   figures on networks that the table never saw (see `validation_figures`).
     seconds      of timing blocks and the networks that correct them; the validation has its own.
     identity     of the backend and its device.
     """
@@ -71,7 +71,7 @@ class LatencyTable:
         return self.model.overhead_ms
 
     def row_ms(self, row: Operator, resolution: int = 0) -> float:
-        """What the row adds to a network; the resolution of the network is of no matter here."""
+        """What the row adds to a network; the network's resolution does not matter here."""
         return self.model.row_ms(row)
 
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:

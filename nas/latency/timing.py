@@ -53,13 +53,13 @@ class Timing:
     noisy: bool
 
 
-Told = Callable[[int, Timing], None]
+OnTiming = Callable[[int, Timing], None]  # (index, its timing)
 
 
 class Backend(Protocol):
     """A way to know the latency of networks, and of parts of them, on one device.
 
-    `told(i, timing)` is called for each i as soon as it is timed, and again where it was timed
+    `on_timing(i, timing)` is called as soon as the i-th is timed, and again where it was timed
     better, so that a caller can save it and show progress.
     """
 
@@ -71,7 +71,9 @@ class Backend(Protocol):
         """The time of one input through `arch`."""
         ...
 
-    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+    def measure_many(
+        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
+    ) -> list[Timing]:
         """As `measure`, for each of `archs` in order; measured together where that is fairer."""
         ...
 
@@ -79,7 +81,7 @@ class Backend(Protocol):
         self,
         parts: Sequence[Sequence[Operator]],
         padding: str = "symmetric",
-        told: Told | None = None,
+        on_timing: OnTiming | None = None,
     ) -> list[Timing]:
         """The time of each of `parts`, in order, as a model of its own.
 
@@ -162,6 +164,9 @@ class _Series:
         low, median, high = self.interval()
         return len(self.medians) < 6 or high - low > 2 * rel_ci * median
 
+    def finished(self, rel_ci: float, max_seconds: float) -> bool:
+        return not self.wide(rel_ci) or self.spent >= max_seconds * 1e9
+
     def timing(self, rel_ci: float) -> Timing:
         low, median, high = (ns / 1e6 for ns in self.interval())
         quartiles = statistics.quantiles(self.runs, n=4) if len(self.runs) > 1 else [0.0] * 3
@@ -234,13 +239,11 @@ def measure(
             refresh = REFRESH if len(pending) > 1 else 0
             for one in pending:
                 one.run_visit(clock, waited or real, refresh)
+            if done < min_rounds:
+                continue
             pending = [
-                one
-                for one in pending
-                if one is steady
-                or done < min_rounds
-                or (one.wide(rel_ci) and one.spent < max_seconds * 1e9)
+                one for one in pending if one is steady or not one.finished(rel_ci, max_seconds)
             ]
-            if done >= min_rounds and all(one is steady for one in pending):
+            if all(one is steady for one in pending):
                 break
     return {key: one.timing(rel_ci) for key, one in series.items()}

@@ -1,4 +1,4 @@
-"""Timings as they are taken, a JSON line each, so that a killed measurement goes on."""
+"""Timings kept as they are taken, so that a killed measurement goes on."""
 
 from __future__ import annotations
 
@@ -7,59 +7,64 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nas.arch.layers import Operator
-from nas.core.journal import append_entry, read_entries
+from nas.core.journal import Entry, KeyedJournal
 from nas.latency.timing import Backend, Timing
 
 Part = tuple[Operator, ...]
-Told = Callable[[int, str], None]  # (parts timed so far, what is being timed)
+OnProgress = Callable[[int, str], None]  # (parts timed so far, what is being timed)
 
 
 class TimingJournal:
-    """Timings as they are taken, a JSON line each, so that a killed measurement goes on."""
+    """The timings of parts by key, and the seconds that each took.
+
+    seconds       with warm-up, and with what timing it again took.
+    on_progress   called after every timing.
+    """
 
     def __init__(self, path: Path, backend: Backend, padding: str) -> None:
-        self.path, self.backend, self.padding = path, backend, padding
-        self.told: Told = lambda done, what: None
+        self.backend, self.padding = backend, padding
+        self.on_progress: OnProgress = lambda done, what: None
+        self._journal = KeyedJournal(path, _key_of, _timed_again)
         self.known: dict[str, Timing] = {}
-        self.seconds: dict[str, float] = {}  # that each took, warm-up and repeats included
-        for entry in read_entries(path):
-            self._know(entry)
+        self.seconds: dict[str, float] = {}
+        for key in self._journal.entries:
+            self._read(str(key))
 
-    def _know(self, entry: Mapping[str, Any]) -> None:
-        """Keep what the entry says, if it says something."""
-        try:
-            timing, seconds = Timing(**entry["timing"]), float(entry["seconds"])
-        except (ValueError, TypeError, KeyError):
-            return
-        if timing.median_ms > 0:
-            self._keep(str(entry["key"]), timing, seconds)
+    def _read(self, key: str) -> None:
+        entry = self._journal[key]
+        self.known[key], self.seconds[key] = Timing(**entry["timing"]), entry["seconds"]
 
-    def _keep(self, key: str, timing: Timing, seconds: float) -> None:
-        self.known[key] = timing
-        self.seconds[key] = self.seconds.get(key, 0.0) + seconds
-
-    def timed(self, parts: Mapping[str, Part], what: str) -> list[Timing]:
-        """The timing of each part by its key; what is not known yet is measured and written."""
+    def measure(self, parts: Mapping[str, Part], what: str) -> list[Timing]:
+        """The timing of each part by its key; what is not known yet is measured and kept."""
         missing = [key for key in parts if key not in self.known]
-        self.told(len(self.known), what)
+        self.on_progress(len(self.known), what)
         if missing:
             last = time.perf_counter()
 
             def keep(i: int, timing: Timing) -> None:
                 nonlocal last
                 now, key = time.perf_counter(), missing[i]
-                self._keep(key, timing, now - last)
-                append_entry(
-                    self.path, {"key": key, "seconds": now - last, "timing": asdict(timing)}
-                )
+                self._journal.add({"key": key, "seconds": now - last, "timing": asdict(timing)})
+                self._read(key)
                 last = now
-                self.told(len(self.known), what)
+                self.on_progress(len(self.known), what)
 
             self.backend.measure_rows([parts[key] for key in missing], self.padding, keep)
         return [self.known[key] for key in parts]
+
+
+def _key_of(entry: Entry) -> str:
+    """The key of an entry that says how long its part takes; raises for others."""
+    if not (Timing(**entry["timing"]).median_ms > 0 and entry["seconds"] >= 0):
+        raise ValueError("times must be above 0")
+    return str(entry["key"])
+
+
+def _timed_again(earlier: Entry, later: Entry) -> Entry:
+    """The later timing; both took their seconds."""
+    return {**later, "seconds": earlier["seconds"] + later["seconds"]}
 
 
 def part_key(rows: Sequence[Operator]) -> str:

@@ -9,10 +9,12 @@ count beside ours, and the latency measured here."""
 
 def run(arguments: list[str]) -> None:
     """Read the settings and do it; imported only now, so that `--help` answers at once."""
-    from nas.core.config import read_settings
+    from nas.core.config import show_if_asked
     from nas.profile.run import profile
+    from nas.profile.settings import ProfileSettings
 
-    profile(read_settings("profile", arguments))
+    show_if_asked("profile", arguments)
+    profile(ProfileSettings.of(*arguments))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
@@ -10,20 +11,24 @@ from rich.console import Console
 from nas.arch.arch import Arch
 from nas.arch.layers import operators
 from nas.core.progress import ProgressBar
-from nas.latency.timing import Timing
+from nas.latency.timing import Backend, Timing
 
 
-def time_network(arch: Arch, timer: Any, rows: list[dict[str, Any]], console: Console) -> Timing:
-    """The timing of the whole network; each of `rows` learns what it takes alone."""
+def time_network(
+    arch: Arch, timer: Backend, rows: Sequence[dict[str, Any]], console: Console
+) -> Timing:
+    """The timing of the whole network; each of `rows` learns what it takes alone.
+
+    Rows that compute the same are timed once.
+    """
     parts = {(row.layers, row.residual): (row,) for row in operators(arch)}
-    with ProgressBar(console, "latency", len(parts), 0) as live:
-        done = count(1)
-        found = timer.measure_rows(
-            list(parts.values()), arch.padding, lambda i, timing: live(next(done), "")
+    done = count(1)
+    with ProgressBar(console, "latency", len(parts)) as bar:
+        timings = timer.measure_rows(
+            list(parts.values()), arch.padding, lambda i, timing: bar(next(done), "")
         )
-    alone = dict(zip(parts, found, strict=True))
+    isolated = dict(zip(parts, timings, strict=True))
     for row, operator in zip(rows, operators(arch), strict=True):
-        timing = alone[(operator.layers, operator.residual)]
+        timing = isolated[(operator.layers, operator.residual)]
         row |= {"alone_ms": timing.median_ms, "noisy": timing.noisy}
-    whole: Timing = timer.measure(arch)
-    return whole
+    return timer.measure(arch)

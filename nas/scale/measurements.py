@@ -47,13 +47,13 @@ def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> 
         parts = {network_id(arch): operators(arch) for arch in archs}
         missing = len(parts.keys() - journal.known.keys())
         if quiet or missing < 2:
-            journal.timed(parts, "")
+            journal.measure(parts, "")
         else:
             known = len(journal.known)
             with ProgressBar(console, "latency", missing, 0) as live:
-                journal.told = lambda done, what: live(done - known, what)
-                journal.timed(parts, "")
-            journal.told = lambda done, what: None
+                journal.on_progress = lambda done, what: live(done - known, what)
+                journal.measure(parts, "")
+            journal.on_progress = lambda done, what: None
         return [journal.known[network_id(arch)].median_ms for arch in archs]
 
     return measured

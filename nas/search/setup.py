@@ -105,11 +105,9 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     config = run_config(settings, data, table)
     check_config(folder / "config.yaml", config)
     store = open_storage(folder, settings.storage, settings.run)
-    latency = open_latencies(
-        space, trellis_of(space), device, effort, table, console, settings.strict
-    )
+    latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
     evaluator = Evaluator(latency, workers, settings.limit)
-    reach = latency_range(trellis_of(space), latency.source, space.resolution)
+    reach = latency_range(latency)
     problem = define_problem(
         settings, space, latency, reach, measure_target(settings, space, store, evaluator)
     )

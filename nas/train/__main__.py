@@ -9,10 +9,12 @@ ready to use: weights, an ONNX model, its accuracy, and its latency measured her
 
 def run(arguments: list[str]) -> None:
     """Read the settings and do it; imported only now, so that `--help` answers at once."""
-    from nas.core.config import read_settings
-    from nas.train.run import train_one
+    from nas.core.config import show_if_asked
+    from nas.train.run import train
+    from nas.train.settings import TrainSettings
 
-    train_one(read_settings("train", arguments))
+    show_if_asked("train", arguments)
+    train(TrainSettings.of(*arguments))
 
 
 if __name__ == "__main__":

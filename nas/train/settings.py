@@ -1,37 +1,84 @@
-"""What `nas.train` is asked for, checked."""
+"""What `nas.train` is asked for: conf/train.yaml, typed and checked."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nas.arch.serialization import is_file
-from nas.core.checks import check_bool, check_whole
+from nas.core.checks import check_bool, check_option, check_whole
+from nas.core.config import Component, compose
 from nas.core.errors import UserError
 from nas.network.device import resolve_device
-from search_spaces.lookup import PUBLISHED
+from search_spaces.lookup import resolve_network
+
+WEIGHTS = ("none", "file", "pretrained")
 
 
-def checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with numbers in range and what contradicts refused."""
-    settings["resolution"] = check_whole(
-        "resolution", settings["resolution"], 1, 8192, optional=True
-    )
-    settings["seed"] = check_whole("seed", settings["seed"], 0)
-    check_bool("measure", settings["measure"])
-    resolve_device(settings["device"])
-    arch, choice = settings["arch"], settings["choices"]["weights"]
-    if arch is not None and not is_file(arch):
-        _ = PUBLISHED[arch]
-    elif choice == "pretrained":
-        raise UserError(
-            f"weights=pretrained is for a published network, not for arch={arch}: name one "
-            "(arch=mobilenet_v2), or give weights=file weights.path=..."
-        )
-    path = settings["weights"]["path"]
-    if path is not None and choice == "none":
-        raise UserError(f"weights.path={path} needs weights=file (or pretrained): give that too")
-    there = isinstance(path, str) and Path(path).expanduser().is_file()
-    if (choice == "file" or path is not None) and not there:
-        raise UserError(f"weights.path={path} is no file: give a .pth, .pt or .safetensors")
-    return settings
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The settings of one training; UserError for what is out of range or contradicts itself.
+
+    arch      a published network or a YAML file; None: the newest search's winner, else a default.
+    run       name of the run folder; None: the network's name.
+    The others are as in conf/train.yaml.
+    """
+
+    data: Component
+    budget: Component
+    weights: Component
+    latency: Component
+    arch: str | None
+    resolution: int | None
+    measure: bool
+    seed: int
+    device: str
+    run: str | None
+    results: str
+
+    @classmethod
+    def of(cls, *overrides: str) -> TrainSettings:
+        """The settings that such words on the command line make."""
+        return cls(**compose("train", overrides))
+
+    def __post_init__(self) -> None:
+        check_whole("resolution", self.resolution, 1, 8192, optional=True)
+        check_whole("seed", self.seed, 0)
+        check_bool("measure", self.measure)
+        resolve_device(self.device)
+        check_option("weights", self.weights.name, WEIGHTS)
+        if self.published_name:
+            resolve_network(self.published_name)
+        elif self.weights.name == "pretrained":
+            raise UserError(
+                f"weights=pretrained is for a published network, not for arch={self.arch}: name "
+                "one (arch=mobilenet_v2), or give weights=file weights.path=..."
+            )
+        self._check_path()
+
+    def _check_path(self) -> None:
+        path = self.weights.node["path"]
+        if path is not None and self.from_scratch:
+            raise UserError(
+                f"weights.path={path} needs weights=file (or pretrained): give that too"
+            )
+        if path is None and self.weights.name != "file":
+            return
+        if not isinstance(path, str) or not Path(path).expanduser().is_file():
+            raise UserError(f"weights.path={path} is no file: give a .pth, .pt or .safetensors")
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether the first weights are drawn at random."""
+        return self.weights.name == "none"
+
+    @property
+    def weights_path(self) -> str | None:
+        """The file of the first weights, where one is given."""
+        path: str | None = self.weights.node["path"]
+        return path
+
+    @property
+    def published_name(self) -> str | None:
+        """The published network that is asked for; None for a file, or where none is named."""
+        return None if self.arch is None or is_file(self.arch) else self.arch

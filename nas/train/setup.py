@@ -1,124 +1,230 @@
-"""What `nas.train` is asked for: settings that agree, images, a network, weights to begin with."""
+"""What one training needs, opened and checked: images, network, first weights, run folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import torch
 
 from nas.arch.arch import Arch
+from nas.arch.layers import network_id
 from nas.arch.scaling import for_resolution
-from nas.arch.serialization import is_file, load
-from nas.core.config import make
 from nas.core.errors import UserError, unknown
+from nas.core.run_folder import check_config, folder_name, lock_folder, open_folder, write_yaml
+from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ImageData
+from nas.latency.timing import Backend
+from nas.network.device import resolve_device
 from nas.network.pretrained import PRETRAINED, Pretrained
+from nas.train.settings import TrainSettings
 from nas.training.loop import Budget
-from search_spaces.lookup import PUBLISHED, plain_name, resolve_baseline
+from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
 
 BN_MOMENTUM = 0.1  # torch's default
 # Of few images a batch is a sixteenth, but not under 8, so that an epoch has steps and a norm
 # has something to count.
-BATCHES, LEAST_BATCH = 16, 8
-Colours = tuple[tuple[float, ...], tuple[float, ...]]  # mean and spread of each channel
+MIN_STEPS, MIN_BATCH = 16, 8
+ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
 
 
-def source_of(settings: Mapping[str, Any]) -> Pretrained | None:
+class ChannelStats(NamedTuple):
+    """Mean and standard deviation of each channel of images scaled to [0, 1], and their origin."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training, its folder opened and locked.
+
+    origin       where the network is from, in words.
+    pretrained   what is known of the network's published weights, where weights are used.
+    """
+
+    settings: TrainSettings
+    folder: Path
+    data: ImageData
+    arch: Arch
+    origin: str
+    pretrained: Pretrained | None
+    budget: Budget
+    stats: ChannelStats
+    timer: Backend
+    device: torch.device
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file from which a killed training goes on."""
+        return self.folder / "checkpoint.pt"
+
+    def batches(self, split: str, **training: Any) -> Resized:
+        """Batches of that split at the network's resolution."""
+        return batches_for(
+            self.data,
+            split,
+            self.arch.resolution,
+            mean=self.stats.mean,
+            std=self.stats.std,
+            device=self.device,
+            seed=self.settings.seed,
+            **training,
+        )
+
+
+@contextmanager
+def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
+    """Open what `settings` ask for; UserError where the folder holds another training.
+
+    The folder is locked until the end of the block.
+    """
+    budget: Budget = settings.budget.make()
+    timer: Backend = settings.latency.make()
+    pretrained = pretrained_source(settings)
+    resolution = input_resolution(settings, pretrained)
+    source = settings.data
+    if source.node["name"] in ANY_SIZE and source.node["resolution"] is None:
+        source = source.updated(resolution=resolution)
+    data: ImageData = source.make()
+    arch, origin = network_for(settings, resolution, data)
+    run = TrainingRun(
+        settings=settings,
+        folder=Path(str(settings.results)) / "train" / folder_name(str(settings.run or arch.name)),
+        data=data,
+        arch=arch,
+        origin=origin,
+        pretrained=pretrained,
+        budget=fit_batch(budget, len(data.train)),
+        stats=channel_stats(settings, data, pretrained),
+        timer=timer,
+        device=resolve_device(settings.device),
+    )
+    with lock_folder(open_folder(run.folder)):
+        record_config(run, dict(source.node))
+        yield run
+
+
+def record_config(run: TrainingRun, data: dict[str, Any]) -> None:
+    """Write down what decides the weights; UserError where the checkpoint began with another."""
+    settings, path = run.settings, run.folder / "config.yaml"
+    config = {
+        "arch": settings.arch,
+        "resolution": settings.resolution,
+        "data": data,
+        "budget": dict(settings.budget.node),
+        "weights": dict(settings.weights.node),
+        "seed": settings.seed,
+        "images": run.data.fingerprint,
+        "network": network_id(run.arch),
+        "choices": {"weights": settings.weights.name},
+    }
+    if run.checkpoint.exists():
+        if not path.exists():
+            raise UserError(f"{run.checkpoint} has no config.yaml: remove it, or choose run=")
+        check_config(path, config)
+    write_yaml(path, config)
+
+
+def pretrained_source(settings: TrainSettings) -> Pretrained | None:
     """What is known of the published weights that are asked for, or that the network has."""
-    choice, arch = settings["choices"]["weights"], settings["arch"]
-    name = None if arch is None or is_file(arch) else plain_name(arch)
-    if choice == "pretrained" and name not in PRETRAINED:
-        raise unknown("network with published weights", arch, PRETRAINED)
-    return None if choice == "none" or name is None else PRETRAINED.get(name)
+    if settings.from_scratch or settings.published_name is None:
+        return None
+    name = plain_name(settings.published_name)
+    if settings.weights.name == "pretrained" and name not in PRETRAINED:
+        raise unknown("network with published weights", settings.arch, PRETRAINED)
+    return PRETRAINED.get(name)
 
 
-def side_of(settings: Mapping[str, Any], source: Pretrained | None) -> int | None:
+def input_resolution(settings: TrainSettings, pretrained: Pretrained | None) -> int | None:
     """The input's side in pixels where settings, published weights or a file tell it.
 
-    For data of pictures that may be of any size their own setting tells it too.
+    For pictures of any size the data's own setting tells it too.
     """
-    arch, data = settings["arch"], settings["data"]
-    if settings["resolution"] or (_any_size(data) and data["resolution"]):
-        side: int | None = settings["resolution"] or data["resolution"]
-        return side
-    if arch is not None and is_file(arch):
-        return load(arch).resolution
-    if arch is None or settings["choices"]["weights"] == "none":
+    node, name = settings.data.node, settings.published_name
+    of_data: int | None = node["resolution"] if node["name"] in ANY_SIZE else None
+    if settings.resolution or of_data:
+        return settings.resolution or of_data
+    if settings.arch is None or (name and settings.from_scratch):
         return None
-    own = PUBLISHED[arch].resolution
-    return source.resolution if source and own == PUBLISHED[plain_name(arch)].resolution else own
+    own = resolve_network(settings.arch)[0].resolution
+    if name and pretrained and own == resolve_network(plain_name(name))[0].resolution:
+        return pretrained.resolution
+    return own
 
 
-def _any_size(data: Mapping[str, Any]) -> bool:
-    return data["name"] in {"folder", "hub"}
-
-
-def images_for(settings: dict[str, Any], side: int | None) -> ImageData:
-    """The data; pictures that may be of any size are read at `side` pixels."""
-    node = settings["data"]
-    if _any_size(node) and node["resolution"] is None:
-        node["resolution"] = side
-    data: ImageData = make(node)
-    return data
-
-
-def network_for(settings: Mapping[str, Any], side: int | None, data: ImageData) -> tuple[Arch, str]:
+def network_for(
+    settings: TrainSettings, resolution: int | None, data: ImageData
+) -> tuple[Arch, str]:
     """The network for these images, and where it is from.
 
-    From scratch a published network is sized for the data as everywhere else; with weights it
-    stays what they were trained in, norms and padding included, at `side` pixels.  Only the
-    momentum of its norms is torch's own: those of 0.01 and below, for millions of steps, would
-    leave a short training's networks with the statistics of other images.
+    From scratch a published network is sized for the data, as in every command.  With weights it
+    stays as they were trained, norms and padding included, at `resolution` pixels.  Only the
+    momentum of its norms becomes torch's: published ones of 0.01 and below, made for millions of
+    steps, would keep the statistics of other images through a short training.
     """
-    named = settings["arch"]
-    if settings["choices"]["weights"] == "none" or named is None or is_file(named):
+    name = settings.published_name
+    if settings.from_scratch or name is None:
         return resolve_baseline(
-            named, settings["results"], lambda: data.spec, trained=True,
-            resolution=settings["resolution"],
-        )  # fmt: skip
-    arch = for_resolution(PUBLISHED[named], side or data.resolution)
+            settings.arch,
+            settings.results,
+            lambda: data.spec,
+            trained=True,
+            resolution=settings.resolution,
+        )
+    published, origin = resolve_network(name)
+    arch = for_resolution(published, resolution or data.resolution)
     arch = replace(arch, channels=data.channels, classes=data.num_classes)
-    return replace(arch, bn_momentum=BN_MOMENTUM), "published"
+    return replace(arch, bn_momentum=BN_MOMENTUM), origin
 
 
-def budget_for(budget: Budget, images: int) -> Budget:
-    """The budget with a batch that leaves BATCHES steps an epoch, if need be.
+def fit_batch(budget: Budget, num_images: int) -> Budget:
+    """The budget with a batch small enough for MIN_STEPS steps an epoch.
 
     The learning rate of sgd belongs to a batch size and goes with it (Goyal et al. 2017).
     """
     if budget.batch_size < 2:
         raise UserError("budget.batch_size=1 gives norms nothing to count: give 2 or more")
-    size = min(budget.batch_size, max(LEAST_BATCH, images // BATCHES))
+    size = min(budget.batch_size, max(MIN_BATCH, num_images // MIN_STEPS))
     share = size / budget.batch_size if budget.optimizer == "sgd" else 1.0
     return replace(budget, batch_size=size, lr=budget.lr * share)
 
 
-def normalisation(
-    settings: Mapping[str, Any], data: ImageData, source: Pretrained | None
-) -> tuple[Colours, str]:
-    """Mean and spread of each channel by which images are normalised, and whose they are.
+def channel_stats(
+    settings: TrainSettings, data: ImageData, pretrained: Pretrained | None
+) -> ChannelStats:
+    """Mean and spread of each channel, by which images are normalised.
 
     Those that the weights were trained with where that is known: from the summary of the run that
     they are of, or as published; for images of other channels the mean over those.  Else those of
     the training images.
     """
-    own, choice = (data.mean, data.std), settings["choices"]["weights"]
-    if choice == "none":
-        return own, "the training images'"
-    summary = Path(str(settings["weights"]["path"])).expanduser().parent / "summary.json"
-    if choice == "file" and summary.is_file():
-        try:
-            known = json.loads(summary.read_text(encoding="utf-8"))
-            mean, std = (tuple(map(float, known[key])) for key in ("mean", "std"))
-        except (ValueError, TypeError, KeyError):
-            raise UserError(f"{summary} beside the weights is damaged: remove it") from None
-        whose = f"as {summary} says"
-    elif source:
-        mean, std, whose = source.mean, source.std, f"as for the weights of {source.library}"
+    if settings.from_scratch:
+        return ChannelStats(data.mean, data.std, "the training images'")
+    summary = Path(str(settings.weights_path)).expanduser().parent / "summary.json"
+    if settings.weights.name == "file" and summary.is_file():
+        mean, std = _read_stats(summary)
+        origin = f"as {summary} says"
+    elif pretrained:
+        mean, std = pretrained.mean, pretrained.std
+        origin = f"as for the weights of {pretrained.library}"
     else:
-        return own, "the training images', since nobody tells those of the weights"
+        origin = "the training images', since nobody tells those of the weights"
+        return ChannelStats(data.mean, data.std, origin)
     if data.channels != len(mean):
         mean, std = ((sum(c) / len(c),) * data.channels for c in (mean, std))
-    return (mean, std), whose
+    return ChannelStats(mean, std, origin)
+
+
+def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:
+    """Mean and standard deviation as an earlier run's summary.json has them."""
+    try:
+        known = json.loads(summary.read_text(encoding="utf-8"))
+        return tuple(tuple(map(float, known[key])) for key in ("mean", "std"))
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"{summary} beside the weights is damaged: remove it") from None

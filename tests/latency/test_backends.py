@@ -32,7 +32,7 @@ from nas.latency.backends.local import Local
 from nas.latency.backends.onnxruntime import OnnxRuntime
 from nas.latency.backends.torch_eager import EventClock, TorchEager
 from nas.latency.block_features import row_form, signature
-from nas.latency.lookup import COLUMNS
+from nas.latency.csv_table import COLUMNS
 from nas.latency.timing import Backend, Timing
 from nas.network.modules import build, build_rows
 
@@ -102,17 +102,17 @@ def sound(t: Timing) -> bool:
 
 
 def test_contract_one_timing_a_network(backend):
-    told: dict[int, Timing] = {}
-    found = backend.measure_many([*NETS, NETS[0]], told=told.__setitem__)
-    assert [told[i] for i in range(4)] == found
+    reported: dict[int, Timing] = {}
+    found = backend.measure_many([*NETS, NETS[0]], on_timing=reported.__setitem__)
+    assert [reported[i] for i in range(4)] == found
     assert all(map(sound, [*found, backend.measure(NETS[1])]))
 
 
-def test_contract_the_last_that_is_told_of_a_part_is_its_timing(backend):
-    told: list[tuple[int, Timing]] = []
-    found = backend.measure_rows(PARTS, "symmetric", lambda i, timing: told.append((i, timing)))
+def test_contract_the_last_report_of_a_part_is_its_timing(backend):
+    reported: list[tuple[int, Timing]] = []
+    found = backend.measure_rows(PARTS, "symmetric", lambda *news: reported.append(news))
     assert len(found) == len(PARTS)
-    assert dict(told) == dict(enumerate(found))
+    assert dict(reported) == dict(enumerate(found))
     assert all(map(sound, found))
 
 

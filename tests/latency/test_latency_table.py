@@ -14,7 +14,7 @@ from rich.console import Console
 from nas.arch.cost import layers_cost
 from nas.arch.layers import Conv, SqueezeExcite, operators
 from nas.core.errors import UserError
-from nas.latency.build import build_table, chosen_blocks, spread_networks
+from nas.latency.build import build_table, choose_blocks, choose_networks
 from nas.latency.lookup import Lookup
 from nas.latency.model import column_names, fit_blocks, matrix, row_counts
 from nas.latency.range import latency_range
@@ -48,7 +48,7 @@ def true_ms(rows) -> float:
 
 
 class Device:
-    """Counts what it is asked; `fails_after` calls of told it is killed."""
+    """Counts what it is asked; it is killed after `fails_after` timings."""
 
     name = "device"
 
@@ -56,7 +56,7 @@ class Device:
         self.noise, self.fails_after, self.speed, self.asked = noise, fails_after, speed, []
         self.rng = np.random.default_rng(0)
 
-    def measure_rows(self, parts, padding="symmetric", told=None):
+    def measure_rows(self, parts, padding="symmetric", on_timing=None):
         timings = []
         for i, rows in enumerate(parts):
             ms = (true_ms(rows) * self.speed + 0.005) * math.exp(self.rng.normal(0, self.noise))
@@ -64,12 +64,12 @@ class Device:
             self.asked.append(rows)
             if len(self.asked) > self.fails_after:
                 raise KeyboardInterrupt
-            if told:
-                told(i, timings[-1])
+            if on_timing:
+                on_timing(i, timings[-1])
         return timings
 
-    def measure_many(self, archs, told=None):
-        return self.measure_rows([operators(arch) for arch in archs], told=told)
+    def measure_many(self, archs, on_timing=None):
+        return self.measure_rows([operators(arch) for arch in archs], on_timing=on_timing)
 
     def identity(self):
         return {"backend": self.name, "speed": self.speed}
@@ -87,7 +87,7 @@ def trellis():
 def built(trellis, tmp_path_factory):
     folder = tmp_path_factory.mktemp("table")
     device = Device()
-    found = open_latencies(SPACE, trellis, device, EFFORT, folder, SILENT)
+    found = open_latencies(trellis, device, EFFORT, folder, SILENT)
     return folder, device, found.source
 
 
@@ -133,7 +133,7 @@ def test_a_saved_table_is_read_back_and_nothing_is_measured_again(built, trellis
     folder, _, table = built
     assert saved_table(folder) == table
     device = Device(fails_after=0)
-    again = open_latencies(SPACE, trellis, device, EFFORT, folder, SILENT)
+    again = open_latencies(trellis, device, EFFORT, folder, SILENT)
     assert again.source == table
     assert not device.asked
 
@@ -145,11 +145,11 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(built, trellis, tmp_path):
         folder.mkdir()
         killed = Device(noise=0, fails_after=calls)
         with pytest.raises(KeyboardInterrupt):
-            open_latencies(SPACE, trellis, killed, EFFORT, folder, SILENT)
+            open_latencies(trellis, killed, EFFORT, folder, SILENT)
         journal = folder / "measured.jsonl"
         journal.write_bytes(journal.read_bytes()[:-7])  # cut in the middle of its last line
         rest = Device(noise=0)
-        found = open_latencies(SPACE, trellis, rest, EFFORT, folder, SILENT)
+        found = open_latencies(trellis, rest, EFFORT, folder, SILENT)
         assert len(rest.asked) == len(whole.asked) - calls + 1
         assert found.source.validation["num_networks"] == 40
 
@@ -162,11 +162,11 @@ def test_a_damaged_table_is_named(tmp_path):
 
 def test_below_a_bar_it_warns_and_strict_refuses(trellis, tmp_path):
     console = Console(width=300, file=io.StringIO())
-    open_latencies(SPACE, trellis, Device(noise=0.2), EFFORT, tmp_path, console)
+    open_latencies(trellis, Device(noise=0.2), EFFORT, tmp_path, console)
     said = console.file.getvalue()
     assert "not to be relied on: its mean error is" in said
     with pytest.raises(UserError, match="refused") as refused:
-        open_latencies(SPACE, trellis, Device(), EFFORT, tmp_path, SILENT, strict=True)
+        open_latencies(trellis, Device(), EFFORT, tmp_path, SILENT, strict=True)
     assert "\n" not in str(refused.value)
 
 
@@ -182,15 +182,15 @@ def test_equal_devices_share_a_folder_and_others_do_not(trellis):
 
 def test_blocks_to_time_are_all_where_there_are_few_and_telling_where_there_are_many(trellis):
     rng = np.random.default_rng(0)
-    assert set(chosen_blocks(trellis.rows, 10**6, rng)) == set(trellis.rows)
-    chosen = chosen_blocks(trellis.rows, 60, rng)
+    assert set(choose_blocks(trellis.rows, 10**6, rng)) == set(trellis.rows)
+    chosen = choose_blocks(trellis.rows, 60, rng)
     assert len(set(chosen)) == 60
     assert column_names(chosen) == column_names(trellis.rows)
 
 
 def test_networks_are_spread_evenly_over_the_range_and_hold_its_ends(trellis):
     values = np.array([true_ms([row]) for row in trellis.rows])
-    genomes = spread_networks(trellis, values, 60, np.random.default_rng(0))
+    genomes = choose_networks(trellis, values, 60, np.random.default_rng(0))
     ms = trellis.totals(values, genomes)
     ends = [trellis.extreme(values, most=most)[0] for most in (False, True)]
     assert ms[-2:].tolist() == pytest.approx(ends)
@@ -216,7 +216,7 @@ def test_too_few_blocks_for_the_kinds_of_layer_are_refused_before_anything_is_ti
 ):
     device = Device()
     with pytest.raises(UserError, match=r"table\.blocks=5 is too few .*: \d+ or more are enough"):
-        open_latencies(SPACE, trellis, device, MeasurementEffort(blocks=5), tmp_path, SILENT)
+        open_latencies(trellis, device, MeasurementEffort(blocks=5), tmp_path, SILENT)
     assert not device.asked
 
 
@@ -227,33 +227,33 @@ def test_a_space_of_few_networks_keeps_some_for_the_test(tmp_path):
     )  # fmt: skip
     folder, trellis = tmp_path, Trellis(few)
     for _ in range(2):  # built, then read: figures that are not known are no reason to fail
-        found = open_latencies(few, trellis, Device(), EFFORT, folder, SILENT)
+        found = open_latencies(trellis, Device(), EFFORT, folder, SILENT)
         assert 1 <= found.source.validation["num_networks"] < 5
     fewer = mbconv(
         kernels=[3], expands=[3], se=[0], acts=["relu"], depths=[1], widths=[1.0],
         heads=[160, 320], width=0.25, resolution=32,
     )  # fmt: skip
     with pytest.raises(UserError, match="the space has only 2 networks"):
-        open_latencies(fewer, Trellis(fewer), Device(), EFFORT, tmp_path / "fewer", SILENT)
+        open_latencies(Trellis(fewer), Device(), EFFORT, tmp_path / "fewer", SILENT)
 
 
 def test_a_damaged_journal_costs_only_its_damaged_lines(trellis, tmp_path):
     journal = tmp_path / "measured.jsonl"
-    open_latencies(SPACE, trellis, Device(noise=0), EFFORT, tmp_path, SILENT)
+    open_latencies(trellis, Device(noise=0), EFFORT, tmp_path, SILENT)
     (tmp_path / "table.json").unlink()
     lines = journal.read_bytes().splitlines()
     wrong = [b"garbage}}", b"\xff}}", b'{"key": "a", "seconds": 1, "timing": {"x": 1}}', b"[]",
              lines[3].replace(b'"median_ms": ', b'"median_ms": -')]  # fmt: skip
     journal.write_bytes(b"\n".join(lines[:3] + wrong + lines[4:]))
     device = Device(noise=0)
-    found = open_latencies(SPACE, trellis, device, EFFORT, tmp_path, SILENT)
+    found = open_latencies(trellis, device, EFFORT, tmp_path, SILENT)
     assert len(device.asked) == 1
     assert found.source.seconds > 0
 
 
 def test_the_survey_is_exact_and_refuses_what_cannot_be_reached(built, trellis):
     _, _, table = built
-    found = latency_range(trellis, table, SPACE.resolution)
+    found = latency_range(LatencySource(table, None, trellis))
     assert found.fastest[0] <= found.ms.min()
     assert found.slowest[0] >= found.ms.max()
     (fastest,) = table.measure_many([fill(SPACE, found.fastest[1])])
@@ -284,7 +284,7 @@ def test_a_linear_device_is_learnt_exactly(trellis):
     rng = np.random.default_rng(0)
     names = column_names(trellis.rows)
     truth = dict(zip(names, rng.uniform(0, 1e-6, len(names)), strict=True))
-    blocks = chosen_blocks(trellis.rows, 200, rng)
+    blocks = choose_blocks(trellis.rows, 200, rng)
     ms = [0.01 + sum(truth[k] * v for k, v in row_counts(row).items()) for row in blocks]
     model = fit_blocks(blocks, ms)
     rest = [row for row in trellis.rows if row not in set(blocks)][:200]
@@ -303,7 +303,7 @@ def test_json_round_trip(built):
 def test_build_says_how_far_it_is(trellis, tmp_path):
     said = []
     journal = TimingJournal(tmp_path / "measured.jsonl", Device(), SPACE.padding)
-    journal.told = lambda n, what: said.append((n, what))
+    journal.on_progress = lambda n, what: said.append((n, what))
     build_table(SPACE, trellis, journal, EFFORT)
     assert [n for n, _ in said] == sorted(n for n, _ in said)
     assert said[-1] == (80 + 20 + 40 + 4, "again")

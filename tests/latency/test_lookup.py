@@ -20,7 +20,8 @@ from nas.arch.layers import Dropout, Operator, operators
 from nas.core.errors import UserError
 from nas.latency import csv_table as table_file
 from nas.latency.block_features import row_form, signature
-from nas.latency.lookup import COLUMNS, Lookup
+from nas.latency.csv_table import COLUMNS
+from nas.latency.lookup import Lookup
 from nas.space.choices import fill, random_picks
 from search_spaces.lookup import PUBLISHED
 

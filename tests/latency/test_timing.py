@@ -313,7 +313,7 @@ class Groups(Local):
     machine: ClassVar[Machine]
     prepared_parts: ClassVar[list[str]]
 
-    def prepared(self, rows: Any, padding: str) -> Callable[[], object]:
+    def prepare(self, rows: Any, padding: str) -> Callable[[], object]:
         if rows is REFERENCE:
             return self.machine.call("reference", lambda: type(self).cost("reference", 0))
         name = rows[0].place
@@ -327,9 +327,9 @@ class Groups(Local):
     def identity(self) -> dict[str, Any]:
         return {}
 
-    def _timed(self, parts: Any, told: Any, **_: Any) -> list[Timing]:
+    def _measure_parts(self, parts: Any, on_timing: Any, **_: Any) -> list[Timing]:
         clocks = {"clock": self.machine.clock, "waited": lambda: 0}
-        return Local._timed(self, parts, told, **clocks)
+        return Local._measure_parts(self, parts, on_timing, **clocks)
 
 
 def grouped(cost: Callable[[str, int], int]) -> tuple[list[Timing], list[int], Sequence[str]]:
@@ -338,7 +338,7 @@ def grouped(cost: Callable[[str, int], int]) -> tuple[list[Timing], list[int], S
     parts = [[replace(REFERENCE[0], place=name)] for name in "abcde"]
     heard: list[tuple[int, Timing]] = []
     found = Groups(together=2, max_seconds=0.2).measure_rows(
-        parts, told=lambda *news: heard.append(news)
+        parts, on_timing=lambda *news: heard.append(news)
     )
     last = dict(heard)
     assert [last[i] for i in range(5)] == found
@@ -346,9 +346,9 @@ def grouped(cost: Callable[[str, int], int]) -> tuple[list[Timing], list[int], S
 
 
 def test_a_quiet_machine_measures_once():
-    found, told, timed = grouped(lambda name, turn: 5 * MS)
+    found, reported, timed = grouped(lambda name, turn: 5 * MS)
     assert found == [Timing(5.0, 0.0, 5.0, 5.0, 12, noisy=False)] * 5
-    assert told == [0, 1, 2, 3, 4]
+    assert reported == [0, 1, 2, 3, 4]
     assert timed == list("abcde")
 
 
@@ -364,25 +364,25 @@ def slow_while(group: set[str], times: int) -> Callable[[str, int], int]:
 
 
 def test_a_disturbed_group_is_measured_again_in_the_end():
-    found, told, timed = grouped(slow_while({"c", "d"}, 1))
+    found, reported, timed = grouped(slow_while({"c", "d"}, 1))
     assert [t.median_ms for t in found] == [5] * 5
     assert not any(t.noisy for t in found)
-    assert told == [0, 1, 2, 3, 4, 2, 3]
+    assert reported == [0, 1, 2, 3, 4, 2, 3]
     assert timed == list("abcdecd")
 
 
 def test_a_machine_that_is_disturbed_from_the_start_is_found_out():
-    found, told, timed = grouped(slow_while({"a", "b"}, 1))
+    found, reported, timed = grouped(slow_while({"a", "b"}, 1))
     assert [t.median_ms for t in found] == [5] * 5
-    assert told == [0, 1, 2, 3, 4, 0, 1]
+    assert reported == [0, 1, 2, 3, 4, 0, 1]
     assert timed == list("abcdeab")
 
 
 def test_what_stays_disturbed_is_flagged():
-    found, told, timed = grouped(slow_while({"c", "d"}, 99))
+    found, reported, timed = grouped(slow_while({"c", "d"}, 99))
     assert [t.noisy for t in found] == [False, False, True, True, False]
     assert [t.median_ms for t in found] == [5, 5, 7.5, 7.5, 5]
-    assert told == [0, 1, 2, 3, 4, *[2, 3] * RETRIES]
+    assert reported == [0, 1, 2, 3, 4, *[2, 3] * RETRIES]
     assert timed == [*"abcde", *"cd" * RETRIES]
 
 
@@ -414,10 +414,10 @@ def test_of_noisy_timings_the_narrowest_is_kept():
     def cost(name: str, turn: int) -> int:
         return 10 * MS + (spreads[turn] * MS if name == "b" and next(turns) % 2 else 0)
 
-    found, told, timed = grouped(cost)
+    found, reported, timed = grouped(cost)
     assert found[1].noisy
     assert found[1].ci_high_ms - found[1].ci_low_ms == 1
-    assert told == [0, 1, 2, 3, 4, 1, 1]
+    assert reported == [0, 1, 2, 3, 4, 1, 1]
     assert timed == [*"abcde", "b", "b"]
 
 

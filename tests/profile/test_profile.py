@@ -15,6 +15,7 @@ from nas.arch.serialization import dumps
 from nas.core.errors import UserError
 from nas.core.run_folder import folder_name
 from nas.profile.run import profile
+from nas.profile.settings import ProfileSettings
 from nas.profile.table import table_rows
 from nas.profile.thop import count_with_thop, explain_thop
 from search_spaces.lookup import PUBLISHED, resolve_network
@@ -62,17 +63,18 @@ def test_a_published_network_from_the_command_line(tmp_path):
     assert files == {"profile.html", "profile.json", "arch.yaml", "environment.json"}
 
 
-SETTINGS = {"arch": "", "resolution": None, "width": None, "classes": None, "measure": False,
-            "latency": {"_target_": "nas.latency.backends.onnxruntime.OnnxRuntime"}}  # fmt: skip
-
-
 @pytest.fixture
 def here(tmp_path, capsys):
     """A function from settings to (folder's name, profile.json, what was printed)."""
+    asked = ProfileSettings.of(
+        "arch=mobilenet_v2", "measure=false", f"results={tmp_path / 'results'}"
+    )
 
     def profiled(**settings):
-        profile({**SETTINGS, "results": str(tmp_path / "results"), **settings})
-        return *written(tmp_path), capsys.readouterr().out
+        returned = profile(replace(asked, **settings))
+        name, found = written(tmp_path)
+        assert json.loads(json.dumps(returned)) == found
+        return name, found, capsys.readouterr().out
 
     return profiled
 

@@ -38,11 +38,11 @@ class Clock:
     def identity(self):
         return {"backend": "clock"}
 
-    def measure_rows(self, parts, padding="symmetric", told=None):
+    def measure_rows(self, parts, padding="symmetric", on_timing=None):
         self.asked += len(parts)
         timings = [Timing(float(len(rows)), 0, 0, 0, 1, False) for rows in parts]
         for i, timing in enumerate(timings):
-            told(i, timing)
+            on_timing(i, timing)
         return timings
 
 

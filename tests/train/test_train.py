@@ -22,15 +22,21 @@ from nas.arch.layers import network_id
 from nas.arch.scaling import for_resolution
 from nas.arch.serialization import dumps, load
 from nas.core.cli import main
-from nas.core.config import read_settings
+from nas.core.config import Component
 from nas.core.errors import UserError
 from nas.data.dataset import load_data
 from nas.network.modules import build
 from nas.network.pretrained import PRETRAINED
 from nas.train.__main__ import ABOUT, run
-from nas.train.run import train_one
-from nas.train.settings import checked
-from nas.train.setup import budget_for, network_for, normalisation, side_of, source_of
+from nas.train.run import train
+from nas.train.settings import TrainSettings
+from nas.train.setup import (
+    channel_stats,
+    fit_batch,
+    input_resolution,
+    network_for,
+    pretrained_source,
+)
 from nas.training.loop import Budget
 from search_spaces.lookup import PUBLISHED
 
@@ -46,7 +52,7 @@ def here(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text(dumps(SMALL))
 
     def ran(*words):
-        train_one(read_settings("train", list(words)))
+        train(TrainSettings.of(*words))
         return capsys.readouterr().out
 
     return ran
@@ -166,58 +172,60 @@ def test_a_latency_that_fails_costs_no_training(here, tmp_path):
 
 def test_of_few_images_a_batch_is_a_part(here):
     budget = Budget(10, 32, "adamw", 1e-3)
-    assert budget_for(budget, 10_000) == budget
-    assert budget_for(budget, 160) == replace(budget, batch_size=10)
-    assert budget_for(budget, 58) == replace(budget, batch_size=8)
+    assert fit_batch(budget, 10_000) == budget
+    assert fit_batch(budget, 160) == replace(budget, batch_size=10)
+    assert fit_batch(budget, 58) == replace(budget, batch_size=8)
     sgd = Budget(10, 64, "sgd", 0.1)
-    assert budget_for(sgd, 256) == replace(sgd, batch_size=16, lr=0.025)
+    assert fit_batch(sgd, 256) == replace(sgd, batch_size=16, lr=0.025)
     with pytest.raises(UserError, match="nothing to count"):
-        budget_for(replace(sgd, batch_size=1), 99)
+        fit_batch(replace(sgd, batch_size=1), 99)
 
 
 def test_a_name_may_tell_what_the_weights_have_anyway():
     def asked(arch, **more):
-        settings = read_settings("train", [f"arch={arch}", "weights=pretrained"]) | more
-        source = source_of(checked(settings))
-        return source.name, side_of(settings, source)
+        settings = replace(TrainSettings.of(f"arch={arch}", "weights=pretrained"), **more)
+        source = pretrained_source(settings)
+        return source.name, input_resolution(settings, source)
 
     assert asked("mobilenet_v2_1.0") == ("mobilenet_v2", 224)
     assert asked("mobilenet_v2_1.0_160") == ("mobilenet_v2", 160)
     assert asked("mobilenet_v2_1.4", resolution=96) == ("mobilenet_v2_1.4", 96)
     assert asked("efficientnet_b2") == ("efficientnet_b2", 288)
-    folder = {"name": "folder", "root": "x", "resolution": 48}
+    folder = Component("folder", {"name": "folder", "root": "x", "resolution": 48})
     assert asked("mobilenet_v2", data=folder) == ("mobilenet_v2", 48)
 
 
 def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_path):
-    settings = read_settings("train", ["arch=tf_efficientnet_lite0", "weights=pretrained"])
+    settings = TrainSettings.of("arch=tf_efficientnet_lite0", "weights=pretrained")
     data = load_data("embedded", train=50, val=20, test=20)
     source = PRETRAINED["tf_efficientnet_lite0"]
-    assert source_of(settings) is source
-    arch, origin = network_for(checked(settings), side_of(settings, source), data)
+    assert pretrained_source(settings) is source
+    arch, origin = network_for(settings, input_resolution(settings, source), data)
     published = PUBLISHED["tf_efficientnet_lite0"]
     assert origin == "published"
     assert (arch.bn_eps, arch.padding, arch.resolution) == (1e-3, "same", 224)
     assert arch.bn_momentum == 0.1 > published.bn_momentum
     assert (arch.channels, arch.classes) == (1, 10)
     assert arch.head.dropout == published.head.dropout
-    small, _ = network_for(settings, side_of({**settings, "resolution": 64}, source), data)
+    at_64 = replace(settings, resolution=64)
+    small, _ = network_for(at_64, input_resolution(at_64, source), data)
     assert small.stages == for_resolution(published, 64).stages
-    assert settings["choices"]["budget"] == "transfer"  # weights bring a budget of their own
-    (mean, std), _ = normalisation(settings, data, source)
+    assert settings.budget.name == "transfer"  # weights bring a budget of their own
+    mean, std, _ = channel_stats(settings, data, source)
     assert mean == pytest.approx((sum(source.mean) / 3,))
     assert std == pytest.approx((sum(source.std) / 3,))
     (tmp_path / "summary.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.3, 0.4]}')
+    (tmp_path / "weights.pt").touch()
     own = f"weights.path={tmp_path / 'weights.pt'}"
-    ours = read_settings("train", ["arch=tf_efficientnet_lite0", "weights=file", own])
-    (mean, std), whose = normalisation(ours, data, source)  # a run's own before the published
+    ours = TrainSettings.of("arch=tf_efficientnet_lite0", "weights=file", own)
+    mean, std, origin = channel_stats(ours, data, source)  # a run's own before the published
     assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
-    assert whose.endswith("summary.json says")
+    assert origin.endswith("summary.json says")
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(UserError, match="is damaged: remove it"):
-        normalisation(ours, data, source)
-    scratch = read_settings("train", ["arch=tf_efficientnet_lite0"])
-    assert normalisation(scratch, data, None)[0] == (data.mean, data.std)
+        channel_stats(ours, data, source)
+    scratch = TrainSettings.of("arch=tf_efficientnet_lite0")
+    assert channel_stats(scratch, data, None)[:2] == (data.mean, data.std)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
 from nas.latency.block_features import row_form
-from nas.latency.timing import Timing, Told
+from nas.latency.timing import OnTiming, Timing
 from nas.network.onnx_graph import onnx_rows
 
 # Not after a letter, a digit or a point, so that neither `v1.2.3` nor `conv2d` holds a time.
@@ -39,7 +39,7 @@ NUMBER = re.compile(
 )
 WIDE = 0.1  # runs that differ by more than this share cannot tell blocks apart within 10 %
 GRACE_S = 5  # for a killed process to be gone
-SHOWN = 80  # characters of a command's own words in an error
+MAX_SHOWN = 80  # characters of a command's own words in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,9 @@ class Command:
     name: ClassVar[str] = "command"
 
     def __post_init__(self) -> None:
-        for field, least in {"runs": 1, "together": 1, "batch": 1, "seed": 0}.items():
-            check_whole(f"latency.{field}", getattr(self, field), least)
+        for field in ("runs", "together", "batch"):
+            check_whole(f"latency.{field}", getattr(self, field), 1)
+        check_whole("latency.seed", self.seed, 0)
         check_number("latency.timeout_s", self.timeout_s, 0, above=True)
         if not isinstance(self.command, str) or "{onnx}" not in self.command:
             raise UserError(
@@ -82,18 +83,20 @@ class Command:
         """The time of one call of `arch`."""
         return self.measure_many([arch])[0]
 
-    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+    def measure_many(
+        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
+    ) -> list[Timing]:
         """The time of one call of each of `archs`, in order."""
-        return self._timed([(operators(arch), arch.padding) for arch in archs], told)
+        return self._measure_parts([(operators(arch), arch.padding) for arch in archs], on_timing)
 
     def measure_rows(
         self,
         parts: Sequence[Sequence[Operator]],
         padding: str = "symmetric",
-        told: Told | None = None,
+        on_timing: OnTiming | None = None,
     ) -> list[Timing]:
         """The time of one call of each of `parts`, in order."""
-        return self._timed([(rows, padding) for rows in parts], told)
+        return self._measure_parts([(rows, padding) for rows in parts], on_timing)
 
     def describe(self) -> dict[str, Any]:
         """The settings."""
@@ -109,20 +112,23 @@ class Command:
             "precision": "float32",
         }
 
-    def _timed(
-        self, parts: Sequence[tuple[Sequence[Operator], str]], told: Told | None
+    def _measure_parts(
+        self, parts: Sequence[tuple[Sequence[Operator], str]], on_timing: OnTiming | None
     ) -> list[Timing]:
         timings: list[Timing] = []
         for start in range(0, len(parts), self.together):
-            for timing in self._group(parts[start : start + self.together], self.seed + start):
+            group = parts[start : start + self.together]
+            for timing in self._measure_group(group, self.seed + start):
                 timings.append(timing)
-                if told:
-                    told(len(timings) - 1, timing)
+                if on_timing:
+                    on_timing(len(timings) - 1, timing)
         return timings
 
-    def _group(self, parts: Sequence[tuple[Sequence[Operator], str]], seed: int) -> list[Timing]:
+    def _measure_group(
+        self, parts: Sequence[tuple[Sequence[Operator], str]], seed: int
+    ) -> list[Timing]:
         order, rng = list(range(len(parts))), random.Random(seed)
-        found: list[list[float]] = [[] for _ in parts]
+        times: list[list[float]] = [[] for _ in parts]
         with tempfile.TemporaryDirectory(prefix="latency-") as folder:
             files = [Path(folder) / f"{i}.onnx" for i in order]
             for (rows, padding), file in zip(parts, files, strict=True):
@@ -131,8 +137,8 @@ class Command:
             for _ in range(self.runs):
                 rng.shuffle(order)
                 for i in order:
-                    found[i].append(self._run(files[i], _part_form(parts[i][0])))
-        return [_timing(times) for times in found]
+                    times[i].append(self._run(files[i], _part_form(parts[i][0])))
+        return [_timing(of_part) for of_part in times]
 
     def _words(self, file: str) -> list[str]:
         try:
@@ -147,9 +153,12 @@ class Command:
         try:
             with defer_sigint():  # or the command would be begun, and nobody would know it
                 process = subprocess.Popen(
-                    self._words(str(file)), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE, start_new_session=True,
-                )  # fmt: skip
+                    self._words(str(file)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
             out, err = process.communicate(timeout=self.timeout_s)
         except BaseException as error:  # Ctrl-C too
             if process is not None:
@@ -193,7 +202,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _last_line(output: bytes) -> str:
     lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip()[:SHOWN] if lines else ""
+    return lines[-1].strip()[:MAX_SHOWN] if lines else ""
 
 
 def _part_form(rows: Sequence[Operator]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from nas.arch.arch import Arch, Block, Stage, Stem
 from nas.arch.layers import Operator, operators
 from nas.core.checks import check_number, check_whole
-from nas.latency.timing import Timing, Told, measure
+from nas.latency.timing import OnTiming, Timing, measure
 
 # Timed in every group, so that groups can be compared: an inverted residual of 1.4 M
 # multiply-adds with a 5x5 kernel, as small as the blocks of mobile networks at 28 pixels.
@@ -24,10 +24,7 @@ REFERENCE = operators(
 DISTURBED = 1.03
 RETRIES = 2
 
-_LEAST = {
-    "threads": 0, "batch": 1, "together": 1, "warmup": 1, "min_rounds": 1, "max_rounds": 1,
-    "seed": 0,
-}  # fmt: skip
+AT_LEAST_ONE = ("batch", "together", "warmup", "min_rounds", "max_rounds")
 
 Rows = Sequence[Operator]
 
@@ -40,18 +37,20 @@ class _Try:
     reference_ms: float
 
 
-def chosen(tries: Sequence[_Try], best_ms: float) -> Timing:
-    """The timing of the least disturbed try, and of the narrowest interval among undisturbed ones.
+def least_disturbed(tries: Sequence[_Try], best_ms: float) -> Timing:
+    """The timing of the least disturbed try; among undisturbed ones, of the narrowest interval.
 
-    It is noisy if its interval is too wide or its reference was disturbed, beside `best_ms`.
+    `best_ms` is the reference undisturbed.  The timing is noisy if its interval is too wide or its
+    own reference was disturbed.
     """
+    bar = DISTURBED * best_ms
 
-    def rank(one: _Try) -> tuple[float, float]:
-        width = one.timing.ci_high_ms - one.timing.ci_low_ms
-        return max(one.reference_ms, DISTURBED * best_ms), width
+    def rank(attempt: _Try) -> tuple[float, float]:
+        width = attempt.timing.ci_high_ms - attempt.timing.ci_low_ms
+        return max(attempt.reference_ms, bar), width
 
-    one = min(tries, key=rank)
-    return replace(one.timing, noisy=one.timing.noisy or one.reference_ms > DISTURBED * best_ms)
+    best = min(tries, key=rank)
+    return replace(best.timing, noisy=best.timing.noisy or best.reference_ms > bar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +61,8 @@ class Local(ABC):
     batch      inputs in one call; the figure is the time of the whole call.
     together   how many networks or blocks are held in memory and timed in the same rounds, with a
                reference call.  Those that came out noisy, and those of a group whose reference
-               was slower than the best one of all by 3 %, are timed again in the end, twice at
-               most; what is kept is the least disturbed timing, and `told` hears of it again.
+               was 3 % slower than the best reference, are timed again at the end, at most twice.
+               The least disturbed timing is kept, and `on_timing` is called with it again.
     The rest is `nas.latency.timing.measure`'s; `seed` also gives weights and inputs.
     Raises UserError for settings out of range.
     """
@@ -80,13 +79,13 @@ class Local(ABC):
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        for field, least in _LEAST.items():
-            check_whole(f"latency.{field}", getattr(self, field), least)
+        for field in ("threads", *AT_LEAST_ONE, "seed"):
+            check_whole(f"latency.{field}", getattr(self, field), int(field in AT_LEAST_ONE))
         for field in ("rel_ci", "max_seconds"):
             check_number(f"latency.{field}", getattr(self, field), 0, above=True)
 
     @abstractmethod
-    def prepared(self, rows: Rows, padding: str) -> Callable[[], object]:
+    def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
         """A call that runs `rows` once on (batch, cin, side, side)."""
 
     @abstractmethod
@@ -101,44 +100,48 @@ class Local(ABC):
         """The time of one call of `arch`."""
         return self.measure_many([arch])[0]
 
-    def measure_many(self, archs: Sequence[Arch], told: Told | None = None) -> list[Timing]:
+    def measure_many(
+        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
+    ) -> list[Timing]:
         """The time of one call of each of `archs`, in order."""
-        return self._timed([(operators(arch), arch.padding) for arch in archs], told)
+        return self._measure_parts([(operators(arch), arch.padding) for arch in archs], on_timing)
 
     def measure_rows(
-        self, parts: Sequence[Rows], padding: str = "symmetric", told: Told | None = None
+        self, parts: Sequence[Rows], padding: str = "symmetric", on_timing: OnTiming | None = None
     ) -> list[Timing]:
         """The time of one call of each of `parts`, in order."""
-        return self._timed([(rows, padding) for rows in parts], told)
+        return self._measure_parts([(rows, padding) for rows in parts], on_timing)
 
-    def _timed(
-        self, parts: Sequence[tuple[Rows, str]], told: Told | None, **clocks: Any
+    def _measure_parts(
+        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if not parts:
             return []
-        reference = self.prepared(REFERENCE, "symmetric")
+        reference = self.prepare(REFERENCE, "symmetric")
         tries: list[list[_Try]] = [[] for _ in parts]
-        known: dict[int, Timing] = {}
-        heard: dict[int, Timing] = {}
-        waiting, best = list(range(len(parts))), math.inf
+        timings: dict[int, Timing] = {}
+        reported: dict[int, Timing] = {}
+        waiting, best_ms = list(range(len(parts))), math.inf
         for _ in range(1 + RETRIES):
             for start in range(0, len(waiting), self.together):
                 group = waiting[start : start + self.together]
-                found = self._group([parts[i] for i in group], reference, start, clocks)
-                best = min(best, found[-1].median_ms)
-                for i, timing in zip(group, found[:-1], strict=True):
-                    tries[i].append(_Try(timing, found[-1].median_ms))
-                    heard[i] = chosen(tries[i], best)
-                    if told:
-                        told(i, heard[i])
-            known = {i: chosen(tries[i], best) for i in range(len(parts))}
-            waiting = [i for i, timing in known.items() if timing.noisy]
-        for i, timing in known.items():
-            if told and heard[i] != timing:  # the last pass had the best reference
-                told(i, timing)
-        return [known[i] for i in range(len(parts))]
+                *measured, of_reference = self._measure_group(
+                    [parts[i] for i in group], reference, start, clocks
+                )
+                best_ms = min(best_ms, of_reference.median_ms)
+                for i, timing in zip(group, measured, strict=True):
+                    tries[i].append(_Try(timing, of_reference.median_ms))
+                    reported[i] = least_disturbed(tries[i], best_ms)
+                    if on_timing:
+                        on_timing(i, reported[i])
+            timings = {i: least_disturbed(tries[i], best_ms) for i in range(len(parts))}
+            waiting = [i for i, timing in timings.items() if timing.noisy]
+        for i, timing in timings.items():
+            if on_timing and reported[i] != timing:  # the last pass had the best reference
+                on_timing(i, timing)
+        return [timings[i] for i in range(len(parts))]
 
-    def _group(
+    def _measure_group(
         self,
         parts: Sequence[tuple[Rows, str]],
         reference: Callable[[], object],
@@ -146,11 +149,16 @@ class Local(ABC):
         clocks: dict[str, Any],
     ) -> list[Timing]:
         """Timings of `parts`, and as the last one that of the reference."""
-        calls = {i: self.prepared(*part) for i, part in enumerate(parts)} | {len(parts): reference}
-        found = measure(
+        calls = {i: self.prepare(*part) for i, part in enumerate(parts)} | {len(parts): reference}
+        timings = measure(
             calls,
-            warmup=self.warmup, min_rounds=self.min_rounds, max_rounds=self.max_rounds,
-            rel_ci=self.rel_ci, max_seconds=self.max_seconds, seed=self.seed + start,
-            throughout=len(parts), **clocks,
-        )  # fmt: skip
-        return [found[i] for i in range(len(calls))]
+            warmup=self.warmup,
+            min_rounds=self.min_rounds,
+            max_rounds=self.max_rounds,
+            rel_ci=self.rel_ci,
+            max_seconds=self.max_seconds,
+            seed=self.seed + start,
+            throughout=len(parts),
+            **clocks,
+        )
+        return [timings[i] for i in range(len(calls))]

@@ -48,7 +48,7 @@ class OnnxRuntime(Local):
             "precision": "float32",
         }
 
-    def prepared(self, rows: Rows, padding: str) -> Callable[[], object]:
+    def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
         """A session of `rows` with its input bound."""
         model = onnx_rows(rows, padding=padding, batch=self.batch, seed=self.seed)
         session = onnxruntime.InferenceSession(

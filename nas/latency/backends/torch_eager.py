@@ -15,7 +15,7 @@ from torch import nn
 from nas.core.errors import unknown
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Rows
-from nas.latency.timing import Timing, Told
+from nas.latency.timing import OnTiming, Timing
 from nas.network.device import isolated_rng, resolve_device
 from nas.network.modules import build_rows
 
@@ -87,12 +87,12 @@ class TorchEager(Local):
 
     def describe(self) -> dict[str, Any]:
         """Settings, versions and device."""
-        found = self.identity()
+        known = self.identity()
         return {
             **asdict(self),
             "backend": self.name,
-            "cuda": found["cuda"],
-            "device": describe_device() | {"torch_device": found["device"]},
+            "cuda": known["cuda"],
+            "device": describe_device() | {"torch_device": known["device"]},
         }
 
     def identity(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class TorchEager(Local):
             "channels_last": self.channels_last,
         }
 
-    def prepared(self, rows: Rows, padding: str) -> Callable[[], object]:
+    def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
         """A module of `rows` with its input bound, captured where that is wanted."""
         device, dtype = self._device(), PRECISIONS[self.precision]
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
@@ -126,14 +126,14 @@ class TorchEager(Local):
         call = lambda: net(x)  # noqa: E731  # the other kind of call is made of it
         return _captured(call) if self.graph and device.type == "cuda" else call
 
-    def _timed(
-        self, parts: Sequence[tuple[Rows, str]], told: Told | None, **clocks: Any
+    def _measure_parts(
+        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if self._device().type == "cuda":
             events = EventClock(partial(torch.cuda.Event, enable_timing=True))
             clocks = {"clock": events, "waited": lambda: 0, "batch_ns": CUDA_BATCH_NS}
         with _threads(self.threads), torch.inference_mode():
-            return Local._timed(self, parts, told, **clocks)
+            return Local._measure_parts(self, parts, on_timing, **clocks)
 
     def _device(self) -> torch.device:
         if self.device not in DEVICES:

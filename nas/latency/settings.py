@@ -1,0 +1,41 @@
+"""What `nas.latency` is asked for: conf/latency.yaml, typed and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.core.checks import check_bool, check_number, check_whole
+from nas.core.config import Component, compose
+from search_spaces.lookup import PUBLISHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySettings:
+    """The settings of one table, as in conf/latency.yaml; UserError for those out of range.
+
+    target   milliseconds, a published network, or None.
+    """
+
+    space: Component
+    data: Component
+    latency: Component
+    table: Component
+    target: float | str | None
+    resolution: int | None
+    width: float | None
+    strict: bool
+    results: str
+
+    @classmethod
+    def of(cls, *overrides: str) -> LatencySettings:
+        """The settings that such words on the command line make."""
+        return cls(**compose("latency", overrides))
+
+    def __post_init__(self) -> None:
+        check_whole("resolution", self.resolution, 1, 8192, optional=True)
+        check_number("width", self.width, 0.05, 16, optional=True)
+        check_bool("strict", self.strict)
+        if isinstance(self.target, str):
+            _ = PUBLISHED[self.target]  # raises for an unknown name
+        else:
+            check_number("target", self.target, 1e-9, optional=True)
