@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -55,6 +55,15 @@ class Component:
                 target = self.node["_target_"]
                 raise UserError(f"wrong settings for {target}: {error.__cause__}") from None
             raise
+
+
+def config_of(settings: Any) -> dict[str, Any]:
+    """A command's settings, a dataclass, as config.yaml shows them: groups as their YAML does."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    groups = {key: value for key, value in values.items() if isinstance(value, Component)}
+    nodes = {group: dict(component.node) for group, component in groups.items()}
+    choices = {group: component.name for group, component in groups.items()}
+    return {**values, **nodes, "choices": choices}
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -132,12 +141,17 @@ def _keys(cfg: Any) -> list[str]:
     return list(walk({str(k): v for k, v in plainly.items()}, ""))
 
 
-def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings of a command line; with `--cfg` among its words, print them and exit."""
+def show_if_asked(command: str, arguments: Sequence[str]) -> None:
+    """With `--cfg` among the words, print the composed configuration and exit with 0."""
     if "--cfg" in arguments:
         words = [word for word in arguments if word != "--cfg"]
         print(OmegaConf.to_yaml(compose_config(command, words)).strip())
         sys.exit(0)
+
+
+def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
+    """The settings of a command line; with `--cfg` among its words, print them and exit."""
+    show_if_asked(command, arguments)
     return plain(compose_config(command, arguments))
 
 
