@@ -280,7 +280,7 @@ def test_an_unknown_objective_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["quick", "thorough"])
 def test_configurations_give_every_setting(name):
     settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    assert settings.pop("_target_") == "nas.scale.fit.fit.FitBudget"
+    assert settings.pop("_target_") == "nas.scale.fit.budget.FitBudget"
     assert list(settings) == [field.name for field in fields(FitBudget)]
     budget = FitBudget(**settings)
     if name == "quick":
