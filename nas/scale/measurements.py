@@ -20,9 +20,9 @@ from nas.core.progress import ProgressBar
 from nas.latency.lookup import Lookup
 from nas.latency.timing_journal import TimingJournal
 from nas.scale.digests import digest_of
+from nas.scale.fit.journal import Job, Judge
 
 Milliseconds = Callable[..., list[float]]  # of networks; quiet: without a bar of its own
-Job = tuple[Arch, int, int]  # network, epochs, seed
 
 
 def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> Milliseconds:
@@ -68,7 +68,7 @@ def run_jobs(
 
 def supernet_judge(
     console: Console, open_oneshot: Callable[..., OneShot], **context: Any
-) -> Callable[[Sequence[Arch]], Callable[[Sequence[Job]], Iterator[tuple[int, Any]]]]:
+) -> Callable[[Sequence[Arch]], Judge]:
     """What makes a judge of networks by weights that they share, trained with progress."""
 
     def open_with_progress(**more: Any) -> OneShot:
