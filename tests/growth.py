@@ -14,8 +14,10 @@ from nas.accuracy.estimate import Estimate, Failure
 from nas.arch.arch import Arch, Block, Head, Stage, Stem
 from nas.arch.cost import cost
 from nas.arch.layers import network_id
-from nas.scale.fit.fit import Fit, FitBudget, fit_scaling
+from nas.scale.fit.budget import FitBudget
+from nas.scale.fit.fit import fit_scaling
 from nas.scale.fit.grid import effective
+from nas.scale.fit.result import Fit
 from nas.training.evaluation import Score
 
 BASE = Arch(

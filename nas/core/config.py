@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hydra import compose as hydra_compose
@@ -55,6 +55,15 @@ class Component:
                 target = self.node["_target_"]
                 raise UserError(f"wrong settings for {target}: {error.__cause__}") from None
             raise
+
+
+def config_of(settings: Any) -> dict[str, Any]:
+    """A command's settings, a dataclass, as config.yaml shows them: groups as their YAML does."""
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    groups = {key: value for key, value in values.items() if isinstance(value, Component)}
+    nodes = {group: dict(component.node) for group, component in groups.items()}
+    choices = {group: component.name for group, component in groups.items()}
+    return {**values, **nodes, "choices": choices}
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -24,3 +25,13 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_all(folder: Path, suffix: str, texts: Mapping[str, str]) -> None:
+    """Write `texts` as the folder's only files with that suffix; they are by name, without it."""
+    folder.mkdir(exist_ok=True)
+    paths = {folder / f"{name}{suffix}": text for name, text in texts.items()}
+    for path, text in paths.items():
+        write_text(path, text)
+    for stale in set(folder.glob(f"*{suffix}")) - paths.keys():
+        stale.unlink()

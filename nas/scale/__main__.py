@@ -9,10 +9,12 @@ baseline, your data and your device, or given by coefficients= or rule=."""
 
 def run(arguments: list[str]) -> None:
     """Read the settings and do it; imported only now, so that `--help` answers at once."""
-    from nas.core.config import read_settings
+    from nas.core.config import show_if_asked
     from nas.scale.run import scale
+    from nas.scale.settings import ScaleSettings
 
-    scale(read_settings("scale", arguments))
+    show_if_asked("scale", arguments)
+    scale(ScaleSettings.of(*arguments))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,23 +12,19 @@ from rich.console import Console
 
 from nas.accuracy.elastic import elastic
 from nas.accuracy.estimate import Estimate, Failure
-from nas.accuracy.judge import Estimates, Judge, JudgeContext
+from nas.accuracy.judge import Estimates, JudgeContext
+from nas.accuracy.judge import Judge as OpenJudge
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id, operators
-from nas.core.journal import append_entry, read_entries
+from nas.core.journal import KeyedJournal
 from nas.core.progress import ProgressBar
 from nas.latency.lookup import Lookup
 from nas.latency.timing_journal import TimingJournal
+from nas.scale.digests import digest_of
+from nas.scale.fit.journal import Job, Judge
 
 Milliseconds = Callable[..., list[float]]  # of networks; quiet: without a bar of its own
-Job = tuple[Arch, int, int]  # network, epochs, seed
-
-
-def digest_of(*parts: Any) -> str:
-    """8 hex digits of plain data."""
-    known = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(known.encode()).hexdigest()[:8]
 
 
 def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> Milliseconds:
@@ -50,8 +44,8 @@ def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> 
             journal.measure(parts, "")
         else:
             known = len(journal.known)
-            with ProgressBar(console, "latency", missing, 0) as live:
-                journal.on_progress = lambda done, what: live(done - known, what)
+            with ProgressBar(console, "latency", missing) as bar:
+                journal.on_progress = lambda done, what: bar(done - known, what)
                 journal.measure(parts, "")
             journal.on_progress = lambda done, what: None
         return [journal.known[network_id(arch)].median_ms for arch in archs]
@@ -60,60 +54,61 @@ def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> 
 
 
 def run_jobs(
-    pool: WorkerPool, under_way: Callable[[float], None], jobs: Sequence[Job]
+    pool: WorkerPool, on_partial: Callable[[float], None], jobs: Sequence[Job]
 ) -> Estimates:
     """(index, Estimate or Failure) of each job, as soon as it is known.
 
-    `under_way` is told now and then how many epochs are done in those that have not ended.
+    `on_partial` hears now and then how many epochs are done in those that have not ended.
     """
 
-    def told(parts: Mapping[int, float]) -> None:
-        under_way(sum(jobs[i][1] * part for i, part in parts.items()))
+    def on_progress(parts: Mapping[int, float]) -> None:
+        on_partial(sum(jobs[i][1] * part for i, part in parts.items()))
 
-    with pool.watched(told):
+    with pool.watched(on_progress):
         yield from pool.run([(arch, {}, epochs, seed) for arch, epochs, seed in jobs])
 
 
 def supernet_judge(
-    console: Console, open_judge: Callable[[JudgeContext], Judge], context: JudgeContext
-) -> Callable[[Sequence[Arch]], Callable[[Sequence[Job]], Estimates]]:
+    console: Console, open_judge: Callable[[JudgeContext], OpenJudge], context: JudgeContext
+) -> Callable[[Sequence[Arch]], Judge]:
     """What makes a judge of networks by weights that they share, trained with progress."""
 
-    def opened(context: JudgeContext) -> Judge:
-        with ProgressBar(console, "elastic", 100, 0) as live:
+    def open_with_progress(context: JudgeContext) -> OpenJudge:
+        with ProgressBar(console, "elastic", 100) as bar:
 
             def progress(part: float, left: float, history: Any) -> None:
-                live(int(100 * part), "% of the training")
+                bar(int(100 * part), "% of the training")
 
             return open_judge(replace(context, progress=progress))
 
-    return partial(elastic, opened, context=context)
+    return partial(elastic, open_with_progress, context=context)
 
 
 def train_cached(
-    pool: WorkerPool, jobs: Sequence[Job], path: Path, salt: str, live: ProgressBar
+    pool: WorkerPool, jobs: Sequence[Job], path: Path, salt: str, bar: ProgressBar
 ) -> list[dict[str, Any]]:
     """What each job scored, in order; those that the file at `path` knows are not trained again.
 
-    `salt` stands for whatever else decides a score: data and training budget; `live` is told
+    `salt` stands for whatever else decides a score: data and training budget; `bar` counts
     epochs.  A row holds accuracy and test_accuracy with their standard errors, cross_entropy
     (nats, of the validation images) and seconds, or the `reason` where the training failed.
     """
+    journal, failures = KeyedJournal(path), dict[str, dict[str, Any]]()
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
-    known = {str(entry.pop("key")): entry for entry in read_entries(path) if "key" in entry}
-    missing = [i for i, key in enumerate(keys) if key not in known]
-    done = sum(job[1] for job, key in zip(jobs, keys, strict=True) if key in known)
-    live(done, "epochs")
-    for i, answer in (
-        run_jobs(pool, live.set_partial, [jobs[i] for i in missing]) if missing else ()
-    ):
-        key = keys[missing[i]]
-        known[key] = _row(answer)
-        if "reason" not in known[key]:  # what failed is tried again
-            append_entry(path, {"key": key, **known[key]})
+    missing = [i for i, key in enumerate(keys) if key not in journal]
+    done = sum(epochs for (_, epochs, _), key in zip(jobs, keys, strict=True) if key in journal)
+    bar(done, "epochs")
+    answers = run_jobs(pool, bar.set_partial, [jobs[i] for i in missing]) if missing else ()
+    for i, answer in answers:
+        key, row = keys[missing[i]], _row(answer)
+        if "reason" in row:  # what failed is tried again by the next call
+            failures[key] = row
+        else:
+            journal.add({"key": key, **row})
         done += jobs[missing[i]][1]
-        live(done, "epochs")
-    return [known[key] for key in keys]
+        bar(done, "epochs")
+    rows = (failures.get(key) or journal[key] for key in keys)
+    return [{name: value for name, value in row.items() if name != "key"} for row in rows]
 
 
 def _row(answer: Estimate | Failure) -> dict[str, Any]:

@@ -9,78 +9,70 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
-from nas.scale.fit.fit import Fit
 from nas.scale.fit.page import fit_sections
 from nas.scale.fit.page import notes as fit_notes
+from nas.scale.fit.result import Fit
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-class Search(NamedTuple):
+class SearchFront(NamedTuple):
     """A search's name, its front (as pareto.csv), and what its summary.json says."""
 
     name: str
     front: pd.DataFrame
-    about: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
 
 def scale_page(
-    path: Path,
-    about: Mapping[str, Any],
-    rows: Rows,
-    search: Search | None,
-    fit: Fit | None,
+    path: Path, summary: Mapping[str, Any], search: SearchFront | None, fit: Fit | None
 ) -> None:
-    """Write the page to `path`; `about` and `rows` are those of summary.json."""
-    sections = [_front(about, rows, search)] if any(row["latency_ms"] for row in rows) else []
+    """Write the page to `path`; `summary` is what summary.json holds."""
+    rows: Rows = summary["family"]
+    sections = [_front(summary, rows, search)] if any(row["latency_ms"] for row in rows) else []
     sections.append(_rounding(rows))
     if fit is not None:
         sections += fit_sections(fit)
-    notes = _notes(about) + ([] if fit is None else fit_notes(fit))
-    figures_page(path, f"{about['baseline']}, scaled", _lead(about, rows), sections, notes)
+    notes = _notes(summary) + ([] if fit is None else fit_notes(fit))
+    figures_page(path, f"{summary['baseline']}, scaled", _lead(summary, rows), sections, notes)
 
 
-def _lead(about: Mapping[str, Any], rows: Rows) -> list[str]:
-    last, triple = rows[-1], about["coefficients"]
-    names = ("alpha", "beta", "gamma")
-    how = f"rule {about['rule']}" + (
-        f", {', '.join(f'{n} {c:.4g}' for n, c in zip(names, triple, strict=True))}"
-        if triple else ""
-    )  # fmt: skip
+def _lead(summary: Mapping[str, Any], rows: Rows) -> list[str]:
+    last, triple, how = rows[-1], summary["coefficients"], f"rule {summary['rule']}"
+    if triple:
+        alpha, beta, gamma = triple
+        how += f", alpha {alpha:.4g}, beta {beta:.4g}, gamma {gamma:.4g}"
+    latency = last["latency_ratio"]
+    times = f", and {latency:.3f} times its latency" if latency else ""
     lines = [
-        f"{len(rows)} networks by {how}, {'fitted here' if about['fit'] else 'given'}.",
+        f"{len(rows)} networks by {how}, {'fitted here' if summary['fit'] else 'given'}.",
         f"{last['name']}: {last['macs'] / 1e6:.4g} M multiply-adds, {last['macs_ratio']:.3f} times "
-        f"the baseline's"
-        + (
-            f", and {last['latency_ratio']:.3f} times its latency."
-            if last["latency_ratio"]
-            else "."
-        ),
+        f"the baseline's{times}.",
     ]
-    verdict = about["fit"]["verdict"] if about["fit"] else ""
+    verdict = summary["fit"]["verdict"] if summary["fit"] else ""
     return lines + ([f"{verdict[:1].upper()}{verdict[1:]}."] if verdict else [])
 
 
-def _notes(about: Mapping[str, Any]) -> list[str]:
+def _notes(summary: Mapping[str, Any]) -> list[str]:
     notes = [
         "Exact factors are rounded as the EfficientNet code does: channels to multiples of 8, "
         "repeats up, pixels to the nearest; depth is counted in blocks, width in mean channels.",
     ]
-    if about["latency"]:
+    if summary["latency"]:
         notes.append(
-            f"Latency is by {about['latency']}, of whole networks; it compares with nothing "
+            f"Latency is by {summary['latency']}, of whole networks; it compares with nothing "
             "measured elsewhere."
         )
-    if about["images"]:
+    if summary["images"]:
         notes.append(
-            f"Accuracy is after the training budget={about['budget']} with one seed, which ranks "
-            f"networks and may change with longer training; images have {about['native']} pixels "
+            f"Accuracy is after the training budget={summary['budget']} with one seed, which ranks "
+            f"networks and may change with longer training; images have {summary['native']} pixels "
             "a side, and are resized to each network's own."
         )
     return notes
 
 
-def _front(about: Mapping[str, Any], rows: Rows, search: Search | None) -> Section:
+def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -> Section:
     """The family and the search's front: accuracy or, where none was trained, MACs by latency."""
     trained = any("accuracy" in row for row in rows)
     kept = [r for r in rows if r["latency_ms"] and ("accuracy" in r or not trained)]
@@ -109,18 +101,18 @@ def _front(about: Mapping[str, Any], rows: Rows, search: Search | None) -> Secti
         hovertext=[_hover(r) for r in kept], hoverinfo="text",
     )  # fmt: skip
     if trained:
-        words += f"; bars are one standard error over the images.{_unlike(about, search)}"
+        words += f"; bars are one standard error over the images.{_unlike(summary, search)}"
     return Section("The family", f"{words.removesuffix('.')}.", figure)
 
 
-def _unlike(about: Mapping[str, Any], search: Search | None) -> str:
+def _unlike(summary: Mapping[str, Any], search: SearchFront | None) -> str:
     """How the search's trainings differed from the family's, so that nobody compares the two."""
     if not search:
         return ""
     apart = [
-        f"{key} {search.about.get(key)} there, {about[key]} here"
+        f"{key} {search.summary.get(key)} there, {summary[key]} here"
         for key in ("data", "images", "budget", "latency")
-        if str(search.about.get(key)).removesuffix(" table") != str(about[key])
+        if str(search.summary.get(key)).removesuffix(" table") != str(summary[key])
     ]
     return f" The two do not compare: {'; '.join(apart)}." if apart else ""
 
@@ -151,11 +143,13 @@ def _rounding(rows: Rows) -> Section:
 
 
 def _hover(row: Mapping[str, Any]) -> str:
+    accuracy = ""
+    if "accuracy" in row:
+        accuracy = f"<br>accuracy {row['accuracy']:.1%} ± {row['accuracy_se']:.1%}"
     return (
         f"{row['name']}: {row['latency_ms']:.4g} ms, {row['macs']:,} MACs, {row['params']:,} "
         f"parameters<br>depth {row['depth_exact']:.3f} → {row['depth']:.3f} ({row['num_blocks']} "
         f"blocks)<br>width {row['width_exact']:.3f} → {row['width']:.3f}<br>"
         f"resolution {row['resolution_exact']:.1f} → {row['resolution']}"
-        + (f"<br>accuracy {row['accuracy']:.1%} ± {row['accuracy_se']:.1%}" if "accuracy" in row
-           else "")
-    )  # fmt: skip
+        f"{accuracy}"
+    )

@@ -13,31 +13,35 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.arch.serialization import dumps
-from nas.core.files import write_text
+from nas.core.files import write_all, write_text
 from nas.core.run_folder import environment, write_json, write_yaml
 from nas.scale.family import Member, PhiSolution
-from nas.scale.fit.fit import Fit
-from nas.scale.page import Search, scale_page
+from nas.scale.fit.result import Fit
+from nas.scale.page import SearchFront, scale_page
 
-BELOW = (
+TABLE_WIDTH = 150  # characters; in a narrower window or a pipe lines are long, and none is cut
+REPORTED_ROUNDING = 1.1  # cost over 2^phi from which on the report says what rounding did
+MIRRORED_DOWN = (
     "phi below 0 mirrors a rule that grows networks, which is known to make poor small ones (Han "
     'et al. 2020, "Model Rubik\'s Cube": in tiny networks resolution and depth matter more than '
     "width): "
     "fit.phi=-1 fits how to shrink; or search at that size"
 )
-ABOVE = (
+MIRRORED_UP = (
     "phi above 0 mirrors a rule that was fitted to shrink the baseline: drop fit.phi=-1 to grow it"
 )
-ROUNDED = 1.1  # times two to the phi: from there on it is said what rounding did
+COLUMNS = (
+    *("family", "depth", "blocks", "width", "pixels", "MACs", "x", "2^phi", "parameters"),
+    *("memory", "latency", "x"),
+)
+SCORE_COLUMNS = ("accuracy", "test")
 
 
 def print_family(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """The family as a table, exact beside rounded."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ["family", "depth", "blocks", "width", "pixels", "MACs", "x", "2^phi", "parameters",
-             "memory", "latency", "x"]  # fmt: skip
     trained = any("accuracy" in row for row in rows)
-    for name in names + ["accuracy", "test"] * trained:
+    for name in COLUMNS + SCORE_COLUMNS if trained else COLUMNS:
         table.add_column(name, justify="left" if name == "family" else "right", overflow="fold")
     for row in rows:
         table.add_row(*_cells(row), *(_scores(row) if trained else ()))
@@ -67,64 +71,74 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, str]:
     return f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%}", f"{row['test_accuracy']:.1%}"
 
 
+def describe_fit(fit: Fit) -> list[tuple[str, str]]:
+    """Lines with their labels: the fitted triple, and what the longer trainings say of it."""
+    values = {"alpha": fit.alpha, "beta": fit.beta, "gamma": fit.gamma}
+    shown = []
+    for name, value in values.items():
+        low, high = fit.intervals[name]
+        shown.append(f"{name} {value:.3f} ({low:.3f} to {high:.3f})")
+    origin = f"from the first scores of {fit.num_points} networks"
+    longer = "after longer trainings " if fit.confirmation else ""
+    return [("fitted", f"{' · '.join(shown)} · {origin}"), ("verdict", f"{longer}{fit.verdict}")]
+
+
 def remarks(
-    rows: Sequence[Mapping[str, Any]], solved: PhiSolution | None, made_for: int
+    rows: Sequence[Mapping[str, Any]], solution: PhiSolution | None, made_for: int
 ) -> list[tuple[str, str]]:
     """Lines with their labels: what rounding did to the cost, to a budget, and what to beware.
 
     `made_for` is 1 where the rule was made to grow networks, -1 where to shrink them.
     """
-    found = []
+    lines = []
     off = max(rows, key=lambda row: abs(math.log(row["macs_ratio"] / row["two_to_phi"])))
-    if abs(math.log(off["macs_ratio"] / off["two_to_phi"])) > math.log(ROUNDED):
+    if abs(math.log(off["macs_ratio"] / off["two_to_phi"])) > math.log(REPORTED_ROUNDING):
         text = (
             f"{off['name']} costs {off['macs_ratio']:.3f} times the multiply-adds of the baseline, "
             f"where its factors promise {off['macs_promised']:.3f} and 2^phi is "
             f"{off['two_to_phi']:.3f}"
         )
-        found.append(("rounding", text))
-    if solved:
+        lines.append(("rounding", text))
+    if solution:
         text = (
-            f"phi={solved.member.phi:g}: {solved.price:.4g} of {solved.budget:.4g}, rounding "
-            f"leaves {solved.slack:.1%}; the next network, phi={solved.next_phi:g}, has "
-            f"{solved.next_price:.4g}"
+            f"phi={solution.member.phi:g}: {solution.price:.4g} of {solution.budget:.4g}, rounding "
+            f"leaves {solution.slack:.1%}; the next network, phi={solution.next_phi:g}, has "
+            f"{solution.next_price:.4g}"
         )
-        found.append(("solved", text))
+        lines.append(("solved", text))
     if any(row["phi"] * made_for < 0 for row in rows):
-        found.append(("warning", BELOW if made_for > 0 else ABOVE))
-    return found
+        lines.append(("warning", MIRRORED_DOWN if made_for > 0 else MIRRORED_UP))
+    return lines
 
 
-def write(
+def write_results(
     folder: Path,
     *,
     config: Mapping[str, Any],
     made_with: Mapping[str, Any],
-    about: Mapping[str, Any],
+    summary: Mapping[str, Any],
     members: Sequence[Member],
-    rows: Sequence[Mapping[str, Any]],
     fit: Fit | None,
 ) -> None:
     """Write all that the command leaves, summary.json last.
 
-    `about` are the figures of summary.json beside the family; `made_with` what environment.json
-    says beside the machine.
+    `made_with` is what environment.json says beside the machine.
     """
+    rows = summary["family"]
     write_yaml(folder / "config.yaml", config)
     write_json(folder / "environment.json", environment(**made_with))
-    write_text(folder / "family.csv", pd.DataFrame(list(rows)).to_csv(index=False))
-    (folder / "family").mkdir(exist_ok=True)
-    written = {folder / "family" / f"{member.name}.yaml" for member in members}
-    for member, row in zip(members, rows, strict=True):
-        write_text(folder / "family" / f"{member.name}.yaml", _described(member, row))
-    for stale in set((folder / "family").glob("*.yaml")) - written:
-        stale.unlink()
+    write_text(folder / "family.csv", pd.DataFrame(rows).to_csv(index=False))
+    texts = {
+        member.name: f"{_comment(row)}\n{dumps(member.arch)}"
+        for member, row in zip(members, rows, strict=True)
+    }
+    write_all(folder / "family", ".yaml", texts)
     search = folder.parents[1] / "search"
-    scale_page(folder / "scale.html", about, rows, newest_front(search), fit)
-    write_json(folder / "summary.json", {**about, "family": list(rows)})
+    scale_page(folder / "scale.html", summary, newest_front(search), fit)
+    write_json(folder / "summary.json", summary)
 
 
-def newest_front(searches: Path) -> Search | None:
+def newest_front(searches: Path) -> SearchFront | None:
     """The front of the search that ended last; None where there is none."""
     paths = sorted(searches.glob("*/pareto.csv"), key=lambda path: path.stat().st_mtime)
     if not paths or (front := pd.read_csv(paths[-1])).empty:
@@ -133,13 +147,13 @@ def newest_front(searches: Path) -> Search | None:
         about = json.loads((paths[-1].parent / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         about = {}  # a search that was stopped
-    return Search(paths[-1].parent.name, front, about)
+    return SearchFront(paths[-1].parent.name, front, about)
 
 
-def _described(member: Member, row: Mapping[str, Any]) -> str:
-    """The network as YAML below a comment with what it is."""
+def _comment(row: Mapping[str, Any]) -> str:
+    """What a network is, for the first line of its YAML."""
     latency = f", {row['latency_ms']:.4f} ms" if row["latency_ms"] else ""
     return (
         f"# {row['macs_ratio']:.3f} times the multiply-adds of the baseline: {row['macs']:,} MACs, "
-        f"{row['params']:,} parameters{latency}, id {row['id']}\n{dumps(member.arch)}"
+        f"{row['params']:,} parameters{latency}, id {row['id']}"
     )

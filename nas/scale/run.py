@@ -1,12 +1,19 @@
-"""`python -m nas.scale`: a baseline grown into a family, by a rule that is fitted or given."""
+"""A baseline grown into a family, by a rule that is fitted or given.
+
+From Python it is what the command line does, in five lines:
+
+    from nas.scale.run import scale
+    from nas.scale.settings import ScaleSettings
+
+    summary = scale(ScaleSettings.of("arch=mobilenet_v2", "rule=uniform", "phi=2"))
+    print([(row["name"], row["macs"], row["latency_ms"]) for row in summary["family"]])
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +21,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from nas.accuracy.judge import JudgeContext, make_judge
-from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
-from nas.arch.cost import cost, describe_network
+from nas.arch.cost import cost
 from nas.arch.layers import network_id
-from nas.core.config import Component, make
+from nas.core.config import config_of
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
-from nas.core.run_folder import folder_name, lock_folder, open_folder
-from nas.data.dataset import ImageData
+from nas.core.run_folder import open_folder
+from nas.scale.digests import fit_digest, training_digest
 from nas.scale.family import (
     Member,
     PhiSolution,
@@ -34,256 +39,190 @@ from nas.scale.family import (
     members_within_budget,
     published_family,
 )
-from nas.scale.fit.fit import Fit, fit_scaling
-from nas.scale.fit.journal import Elastic
-from nas.scale.measurements import cached_latency, digest_of, run_jobs, supernet_judge, train_cached
-from nas.scale.report import print_family, remarks, write
-from nas.scale.settings import checked
-from nas.scale.setup import rule_of
-from search_spaces.lookup import resolve_baseline
+from nas.scale.fit.fit import fit_scaling
+from nas.scale.fit.result import Fit
+from nas.scale.measurements import run_jobs, supernet_judge, train_cached
+from nas.scale.report import TABLE_WIDTH, describe_fit, print_family, remarks, write_results
+from nas.scale.settings import ScaleSettings
+from nas.scale.setup import Workplace, open_workplace, rule_of
 
-# What decides which networks share one elastic network, and its weights.
-SHARED_BY = ("accuracy", "fit", "objective", "seed")
-TABLE_WIDTH = 150  # characters; in a narrower window or a pipe lines are long, and none is cut
-SOLVING = 12  # prices that a bisection takes, about
+NUM_SOLVE_STEPS = 12  # prices that a bisection asks for, about
 
 
-def scale(settings: dict[str, Any]) -> None:
-    """Write the family that `settings` (conf/scale.yaml) describes to results/scale/<baseline>/."""
-    began = time.perf_counter()
+def scale(settings: ScaleSettings) -> dict[str, Any]:
+    """Write the family that `settings` describe to results/scale/<baseline>/.
+
+    Returns what its summary.json holds.  A call that was stopped goes on where it was, and a
+    second one redoes nothing that was trained or timed.
+    """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, TABLE_WIDTH)
-    settings = checked(settings)
-    with ExitStack() as stack:
-        try:
-            Run(settings, console, stack)(began)
-        except KeyboardInterrupt:
-            console.print("stopped   what was trained and timed is kept; the same command goes on")
-            raise
+    try:
+        return _scale(settings, console, began=time.perf_counter())
+    except KeyboardInterrupt:
+        console.print("stopped   what was trained and timed is kept; the same command goes on")
+        raise
 
 
-class Run:
-    """One call of the command; data and processes are opened where they are needed."""
-
-    def __init__(self, settings: dict[str, Any], console: Console, stack: ExitStack) -> None:
-        self.settings, self.console, self.stack = settings, console, stack
-        self.load = partial(make, settings["data"])
-        self.training, self.timer = make(settings["budget"]), make(settings["latency"])
-        self.fit_budget = make(settings["fit"])
-        self.judge = make_judge(Component("", settings["accuracy"]))
-        self.fits = settings["rule"] is None and settings["coefficients"] is None
-        self.shares = settings["choices"]["accuracy"] == "oneshot"
-        self.data: ImageData | None = None
-        self.baseline, origin = resolve_baseline(
-            settings["arch"],
-            settings["results"],
-            lambda: self.images().spec,
-            trained=self.fits or settings["train"],
-            resolution=settings["resolution"],
-        )
-        self.say("baseline", describe_network(self.baseline, origin))
-        folder = Path(str(settings["results"])) / "scale" / folder_name(self.baseline.name)
-        self.folder = open_folder(folder)
-        stack.enter_context(lock_folder(folder))
-        self.ms = cached_latency(self.timer, folder, self.baseline.padding, console)
-
-    def __call__(self, began: float) -> None:
-        """Fit where asked for, make the family, measure, train, and write it all down."""
-        settings = self.settings
-        fit = self.fitted() if self.fits else None
-        members, solved = self.members()
-        rows = family_table(members, self.latencies(members))
-        if settings["train"]:
-            self.train(members, rows)
-        print_family(self.console, rows)
-        for line in remarks(rows, solved, fit.phi if fit else 1):
-            self.say(*line)
-        about = self.about(fit, solved, time.perf_counter() - began)
-        write(
-            self.folder,
-            config=settings,
-            made_with={"seed": settings["seed"], "latency": self.timer.describe()},
-            about=about,
-            members=members,
-            rows=rows,
-            fit=fit,
-        )
-        self.say("wrote", f"{self.folder}/: scale.html family.csv family/ summary.json ...")
-
-    def about(self, fit: Fit | None, solved: PhiSolution | None, seconds: float) -> dict[str, Any]:
-        """What summary.json says beside the family."""
-        settings = self.settings
-        data = self.data if settings["train"] else None
-        return {
-            "baseline": self.baseline.name,
-            "rule": settings["rule"] or "formula",
-            "coefficients": settings["coefficients"],
-            "fit": None if fit is None else fit.summary(),
-            "solved": solved.to_json() if solved else None,
-            "data": settings["choices"]["data"],
+def _scale(settings: ScaleSettings, console: Console, began: float) -> dict[str, Any]:
+    with open_workplace(settings, console) as place:
+        fit = _fit(place) if settings.is_fitted else None
+        coefficients = [fit.alpha, fit.beta, fit.gamma] if fit else settings.coefficients
+        members, solution = _members(place, rule_of(settings, coefficients))
+        rows = family_table(members, _latencies(place, members))
+        if settings.train:
+            _train(place, members, rows)
+        print_family(console, rows)
+        for label, text in remarks(rows, solution, fit.phi if fit else 1):
+            place.say(label, text)
+        data = place.images() if settings.train else None
+        summary = {
+            "baseline": place.baseline.name,
+            "rule": settings.rule or "formula",
+            "coefficients": coefficients,
+            "fit": fit.summary() if fit else None,
+            "solved": solution.to_json() if solution else None,
+            "data": settings.data.name,
             "images": [len(s) for s in (data.train, data.val, data.test)] if data else None,
             "native": data.resolution if data else None,
-            "budget": settings["choices"]["budget"],
-            "latency": self.timer.name if settings["measure"] else None,
-            "objective": settings["objective"],
-            "seed": settings["seed"],
-            "seconds": seconds,
+            "budget": settings.budget.name,
+            "latency": place.timer.name if settings.measure else None,
+            "objective": settings.objective,
+            "seed": settings.seed,
+            "seconds": time.perf_counter() - began,
+            "family": rows,
         }
-
-    def say(self, label: str, text: str) -> None:
-        """One line below its label."""
-        self.console.print(f"{label:<9} {text}")
-
-    def images(self) -> ImageData:
-        """The data, loaded once."""
-        if self.data is None:
-            data: ImageData = self.load()
-            self.data = data
-        return self.data
-
-    def pool(self, test: bool) -> WorkerPool:
-        """Processes that train networks, closed with the run; `test`: and score the test images."""
-        what = (self.load, self.training, self.settings["device"])
-        judge = partial(Scratch.open, *what, test=test)
-        return self.stack.enter_context(WorkerPool(judge, self.settings["workers"]))
-
-    def salt(self) -> str:
-        """Stands for what decides a network's score, but for its epochs and its seed."""
-        settings = {k: v for k, v in self.settings["budget"].items() if k != "epochs"}
-        return digest_of(self.images().fingerprint, self.images().flip, settings)
-
-    def fitted(self) -> Fit:
-        """Fit alpha, beta and gamma to the baseline; what an earlier call learned is not redone."""
-        pool, bars, folder = (
-            self.pool(test=False),
-            list[ProgressBar](),
-            open_folder(self.fit_folder()),
+        write_results(
+            place.folder,
+            config=config_of(settings),
+            made_with={"seed": settings.seed, "latency": place.timer.describe()},
+            summary=summary,
+            members=members,
+            fit=fit,
         )
-        with ExitStack() as stack:
+        place.say("wrote", f"{place.folder}/: scale.html family.csv family/ summary.json ...")
+    return summary
 
-            def progress(done: int, total: int, text: str) -> None:
-                if not bars:  # latencies that are timed before have a bar of their own
-                    bars.append(stack.enter_context(ProgressBar(self.console, "fit", total, done)))
-                bars[0].set_total(total)
-                bars[0](done, text)
 
-            fit = fit_scaling(
-                self.baseline,
-                cost=lambda archs: self.price_for_fit(archs, quiet=bool(bars)),
-                judge=partial(run_jobs, pool, lambda epochs: bars[0].set_partial(epochs)),
-                budget=self.fit_budget,
-                objective=self.settings["objective"],
-                folder=folder,
-                elastic=self.elastic(folder) if self.shares else None,
-                seed=self.settings["seed"],
-                say=partial(self.say, "fit"),
-                progress=progress,
-                repeats=self.settings["repeats"],
-                fixed_ends=self.settings["fixed_ends"],
-            )
-        pool.close()
-        self.settings["coefficients"] = [fit.alpha, fit.beta, fit.gamma]
-        shown = (f"{name} {getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
-                 for name, (low, high) in fit.intervals.items() if hasattr(fit, name))  # fmt: skip
-        origin = f"from the first scores of {fit.num_points} networks"
-        self.say("fitted", f"{' · '.join(shown)} · {origin}")
-        self.say("verdict", f"{'after longer trainings ' * bool(fit.confirmation)}{fit.verdict}")
-        return fit
-
-    def elastic(self, folder: Path) -> Elastic:
-        """What makes a judge by one elastic network, kept in `folder`."""
-        settings = self.settings
+def _fit(place: Workplace) -> Fit:
+    """Fit alpha, beta and gamma to the baseline; what an earlier call learned is not redone."""
+    settings, images = place.settings, place.images()
+    key = fit_digest(settings, place.baseline, images, place.timer)
+    folder = open_folder(place.folder / f"fit-{key}")
+    elastic = None
+    if settings.shares_weights:
         context = JudgeContext(
-            space=self.baseline,
-            load=self.images,
-            device=settings["device"],
-            seed=settings["seed"],
+            space=place.baseline,
+            load=place.images,
+            device=settings.device,
+            seed=settings.seed,
             checkpoint=folder / "supernet.pt",
         )
-        return supernet_judge(self.console, self.judge.open, context)
+        elastic = supernet_judge(place.console, make_judge(settings.accuracy).open, context)
+    with place.open_pool(test=False) as pool, ProgressBar(place.console, "fit") as bar:
 
-    def price_for_fit(self, archs: Sequence[Arch], quiet: bool) -> NDArray[np.float64]:
-        """What the fit holds equal: MACs, or milliseconds."""
-        if self.settings["objective"] == "macs":
-            return np.array([cost(arch).macs for arch in archs], float)
-        return np.array(self.ms(archs, quiet=quiet), float)
+        def measure_cost(archs: Sequence[Arch]) -> NDArray[np.float64]:
+            if settings.objective == "macs":
+                return np.array([cost(arch).macs for arch in archs], float)
+            return np.array(place.latency(archs, quiet=bar.started), float)
 
-    def fit_folder(self) -> Path:
-        """Where the fit keeps what it learns: one folder for a baseline, its judge and device."""
-        priced = self.settings["objective"] != "macs" and self.timer.identity()
-        rounding = [self.settings["repeats"], self.settings["fixed_ends"]]
-        shared = [self.settings[name] for name in SHARED_BY] if self.shares else []
-        key = digest_of(network_id(self.baseline), self.salt(), priced, rounding, *shared)
-        return self.folder / f"fit-{key}"
+        def on_progress(done: int, total: int, text: str) -> None:
+            bar.start(total, done)  # only now: latencies that are timed before have their own bar
+            bar.set_total(total)
+            bar(done, text)
 
-    def members(self) -> tuple[list[Member], PhiSolution | None]:
-        """The family as far as phi, name or budget; how the budget was met."""
-        name, budget = self.settings["name"], self.budget()
-        if self.settings["rule"] == "published":
-            rows = published_family(self.baseline, name or "b7")
-            if budget:
-                what = f"{budget[0]}={budget[1]:g}"
-                rows = members_within_budget(rows, budget[1], self.price(budget[0]), what)
-            return rows, None
-        rule, phi, solved = rule_of(self.settings), self.settings["phi"], None
-        if budget:
-            solved = self.solved(rule, *budget)
-            phi = solved.member.phi
-        return family(self.baseline, rule, phi), solved
-
-    def budget(self) -> tuple[str, float] | None:
-        """The budget that is given in the place of phi: its name and what it is."""
-        given = ((name, self.settings[name]) for name in ("macs", "latency_ms"))
-        return next(((name, float(value)) for name, value in given if value is not None), None)
-
-    def price(self, name: str) -> Callable[[Arch], float]:
-        """What an arch costs in the unit of the budget `name`."""
-        return (
-            (lambda arch: cost(arch).macs) if name == "macs" else (lambda arch: self.ms([arch])[0])
+        fit = fit_scaling(
+            place.baseline,
+            cost=measure_cost,
+            judge=partial(run_jobs, pool, bar.set_partial),
+            budget=settings.fit_budget,
+            objective=settings.objective,
+            folder=folder,
+            elastic=elastic,
+            seed=settings.seed,
+            say=partial(place.say, "fit"),
+            progress=on_progress,
+            repeats=settings.repeats,
+            fixed_ends=settings.fixed_ends,
         )
+    for label, text in describe_fit(fit):
+        place.say(label, text)
+    return fit
 
-    def solved(self, rule: Rule, name: str, budget: float) -> PhiSolution:
-        """The phi of the largest network within the budget, found with progress."""
-        price, done, what = self.price(name), 0, f"{name}={budget:g}"
-        if name == "macs":
-            return largest_phi_within(self.baseline, rule, budget, price, what)
-        with ProgressBar(self.console, "solve", SOLVING, 0) as live:
 
-            def told(arch: Arch) -> float:
-                nonlocal done
-                done = min(done + 1, SOLVING)
-                live(done, what)
-                return price(arch)
+def _members(place: Workplace, rule: Rule) -> tuple[list[Member], PhiSolution | None]:
+    """The family as far as phi, name or budget; how the budget was met."""
+    settings, baseline = place.settings, place.baseline
+    limit, solution = settings.cost_limit, None
+    if settings.rule == "published":
+        rows = published_family(baseline, settings.name or "b7")
+        if limit:
+            name, budget = limit
+            rows = members_within_budget(rows, budget, _price(place, name), f"{name}={budget:g}")
+        return rows, None
+    phi = settings.phi
+    if limit:
+        solution = _solve(place, rule, *limit)
+        phi = solution.member.phi
+    assert phi is not None
+    return family(baseline, rule, phi), solution
 
-            return largest_phi_within(self.baseline, rule, budget, told, what)
 
-    def latencies(self, members: Sequence[Member]) -> dict[str, float]:
-        """Milliseconds by network id; what the device or table cannot tell is said, and absent."""
-        if not self.settings["measure"]:
-            return {}
-        archs = {network_id(member.arch): member.arch for member in members}
+def _price(place: Workplace, name: str) -> Callable[[Arch], float]:
+    """What a network costs in the unit of the budget `name`."""
+
+    def price(arch: Arch) -> float:
+        return cost(arch).macs if name == "macs" else place.latency([arch])[0]
+
+    return price
+
+
+def _solve(place: Workplace, rule: Rule, name: str, budget: float) -> PhiSolution:
+    """The phi of the largest network within the budget, found with progress."""
+    price, what, num_asked = _price(place, name), f"{name}={budget:g}", 0
+    if name == "macs":  # which takes no time
+        return largest_phi_within(place.baseline, rule, budget, price, what)
+    with ProgressBar(place.console, "solve", NUM_SOLVE_STEPS) as bar:
+
+        def price_with_progress(arch: Arch) -> float:
+            nonlocal num_asked
+            num_asked = min(num_asked + 1, NUM_SOLVE_STEPS)
+            bar(num_asked, what)
+            return price(arch)
+
+        return largest_phi_within(place.baseline, rule, budget, price_with_progress, what)
+
+
+def _latencies(place: Workplace, members: Sequence[Member]) -> dict[str, float]:
+    """Milliseconds by network id; what the device or table cannot tell is said, and absent."""
+    if not place.settings.measure:
+        return {}
+    archs = {network_id(member.arch): member.arch for member in members}
+    try:
+        return dict(zip(archs, place.latency(list(archs.values())), strict=True))
+    except UserError as error:
+        place.say("latency", f"of some is unknown: {error}")
+    known = {}
+    for key, arch in archs.items():
         try:
-            return dict(zip(archs, self.ms(list(archs.values())), strict=True))
-        except UserError as error:
-            self.say("latency", f"of some is unknown: {error}")
-        found = {}
-        for key, arch in archs.items():
-            try:
-                found[key] = self.ms([arch])[0]
-            except UserError:
-                continue  # said above
-        return found
+            known[key] = place.latency([arch])[0]
+        except UserError:
+            continue  # said above
+    return known
 
-    def train(self, members: Sequence[Member], rows: Sequence[dict[str, Any]]) -> None:
-        """Train every member with the budget; its row learns what it scored."""
-        settings = self.settings
-        jobs = [(member.arch, self.training.epochs, settings["seed"]) for member in members]
-        pool, path = self.pool(test=True), self.folder / "trained.jsonl"
-        epochs = self.training.epochs * len(jobs)
-        with ProgressBar(self.console, "train", epochs, 0) as live:
-            scores = train_cached(pool, jobs, path, self.salt(), live)
-        pool.close()
-        for row, score in zip(rows, scores, strict=True):
-            row |= score
-            if "reason" in score:
-                self.say("failed", f"{row['name']}: {score['reason']}")
+
+def _train(place: Workplace, members: Sequence[Member], rows: Sequence[dict[str, Any]]) -> None:
+    """Train every member with the budget; its row learns what it scored."""
+    settings, epochs = place.settings, place.training.epochs
+    jobs = [(member.arch, epochs, settings.seed) for member in members]
+    path, salt = place.folder / "trained.jsonl", training_digest(settings, place.images())
+    num_epochs = epochs * len(jobs)
+    with (
+        place.open_pool(test=True) as pool,
+        ProgressBar(place.console, "train", num_epochs) as bar,
+    ):
+        scores = train_cached(pool, jobs, path, salt, bar)
+    for row, score in zip(rows, scores, strict=True):
+        row |= score
+        if "reason" in score:
+            place.say("failed", f"{row['name']}: {score['reason']}")

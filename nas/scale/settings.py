@@ -1,90 +1,162 @@
-"""What `nas.scale` is asked for, checked."""
+"""What `nas.scale` is asked for: typed, checked, and fixed from then on."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from nas.arch.scaling import EFFICIENTNET, REPEATS, RULES, TABLES
 from nas.core.checks import check_bool, check_number, check_option, check_whole
-from nas.core.errors import UserError, unknown
+from nas.core.config import Component, compose
+from nas.core.errors import UserError
 from nas.network.device import resolve_device
 from nas.scale.family import MAX_ABS_PHI
+from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.fit import OBJECTIVES
 
-BUDGETS = ("phi", "macs", "latency_ms")  # of which one is given
-JUDGES = ("scratch", "oneshot")  # of a fit's first networks
-PHI = 3  # where none is; below zero where the fit is
+DEFAULT_PHI = 3  # where none is given; below zero where the fit is
+OPTIONS = {
+    "rule": (None, "formula", "published", *RULES),
+    "name": (None, *TABLES),
+    "repeats": REPEATS,
+    "objective": OBJECTIVES,
+}
 
 
-def checked(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with numbers in range, names known, and none that contradict each other."""
-    check_number("phi", settings["phi"], -MAX_ABS_PHI, MAX_ABS_PHI, optional=True)
-    check_number("macs", settings["macs"], 1, optional=True)
-    check_number("latency_ms", settings["latency_ms"], 1e-9, optional=True)
-    settings["resolution"] = check_whole(
-        "resolution", settings["resolution"], 1, 8192, optional=True
-    )
-    for name, low in (("workers", 1), ("seed", 0)):
-        settings[name] = check_whole(name, settings[name], low)
-    for name in ("measure", "train", "fixed_ends"):
-        check_bool(name, settings[name])
-    choices = {
-        "rule": (None, "formula", "published", *RULES), "name": (None, *TABLES),
-        "repeats": REPEATS, "objective": OBJECTIVES,
-    }  # fmt: skip
-    for name, allowed in choices.items():
-        check_option(name, settings[name], allowed)
-    judge = settings["choices"]["accuracy"]
-    if judge not in JUDGES:
-        raise unknown("accuracy", judge, JUDGES)
-    resolve_device(settings["device"])
-    consistent(settings)
-    return settings
+@dataclass(frozen=True, kw_only=True)
+class ScaleSettings:
+    """The settings of conf/scale.yaml, where each is explained; `of` composes them.
 
+    Raises UserError for values out of range and for settings that contradict each other.  `phi`
+    and the coefficients of rule=formula are filled in where nothing else is given.
+    """
 
-def consistent(settings: dict[str, Any]) -> None:
-    """Refuse settings that contradict each other; fill in phi and coefficients."""
-    given = [name for name in BUDGETS if settings[name] is not None]
-    rule, name, coefficients = settings["rule"], settings["name"], settings["coefficients"]
-    shrinks = rule is None and coefficients is None and settings["fit"]["phi"] == -1
-    if len(given) > 1:
-        raise UserError(f"give one of phi=, macs= and latency_ms=, not {' and '.join(given)}")
-    if settings["latency_ms"] is not None and not settings["measure"]:
-        raise UserError("latency_ms= needs latencies: drop measure=false")
-    if rule == "published" and (settings["phi"] is not None or not (name or given)):
-        raise UserError("rule=published follows a table and has no phi: give name=b3, or a budget")
-    if name and rule != "published":
-        raise UserError(f"name={name} is a row of rule=published: give that too, or drop it")
-    if coefficients is not None and rule not in (None, "formula"):
-        raise UserError(f"coefficients= are those of rule=formula, not of rule={rule}: drop one")
-    if not given and rule != "published":
-        settings["phi"] = -PHI if shrinks else PHI
-    if settings["choices"]["accuracy"] == "oneshot" and settings["fit"]["confirm_seeds"] == 0:
-        raise UserError(
-            "accuracy=oneshot needs longer trainings to test its order by: give "
-            "fit.confirm_seeds=2 or more, or accuracy=scratch"
-        )
-    if shrinks and (settings["phi"] or 0) > 0:
-        raise UserError(
-            f"fit.phi=-1 fits how to shrink, phi={settings['phi']:g} grows: give a phi below 0, or "
-            "drop fit.phi"
-        )
-    if rule == "formula" and coefficients is None:
-        settings["coefficients"] = list(EFFICIENTNET)
-    if coefficients is not None:
-        _check_coefficients(coefficients, settings["phi"])
+    data: Component
+    budget: Component
+    fit: Component
+    accuracy: Component
+    latency: Component
+    phi: float | None
+    macs: float | None
+    latency_ms: float | None
+    arch: str | None
+    resolution: int | None
+    coefficients: Sequence[float] | None
+    rule: str | None
+    name: str | None
+    fixed_ends: bool
+    repeats: str
+    objective: str
+    measure: bool
+    train: bool
+    seed: int
+    workers: int
+    device: str
+    results: str
 
+    @classmethod
+    def of(cls, *overrides: str) -> ScaleSettings:
+        """The settings after `overrides`, words as on the command line: "phi=2", "fit=thorough"."""
+        return cls(**compose("scale", overrides))
 
-def _check_coefficients(coefficients: Any, phi: float | None) -> None:
-    triple = coefficients if isinstance(coefficients, list) else []
-    numbers = [c for c in triple if isinstance(c, int | float) and not isinstance(c, bool)]
-    if len(numbers) != 3 or len(triple) != 3 or not all(0 < c <= 10 for c in numbers):
-        raise UserError(
-            "coefficients must be alpha, beta and gamma, numbers above 0 and up to 10, such as "
-            f"[1.2,1.1,1.15], not {coefficients!r}"
-        )
-    if (phi is None or phi > 0) and min(numbers) < 1:
-        raise UserError(
-            f"coefficients={coefficients} are under 1, which shrinks the network as phi grows: "
-            "give 1 or more, or a negative phi"
-        )
+    def __post_init__(self) -> None:
+        self._fill_in("results", str(self.results))  # results=1 is a folder's name too
+        self._check_each()
+        self._check_together()
+        if self.phi is None and self.cost_limit is None and self.rule != "published":
+            self._fill_in("phi", -DEFAULT_PHI if self._fits_shrinking else DEFAULT_PHI)
+        if self.rule == "formula" and self.coefficients is None:
+            self._fill_in("coefficients", list(EFFICIENTNET))
+        elif self.coefficients is not None:
+            self._check_coefficients(self.coefficients)
+
+    def _fill_in(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the class is frozen for everybody else
+
+    @cached_property
+    def fit_budget(self) -> FitBudget:
+        """How finely a fit looks, and how much it trains."""
+        made: FitBudget = self.fit.make()
+        return made
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the coefficients are fitted here, since neither they nor a rule are given."""
+        return self.rule is None and self.coefficients is None
+
+    @property
+    def shares_weights(self) -> bool:
+        """Whether one elastic network judges the first networks of a fit."""
+        return self.accuracy.name == "oneshot"
+
+    @property
+    def cost_limit(self) -> tuple[str, float] | None:
+        """What is given in the place of phi, "macs" or "latency_ms", and how much of it."""
+        if self.macs is not None:
+            return "macs", float(self.macs)
+        return None if self.latency_ms is None else ("latency_ms", float(self.latency_ms))
+
+    @property
+    def _fits_shrinking(self) -> bool:
+        return self.is_fitted and self.fit_budget.phi < 0
+
+    def _check_each(self) -> None:
+        check_number("phi", self.phi, -MAX_ABS_PHI, MAX_ABS_PHI, optional=True)
+        check_number("macs", self.macs, 1, optional=True)
+        check_number("latency_ms", self.latency_ms, 1e-9, optional=True)
+        check_whole("resolution", self.resolution, 1, 8192, optional=True)
+        check_whole("workers", self.workers, 1)
+        check_whole("seed", self.seed, 0)
+        for name in ("measure", "train", "fixed_ends"):
+            check_bool(name, getattr(self, name))
+        for name, allowed in OPTIONS.items():
+            check_option(name, getattr(self, name), allowed)
+        check_option("accuracy", self.accuracy.name, ("scratch", "oneshot"))
+        resolve_device(self.device)
+        _ = self.fit_budget  # checks its own settings
+
+    def _check_together(self) -> None:
+        """Refuse settings that contradict each other."""
+        bounds = [name for name in ("phi", "macs", "latency_ms") if getattr(self, name) is not None]
+        if len(bounds) > 1:
+            raise UserError(f"give one of phi=, macs= and latency_ms=, not {' and '.join(bounds)}")
+        if self.latency_ms is not None and not self.measure:
+            raise UserError("latency_ms= needs latencies: drop measure=false")
+        if self.rule == "published" and (self.phi is not None or not (self.name or bounds)):
+            raise UserError(
+                "rule=published follows a table and has no phi: give name=b3, or a budget"
+            )
+        if self.name and self.rule != "published":
+            raise UserError(
+                f"name={self.name} is a row of rule=published: give that too, or drop it"
+            )
+        if self.coefficients is not None and self.rule not in (None, "formula"):
+            raise UserError(
+                f"coefficients= are those of rule=formula, not of rule={self.rule}: drop one"
+            )
+        if self.shares_weights and self.fit_budget.confirm_seeds == 0:
+            raise UserError(
+                "accuracy=oneshot needs longer trainings to test its order by: give "
+                "fit.confirm_seeds=2 or more, or accuracy=scratch"
+            )
+        if self._fits_shrinking and (self.phi or 0) > 0:
+            raise UserError(
+                f"fit.phi=-1 fits how to shrink, phi={self.phi:g} grows: give a phi below 0, or "
+                "drop fit.phi"
+            )
+
+    def _check_coefficients(self, given: Any) -> None:
+        triple = given if isinstance(given, list | tuple) else []
+        numbers = [c for c in triple if isinstance(c, int | float) and not isinstance(c, bool)]
+        if len(numbers) != 3 or len(triple) != 3 or not all(0 < c <= 10 for c in numbers):
+            raise UserError(
+                "coefficients must be alpha, beta and gamma, numbers above 0 and up to 10, such as "
+                f"[1.2,1.1,1.15], not {given!r}"
+            )
+        if (self.phi is None or self.phi > 0) and min(numbers) < 1:
+            raise UserError(
+                f"coefficients={given} are under 1, which shrinks the network as phi grows: give 1 "
+                "or more, or a negative phi"
+            )

@@ -1,19 +1,86 @@
-"""What `nas.scale` is asked for: settings that agree, a baseline, a rule."""
+"""What one call of `nas.scale` works with: baseline, folder, data, timer and rule."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
-from nas.arch.scaling import RULES, formula
+from rich.console import Console
+
+from nas.accuracy.scratch import Scratch
+from nas.accuracy.worker_pool import WorkerPool
+from nas.arch.arch import Arch
+from nas.arch.cost import describe_network
+from nas.arch.scaling import RULES, Factors, formula
+from nas.core.run_folder import folder_name, lock_folder, open_folder
+from nas.data.dataset import ImageData
 from nas.scale.family import Rule
+from nas.scale.measurements import Milliseconds, cached_latency
+from nas.scale.settings import ScaleSettings
+from nas.training.loop import Budget
+from search_spaces.lookup import resolve_baseline
 
 
-def rule_of(settings: dict[str, Any]) -> Rule:
-    """The rule that the settings name, or the formula with their coefficients."""
-    name = settings["rule"] or "formula"
-    ends, repeats = settings["fixed_ends"], settings["repeats"]
-    if name in RULES:
-        by_cost = RULES[name]
-        return Rule(name, lambda phi: by_cost(2.0**phi), ends, repeats)
-    alpha, beta, gamma = settings["coefficients"]
-    return Rule(name, lambda phi: formula(alpha, beta, gamma, phi), ends, repeats)
+@dataclass(frozen=True)
+class Workplace:
+    """What is open while the command runs.
+
+    images    loads the data at its first call
+    timer     what measures or knows latencies;  latency: by it, each network once
+    """
+
+    settings: ScaleSettings
+    console: Console
+    folder: Path
+    baseline: Arch
+    images: Callable[[], ImageData]
+    training: Budget
+    timer: Any
+    latency: Milliseconds
+
+    def say(self, label: str, text: str) -> None:
+        """Print one line beside its label."""
+        self.console.print(f"{label:<9} {text}")
+
+    def open_pool(self, test: bool) -> WorkerPool:
+        """Processes that train networks, and score them on the test images too if `test`."""
+        what = (self.settings.data.make, self.training, self.settings.device)
+        return WorkerPool(partial(Scratch.open, *what, test=test), self.settings.workers)
+
+
+@contextmanager
+def open_workplace(settings: ScaleSettings, console: Console) -> Iterator[Workplace]:
+    """Find the baseline, and hold its folder against other processes."""
+    images: Callable[[], ImageData] = cache(settings.data.make)
+    training, timer = settings.budget.make(), settings.latency.make()
+    baseline, origin = resolve_baseline(
+        settings.arch,
+        settings.results,
+        lambda: images().spec,
+        trained=settings.is_fitted or settings.train,
+        resolution=settings.resolution,
+    )
+    folder = open_folder(Path(settings.results) / "scale" / folder_name(baseline.name))
+    with lock_folder(folder):
+        latency = cached_latency(timer, folder, baseline.padding, console)
+        place = Workplace(settings, console, folder, baseline, images, training, timer, latency)
+        place.say("baseline", describe_network(baseline, origin))
+        yield place
+
+
+def rule_of(settings: ScaleSettings, coefficients: Sequence[float] | None) -> Rule:
+    """The rule that the settings name, or else the formula with `coefficients`."""
+    name = settings.rule or "formula"
+
+    def factors(phi: float) -> Factors:
+        if name in RULES:
+            return RULES[name](2.0**phi)
+        assert coefficients is not None
+        alpha, beta, gamma = coefficients
+        return formula(alpha, beta, gamma, phi)
+
+    return Rule(name, factors, settings.fixed_ends, settings.repeats)

@@ -18,24 +18,25 @@ from nas.arch.cost import cost
 from nas.arch.scaling import formula
 from nas.core.errors import UserError
 from nas.core.figures import figures_page
+from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.design import design_fit
-from nas.scale.fit.fit import Fit, FitBudget
-from nas.scale.fit.grid import scaler
-from nas.scale.fit.journal import CostRatios, FitJournal
+from nas.scale.fit.grid import make_scaler
+from nas.scale.fit.journal import CostRatios, open_journal
 from nas.scale.fit.page import fit_sections, notes
+from nas.scale.fit.result import Fit
 
 CONF = Path(__file__).parents[2] / "conf" / "fit"
 
 
 def at(triple, phi: int) -> Arch:
     """BASE grown or shrunk by a triple."""
-    return scaler(BASE, "ceil", False)(formula(*triple, phi))
+    return make_scaler(BASE, "ceil", False)(formula(*triple, phi))
 
 
 def truths(folder) -> dict[tuple[float, ...], float]:
     """The true loss of every candidate at equal cost, by triple."""
-    costs = CostRatios(BASE, macs, FitJournal(folder / "none.jsonl"), slow=False)
-    plan = design_fit(BASE, scaler(BASE, "ceil", False), costs, SMALL, "macs")
+    costs = CostRatios(BASE, macs, open_journal(folder / "none.jsonl"), slow=False)
+    plan = design_fit(BASE, make_scaler(BASE, "ceil", False), costs, SMALL, "macs")
     slope = -0.25  # the bowl's mean fall by the logarithm of the cost, from 1 to 2
     return {n.triple: bowl(n.arch) + slope * math.log(2 / n.ratio) for n in plan.candidates}
 
@@ -79,8 +80,10 @@ def test_it_fits_how_to_shrink(tmp_path):
 def test_rules_that_cannot_shrink_a_baseline_are_left_out(tmp_path):
     """Stages of one block cannot lose any, and an input has to outlast the strides."""
     single = replace(BASE, stages=tuple(replace(s, depth=1) for s in BASE.stages), resolution=24)
-    costs = CostRatios(single, macs, FitJournal(tmp_path / "none.jsonl"), slow=False)
-    plan = design_fit(single, scaler(single, "ceil", False), costs, replace(SMALL, phi=-1), "macs")
+    costs = CostRatios(single, macs, open_journal(tmp_path / "none.jsonl"), slow=False)
+    plan = design_fit(
+        single, make_scaler(single, "ceil", False), costs, replace(SMALL, phi=-1), "macs"
+    )
     assert set(plan.rivals) == {"efficientnet", "dwr", "uniform", "width", "resolution"}
     assert all(4 * abs(net.ratio - 0.5) < plan.tolerance for net in plan.candidates)
 
@@ -280,7 +283,7 @@ def test_an_unknown_objective_is_refused(tmp_path):
 @pytest.mark.parametrize("name", ["quick", "thorough"])
 def test_configurations_give_every_setting(name):
     settings = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    assert settings.pop("_target_") == "nas.scale.fit.fit.FitBudget"
+    assert settings.pop("_target_") == "nas.scale.fit.budget.FitBudget"
     assert list(settings) == [field.name for field in fields(FitBudget)]
     budget = FitBudget(**settings)
     if name == "quick":

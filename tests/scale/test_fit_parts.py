@@ -16,22 +16,24 @@ from nas.arch.layers import network_id
 from nas.arch.scaling import EFFICIENTNET, Factors, apply, for_resolution, formula
 from nas.core.errors import UserError
 from nas.scale.fit.budget import FitBudget
-from nas.scale.fit.comparison import SHOWN, Comparison, verdict
-from nas.scale.fit.design import design_fit
-from nas.scale.fit.grid import (
-    Ratios,
-    candidates,
-    effective,
+from nas.scale.fit.candidates import (
+    CostModel,
     kennard_stone,
     near_target,
-    networks,
     rivals,
     rules,
-    scaler,
-    steps,
+    select_candidates,
+)
+from nas.scale.fit.comparison import LABELS, Comparison, verdict
+from nas.scale.fit.design import design_fit
+from nas.scale.fit.grid import (
+    distinct_networks,
+    effective,
+    grid_values,
+    make_scaler,
     triples,
 )
-from nas.scale.fit.journal import CostRatios, FitJournal
+from nas.scale.fit.journal import CostRatios, open_journal
 from nas.scale.fit.response_surface import Data, fit_surface, quadratic, resampled
 from nas.stats.correlation import spearman
 from nas.stats.pareto import non_dominated
@@ -47,20 +49,22 @@ def test_the_grid_of_efficientnet_has_108_triples_and_theirs_among_them():
 
 
 def test_steps_have_no_dust():
-    assert steps(0.05, 1.0, 2.0)[-1] == 2.0
-    assert len(steps(0.05, 1.0, 2.0)) == 21
-    assert steps(0.1, 1.0, 1.25) == [1.0, 1.1, 1.2]
+    assert grid_values(0.05, 1.0, 2.0)[-1] == 2.0
+    assert len(grid_values(0.05, 1.0, 2.0)) == 21
+    assert grid_values(0.1, 1.0, 1.25) == [1.0, 1.1, 1.2]
 
 
 @pytest.fixture
-def ratios(tmp_path):
-    return Ratios(
-        BASE, CostRatios(BASE, macs, FitJournal(tmp_path / "none"), slow=False), [], 0, 2.0
+def costs(tmp_path):
+    return CostModel(
+        BASE, CostRatios(BASE, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 2.0
     )
 
 
 def grid_of(baseline, repeats="ceil", step=0.1):
-    return networks(baseline, scaler(baseline, repeats, False), steps(step, 1.0, 2.0), 1)
+    return distinct_networks(
+        baseline, make_scaler(baseline, repeats, False), grid_values(step, 1.0, 2.0), 1
+    )
 
 
 @pytest.mark.parametrize("repeats", ["ceil", "nearest"])
@@ -69,8 +73,8 @@ def test_rounded_networks_are_distinct_and_none_of_the_grid_is_missing(repeats):
     nets = grid_of(baseline, repeats, step=0.25)
     ids = {net.id for net in nets}
     assert len(ids) == len(nets)
-    values = steps(0.25, 1.0, 2.0)
-    scale = scaler(baseline, repeats, False)
+    values = grid_values(0.25, 1.0, 2.0)
+    scale = make_scaler(baseline, repeats, False)
     everything = {
         network_id(scale(Factors(d, w, r))) for d in values for w in values for r in values
     }
@@ -86,18 +90,21 @@ def test_effective_factors_are_those_of_what_was_built():
     assert not effective(BASE, BASE).any()
 
 
-def likely_of(nets, ratios, phi=1):
-    scale = scaler(BASE, "ceil", False)
-    return near_target(nets, ratios.estimate(nets), BASE, scale, ratios, phi)
+HARD = {"max_asked": 99, "soft": False}
 
 
-def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(ratios):
-    nets = likely_of([net for net in grid_of(BASE) if net.x.any()], ratios)
-    few, tolerance = candidates(nets, ratios, 0.10, 3, 99, False)
+def near_target_of(nets, costs, phi=1):
+    scale = make_scaler(BASE, "ceil", False)
+    return near_target(nets, costs.estimate(nets), BASE, scale, costs, phi)
+
+
+def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(costs):
+    nets = near_target_of([net for net in grid_of(BASE) if net.x.any()], costs)
+    few, tolerance = select_candidates(nets, costs, tolerance=0.10, min_number=3, **HARD)
     assert tolerance == 0.10
     unit = macs([BASE])[0]
     assert all(abs(macs([net.arch])[0] / unit - 2) < 0.10 for net in few)
-    more, wider = candidates(nets, ratios, 0.01, len(few) + 1, 99, False)
+    more, wider = select_candidates(nets, costs, tolerance=0.01, min_number=len(few) + 1, **HARD)
     assert wider > 0.10
     assert len(more) > len(few)
 
@@ -105,14 +112,16 @@ def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(ratios)
 def test_what_rounding_hides_at_first_shows_further_on(tmp_path):
     """A width of 1.1 leaves 8 channels 8, so that (2, 1.1, 1.1) would cost twice as much."""
     base = for_resolution(PUBLISHED["mobilenet_v3_small_0.35"], 28)
-    unit, scale = macs([base])[0], scaler(base, "ceil", False)
-    ratios = Ratios(
-        base, CostRatios(base, macs, FitJournal(tmp_path / "none"), slow=False), [], 0, 2.0
+    unit, scale = macs([base])[0], make_scaler(base, "ceil", False)
+    costs = CostModel(
+        base, CostRatios(base, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 2.0
     )
-    nets = [net for net in networks(base, scale, steps(0.05, 1.0, 2.0), 1) if net.x.any()]
+    nets = [
+        net for net in distinct_networks(base, scale, grid_values(0.05, 1.0, 2.0), 1) if net.x.any()
+    ]
     hidden = [n for n in nets if macs([n.arch])[0] / unit < 2.1 and min(n.triple) >= 1.1]
-    near = near_target(nets, ratios.estimate(nets), base, scale, ratios, 1)
-    found, tolerance = candidates(near, ratios, 0.15, 1, 99, False)
+    near = near_target(nets, costs.estimate(nets), base, scale, costs, 1)
+    found, tolerance = select_candidates(near, costs, tolerance=0.15, min_number=1, **HARD)
     for net in found:
         far = macs([scale(formula(*net.triple, 3))])[0] / unit
         assert net.growth == pytest.approx(far ** (1 / 3))
@@ -124,8 +133,10 @@ def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
     def slow(archs):  # multiply-adds with a kink that no quadratic surface follows
         return [value * (1.5 if value > 4 * macs([BASE])[0] else 1) for value in macs(archs)]
 
-    costs = CostRatios(BASE, slow, FitJournal(tmp_path / "costs"), slow=True)
-    plan = design_fit(BASE, scaler(BASE, "ceil", False), costs, FitBudget(costed=40), "latency")
+    costs = CostRatios(BASE, slow, open_journal(tmp_path / "costs"), slow=True)
+    plan = design_fit(
+        BASE, make_scaler(BASE, "ceil", False), costs, FitBudget(costed=40), "latency"
+    )
     assert plan.candidates
     for net in plan.candidates:
         far = slow([apply(BASE, formula(*net.triple, 3))])[0] / slow([BASE])[0]
@@ -135,26 +146,26 @@ def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
 
 def test_triples_that_make_the_baseline_too_small_on_the_way_are_no_candidates(tmp_path):
     base = for_resolution(PUBLISHED["mobilenet_v2_0.25"], 28)
-    scale = scaler(base, "ceil", False)
-    ratios = Ratios(
-        base, CostRatios(base, macs, FitJournal(tmp_path / "none"), slow=False), [], 0, 0.5
+    scale = make_scaler(base, "ceil", False)
+    costs = CostModel(
+        base, CostRatios(base, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 0.5
     )
-    nets = [n for n in networks(base, scale, steps(0.1, 1.0, 3.0), -1) if n.x.any()]
-    found = near_target(nets, ratios.estimate(nets), base, scale, ratios, -1)
+    nets = [n for n in distinct_networks(base, scale, grid_values(0.1, 1.0, 3.0), -1) if n.x.any()]
+    found = near_target(nets, costs.estimate(nets), base, scale, costs, -1)
     assert found
     assert all(0.25 < net.ratio < 1 and 0 < net.growth < 1 for net in found)
 
 
 def test_a_grid_that_never_doubles_the_cost_is_refused(tmp_path):
-    costs = CostRatios(BASE, macs, FitJournal(tmp_path / "none"), slow=False)
+    costs = CostRatios(BASE, macs, open_journal(tmp_path / "none"), slow=False)
     with pytest.raises(UserError, match="no network on the grid costs about 2 times") as error:
-        design_fit(BASE, scaler(BASE, "ceil", False), costs, FitBudget(high=1.05), "macs")
+        design_fit(BASE, make_scaler(BASE, "ceil", False), costs, FitBudget(high=1.05), "macs")
     assert "raise fit.high" in str(error.value)
 
 
-def test_rivals_are_asked_for_the_cost_that_they_truly_have(ratios):
-    scale = scaler(BASE, "ceil", False)
-    found = rivals(BASE, scale, ratios, rules((1.3, 1.1, 1.15)), 2.0)
+def test_rivals_are_asked_for_the_cost_that_they_truly_have(costs):
+    scale = make_scaler(BASE, "ceil", False)
+    found = rivals(BASE, scale, costs, rules((1.3, 1.1, 1.15)), 2.0)
     assert list(found)[:2] == ["fitted", "efficientnet"]
     assert all(1.85 < net.ratio < 2.15 for net in found.values())
     assert found["efficientnet"].triple == pytest.approx(EFFICIENTNET)
@@ -298,7 +309,7 @@ def test_the_verdict_names_the_better_the_even_and_the_cheapest():
     even = Comparison(losses({"fitted": 0.1, "depth": 0.1, "width": 0.0}, 0.2, 3))
     words = verdict(even, RATIOS, {})
     best = min(even.names, key=lambda name: even.level[name])
-    assert SHOWN[best] + " did best" in words
+    assert LABELS[best] + " did best" in words
     assert "the cheapest that is not shown to be worse is depth alone (1.95 times" in words
     same = verdict(Comparison(losses({"fitted": 0.0}, 0.1, 3)), RATIOS, {"depth": "fitted"})
     assert "nothing to tell apart" in same

@@ -5,10 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
+import textwrap
+from dataclasses import FrozenInstanceError, replace
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,12 +24,14 @@ from nas.arch.cost import cost
 from nas.arch.layers import network_id, operators
 from nas.arch.serialization import dumps, load
 from nas.core.cli import main
-from nas.core.config import read_settings
+from nas.core.errors import UserError
+from nas.scale import run as run_module
 from nas.scale.__main__ import ABOUT
 from nas.scale.__main__ import run as run_command
+from nas.scale.digests import fit_digest, training_digest
 from nas.scale.report import newest_front, remarks
 from nas.scale.run import scale
-from nas.scale.settings import checked
+from nas.scale.settings import ScaleSettings
 from nas.scale.setup import rule_of
 from search_spaces.lookup import PUBLISHED, resolve_baseline
 
@@ -51,7 +58,7 @@ def here(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def ran(*words):
-        scale(read_settings("scale", list(words)))
+        scale(ScaleSettings.of(*words))
         return capsys.readouterr().out
 
     return ran
@@ -105,7 +112,7 @@ def test_its_files_are_the_networks_of_its_table(grown):
         assert arch.resolution == row["resolution"]
     assert found["family"][0]["id"] == network_id(SMALL)
     config = yaml.safe_load((root / "config.yaml").read_text())
-    assert config["phi"] == 1.5
+    assert (config["phi"], config["choices"]["fit"]) == (1.5, "quick")
     environment = json.loads((root / "environment.json").read_text())
     assert "nas.scale" in environment["command"]
 
@@ -175,6 +182,8 @@ def test_without_coefficients_they_are_fitted_and_kept(tmp_path, here):
         low, high = fit["intervals"][name]
         assert 1 <= low <= fit[name] <= high
     assert found["coefficients"] == [fit["alpha"], fit["beta"], fit["gamma"]]
+    asked = yaml.safe_load((root / "config.yaml").read_text())
+    assert asked["coefficients"] is None, "what was fitted was not asked for"
     assert fit["objective"] == "macs"
     assert fit["verdict"] in out
     assert f"{fit['alpha']:.3f}" in out
@@ -251,19 +260,86 @@ def test_a_mistake_ends_the_process_with_2(tmp_path):
     assert done.stderr == "python -m nas.scale: phi must be a number from -100 to 100, not 'abc'\n"
 
 
-def settings(*words):
-    return checked(read_settings("scale", list(words)))
+def test_its_docstring_says_how_to_call_it_from_python(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = textwrap.dedent(run_module.__doc__.partition(":\n\n")[2])
+    assert len(lines.strip().splitlines()) == 5
+    quick = lines.replace('"phi=2"', '"phi=2", "resolution=32", "latency.max_seconds=0.02"')
+    names: dict[str, Any] = {}
+    exec(quick, names)
+    root, kept = summary_of(tmp_path, "mobilenet_v2")
+    assert names["summary"] == kept
+    assert (root / "scale.html").is_file()
+
+
+def test_the_configuration_is_shown_and_nothing_is_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["scale", "phi=2", "--cfg"])
+    with pytest.raises(SystemExit) as stopped:
+        main("scale", ABOUT, run_command)
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert stopped.value.code == 0
+    assert (shown["phi"], shown["fit"]["points"]) == (2, 16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def press(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_module, "family_table", press)
+    monkeypatch.setattr(sys, "argv", ["scale", "phi=1", "rule=dwr", "measure=false"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # main hears no second one
+    with pytest.raises(SystemExit) as stopped:
+        main("scale", ABOUT, run_command)
+    assert stopped.value.code == 130
+    assert "the same command goes on" in capsys.readouterr().out
+
+
+def test_settings_are_checked_however_they_are_made():
+    given = ScaleSettings.of("rule=dwr")
+    assert replace(given, phi=1).phi == 1
+    with pytest.raises(UserError, match="workers must be a whole number from 1, not 0"):
+        replace(given, workers=0)
+    with pytest.raises(UserError, match="give one of phi=, macs= and latency_ms="):
+        replace(given, macs=1e6)
+    with pytest.raises(UserError, match=r"fit\.phi=2"):
+        replace(given, fit=given.fit.updated(phi=2))
+    with pytest.raises(FrozenInstanceError):
+        given.phi = 2
+
+
+# As commit 24a3697 computed them from SMALL and embedded images with this fingerprint.
+FINGERPRINT = "1d7f535e0b419ba5"
+DIGESTS = [
+    ((), "d0f06841", "9baaf631"),
+    (("budget.lr=0.1", "repeats=nearest"), "c23e8c1b", "24866c08"),
+    (("data.flip=false", "budget=standard"), "a08d370d", "7b8ef059"),
+    (("accuracy=oneshot",), "d0f06841", "d4cd4592"),
+    (("accuracy=oneshot", "fit=thorough", "seed=3", "fit.phi=-1",
+      "accuracy.budget.training.epochs=1"), "d0f06841", "c5edc2d2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "training", "fit"), DIGESTS, ids=lambda v: str(v)[:40])
+def test_folders_and_rows_of_earlier_runs_are_found_again(words, training, fit):
+    settings = ScaleSettings.of(*words, *FEW)
+    images = SimpleNamespace(fingerprint=FINGERPRINT, flip=settings.data.node["flip"])
+    assert training_digest(settings, images) == training
+    assert fit_digest(settings, SMALL, images, timer=None) == fit
 
 
 DATA = ImageSpec(channels=1, classes=7, resolution=28)
 
 
 def test_phi_is_three_unless_something_else_is_given():
-    assert settings()["phi"] == 3
-    assert settings("fit.phi=-1")["phi"] == -3
-    assert settings("macs=1e6")["phi"] is None
-    assert settings("rule=formula")["coefficients"] == [1.2, 1.1, 1.15]
-    assert settings("phi=-1", "coefficients=[0.9,1,1]")["coefficients"] == [0.9, 1, 1]
+    of = ScaleSettings.of
+    assert of().phi == 3
+    assert of("fit.phi=-1").phi == -3
+    assert of("macs=1e6").phi is None
+    assert of("rule=formula").coefficients == [1.2, 1.1, 1.15]
+    assert of("phi=-1", "coefficients=[0.9,1,1]").coefficients == [0.9, 1, 1]
 
 
 def test_the_newest_winner_is_the_baseline(tmp_path):
@@ -294,10 +370,12 @@ def test_a_published_baseline_is_its_own_size_unless_it_is_trained():
 
 
 def test_rules_take_phi():
-    found = rule_of(settings("rule=depth", "repeats=nearest", "fixed_ends=true"))
+    settings = ScaleSettings.of("rule=depth", "repeats=nearest", "fixed_ends=true")
+    found = rule_of(settings, None)
     assert found.factors(2).depth == pytest.approx(4)
     assert (found.fixed_ends, found.repeats) == (True, "nearest")
-    assert rule_of(settings("coefficients=[1.3,1,1]")).factors(2).depth == pytest.approx(1.69)
+    formula = rule_of(ScaleSettings.of(), [1.3, 1, 1])
+    assert formula.factors(2).depth == pytest.approx(1.69)
 
 
 def test_phi_below_zero_is_warned_of():
@@ -318,7 +396,7 @@ def test_the_newest_front_is_drawn_below(tmp_path):
         folder / "pareto.csv"
     )
     found = newest_front(tmp_path)
-    assert (found.name, len(found.front), found.about) == ("mbconv", 1, {})
+    assert (found.name, len(found.front), found.summary) == ("mbconv", 1, {})
 
 
 def test_families_grow(grown):

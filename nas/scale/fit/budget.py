@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
-from nas.scale.fit.grid import WIDEST
+from nas.scale.fit.candidates import MAX_TOLERANCE
 from nas.scale.fit.halving import Rung
 
 
@@ -50,15 +50,15 @@ class FitBudget:
         if self.phi not in (1, -1):
             raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
         # shrinking may deepen a network that it makes narrower: alpha under 1 at phi = -1
-        least = 1 if self.phi > 0 else 0.5
-        if not least <= self.low < self.high:
+        min_low = 1 if self.phi > 0 else 0.5
+        if not min_low <= self.low < self.high:
             raise UserError(
-                f"fit.low={self.low} and fit.high={self.high}: allowed is {least} <= low < high"
+                f"fit.low={self.low} and fit.high={self.high}: allowed is {min_low} <= low < high"
             )
-        if self.step < 0.01 or self.tolerance > WIDEST:
+        if self.step < 0.01 or self.tolerance > MAX_TOLERANCE:
             raise UserError(
                 f"fit.step={self.step} and fit.tolerance={self.tolerance}: allowed is a step of "
-                f"0.01 or more and a tolerance of {WIDEST} or less"
+                f"0.01 or more and a tolerance of {MAX_TOLERANCE} or less"
             )
         if self.confirm_seeds == 1:
             raise UserError("fit.confirm_seeds=1 gives no interval (allowed: 0 for none, or 2 on)")

@@ -12,7 +12,7 @@ from scipy import stats
 from nas.scale.fit.response_surface import Floats
 
 CONFIDENCE = 0.95
-SHOWN = {
+LABELS = {
     "fitted": "the fitted triple", "efficientnet": "EfficientNet's triple", "dwr": "dWr",
     "uniform": "uniform", "depth": "depth alone", "width": "width alone",
     "resolution": "resolution alone",
@@ -102,11 +102,11 @@ def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[s
         parts.append(f"these data do not tell them apart: {_listed(['fitted', *even], same)}")
     even_best = comparison.best_ones()
     best, cheapest = even_best[0], min(even_best, key=lambda name: ratios[name])
-    ending = f"{SHOWN[best]} did best, and nothing cheaper is as good ({ratios[best]:.2f} times)"
+    ending = f"{LABELS[best]} did best, and nothing cheaper is as good ({ratios[best]:.2f} times)"
     if cheapest != best:
         ending = (
-            f"{SHOWN[best]} did best, and the cheapest that is not shown to be worse is "
-            f"{SHOWN[cheapest]} ({ratios[cheapest]:.2f} times the baseline's cost, not "
+            f"{LABELS[best]} did best, and the cheapest that is not shown to be worse is "
+            f"{LABELS[cheapest]} ({ratios[cheapest]:.2f} times the baseline's cost, not "
             f"{ratios[best]:.2f})"
         )
     return "; ".join([*parts, ending])
@@ -115,8 +115,8 @@ def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[s
 def _listed(names: Sequence[str], same: Mapping[str, str]) -> str:
     words = []
     for name in names:
-        twins = [SHOWN[twin] for twin, of in same.items() if of == name]
-        words.append(f"{SHOWN[name]} (= {', '.join(twins)})" if twins else SHOWN[name])
+        twins = [LABELS[twin] for twin, of in same.items() if of == name]
+        words.append(f"{LABELS[name]} (= {', '.join(twins)})" if twins else LABELS[name])
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

@@ -1,4 +1,4 @@
-"""The fit of alpha, beta and gamma: which way of scaling a baseline is the best one.
+"""The fit of alpha, beta and gamma: which way of scaling a baseline is best.
 
     fit = fit_scaling(baseline, cost=..., judge=..., budget=FitBudget(), objective="macs", ...)
     fit.alpha, fit.beta, fit.gamma, fit.intervals, fit.verdict
@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost as arithmetic
@@ -29,25 +27,23 @@ from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.comparison import percent
 from nas.scale.fit.confirmation import Confirmation, confirm
 from nas.scale.fit.design import FitDesign, describe, design_fit
-from nas.scale.fit.grid import DOUBLE, scaler
-from nas.scale.fit.halving import agreement, mean_losses, num_epochs, successive_halving
+from nas.scale.fit.grid import make_scaler
+from nas.scale.fit.halving import mean_losses, num_epochs, rank_agreement, successive_halving
 from nas.scale.fit.journal import (
     Cost,
     CostRatios,
     Elastic,
-    FitJournal,
     Judge,
     Progress,
     TrainingRecord,
     Trainings,
+    open_journal,
 )
-from nas.scale.fit.optimum import Optimum, evidence, optimum
+from nas.scale.fit.optimum import Optimum, find_optimum
 from nas.scale.fit.result import Fit, Plain
 
-__all__ = ["OBJECTIVES", "Fit", "FitBudget", "fit_scaling"]
-
 OBJECTIVES = ("macs", "latency", "lacs")
-LEAST = 5  # networks without which there is no surface, however much it is shrunk
+MIN_NETWORKS = 5  # without which there is no surface, however much it is shrunk
 
 
 def fit_scaling(
@@ -84,127 +80,139 @@ def fit_scaling(
     """
     if objective not in OBJECTIVES:
         raise unknown("objective", objective, OBJECTIVES)
-    journal = FitJournal(folder / "judged.jsonl")
-    costs = CostRatios(baseline, cost, journal, slow=objective != "macs")
-    plan = design_fit(baseline, scaler(baseline, repeats, fixed_ends), costs, budget, objective)
-    say(plan.words)
-    trained = Trainings(judge, journal, progress)
-    trained.total = _epochs(plan, budget, elastic is None)
+    journal = open_journal(folder / "judged.jsonl")
+    ratios = CostRatios(baseline, cost, journal, slow=objective != "macs")
+    scale = make_scaler(baseline, repeats, fixed_ends)
+    design = design_fit(baseline, scale, ratios, budget, objective)
+    say(design.words)
+    trainings = Trainings(judge, journal, progress)
+    trainings.total = _max_epochs(design, budget, halving=elastic is None)
     if elastic:
-        short = _shared(plan, elastic, trained, seed)
+        short = _score_by_shared_weights(design, elastic, trainings, seed)
     else:
-        short = successive_halving(plan.design, budget.halving(), seed, objective, trained)
-    fit = _fitted(plan, short, trained, budget, objective, seed, say)
+        rungs = budget.halving()
+        short = successive_halving(design.points, rungs, seed, objective, trainings)
+    fit = _conclude(design, short, trainings, budget, objective, seed, say)
     write_text(folder / "fit.json", json.dumps(fit.to_json(), indent=1) + "\n")
     return fit
 
 
-def _fitted(
-    plan: FitDesign, short: Sequence[TrainingRecord], trained: Trainings, budget: FitBudget,
+def _score_by_shared_weights(
+    design: FitDesign, elastic: Elastic, trainings: Trainings, seed: int
+) -> list[TrainingRecord]:
+    """Scores of all that may be chosen, by weights that they share: trainings of no epoch."""
+    archs = [net.arch for net in design.by_id().values()]
+    scorings = Trainings(elastic(archs), trainings.journal, lambda done, total, what: None)
+    records = scorings([(arch, 0, seed) for arch in archs], "")
+    trainings.seen += scorings.seen
+    return records
+
+
+def _max_epochs(design: FitDesign, budget: FitBudget, halving: bool) -> int:
+    """Epochs to train in all, at most; with the short trainings of successive `halving` or not."""
+    confirmed = (len(design.rivals) + 1) * len(budget.confirm_phis) + 1
+    longer = confirmed * budget.confirm_epochs * budget.confirm_seeds
+    return longer + (num_epochs(len(design.points), budget.halving()) if halving else 0)
+
+
+def _conclude(
+    design: FitDesign,
+    short: Sequence[TrainingRecord],
+    trainings: Trainings,
+    budget: FitBudget,
     objective: str,
-    seed: int, say: Callable[[str], None],
-) -> Fit:  # fmt: skip
-    """From what is known of many networks find the optimum, train it and its rivals longer."""
-    _enough(short, trained)
-    found = optimum(
-        *evidence(short, plan.by_id(), objective), plan.candidates, plan.rivals, objective,
-        DOUBLE**plan.phi, budget.resamples, np.random.default_rng(seed),
-    )  # fmt: skip
-    say(_so_far(found, short))
+    seed: int,
+    say: Callable[[str], None],
+) -> Fit:
+    """Find the optimum from many short trainings; train it and its rivals for longer."""
+    _require_points(short, trainings)
+    found = find_optimum(short, design, objective, budget.resamples, seed)
+    surface, num_networks = found.surface, len({record.id for record in short})
+    say(
+        f"surface through {len(short)} scores of {num_networks} networks: R² {surface.r2:.2f}, "
+        f"{percent(surface.loo):.1f} % off where one is left out"
+    )
     long = None
     if budget.confirm_seeds:
-        best = plan.candidates[found.best]
-        long = confirm(plan, best, budget, seed, objective, trained)
-    if failed := [row.reason for row in trained.seen if row.reason]:
-        say(f"{len(failed)} of {len(trained.seen)} trainings failed: {failed[0]}")
-    return _gathered(plan, found, short, long, trained, objective, seed)
+        best = design.candidates[found.best]
+        long = confirm(design, best, budget, seed, objective, trainings)
+    if failed := [record.reason for record in trainings.seen if record.reason]:
+        say(f"{len(failed)} of {len(trainings.seen)} trainings failed: {failed[0]}")
+    return _build_result(design, found, short, long, trainings, objective, seed)
 
 
-def _so_far(found: Optimum, rows: Sequence[TrainingRecord]) -> str:
-    return (
-        f"surface through {len(rows)} scores of {len({row.id for row in rows})} networks: R² "
-        f"{found.surface.r2:.2f}, {percent(found.surface.loo):.1f} % off where one is left out"
-    )
-
-
-def _shared(
-    plan: FitDesign, elastic: Elastic, trained: Trainings, seed: int
-) -> list[TrainingRecord]:
-    """All that may be chosen, scored by weights that they share: trainings of no epoch."""
-    archs = [net.arch for net in plan.by_id().values()]
-    asked = Trainings(elastic(archs), trained.journal, lambda done, total, what: None)
-    rows = asked([(arch, 0, seed) for arch in archs], "")
-    trained.seen += asked.seen
-    return rows
-
-
-def _epochs(plan: FitDesign, budget: FitBudget, halving: bool) -> int:
-    """Epochs to train in all, at most."""
-    more = (len(plan.rivals) + 1) * len(budget.confirm_phis) + 1
-    more *= budget.confirm_epochs * budget.confirm_seeds
-    return more + (num_epochs(len(plan.design), budget.halving()) if halving else 0)
-
-
-def _enough(rows: Sequence[TrainingRecord], trained: Trainings) -> None:
-    if (number := len({row.id for row in rows})) < LEAST:
-        reasons = Counter(row.reason for row in trained.seen if row.reason)
+def _require_points(records: Sequence[TrainingRecord], trainings: Trainings) -> None:
+    if (number := len({record.id for record in records})) < MIN_NETWORKS:
+        reasons = Counter(record.reason for record in trainings.seen if record.reason)
         why = reasons.most_common(1)[0][0] if reasons else "there were no more"
         raise UserError(
-            f"only {number} networks could be trained (allowed: {LEAST} or more): {why}; mend "
-            f"that and remove {trained.journal.path}"
+            f"only {number} networks could be trained (allowed: {MIN_NETWORKS} or more): {why}; "
+            f"mend that and remove {trainings.journal.path}"
         )
 
 
-def _gathered(
-    plan: FitDesign, found: Optimum, short: Sequence[TrainingRecord], long: Confirmation | None,
-    trained: Trainings, objective: str, seed: int,
-) -> Fit:  # fmt: skip
-    best = plan.candidates[found.best]
+def _build_result(
+    design: FitDesign,
+    found: Optimum,
+    short: Sequence[TrainingRecord],
+    long: Confirmation | None,
+    trainings: Trainings,
+    objective: str,
+    seed: int,
+) -> Fit:
     regret = {
-        name: {k: percent(v) for k, v in zip(("value", "low", "high"), three, strict=True)}
-        for name, three in found.regret.items()
+        name: {k: percent(v) for k, v in zip(("value", "low", "high"), interval, strict=True)}
+        for name, interval in found.regret.items()
     }
-    judged = {row.id for row in short}
-    listed = [
+    fidelities = (record.fidelity for record in trainings.seen if record.fidelity)
+    plain: Plain = to_plain(
         {
-            **describe(net, plan.phi, plan.exponents),
+            "intervals": found.intervals,
+            "tolerance": design.tolerance,
+            "baseline": _baseline(design),
+            "surface": _surface(found, objective),
+            "candidates": _candidates(design, found, {record.id for record in short}),
+            "rivals": {
+                name: describe(net, design.phi, design.exponents)
+                for name, net in design.rivals.items()
+            },
+            "regret": regret,
+            "confirmation": long.table if long else [],
+            "agreement": _agreement(design, short, long, objective, seed) if long else None,
+            "rows": [asdict(record) for record in trainings.seen],
+        }
+    )
+    alpha, beta, gamma = design.candidates[found.best].triple
+    return Fit(
+        alpha=alpha,
+        beta=beta,
+        gamma=gamma,
+        phi=design.phi,
+        objective=objective,
+        num_points=len({record.id for record in short}),
+        verdict=long.verdict if long else _unconfirmed(regret),
+        judge=", ".join(dict.fromkeys(fidelities)),
+        **plain,
+    )
+
+
+def _baseline(design: FitDesign) -> Plain:
+    arch = design.baseline.arch
+    macs = arithmetic(arch).macs
+    return {"resolution": arch.resolution, "macs": macs, "exponents": design.exponents}
+
+
+def _candidates(design: FitDesign, found: Optimum, judged: Set[str]) -> list[Plain]:
+    return [
+        {
+            **describe(net, design.phi, design.exponents),
             "growth": net.growth,
             "predicted": value,
             "chosen": part,
             "judged": net.id in judged,
         }
-        for net, value, part in zip(plan.candidates, found.values, found.chosen, strict=True)
+        for net, value, part in zip(design.candidates, found.values, found.chosen, strict=True)
     ]
-    rest: Plain = to_plain(
-        {
-            "intervals": found.intervals,
-            "tolerance": plan.tolerance,
-            "baseline": _baseline(plan),
-            "surface": _surface(found, objective),
-            "candidates": listed,
-            "rivals": {
-                name: describe(net, plan.phi, plan.exponents) for name, net in plan.rivals.items()
-            },
-            "regret": regret,
-            "confirmation": long.table if long else [],
-            "agreement": _agreement(plan, short, long, objective, seed),
-            "rows": [asdict(row) for row in trained.seen],
-        }
-    )
-    alpha, beta, gamma = best.triple
-    return Fit(
-        alpha=alpha, beta=beta, gamma=gamma, phi=plan.phi, objective=objective,
-        num_points=len(judged),
-        verdict=long.verdict if long else _unconfirmed(regret),
-        judge=", ".join(dict.fromkeys(row.fidelity for row in trained.seen if row.fidelity)),
-        **rest,
-    )  # fmt: skip
-
-
-def _baseline(plan: FitDesign) -> Plain:
-    arch = plan.baseline.arch
-    macs = arithmetic(arch).macs
-    return {"resolution": arch.resolution, "macs": macs, "exponents": plan.exponents}
 
 
 def _surface(found: Optimum, objective: str) -> Plain:
@@ -216,25 +224,24 @@ def _surface(found: Optimum, objective: str) -> Plain:
 
 
 def _agreement(
-    plan: FitDesign,
+    design: FitDesign,
     short: Sequence[TrainingRecord],
-    long: Confirmation | None,
+    long: Confirmation,
     objective: str,
     seed: int,
 ) -> Plain | None:
     """How far the first rung's order is that of the longer trainings at the fit's phi."""
-    if long is None:
-        return None
-    nets = {n.id: n for n in plan.by_id().values() if n.id != plan.baseline.id}
-    fewest = min(row.epochs for row in short)
-    orders = [
-        mean_losses([row for row in rows if row.id in nets], nets, objective)
-        for rows in ([row for row in short if row.epochs == fewest], long.rows)
+    nets = {key: net for key, net in design.by_id().items() if key != design.baseline.id}
+    min_epochs = min(record.epochs for record in short)
+    first = [record for record in short if record.epochs == min_epochs]
+    losses = [
+        mean_losses([record for record in records if record.id in nets], nets, objective)
+        for records in (first, long.records)
     ]
-    found = agreement(orders[0], orders[1], seed)
-    if found is None:
+    agreement = rank_agreement(losses[0], losses[1], seed)
+    if agreement is None:
         return None
-    number, tau = found
+    number, tau = agreement
     return {"num_networks": number, "kendall": tau.value, "low": tau.low, "high": tau.high}
 
 

@@ -14,16 +14,18 @@ from nas.stats.rewards import MNAS_EXPONENT
 
 Rung = tuple[int, int]  # epochs, and seeds each of them is trained with
 
+MIN_COMPARED = 4  # networks, for the agreement of two orders to have any meaning
 
-def loss(row: TrainingRecord, ratio: float, objective: str) -> float:
+
+def loss(record: TrainingRecord, ratio: float, objective: str) -> float:
     """What is to be made small, as a logarithm: differences are relative ones.
 
     Cross-entropy, since it tells networks apart that accuracy on the same images does not; for
     "lacs" what MnasNet's product of accuracy and cost falls short by.
     """
     if objective != "lacs":
-        return math.log(max(row.cross_entropy, 1e-9))
-    return -math.log(max(row.accuracy, 1e-6)) - MNAS_EXPONENT * math.log(ratio)
+        return math.log(max(record.cross_entropy, 1e-9))
+    return -math.log(max(record.accuracy, 1e-6)) - MNAS_EXPONENT * math.log(ratio)
 
 
 def first_seed(seed: int, rungs: Sequence[Rung], rung: int) -> int:
@@ -37,41 +39,47 @@ def num_epochs(points: int, rungs: Sequence[Rung]) -> int:
 
 
 def successive_halving(
-    nets: Sequence[Candidate], rungs: Sequence[Rung], seed: int, objective: str, trained: Trainings
+    nets: Sequence[Candidate],
+    rungs: Sequence[Rung],
+    seed: int,
+    objective: str,
+    trainings: Trainings,
 ) -> list[TrainingRecord]:
     """Successive halving (Jamieson and Talwalkar 2016): every rung keeps the better half.
 
     Within a rung all networks are trained with the same seeds, so that they differ by what they
     are; a network that failed goes no further.
     """
-    rows: list[TrainingRecord] = []
+    records: list[TrainingRecord] = []
     alive = list(nets)
     for i, (epochs, number) in enumerate(rungs):
-        seeds = range(first := first_seed(seed, rungs, i), first + number)
-        wanted = [(net.arch, epochs, s) for net in alive for s in seeds]
-        new = trained(wanted, f"{len(alive)} networks x {epochs} epoch{'s' * (epochs > 1)}")
-        rows += new
-        scores = mean_losses(new, {net.id: net for net in alive}, objective)
-        alive = sorted((n for n in alive if n.id in scores), key=lambda net: scores[net.id])
+        start = first_seed(seed, rungs, i)
+        jobs = [(net.arch, epochs, s) for net in alive for s in range(start, start + number)]
+        unit = "epoch" if epochs == 1 else "epochs"
+        new = trainings(jobs, f"{len(alive)} networks x {epochs} {unit}")
+        records += new
+        losses = mean_losses(new, {net.id: net for net in alive}, objective)
+        alive = sorted((n for n in alive if n.id in losses), key=lambda net: losses[net.id])
         alive = alive[: -(-len(nets) // 2 ** (i + 1))]
-    return rows
+    return records
 
 
 def mean_losses(
-    rows: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
+    records: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
 ) -> dict[str, float]:
-    """Mean loss of each network over its rows."""
-    found: dict[str, list[float]] = {}
-    for row in rows:
-        found.setdefault(row.id, []).append(loss(row, nets[row.id].ratio, objective))
-    return {key: float(np.mean(values)) for key, values in found.items()}
+    """Mean loss of each network over its records."""
+    losses: dict[str, list[float]] = {}
+    for record in records:
+        value = loss(record, nets[record.id].ratio, objective)
+        losses.setdefault(record.id, []).append(value)
+    return {key: float(np.mean(values)) for key, values in losses.items()}
 
 
-def agreement(
+def rank_agreement(
     short: Mapping[str, float], long: Mapping[str, float], seed: int
 ) -> tuple[int, Interval] | None:
-    """Kendall's tau of the two orders and over how many networks; None for fewer than 4."""
+    """Kendall's tau of the two orders and over how many networks; None for too few."""
     both = sorted(set(short) & set(long))
-    if len(both) < 4:
+    if len(both) < MIN_COMPARED:
         return None
     return len(both), interval(kendall, [short[k] for k in both], [long[k] for k in both], seed)

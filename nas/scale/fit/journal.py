@@ -1,9 +1,9 @@
-"""Everything that a fit found out, a JSON line each as it comes, so that a killed fit goes on."""
+"""What a fit learned, kept in a journal so that a killed fit goes on: trainings and costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import Estimates
 from nas.arch.arch import Arch
 from nas.arch.layers import network_id
-from nas.core.journal import append_entry, read_entries, to_plain
+from nas.core.journal import KeyedJournal
 
 Floats = NDArray[np.float64]
 Cost = Callable[[Sequence[Arch]], Floats]
-Judge = Callable[[Sequence[tuple[Arch, int, int]]], Estimates]
+Job = tuple[Arch, int, int]  # network, epochs, seed
+Judge = Callable[[Sequence[Job]], Estimates]
 Elastic = Callable[[Sequence[Arch]], Judge]
 Progress = Callable[[int, int, str], None]
 
@@ -45,62 +46,49 @@ class TrainingRecord:
     reason: str = ""
 
 
-class FitJournal:
-    """Costs and trainings by what was asked; the file belongs to one judge and one device."""
+def open_journal(path: Path) -> KeyedJournal:
+    """The journal of a fit; the file belongs to one judge and one device."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return KeyedJournal(path, _key_of)
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.costs: dict[str, float] = {}
-        self.rows: dict[tuple[str, int, int], TrainingRecord] = {}
-        for entry in read_entries(path):
-            self._know(entry)
 
-    def _know(self, entry: dict[str, Any]) -> None:
-        """Keep what the entry says, if it says something."""
-        try:
-            if "cost" in entry:
-                self.costs[str(entry["id"])] = float(entry["cost"])
-            else:
-                known: dict[str, Any] = {k: math.nan if v is None else v for k, v in entry.items()}
-                row = TrainingRecord(**known)
-                self.rows[row.id, row.epochs, row.seed] = row
-        except (ValueError, TypeError, KeyError):
-            return
+def _key_of(entry: Mapping[str, Any]) -> Hashable:
+    """The network of a cost; network, epochs and seed of a training."""
+    if "cost" in entry:
+        float(entry["cost"])
+        return str(entry["id"])
+    record = _record(entry)
+    return record.id, record.epochs, record.seed
 
-    def keep_cost(self, key: str, cost: float) -> None:
-        """Remember what a network costs."""
-        self.costs[key] = cost
-        append_entry(self.path, {"id": key, "cost": cost})
 
-    def keep(self, row: TrainingRecord) -> None:
-        """Remember a training."""
-        self.rows[row.id, row.epochs, row.seed] = row
-        append_entry(self.path, to_plain(asdict(row)))
+def _record(entry: Mapping[str, Any]) -> TrainingRecord:
+    values: dict[str, Any] = {k: math.nan if v is None else v for k, v in entry.items()}
+    return TrainingRecord(**values)
 
 
 class Trainings:
     """Asks the judge for what the journal does not know; counts epochs, since trainings differ."""
 
-    def __init__(self, judge: Judge, journal: FitJournal, progress: Progress) -> None:
+    def __init__(self, judge: Judge, journal: KeyedJournal, progress: Progress) -> None:
         self.judge, self.journal, self.progress = judge, journal, progress
         self.done, self.total = 0, 0  # epochs
         self.seen: list[TrainingRecord] = []  # everything asked for, failures included
 
-    def __call__(self, wanted: Sequence[tuple[Arch, int, int]], what: str) -> list[TrainingRecord]:
-        """The rows of (network, epochs, seed), in that order, failures left out."""
-        keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in wanted]
-        asked = {k: w for k, w in zip(keys, wanted, strict=True) if k not in self.journal.rows}
+    def __call__(self, jobs: Sequence[Job], what: str) -> list[TrainingRecord]:
+        """The records of the jobs, in that order, failures left out."""
+        keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in jobs]
+        missing = {k: job for k, job in zip(keys, jobs, strict=True) if k not in self.journal}
+        known = [job for key, job in zip(keys, jobs, strict=True) if key not in missing]
         # what is known is no work, and would make the time left look short
-        self.total -= sum(w[1] for k, w in zip(keys, wanted, strict=True) if k not in asked)
+        self.total -= sum(epochs for _, epochs, _ in known)
         self._count(0, what)
-        missing, order = list(asked.values()), list(asked)
-        for i, answer in self.judge(missing) if missing else ():
-            self.journal.keep(_row(order[i], answer))
-            self._count(missing[i][1], what)
-        rows = [self.journal.rows[key] for key in keys]
-        self.seen += rows
-        return [row for row in rows if not row.reason]
+        asked, order = list(missing.values()), list(missing)
+        for i, answer in self.judge(asked) if asked else ():
+            self.journal.add(asdict(_row(order[i], answer)))
+            self._count(asked[i][1], what)
+        records = [_record(self.journal[key]) for key in keys]
+        self.seen += records
+        return [record for record in records if not record.reason]
 
     def _count(self, epochs: int, what: str) -> None:
         self.done += epochs
@@ -124,7 +112,7 @@ def _row(key: tuple[str, int, int], answer: Estimate | Failure) -> TrainingRecor
 class CostRatios:
     """What networks cost as multiples of the baseline; kept in the journal where that is slow."""
 
-    def __init__(self, baseline: Arch, cost: Cost, journal: FitJournal, slow: bool) -> None:
+    def __init__(self, baseline: Arch, cost: Cost, journal: KeyedJournal, slow: bool) -> None:
         self.cost, self.journal, self.slow = cost, journal, slow
         self.unit = 1.0
         self.unit = float(self([baseline])[0])
@@ -133,11 +121,11 @@ class CostRatios:
         """Cost ratios [n] of networks [n]."""
         if not self.slow:
             return np.asarray(self.cost(archs), float) / self.unit
-        keys, known = [network_id(arch) for arch in archs], self.journal.costs
-        missing = {key: arch for key, arch in zip(keys, archs, strict=True) if key not in known}
-        names = list(missing)
-        for start in range(0, len(names), COSTS_AT_ONCE):
-            part = names[start : start + COSTS_AT_ONCE]
+        keys = [network_id(arch) for arch in archs]
+        missing = {k: arch for k, arch in zip(keys, archs, strict=True) if k not in self.journal}
+        ids = list(missing)
+        for start in range(0, len(ids), COSTS_AT_ONCE):
+            part = ids[start : start + COSTS_AT_ONCE]
             for key, cost in zip(part, self.cost([missing[k] for k in part]), strict=True):
-                self.journal.keep_cost(key, float(cost))
-        return np.array([known[key] for key in keys]) / self.unit
+                self.journal.add({"id": key, "cost": float(cost)})
+        return np.array([self.journal[key]["cost"] for key in keys]) / self.unit

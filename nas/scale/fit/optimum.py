@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.scale.fit.grid import Candidate
+from nas.scale.fit.design import FitDesign
+from nas.scale.fit.grid import DOUBLE, Candidate
 from nas.scale.fit.halving import loss
 from nas.scale.fit.journal import TrainingRecord
 from nas.scale.fit.response_surface import (
     Data,
     Floats,
-    Ints,
     Surface,
     fit_surface,
     quadratic,
@@ -43,22 +43,21 @@ class Optimum:
     regret: dict[str, tuple[float, float, float]]
 
 
-def evidence(
-    rows: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
-) -> tuple[Data, Ints]:
-    """What the surface is fitted to, and the seed of every row.
+def surface_data(
+    records: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
+) -> Data:
+    """What the surface is fitted to.
 
     Its value is that of `halving.loss` without the cost, which is known and need not be learnt.
     """
-    _, groups = np.unique([row.id for row in rows], return_inverse=True)
-    lengths = {key: i for i, key in enumerate(sorted({(row.epochs, row.seed) for row in rows}))}
-    data = Data(
-        x=np.array([nets[row.id].x for row in rows]),
-        y=np.array([loss(row, 1.0, objective) for row in rows]),
+    _, groups = np.unique([record.id for record in records], return_inverse=True)
+    lengths = sorted({(record.epochs, record.seed) for record in records})
+    return Data(
+        x=np.array([nets[record.id].x for record in records]),
+        y=np.array([loss(record, 1.0, objective) for record in records]),
         groups=groups,
-        blocks=np.array([lengths[row.epochs, row.seed] for row in rows]),
+        blocks=np.array([lengths.index((record.epochs, record.seed)) for record in records]),
     )
-    return data, np.array([row.seed for row in rows])
 
 
 def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
@@ -75,26 +74,32 @@ def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
     return added
 
 
-def _weighed(drops: Floats, ratios: Floats, objective: str, target: float) -> Floats:
+def _comparable(drops: Floats, ratios: Floats, objective: str, target: float) -> Floats:
     """Losses [..., n] by which networks compare: at equal cost, or with the cost weighed in."""
     if objective == "lacs":
         return drops - MNAS_EXPONENT * np.log(ratios)
     return drops + to_equal_cost(drops, ratios, target)
 
 
-def optimum(
-    data: Data, seeds: Ints, nets: Sequence[Candidate], rivals: Mapping[str, Candidate],
-    objective: str, target: float, draws: int, rng: np.random.Generator,
-) -> Optimum:  # fmt: skip
-    """Fit the surface to `data`, find the best of `nets`, and resample both `draws` times."""
-    surface = fit_surface(data)
+def find_optimum(
+    records: Sequence[TrainingRecord],
+    design: FitDesign,
+    objective: str,
+    num_draws: int,
+    seed: int,
+) -> Optimum:
+    """Fit a surface, find its best candidate, and do both for `num_draws` resampled data too."""
+    data = surface_data(records, design.by_id(), objective)
+    surface, seeds = fit_surface(data), np.array([record.seed for record in records])
+    nets, rivals, target = design.candidates, design.rivals, DOUBLE**design.phi
     everyone = [*nets, *rivals.values()]
     terms = quadratic(np.array([net.x for net in everyone]))
     ratios = np.array([net.ratio for net in everyone])
-    values = _weighed(terms @ surface.terms, ratios, objective, target)
+    values = _comparable(terms @ surface.terms, ratios, objective, target)
     best = int(np.argmin(values[: len(nets)]))
-    others = np.array(list(resampled(data, surface, seeds, draws, rng)))
-    drawn = _weighed(others @ terms.T, ratios, objective, target)
+    rng = np.random.default_rng(seed)
+    others = np.array(list(resampled(data, surface, seeds, num_draws, rng)))
+    drawn = _comparable(others @ terms.T, ratios, objective, target)
     winners = np.argmin(drawn[:, : len(nets)], axis=1)
     triples = np.array([net.triple for net in nets])
     intervals = {}
@@ -109,7 +114,7 @@ def optimum(
         surface=surface,
         best=best,
         values=values[: len(nets)] + surface.levels.mean(),
-        chosen=np.bincount(winners, minlength=len(nets)) / draws,
+        chosen=np.bincount(winners, minlength=len(nets)) / num_draws,
         intervals=intervals,
         regret=regret,
     )

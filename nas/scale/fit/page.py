@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank
-from nas.scale.fit.comparison import SHOWN
+from nas.scale.fit.comparison import LABELS
 from nas.scale.fit.grid import DOUBLE
 from nas.scale.fit.response_surface import quadratic
 from nas.scale.fit.result import Fit, Plain
@@ -81,7 +81,7 @@ def _against_cost(fit: Fit) -> Section:
                 "array": [100 * (row["accuracy_se"] or 0) for row in rows],
                 "thickness": 1.5, "width": 4,
             },
-            mode="lines+markers", name=SHOWN[name],
+            mode="lines+markers", name=LABELS[name],
             line={"color": colour, "dash": "dot" if name in ("dwr", "uniform") else "solid"},
             marker={"size": 9 if name == "fitted" else 7, "symbol": _symbol(name)},
             text=[_hover(row) for row in rows], hoverinfo="text",
@@ -104,7 +104,7 @@ def _hover(row: Plain) -> str:
         return f"baseline<br>{100 * row['accuracy']:.2f} %"
     slack = "" if row["within"] else "<br>outside the tolerance of equal cost"
     return (
-        f"{SHOWN[row['name']]}, phi = {row['phi']}<br>{_factors(row['triple'])}<br>"
+        f"{LABELS[row['name']]}, phi = {row['phi']}<br>{_factors(row['triple'])}<br>"
         f"{100 * row['accuracy']:.2f} % at {row['ratio']:.3f} times the cost, "
         f"{row['num_seeds']} seeds{slack}"
     )
@@ -148,10 +148,10 @@ def _triangle(fit: Fit) -> Section:
         if name != "efficientnet":
             look |= {"symbol": "square", "size": 8}
         look |= {"line": {"color": "black", "width": 1}}
-        _candidates(figure, [rival], SHOWN[name], look)
+        _candidates(figure, [rival], LABELS[name], look)
     best = [c for c in fit.candidates if c["triple"] == [fit.alpha, fit.beta, fit.gamma]]
     star = {"color": PURPLE, "size": 20, "symbol": "star", "line": {"color": "black", "width": 1}}
-    _candidates(figure, best, SHOWN["fitted"], star)
+    _candidates(figure, best, LABELS["fitted"], star)
     figure.update_layout(ternary=_axes(), legend={"y": -0.1}, margin={"t": 45, "b": 45})
     return Section("Where the best triple lies", _triangle_words(fit), figure)
 
@@ -212,11 +212,11 @@ def _differences(fit: Fit) -> Section:
     for shift, (label, found, colour) in enumerate(
         (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))
     ):
-        names = [name for name in reversed(SHOWN) if name in found]
+        names = [name for name in reversed(LABELS) if name in found]
         rows = [found[name] for name in names]
         figure.add_scatter(
             x=[row["value"] for row in rows],
-            y=[list(reversed(SHOWN)).index(name) + 0.2 * (1 - 2 * shift) for name in names],
+            y=[list(reversed(LABELS)).index(name) + 0.2 * (1 - 2 * shift) for name in names],
             error_x={
                 "array": [row["high"] - row["value"] for row in rows],
                 "arrayminus": [row["value"] - row["low"] for row in rows],
@@ -226,8 +226,8 @@ def _differences(fit: Fit) -> Section:
             hovertemplate="%{x:.2f} %",
         )  # fmt: skip
     figure.add_vline(0, line={"dash": "dash", "color": GREY})
-    others = list(reversed(SHOWN))[:-1]
-    figure.update_yaxes(tickvals=list(range(len(others))), ticktext=[SHOWN[n] for n in others])
+    others = list(reversed(LABELS))[:-1]
+    figure.update_yaxes(tickvals=list(range(len(others))), ticktext=[LABELS[n] for n in others])
     figure.update_layout(margin={"l": 150})
     said = fit.verdict[:1].upper() + fit.verdict[1:]
     words = f"Right of zero a rule is worse than the fitted triple at equal cost. {said}."
