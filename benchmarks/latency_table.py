@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.core.config import compose_config, make, plain
 from nas.core.run_folder import environment, open_folder, write_json
 from nas.latency.store import saved_table

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.layers import round_channels
 from nas.space.choices import one_of
 

@@ -6,7 +6,8 @@ beginning with stride 2; 6,561 codes for 3,969 distinct networks.
 
 from __future__ import annotations
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.core.errors import UserError
 from nas.space.choices import choices, fill, one_of
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.layers import round_channels
 from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, scaled
 

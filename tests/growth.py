@@ -12,9 +12,10 @@ import numpy as np
 
 from nas.accuracy.scratch import Judgement
 from nas.accuracy.worker_pool import Failure
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.scale.fit.fit import Fit, FitBudget, fit_scaling
 from nas.scale.fit.grid import effective
 from nas.training.evaluation import Score

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.data.dataset import Batches, ImageData, Split
 from nas.network.device import resolve_device
 from nas.network.modules import Network

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from nas.accuracy.answer import Answer
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.core.errors import UserError, unknown
 from nas.space.choices import choices, fill
 

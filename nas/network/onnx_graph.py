@@ -26,11 +26,10 @@ from nas.arch.layers import (
     Pool,
     SqueezeExcite,
     layer_role,
-    network_id,
-    operators,
     same_padding,
 )
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
 
 OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13

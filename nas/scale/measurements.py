@@ -16,7 +16,7 @@ from nas.accuracy.elastic import elastic
 from nas.accuracy.oneshot import OneShot
 from nas.accuracy.worker_pool import Failure, WorkerPool
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id, operators
+from nas.arch.operators import network_id, operators
 from nas.core.journal import append_entry, read_entries
 from nas.core.progress import ProgressBar
 from nas.latency.lookup import Lookup

@@ -11,8 +11,8 @@ from nas.accuracy.answer import Stopped
 from nas.accuracy.worker_pool import Failure, call_safely
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.search.metrics import Metrics
 from nas.space.limits import Limits
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from nas.accuracy.factory import Judges, judges_for
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
 from nas.search.evaluator import Evaluator

@@ -17,7 +17,7 @@ from nas.accuracy.factory import WORST
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.config import make
 from nas.core.errors import UserError
 from nas.core.run_folder import (

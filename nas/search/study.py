@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.search.metrics import Metrics
 from nas.search.samplers.known_cost import ExhaustedError

@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 
 from nas.arch.cost import cost, describe_network
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.arch.serialization import dumps
 from nas.core.config import make
 from nas.core.errors import UserError

@@ -22,8 +22,8 @@ from nas.accuracy.tabular import Tabular
 from nas.accuracy.worker_pool import WorkerPool, call_safely
 from nas.accuracy.zero_cost import LOG_MACS, PROXIES, ZeroCost
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.core.cli import CONF
 from nas.core.config import make
 from nas.core.errors import UserError

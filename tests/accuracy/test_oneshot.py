@@ -10,7 +10,7 @@ import torch
 from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 
 from nas.accuracy.oneshot import OneShot
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.scoring import Tree, subnet_losses
 from nas.supernet.supernet import Supernet

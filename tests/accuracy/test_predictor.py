@@ -14,7 +14,7 @@ from nas.accuracy.predictor import LEAST, Blend, Columns, Correction, blend_fide
 from nas.accuracy.tabular import Tabular
 from nas.accuracy.worker_pool import Failure
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.space.choices import choices, fill, random_picks
 from nas.stats.correlation import kendall

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost as arithmetic
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET, RULES, Factors, apply, formula
 from nas.core.errors import UserError
 from nas.scale.fit.journal import CostRatios
@@ -52,7 +52,7 @@ class Candidate:
 
     @cached_property
     def id(self) -> str:
-        """That of the network (`nas.arch.layers.network_id`)."""
+        """That of the network (`nas.arch.operators.network_id`)."""
         return network_id(self.arch)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.journal import append_entry, read_entries, to_plain
 
 Floats = NDArray[np.float64]

@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.cost import layers_cost, output_bytes
-from nas.arch.layers import Operator, operators
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.space.choices import Label, Picks, fill
 from nas.space.trellis.paths import LARGEST, TrellisSearch
@@ -253,7 +254,7 @@ class Trellis:
 
 
 def _identity(row: Operator) -> tuple[Any, ...]:
-    return row.layers, row.residual, row.place == "stem"
+    return row.layers, row.residual, row.is_stem
 
 
 def _along(values: Values, ids: NDArray[np.int32], *, peak: bool) -> Values:

@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import Operator, block_row, operators
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block, block_row
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.space.choices import OneOf, choices, filled, holes
 
