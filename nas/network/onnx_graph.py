@@ -119,7 +119,7 @@ def _random_pools(seed: int) -> Iterator[Array]:
 
 
 def _activate(graph: _Graph, act: str, x: str, name: str) -> str:
-    """One of `nas.arch.arch.ACTIVATIONS` or `GATES`, or "" for none."""
+    """One of ACTIVATIONS or GATES of `nas.arch.fields`, or "" for none."""
     match act:
         case "":
             return x

@@ -66,7 +66,7 @@ GOOD = "stages:\n- {width: 16}\n"
         ("stages:\n- {width: 16, depth: true}", "depth must be a whole number"),
         ("stages:\n- {width: 16, blocks: {kernel: 3.0}}", "kernel must be a whole number"),
         ("stages:\n- {width: 16, blocks: {kernel: .nan}}", "kernel must be a whole number"),
-        ("stages:\n- {width: 16, blocks: {expand: .nan}}", "expand must be a number from 0.1 to 64"),
+        ("stages:\n- {width: 16, blocks: {expand: .nan}}", "expand must be a number from 0.1"),
         ("stages:\n- {width: 16, blocks: {skip: 1}}", "skip must be true or false, not 1"),
         ("stages:\n- {width: 16, blocks: {skip: maybe}}", "skip must be true or false"),
         (GOOD + "name: 5", "name must be text, not 5"),

@@ -98,6 +98,16 @@ def test_a_batch_of_images():
     assert_same_as_torch(TINY, batch=3)
 
 
+def test_torch_and_onnx_know_every_activation_and_gate():
+    assert set(network.ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(network.GATES) == set(GATES)
+    for act in ACTIVATIONS:
+        for gate in GATES:
+            block = Block(expand=2, se=0.25, act=act, se_gate=gate)
+            stages = (Stage(width=8, blocks=block),)
+            assert_same_as_torch(Arch(stages, Stem(4), Head(16, act), resolution=8, classes=3))
+
+
 blocks = st.builds(
     Block,
     op=st.sampled_from(list(BLOCKS)),
