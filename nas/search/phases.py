@@ -45,7 +45,9 @@ def references(plan: Plan, console: Console) -> None:
 
 def spread(plan: Plan, number: int) -> list[Arch]:
     """So many networks within the limits, evenly over their latencies."""
-    genomes = plan.allowed.spread(number, np.random.default_rng(plan.settings["seed"]))
+    genomes = plan.allowed.sample_even_in_latency(
+        number, np.random.default_rng(plan.settings["seed"])
+    )
     return [fill(plan.space, picks) for picks in plan.allowed.trellis.decode(genomes)]
 
 
