@@ -28,7 +28,7 @@ from nas.accuracy.worker_pool import WorkerPool
 from nas.accuracy.zero_cost import LOG_MACS, ZeroCostSettings
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.config import compose, compose_config, make, plain
 from nas.core.run_folder import environment, write_json
 from nas.space.choices import fill, random_picks

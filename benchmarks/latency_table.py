@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.core.run_folder import environment, open_folder, write_json
 from nas.latency.run import open_space
 from nas.latency.settings import LatencySettings

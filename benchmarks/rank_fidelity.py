@@ -29,7 +29,7 @@ from torch import Tensor
 
 from nas.accuracy.predictor import predictor_fidelity
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import scaled
 from nas.core.run_folder import environment, write_json
 from nas.data.dataset import Batches as Images

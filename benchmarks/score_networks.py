@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.arch.scaling import for_resolution
 from nas.core.files import write_text
 from nas.core.run_folder import environment

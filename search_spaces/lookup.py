@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from nas.arch.arch import Arch, Head, ImageSpec, Stage
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, for_resolution, scaled
 from nas.arch.serialization import is_file, load
 from nas.core.errors import UserError, unknown

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import round_channels
-from nas.space.choices import one_of
+from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
+from nas.space import one_of
 
 # EfficientNet-B0's stages: (channels, stride).
 _STAGES = ((16, 1), (24, 2), (40, 2), (80, 2), (112, 1), (192, 2), (320, 1))
@@ -52,11 +51,19 @@ def mbconv(
             act=one_of(*acts),
         )
         options = [round_channels(channels * width * m) for m in ([1.0] if first else widths)]
-        return Stage(one_of(*options), 1 if end else one_of(*depths), stride, block)
+        return Stage(
+            width=one_of(*options),
+            depth=1 if end else one_of(*depths),
+            stride=stride,
+            blocks=block,
+        )
 
-    stages = tuple(stage(i, c, s) for i, (c, s) in enumerate(_STAGES))
-    outer = one_of(*acts, name="act")
-    stem = Stem(round_channels(_STEM * width), act=outer)
+    act = one_of(*acts, name="act")  # of stem and head
     return Arch(
-        stages, stem, Head(one_of(*heads), outer, dropout=dropout), resolution, channels, classes
+        stages=tuple(stage(i, c, s) for i, (c, s) in enumerate(_STAGES)),
+        stem=Stem(width=round_channels(_STEM * width), act=act),
+        head=Head(width=one_of(*heads), act=act, dropout=dropout),
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
     )

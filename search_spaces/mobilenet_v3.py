@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import round_channels
+from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.core.errors import unknown
-from nas.space.choices import one_of
+from nas.space import one_of
 
 # Howard et al. 2019, Tables 1 and 2: (channels, stride, largest depth); the first stage has one
 # block.  V3-Small's own tables have at most three blocks, V3-Large's four.
@@ -63,23 +62,27 @@ def mobilenet_v3(
             se_act="relu",
         )
 
-    def stage(index: int, c: int, stride: int, most: int) -> Stage:
+    def stage(index: int, c: int, stride: int, max_depth: int) -> Stage:
         act = one_of(*acts, name=f"stages.{index}.act")
-        slots = tuple(block(index == 0, act) for _ in range(most))
-        options = [times(c, m) for m in widths]
-        depth = one_of(*(d for d in depths if d <= most)) if most > 1 else 1
-        return Stage(one_of(*options), depth, stride, slots)
+        return Stage(
+            width=one_of(*(times(c, m) for m in widths)),
+            depth=one_of(*(d for d in depths if d <= max_depth)) if max_depth > 1 else 1,
+            stride=stride,
+            blocks=tuple(block(index == 0, act) for _ in range(max_depth)),
+        )
 
-    outer = one_of(*acts, name="act")
+    act = one_of(*acts, name="act")  # of stem and head
     last = times(table[-1][0], 1.0)
-    head = Head(
-        one_of(*(round_channels(6 * last * m) for m in widths)), outer, hidden, dropout=dropout
-    )
     return Arch(
-        tuple(stage(i, *row) for i, row in enumerate(table)),
-        Stem(times(16, 1.0), act=outer),
-        head,
-        resolution,
-        channels,
-        classes,
+        stages=tuple(stage(i, *row) for i, row in enumerate(table)),
+        stem=Stem(width=times(16, 1.0), act=act),
+        head=Head(
+            width=one_of(*(round_channels(6 * last * m) for m in widths)),
+            act=act,
+            hidden=hidden,
+            dropout=dropout,
+        ),
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
     )

@@ -6,9 +6,9 @@ beginning with stride 2; 6,561 codes for 3,969 distinct networks.
 
 from __future__ import annotations
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch import Arch, Block, Head, Stage, Stem
 from nas.core.errors import UserError
-from nas.space.choices import choices, fill, one_of
+from nas.space import choices, fill, one_of
 
 OPERATIONS = {
     "0": Block(op="identity", act="relu"),
@@ -20,11 +20,22 @@ OPERATIONS = {
 def nas_bench_macro(resolution: int = 32, channels: int = 3, classes: int = 10) -> Arch:
     """The space; its choices in order are the eight digits of a code."""
     stages = tuple(
-        Stage(width, depth, 2, tuple(one_of(OPERATIONS) for _ in range(depth)))
+        Stage(
+            width=width,
+            depth=depth,
+            stride=2,
+            blocks=tuple(one_of(OPERATIONS) for _ in range(depth)),
+        )
         for width, depth in ((64, 2), (128, 3), (256, 3))
     )
-    head = Head(1280, "relu", dropout=0.0)
-    return Arch(stages, Stem(32, stride=1), head, resolution, channels, classes)
+    return Arch(
+        stages=stages,
+        stem=Stem(width=32, stride=1),
+        head=Head(width=1280, act="relu", dropout=0.0),
+        resolution=resolution,
+        channels=channels,
+        classes=classes,
+    )
 
 
 def network(code: str) -> Arch:

@@ -11,17 +11,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import round_channels
+from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, scaled
 
 # MobileNetV1, Howard et al. 2017, Table 1: (output channels, stride of the depthwise layer).
 # The table prints stride 2 for the last; the code and the sizes beside it say 1.
-_V1 = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1),
-       (512, 1), (512, 1), (1024, 2), (1024, 1))  # fmt: skip
+_V1 = (
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (512, 1),
+    (1024, 2),
+    (1024, 1),
+)
 # MobileNetV2, Sandler et al. 2018, Table 2: (t expansion, c channels, n repeats, s stride).
-_V2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
-       (6, 320, 1, 1))  # fmt: skip
+_V2 = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 # MobileNetV3, Howard et al. 2019, Tables 1 and 2, rows grouped into stages of one width:
 # (channels, stride, activation, ((kernel, hidden channels, SE), one a block)).
 _V3_LARGE = (
@@ -41,14 +60,33 @@ _V3_SMALL = (
 )
 # MnasNet, Tan et al. 2019, Figure 7, and EfficientNet, Tan and Le 2019, Table 1:
 # (repeats, kernel, stride, expansion, channels, SE ratio of the block's input).
-_MNASNET_A1 = ((1, 3, 1, 1, 16, 0), (2, 3, 2, 6, 24, 0), (3, 5, 2, 3, 40, 0.25),
-               (4, 3, 2, 6, 80, 0), (2, 3, 1, 6, 112, 0.25), (3, 5, 2, 6, 160, 0.25),
-               (1, 3, 1, 6, 320, 0))  # fmt: skip
-_MNASNET_B1 = ((1, 3, 1, 1, 16, 0), (3, 3, 2, 3, 24, 0), (3, 5, 2, 3, 40, 0), (3, 5, 2, 6, 80, 0),
-               (2, 3, 1, 6, 96, 0), (4, 5, 2, 6, 192, 0), (1, 3, 1, 6, 320, 0))  # fmt: skip
-_EFFICIENTNET = ((1, 3, 1, 1, 16, 0.25), (2, 3, 2, 6, 24, 0.25), (2, 5, 2, 6, 40, 0.25),
-                 (3, 3, 2, 6, 80, 0.25), (3, 5, 1, 6, 112, 0.25), (4, 5, 2, 6, 192, 0.25),
-                 (1, 3, 1, 6, 320, 0.25))  # fmt: skip
+_MNASNET_A1 = (
+    (1, 3, 1, 1, 16, 0),
+    (2, 3, 2, 6, 24, 0),
+    (3, 5, 2, 3, 40, 0.25),
+    (4, 3, 2, 6, 80, 0),
+    (2, 3, 1, 6, 112, 0.25),
+    (3, 5, 2, 6, 160, 0.25),
+    (1, 3, 1, 6, 320, 0),
+)
+_MNASNET_B1 = (
+    (1, 3, 1, 1, 16, 0),
+    (3, 3, 2, 3, 24, 0),
+    (3, 5, 2, 3, 40, 0),
+    (3, 5, 2, 6, 80, 0),
+    (2, 3, 1, 6, 96, 0),
+    (4, 5, 2, 6, 192, 0),
+    (1, 3, 1, 6, 320, 0),
+)
+_EFFICIENTNET = (
+    (1, 3, 1, 1, 16, 0.25),
+    (2, 3, 2, 6, 24, 0.25),
+    (2, 5, 2, 6, 40, 0.25),
+    (3, 3, 2, 6, 80, 0.25),
+    (3, 5, 1, 6, 112, 0.25),
+    (4, 5, 2, 6, 192, 0.25),
+    (1, 3, 1, 6, 320, 0.25),
+)
 
 
 def mobilenet_v1(width: float = 1.0, resolution: int = 224) -> Arch:
@@ -61,19 +99,31 @@ def mobilenet_v1(width: float = 1.0, resolution: int = 224) -> Arch:
         return max(8, int(channels * width))
 
     block = Block(op="separable", act="relu6", skip=False)
-    rows = tuple(Stage(alpha(c), stride=s, blocks=block) for c, s in _V1)
-    stem = Stem(alpha(32), act="relu6")
-    return Arch(rows, stem, Head(width=0, act="relu6", dropout=0.001), resolution=resolution)
+    return Arch(
+        stages=tuple(Stage(width=alpha(c), stride=s, blocks=block) for c, s in _V1),
+        stem=Stem(width=alpha(32), act="relu6"),
+        head=Head(width=0, act="relu6", dropout=0.001),
+        resolution=resolution,
+    )
 
 
 def mobilenet_v2(width: float = 1.0, resolution: int = 224) -> Arch:
     """MobileNetV2; multipliers below one leave the last convolution at 1280 (section 6.1.1)."""
-    rows = tuple(
-        Stage(round_channels(c * width), n, s, Block(expand=t, act="relu6")) for t, c, n, s in _V2
+    stages = tuple(
+        Stage(
+            width=round_channels(c * width),
+            depth=n,
+            stride=s,
+            blocks=Block(op="mbconv", expand=t, act="relu6"),
+        )
+        for t, c, n, s in _V2
     )
-    stem = Stem(round_channels(32 * width), act="relu6")
-    head = Head(round_channels(1280 * max(1.0, width)), "relu6")
-    return Arch(rows, stem, head, resolution=resolution)
+    return Arch(
+        stages=stages,
+        stem=Stem(width=round_channels(32 * width), act="relu6"),
+        head=Head(width=round_channels(1280 * max(1.0, width)), act="relu6"),
+        resolution=resolution,
+    )
 
 
 def _mobilenet_v3(large: bool, minimal: bool, width: float, resolution: int, tf: bool) -> Arch:
@@ -87,23 +137,34 @@ def _mobilenet_v3(large: bool, minimal: bool, width: float, resolution: int, tf:
     def times(channels: int) -> int:
         return round_channels(channels * width)
 
+    def block(cin: int, act: str, kernel: int, hidden: int, se: int) -> Block:
+        return Block(
+            op="mbconv",
+            kernel=3 if minimal else kernel,
+            expand=hidden / cin if tf else times(hidden) / times(cin),
+            se=0.0 if minimal else 0.25 * se,
+            act="relu" if minimal else act,
+            se_from="expanded",
+            se_gate="hsigmoid",
+            se_act="relu",
+        )
+
     table, hidden = (_V3_LARGE, 1280) if large else (_V3_SMALL, 1024)
     cin, stages = 16, []
-    for c, stride, act, rows in table:
-        blocks = []
-        for kernel, channels, se in rows:
-            kernel, se, act = (3, 0, "relu") if minimal else (kernel, se, act)
-            ratio = 0.25 * se
-            expand = channels / cin if tf else times(channels) / times(cin)
-            blocks.append(
-                Block("mbconv", kernel, expand, ratio, act, "expanded", "hsigmoid", "relu")
-            )
-            cin = c
-        stages.append(Stage(times(c), len(rows), stride, tuple(blocks)))
+    for width_out, stride, act, rows in table:
+        inputs = (cin, *(width_out for _ in rows[1:]))
+        blocks = tuple(block(c, act, *row) for c, row in zip(inputs, rows, strict=True))
+        stages.append(Stage(width=times(width_out), depth=len(rows), stride=stride, blocks=blocks))
+        cin = width_out
     act = "relu" if minimal else "hswish"
-    stem = Stem(16 if tf and width < 1 else times(16), act=act)
-    head = Head(6 * stages[-1].width, act, hidden if tf else times(hidden))
-    return Arch(tuple(stages), stem, head, resolution=resolution, bn_eps=1e-3, bn_momentum=0.01)
+    return Arch(
+        stages=tuple(stages),
+        stem=Stem(width=16 if tf and width < 1 else times(16), act=act),
+        head=Head(width=6 * stages[-1].width, act=act, hidden=hidden if tf else times(hidden)),
+        resolution=resolution,
+        bn_eps=1e-3,
+        bn_momentum=0.01,
+    )
 
 
 def mobilenet_v3_large(width: float = 1.0, resolution: int = 224, tf: bool = False) -> Arch:
@@ -121,15 +182,24 @@ Rows = tuple[tuple[int, int, int, float, int, float], ...]
 
 def _stages(rows: Rows, width: float, act: str) -> tuple[Stage, ...]:
     return tuple(
-        Stage(round_channels(c * width), n, s, Block("mbconv", k, e, se, act))
+        Stage(
+            width=round_channels(c * width),
+            depth=n,
+            stride=s,
+            blocks=Block(op="mbconv", kernel=k, expand=e, se=se, act=act),
+        )
         for n, k, s, e, c, se in rows
     )
 
 
 def _mnasnet(rows: Rows, width: float, resolution: int) -> Arch:
-    stem = Stem(round_channels(32 * width))
-    stages = _stages(rows, width, "relu")
-    return Arch(stages, stem, Head(1280), resolution=resolution, bn_momentum=3e-4)
+    return Arch(
+        stages=_stages(rows, width, "relu"),
+        stem=Stem(width=round_channels(32 * width)),
+        head=Head(width=1280),
+        resolution=resolution,
+        bn_momentum=3e-4,
+    )
 
 
 def mnasnet_a1(width: float = 1.0, resolution: int = 224) -> Arch:
@@ -142,10 +212,18 @@ def mnasnet_b1(width: float = 1.0, resolution: int = 224) -> Arch:
     return _mnasnet(_MNASNET_B1, width, resolution)
 
 
+def _efficientnet_base(rows: Rows, act: str) -> Arch:
+    return Arch(
+        stages=_stages(rows, 1.0, act),
+        stem=Stem(width=32, act=act),
+        head=Head(width=1280, act=act),
+    )
+
+
 def efficientnet(name: str = "b0", width: float = 1.0, resolution: int | None = None) -> Arch:
     """EfficientNet-B0 scaled by the table's row `name`, its width times `width`."""
     wide, deep, side, dropout = EFFICIENTNETS[name]
-    base = Arch(_stages(_EFFICIENTNET, 1.0, "swish"), Stem(32, act="swish"), Head(1280, "swish"))
+    base = _efficientnet_base(_EFFICIENTNET, "swish")
     arch = scaled(base, depth=deep, width=wide * width, resolution=resolution or side)
     eps, momentum = (1e-5, 0.1) if name in {"b0", "b1", "b2", "b3", "b4"} else (1e-3, 0.01)
     head = replace(arch.head, dropout=dropout)
@@ -158,7 +236,7 @@ def efficientnet_lite(
     """EfficientNet-Lite: no SE, ReLU6, stem, head and the end stages' depths fixed."""
     wide, deep, side, dropout = EFFICIENTNET_LITES[name]
     rows = tuple((n, k, s, e, c, 0) for n, k, s, e, c, _ in _EFFICIENTNET)
-    base = Arch(_stages(rows, 1.0, "relu6"), Stem(32, act="relu6"), Head(1280, "relu6"))
+    base = _efficientnet_base(rows, "relu6")
     arch = scaled(
         base, depth=deep, width=wide * width, resolution=resolution or side, fixed_ends=True
     )

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from nas.accuracy.estimate import Estimate, Failure
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.fit import fit_scaling
 from nas.scale.fit.grid import effective

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.data.dataset import Batches, ImageData, Split
 from nas.space.choices import fill, one_of, random_picks
 from nas.supernet.supernet import Supernet

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.accuracy.judge import Estimates, Judge, JudgeContext
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.space.choices import fill, one_of
 from nas.space.trellis.trellis import Trellis
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ImageData, Split
 from nas.network.device import resolve_device

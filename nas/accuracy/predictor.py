@@ -29,7 +29,8 @@ from nas.accuracy.judge import (
 )
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite, network_id, operators
+from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite
+from nas.arch.operators import network_id, operators
 from nas.core.checks import check_whole
 from nas.core.errors import UserError
 from nas.space.choices import fill, random_picks

@@ -14,8 +14,8 @@ from pathlib import Path
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds, one_by_one
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.core.checks import check_option
 from nas.core.errors import UserError, unknown
 from nas.space.choices import choices, fill

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
 from nas.arch.arch import Arch
-from nas.arch.layers import (
-    Conv,
-    Dropout,
-    Layer,
-    Linear,
-    Operator,
-    Pool,
-    SqueezeExcite,
-    operators,
-)
+from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.arch.operators import operators
 
 BYTES_PER_ACTIVATION = 2  # MobileNetV2, Table 3: "16-bit floats for activations"
 
@@ -63,28 +55,24 @@ def layer_cost(layer: Layer) -> tuple[int, int, int]:
     assert_never(layer)
 
 
-def layers_cost(layers: Sequence[Layer]) -> tuple[int, int, int]:
+@lru_cache(maxsize=65536)
+def layers_cost(layers: tuple[Layer, ...]) -> tuple[int, int, int]:
     """(macs, params, activations) of layers in sequence."""
-    counts = [layer_cost(layer) for layer in layers]
-    return sum(c[0] for c in counts), sum(c[1] for c in counts), sum(c[2] for c in counts)
+    macs, params, activations = zip(*map(layer_cost, layers), strict=True)
+    return sum(macs), sum(params), sum(activations)
 
 
 def output_bytes(row: Operator) -> int:
     """Bytes of the row's output as MobileNetV2's Table 3 counts them; 0 for the stem."""
-    return 0 if row.place == "stem" else row.cout * row.side_out**2 * BYTES_PER_ACTIVATION
+    return 0 if row.is_stem else row.cout * row.side_out**2 * BYTES_PER_ACTIVATION
 
 
 def cost(arch: Arch) -> Cost:
     """The cost of the whole network for one image at its resolution."""
     rows = operators(arch)
-    known: dict[int, tuple[int, int, int]] = {}  # equal blocks share one tuple of layers
-    macs = params = activations = 0
-    for row in rows:
-        counts = known.get(id(row.layers))
-        if counts is None:
-            counts = known[id(row.layers)] = layers_cost(row.layers)
-        macs, params, activations = macs + counts[0], params + counts[1], activations + counts[2]
-    return Cost(macs, params, activations, max(output_bytes(row) for row in rows))
+    macs, params, activations = zip(*(layers_cost(row.layers) for row in rows), strict=True)
+    memory = max(output_bytes(row) for row in rows)
+    return Cost(sum(macs), sum(params), sum(activations), peak_memory_bytes=memory)
 
 
 def describe_network(arch: Arch, origin: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nas.arch.arch import Arch, Block, Stage, Stem, strides
+from nas.arch.arch import Arch, Stage, Stem, strides
+from nas.arch.blocks import BLOCKS, Block
 
 
 def arch_string(arch: Arch) -> str:
@@ -37,8 +38,9 @@ def _runs(stage: Stage, first: int) -> Iterator[str]:
 
 
 def _block_form(block: Block, stride: int, width: int, depth: int) -> str:
-    if block.op == "identity":
-        return f"identity_s{stride}_c{width}_d{depth}"
-    expand = f"_e{block.expand:g}" if block.op in {"mbconv", "fused"} else ""
+    kind = BLOCKS[block.op]
+    if not kind.convolves:
+        return f"{block.op}_s{stride}_c{width}_d{depth}"
+    expand = f"_e{block.expand:g}" if kind.expands else ""
     se = f"_se{block.se:g}" if block.se else ""
     return f"{block.op}_k{block.kernel}_s{stride}{expand}_c{width}{se}_{block.act}_d{depth}"

@@ -28,7 +28,7 @@ TABLES = {**EFFICIENTNETS, **EFFICIENTNET_LITES}
 TABLES_SIDE = 224  # pixels, the resolution of B0 and Lite0
 
 REPEATS = ("ceil", "nearest")
-LEAST_FACTOR = 1e-3  # a thousandth or a thousand times: what lies beyond is a slip of the keyboard
+MIN_FACTOR = 1e-3  # a thousandth or a thousand times: what lies beyond is a slip of the keyboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Factors:
     def __post_init__(self) -> None:
         for name in ("depth", "width", "resolution"):
             value = getattr(self, name)
-            if not LEAST_FACTOR <= value <= 1 / LEAST_FACTOR:
+            if not MIN_FACTOR <= value <= 1 / MIN_FACTOR:
                 raise UserError(
                     f"the factor of {name} is {value:.4g}: allowed is "
-                    f"{LEAST_FACTOR:g} to {1 / LEAST_FACTOR:g}; take phi nearer to 0"
+                    f"{MIN_FACTOR:g} to {1 / MIN_FACTOR:g}; take phi nearer to 0"
                 )
 
     @property

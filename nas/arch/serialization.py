@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.core.errors import UserError, unknown
 
 _NODES: dict[str, type] = {"stem": Stem, "head": Head, "stages": Stage, "blocks": Block}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nas.arch.layers import Conv, Operator, SqueezeExcite
-from nas.latency.csv_table import OPS
+from nas.latency.csv_table import PLACES
 
 Signature = dict[str, Any]
 
@@ -17,7 +17,7 @@ def signature(row: Operator) -> Signature:
     excite = next((layer for layer in row.layers if isinstance(layer, SqueezeExcite)), None)
     act = next((a for layer in row.layers if (a := getattr(layer, "act", ""))), "none")
     return {
-        "op": row.place if row.place in OPS else row.op,
+        "op": row.place if row.place in PLACES else row.op,
         "in_hw": row.side,
         "in_c": row.cin,
         "out_hw": row.side_out,

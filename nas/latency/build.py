@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Operator, operators
+from nas.arch.layers import Operator
 from nas.arch.notation import arch_string
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.block_features import signature
 from nas.latency.model import column_names, correct, d_optimal_rows, fit_blocks, matrix

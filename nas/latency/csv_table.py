@@ -1,11 +1,12 @@
 """A CSV of block latencies: the table of somebody else's device, or one written here.
 
-One line a row of a network (`nas.arch.layers.operators`), under a header with these columns:
+One line a row of a network (`nas.arch.operators.operators`), under a header with these columns:
 
-    op          stem, mbconv, fused, separable, conv, identity, head (the 1x1 convolution), pool,
-                hidden (the layer between pool and classifier), classifier; or network: a constant
-                added once per network.  Conv, Conv_1, Conv_2, Logits, AvgPool2D and expanded_conv
-                of the tables of once-for-all and ProxylessNAS are known too.
+    op          a kind of block (mbconv, fused, separable, conv, identity), or a place: stem, head
+                (the 1x1 convolution), pool, hidden (the layer between pool and classifier),
+                classifier; or network: a constant added once per network.  Conv, Conv_1, Conv_2,
+                Logits, AvgPool2D and expanded_conv of the tables of once-for-all and
+                ProxylessNAS are known too.
     in_hw, in_c, out_hw, out_c   sides in pixels and channels of input and output.
     kernel      side of the (depthwise, or with op fused: the first) kernel; 0 without convolution.
     stride      1 or 2; 0 without convolution.
@@ -35,29 +36,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.arch.arch import ACTIVATIONS, GATES
+from nas.arch.blocks import BLOCKS
+from nas.arch.fields import ACTIVATIONS, GATES
 from nas.core.errors import UserError, unknown
 
 COLUMNS = (
     "op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "hidden", "squeeze", "se",
     "act", "hs", "se_act", "se_gate", "residual", "ms", "device", "resolution",
 )  # fmt: skip
-OPS = (
-    "stem", "mbconv", "fused", "separable", "conv", "identity", "head", "pool", "hidden",
-    "classifier", "network",
-)  # fmt: skip
+PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
 # The names in once-for-all's and ProxylessNAS's tables.
 _OP_ALIASES = {
     "Conv": "stem", "Conv_1": "head", "Conv_2": "hidden", "Logits": "classifier",
     "AvgPool2D": "pool", "expanded_conv": "mbconv",
 }  # fmt: skip
 _COLUMN_ALIASES = {"mean_ms": "ms", "idskip": "residual", "net_resolution": "resolution"}
-_WORDS = {
-    "op": OPS,
-    "act": (*ACTIVATIONS, "none"),
-    "se_act": (*ACTIVATIONS, "none"),
-    "se_gate": (*GATES, "none"),
-}
+
+
+def words(column: str) -> tuple[str, ...]:
+    """What may be in a cell of the column; () where that is no word."""
+    match column:
+        case "op":
+            return (*PLACES, *BLOCKS, "network")
+        case "act" | "se_act":
+            return (*ACTIVATIONS, "none")
+        case "se_gate":
+            return (*GATES, "none")
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,10 @@ def _line(row: Mapping[str | Any, Any], number: int, path: str) -> Line:
 def _cell(column: str, text: str, where: str) -> Any:
     if column == "device":
         return text
-    if column in _WORDS:
+    if allowed := words(column):
         word = _OP_ALIASES.get(text, text) if column == "op" else text
-        if word not in _WORDS[column]:
-            raise UserError(f"{where}: {unknown(column, text, _WORDS[column])}")
+        if word not in allowed:
+            raise UserError(f"{where}: {unknown(column, text, allowed)}")
         return word
     value = _number(column, text, where)
     if column == "ms":

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Operator, operators
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.block_features import row_form, signature
 from nas.latency.csv_table import COLUMNS, Line, of_device, parse_table, read_text
@@ -71,7 +72,7 @@ class Lookup:
         A part that begins with the stem is of the resolution that goes in there; others match
         lines of any resolution.
         """
-        sides = (rows[0].side if rows[0].place == "stem" else None for rows in parts)
+        sides = (rows[0].side if rows[0].is_stem else None for rows in parts)
         pairs = zip(parts, sides, strict=True)
         return _report_each((self._sum(rows, side, 0.0) for rows, side in pairs), on_timing)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from nas.arch.arch import Arch
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.core.files import write_text
 from nas.core.progress import ProgressBar

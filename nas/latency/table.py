@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Operator, operators
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.checks import check_whole
 from nas.latency.model import LatencyModel
 from nas.latency.timing import Timing

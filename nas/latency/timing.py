@@ -86,7 +86,7 @@ class Backend(Protocol):
         """The time of each of `parts`, in order, as a model of its own.
 
         A part is consecutive rows of some network: a block alone is [row], a whole network
-        `nas.arch.layers.operators(arch)`.
+        `nas.arch.operators.operators(arch)`.
         """
         ...
 

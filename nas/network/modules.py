@@ -20,9 +20,9 @@ from nas.arch.layers import (
     Pool,
     SqueezeExcite,
     layer_role,
-    operators,
     same_padding,
 )
+from nas.arch.operators import operators
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -26,11 +26,10 @@ from nas.arch.layers import (
     Pool,
     SqueezeExcite,
     layer_role,
-    network_id,
-    operators,
     same_padding,
 )
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
 
 OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13
@@ -120,7 +119,7 @@ def _random_pools(seed: int) -> Iterator[Array]:
 
 
 def _activate(graph: _Graph, act: str, x: str, name: str) -> str:
-    """One of `nas.arch.arch.ACTIVATIONS` or `GATES`, or "" for none."""
+    """One of ACTIVATIONS or GATES of `nas.arch.fields`, or "" for none."""
     match act:
         case "":
             return x

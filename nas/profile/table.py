@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.arch.arch import Arch
+from nas.arch.blocks import BLOCKS
 from nas.arch.cost import BYTES_PER_ACTIVATION, layers_cost
-from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite, operators
+from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite
+from nas.arch.operators import operators
 
 TABLE_WIDTH = 120  # characters; in a narrower window or a pipe lines are long, and no figure is cut
 
@@ -25,7 +27,8 @@ def _row(row: Operator) -> dict[str, Any]:
     spatial = max(convs, key=lambda c: (c.kernel, c.groups), default=None)
     squeeze = next((x.squeeze for x in row.layers if isinstance(x, SqueezeExcite)), 0)
     acts = [x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act]
-    hidden = spatial.cout if spatial and row.op in {"mbconv", "fused"} else 0
+    expands = row.op in BLOCKS and BLOCKS[row.op].expands
+    hidden = spatial.cout if spatial and expands else 0
     macs, params, _ = layers_cost(row.layers)
     return {
         "place": row.place,

@@ -6,7 +6,8 @@ import thop
 import torch
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Conv, Pool, SqueezeExcite, operators
+from nas.arch.layers import Conv, Pool, SqueezeExcite
+from nas.arch.operators import operators
 from nas.network.modules import build
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.arch.arch import Arch
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.core.progress import ProgressBar
 from nas.latency.timing import Backend, Timing
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.data.dataset import ImageData
 from nas.scale.settings import ScaleSettings
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET_LITES, TABLES, Factors, apply, as_published, published
 from nas.core.errors import UserError, unknown
 

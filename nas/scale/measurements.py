@@ -16,7 +16,7 @@ from nas.accuracy.judge import Estimates, JudgeContext
 from nas.accuracy.judge import Judge as OpenJudge
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id, operators
+from nas.arch.operators import network_id, operators
 from nas.core.journal import KeyedJournal
 from nas.core.progress import ProgressBar
 from nas.latency.lookup import Lookup

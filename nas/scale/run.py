@@ -23,7 +23,7 @@ from rich.console import Console
 from nas.accuracy.judge import JudgeContext, make_judge
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.config import config_of
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar

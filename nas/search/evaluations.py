@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.serialization import from_dict, to_dict
 from nas.core.journal import KeyedJournal
 from nas.search.metrics import Metrics

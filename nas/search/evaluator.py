@@ -10,8 +10,8 @@ from nas.accuracy.estimate import Estimate, Failure, call_safely
 from nas.accuracy.judge import Judge, Thresholds
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.latency.store import LatencySource
 from nas.latency.timing import Timing
 from nas.search.metrics import Metrics

@@ -11,7 +11,7 @@ from typing import Any
 from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import Estimates, Judge, JudgeContext, Thresholds
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
 from nas.search.evaluations import Role

@@ -68,7 +68,7 @@ class Problem:
 
     def sample_evenly(self, number: int, seed: int) -> list[Arch]:
         """So many feasible networks, evenly over the logarithm of their latencies."""
-        genomes = self.feasible.spread(number, np.random.default_rng(seed))
+        genomes = self.feasible.sample_even_in_latency(number, np.random.default_rng(seed))
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(genomes)]
 
     def sample(self, number: int, seed: int) -> list[Arch]:

@@ -15,7 +15,7 @@ from nas.accuracy.judge import JudgeSettings, make_judge
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.run_folder import (
     check_config,

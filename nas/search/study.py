@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.search.evaluations import Evaluate
 from nas.search.metrics import Metrics
 from nas.search.samplers.known_cost import ExhaustedError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.search.evaluations import Evaluations, Role
 from nas.search.metrics import Metrics
 from nas.search.problem import Problem

@@ -6,7 +6,7 @@
 
 A hole is known by its path, or by its name, and holes of one name are one choice.  The genome
 has a fixed length: genes that have no effect (a slot beyond the depth) still have a value, and
-`nas.arch.layers.network_id` folds the genomes of one network into one.
+`nas.arch.operators.network_id` folds the genomes of one network into one.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from nas.arch.arch import Arch, Block, Stage
-from nas.arch.layers import operators
+from nas.arch.arch import Arch, Stage
+from nas.arch.blocks import BLOCKS, Block
 from nas.arch.notation import arch_string
+from nas.arch.operators import operators
 from nas.core.errors import UserError, unknown
 
 Label = str | int | float | bool
@@ -207,7 +208,7 @@ def _without_effect(block: Block) -> Set[str]:
     skip = {"se_act"}
     if not block.se:
         skip |= {"se_from", "se_gate"}
-    if block.op not in {"mbconv", "fused"}:
+    if not BLOCKS[block.op].expands:
         skip |= {"expand"}
     return skip
 

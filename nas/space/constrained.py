@@ -1,4 +1,4 @@
-"""The part of a space that limits leave, known before anything is trained."""
+"""The networks of a space that are within limits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nas.space.limits import COSTS
 from nas.space.trellis.trellis import Trellis
 from nas.space.trellis.units import Ints
 
-DRAWN = 10_000  # random networks at a time, 20 ms of arithmetic
-MOST_DRAWS = 200  # of those: a part of the space under one in a million counts as empty
+NUM_DRAWN = 10_000  # random networks at a time, 20 ms of arithmetic
+MAX_DRAWS = 200  # of those: a part of the space under one in a million counts as empty
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +21,13 @@ class ConstrainedSpace:
     """The networks of `trellis` that are within limits.
 
     row_ms        (rows,) milliseconds of each row, and `overhead_ms` of a network beside them.
-    most_ms       no network may be slower;  limits: nor exceed these, by the names in COSTS.
+    max_ms        no network may be slower;  limits: nor exceed these, by the names in COSTS.
     """
 
     trellis: Trellis
     row_ms: NDArray[np.float64]
     overhead_ms: float = 0.0
-    most_ms: float = np.inf
+    max_ms: float = np.inf
     limits: Mapping[str, float | None] = field(default_factory=dict)
 
     def ms(self, genomes: ArrayLike) -> NDArray[np.float64]:
@@ -35,36 +35,36 @@ class ConstrainedSpace:
         ms = np.asarray(self.trellis.totals(self.row_ms, genomes) + self.overhead_ms, float)
         costs = self.trellis.costs(genomes)
         for name, (column, unit) in COSTS.items():
-            if (most := self.limits.get(name)) is not None:
-                ms[getattr(costs, column) / unit > most] = np.inf
+            if (limit := self.limits.get(name)) is not None:
+                ms[getattr(costs, column) / unit > limit] = np.inf
         return ms
 
     def allows(self, genomes: ArrayLike) -> NDArray[np.bool_]:
         """(n,) whether each genome is within all limits."""
         ms = self.ms(genomes)
-        return np.asarray(np.isfinite(ms) & (ms <= self.most_ms))
+        return np.asarray(np.isfinite(ms) & (ms <= self.max_ms))
 
     def random(self, n: int, rng: np.random.Generator) -> Ints:
         """Genomes of up to `n` distinct networks within the limits, uniform over such genomes.
 
-        Fewer where no more are found: a space may hold no more, or next to none may be within.
+        Fewer where the space has no more, or next to none within the limits.
         """
         found = np.empty((0, len(self.trellis.keys)), np.int64)
-        for _ in range(MOST_DRAWS):
+        for _ in range(MAX_DRAWS):
             if len(found) >= n:
                 break
-            drawn = self.trellis.random(DRAWN, rng)
+            drawn = self.trellis.random(NUM_DRAWN, rng)
             found = np.concatenate((found, drawn[self.allows(drawn)]))
             _, first = np.unique(self.trellis.networks(found), axis=0, return_index=True)
             found = found[np.sort(first)]
         return found[:n]
 
-    def spread(self, n: int, rng: np.random.Generator) -> Ints:
+    def sample_even_in_latency(self, n: int, rng: np.random.Generator) -> Ints:
         """Genomes of up to `n` distinct networks within the limits, evenly over log latency.
 
         Random networks crowd around the middle of a space, and what is fast is rare among them.
         """
-        found = self.random(DRAWN, rng)
+        found = self.random(NUM_DRAWN, rng)
         if len(found) <= n:
             return found
         order = np.argsort(ms := self.ms(found), kind="stable")

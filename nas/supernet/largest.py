@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import BLOCKS, Block
 from nas.arch.cost import cost
-from nas.arch.layers import BLOCKS, Dropout, Layer, Operator, Pool, layer_role, operators
+from nas.arch.layers import Dropout, Layer, Operator, Pool, layer_role
+from nas.arch.operators import operators
 from nas.space.choices import OneOf, Picks, choices, fill
 
 Largest = dict[tuple[str, str], dict[str, Layer]]
@@ -78,7 +80,7 @@ def _merge_blocks(
     found: Largest, place: str, blocks: set[Block], sizes: Iterable[tuple[tuple[int, int], int]]
 ) -> None:
     for block, ((cin, cout), stride) in itertools.product(blocks, sizes):
-        _merge(found, (place, block.op), BLOCKS[block.op](block, cin, cout, stride, _SIDE))
+        _merge(found, (place, block.op), BLOCKS[block.op].layers(block, cin, cout, stride, _SIDE))
 
 
 def _merge_rows(found: Largest, rows: Iterable[Operator]) -> None:

@@ -33,9 +33,9 @@ from nas.arch.layers import (
     Pool,
     SqueezeExcite,
     layer_role,
-    operators,
     same_padding,
 )
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.network.depthwise import depthwise_conv2d
 from nas.network.device import autocast, layout, resolve_precision, to_device
@@ -120,7 +120,7 @@ class Supernet(nn.Module):
 
     def row(self, row: Operator, x: Tensor) -> Tensor:
         """One row of a network; `x` is left as it is."""
-        if row.place == "stem" and self.resizes:
+        if row.is_stem and self.resizes:
             x = _resized(x, row.side)
         out = x
         for layer in row.layers:

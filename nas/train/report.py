@@ -10,8 +10,8 @@ import pandas as pd
 from rich.console import Console
 
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.core.files import write_text
 from nas.core.run_folder import environment, write_json
 from nas.train.setup import TrainingRun

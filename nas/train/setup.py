@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import for_resolution
 from nas.core.errors import UserError, unknown
 from nas.core.run_folder import check_config, folder_name, lock_folder, open_folder, write_yaml

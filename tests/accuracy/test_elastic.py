@@ -10,8 +10,9 @@ from stripes import DATA, SHORT
 from nas.accuracy.elastic import common_space, elastic
 from nas.accuracy.judge import JudgeContext
 from nas.accuracy.oneshot import OneShotSettings
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import network_id
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.operators import network_id
 from nas.arch.scaling import Factors, apply
 from nas.space.choices import choices, fill, random_picks
 from nas.space.trellis.trellis import Trellis

@@ -24,8 +24,8 @@ from nas.accuracy.tabular import Tabular, TabularSettings
 from nas.accuracy.worker_pool import WorkerPool
 from nas.accuracy.zero_cost import LOG_MACS, PROXIES, ZeroCostSettings
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
 from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
 from nas.core.cli import CONF
 from nas.core.config import Component
 from nas.core.errors import UserError

@@ -11,7 +11,7 @@ from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 
 from nas.accuracy.judge import JudgeContext
 from nas.accuracy.oneshot import OneShot, OneShotSettings
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.scoring import Tree, subnet_losses
 from nas.supernet.supernet import Supernet

@@ -22,7 +22,7 @@ from nas.accuracy.predictor import (
 )
 from nas.accuracy.tabular import TabularSettings
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.space.choices import choices, fill, random_picks
 from nas.stats.correlation import kendall

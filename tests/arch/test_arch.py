@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from nas.arch.arch import Arch, Block, Stage, Stem
-from nas.arch.layers import operators
+from nas.arch.arch import Arch, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.notation import arch_string
+from nas.arch.operators import operators
 from nas.arch.serialization import dumps, from_dict, load, loads, to_dict
 from nas.core.errors import UserError
 from search_spaces.lookup import PUBLISHED
@@ -65,16 +66,16 @@ GOOD = "stages:\n- {width: 16}\n"
         ("stages:\n- {width: 16, depth: true}", "depth must be a whole number"),
         ("stages:\n- {width: 16, blocks: {kernel: 3.0}}", "kernel must be a whole number"),
         ("stages:\n- {width: 16, blocks: {kernel: .nan}}", "kernel must be a whole number"),
-        ("stages:\n- {width: 16, blocks: {expand: .nan}}", "expand must be from 0.1"),
+        ("stages:\n- {width: 16, blocks: {expand: .nan}}", "expand must be a number from 0.1"),
         ("stages:\n- {width: 16, blocks: {skip: 1}}", "skip must be true or false, not 1"),
         ("stages:\n- {width: 16, blocks: {skip: maybe}}", "skip must be true or false"),
         (GOOD + "name: 5", "name must be text, not 5"),
         ("stages:\n- {width: 16, blocks: {kernel: 4}}", "kernel must be odd"),
         ("stages:\n- {width: 16, blocks: {act: gelu}}", "unknown act 'gelu'"),
         ("stages:\n- {width: 16, blocks: []}", "at least one block"),
-        ("stages:\n- {width: 16, stride: 3}", "stride must be from 1 to 2, not 3"),
+        ("stages:\n- {width: 16, stride: 3}", "stride must be a whole number from 1 to 2, not 3"),
         (GOOD + "padding: valid", "unknown padding 'valid'"),
-        (GOOD + "resolution: 0", "resolution must be from 1"),
+        (GOOD + "resolution: 0", "resolution must be a whole number from 1 to 8192"),
         (GOOD + "bn_eps: true", "bn_eps must be a number"),
         ("stages: [", "is not valid YAML"),
         ("just text", "must be a mapping of fields"),

@@ -9,7 +9,8 @@ import torch
 from spaces import SPACES
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
 from nas.network.modules import build
 from nas.space.choices import fill, random_picks

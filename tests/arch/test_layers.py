@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 from conftest import needs_shared, reference
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem, strides
-from nas.arch.layers import Conv, SqueezeExcite, network_id, operators, round_channels
+from nas.arch.arch import Arch, Head, Stage, Stem, strides
+from nas.arch.blocks import Block
+from nas.arch.layers import Conv, SqueezeExcite, round_channels
+from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
 from search_spaces.lookup import PUBLISHED
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.cost import cost
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.arch.scaling import (
     EFFICIENTNET,
     EFFICIENTNET_LITES,

@@ -23,8 +23,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import operators
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.backends import local
 from nas.latency.backends.command import NUMBER, Command

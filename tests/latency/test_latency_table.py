@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from nas.arch.cost import layers_cost
-from nas.arch.layers import Conv, SqueezeExcite, operators
+from nas.arch.layers import Conv, SqueezeExcite
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.build import build_table, choose_blocks, choose_networks
 from nas.latency.lookup import Lookup
@@ -275,7 +276,7 @@ def test_counts_add_up(trellis):
     counts = row_counts(row)
     conv_macs = sum(v for k, v in counts.items() if k.endswith("conv1.macs"))
     dense = [x for x in row.layers if isinstance(x, Conv) and x.groups == 1]
-    assert conv_macs == sum(layers_cost([x])[0] for x in dense)
+    assert conv_macs == sum(layers_cost((x,))[0] for x in dense)
     names = column_names([row])
     assert matrix([[row, row]], names)[0].tolist() == [2 * counts[n] for n in names]
 

@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spaces import SPACES
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import Dropout, Operator, operators
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.layers import Dropout, Operator
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency import csv_table as table_file
 from nas.latency.block_features import row_form, signature
@@ -286,4 +288,4 @@ def test_a_file_that_cannot_be_read(tmp_path):
 
 def test_every_column_is_documented():
     assert table_file.__doc__
-    assert all(f"{column}" in table_file.__doc__ for column in (*COLUMNS, *table_file.OPS))
+    assert all(f"{column}" in table_file.__doc__ for column in (*COLUMNS, *table_file.words("op")))

@@ -10,7 +10,8 @@ import torch
 from spaces import SPACES
 from torch import nn
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.layers import same_padding
 from nas.network.modules import build
 from nas.space.choices import fill, random_picks

@@ -14,8 +14,10 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nas.arch.arch import ACTIVATIONS, GATES, OPERATIONS, PADDINGS, Arch, Block, Head, Stage, Stem
-from nas.arch.layers import network_id, operators
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import BLOCKS, Block
+from nas.arch.fields import ACTIVATIONS, GATES, PADDINGS
+from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
 from nas.network import modules as network
 from nas.network.modules import build
@@ -96,9 +98,19 @@ def test_a_batch_of_images():
     assert_same_as_torch(TINY, batch=3)
 
 
+def test_torch_and_onnx_know_every_activation_and_gate():
+    assert set(network.ACTIVATIONS) == set(ACTIVATIONS)
+    assert set(network.GATES) == set(GATES)
+    for act in ACTIVATIONS:
+        for gate in GATES:
+            block = Block(expand=2, se=0.25, act=act, se_gate=gate)
+            stages = (Stage(width=8, blocks=block),)
+            assert_same_as_torch(Arch(stages, Stem(4), Head(16, act), resolution=8, classes=3))
+
+
 blocks = st.builds(
     Block,
-    op=st.sampled_from(OPERATIONS),
+    op=st.sampled_from(list(BLOCKS)),
     kernel=st.sampled_from((1, 3, 5, 7)),
     expand=st.sampled_from((1, 2, 2.3)),
     se=st.sampled_from((0, 0.25)),

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from nas.arch.arch import Arch, Block, Stage, Stem
+from nas.arch.arch import Arch, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
 from nas.arch.serialization import dumps
 from nas.core.errors import UserError

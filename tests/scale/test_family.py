@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET, TABLES, Factors, dwr, formula
 from nas.core.errors import UserError
 from nas.scale.family import Rule, family, family_table, largest_phi_within, published_family, steps

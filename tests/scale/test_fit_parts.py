@@ -12,7 +12,7 @@ from growth import BASE, macs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET, Factors, apply, for_resolution, formula
 from nas.core.errors import UserError
 from nas.scale.fit.budget import FitBudget

@@ -21,7 +21,7 @@ import yaml
 
 from nas.arch.arch import Arch, Head, ImageSpec, Stage, Stem
 from nas.arch.cost import cost
-from nas.arch.layers import network_id, operators
+from nas.arch.operators import network_id, operators
 from nas.arch.serialization import dumps, load
 from nas.core.cli import main
 from nas.core.errors import UserError

@@ -11,14 +11,8 @@ from rich.console import Console
 
 from nas.arch.arch import Arch, Stage
 from nas.arch.serialization import load
-from nas.search.report import (
-    COLUMNS,
-    print_front,
-    print_winner,
-    summarised,
-    trial_frame,
-    write_results,
-)
+from nas.search.frames import trial_frame
+from nas.search.report import COLUMNS, print_front, print_winner, summarised, write_results
 
 ABOUT = {"space": "mbconv", "data": "pictures", "images": [10, 4, 4], "resolution": 28,
          "budget": "quick", "latency": "onnxruntime", "sampler": "nsga2", "seed": 0,

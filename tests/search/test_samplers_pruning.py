@@ -18,7 +18,7 @@ from test_study import Killed, run, study, told
 
 from nas.accuracy.estimate import Estimate, Failure
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.search.evaluator import Evaluator
 from nas.search.metrics import Metrics
 from nas.search.samplers.pruning import CHANCE, LEAST, Pruning, rungs, thresholds

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.serialization import load
 
 # Small enough for seconds: few images, one short epoch, thin shallow networks.

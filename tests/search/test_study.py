@@ -22,9 +22,10 @@ from spaces import SPACES
 
 import nas.search.study as study_module
 from nas.accuracy.estimate import Failure
-from nas.arch.arch import Arch, Block, Stage, Stem
+from nas.arch.arch import Arch, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.run_folder import lock_folder
 from nas.search.evaluations import Evaluations, Role

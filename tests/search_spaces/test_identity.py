@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from nas.arch.layers import network_id, operators
+from nas.arch.operators import network_id, operators
 from nas.latency.timing_journal import part_key
 from search_spaces.lookup import PUBLISHED
 from search_spaces.mbconv import mbconv

@@ -17,7 +17,7 @@ from torch import nn
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.network.modules import build
 from search_spaces.lookup import PUBLISHED

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spaces import SPACES
 
-from nas.arch.arch import Arch, Block, Stage, Stem
-from nas.arch.layers import network_id
+from nas.arch.arch import Arch, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.operators import network_id
 from nas.arch.scaling import for_resolution
 from nas.core.errors import UserError
 from nas.space.choices import choices, fill, one_of, picks_of, random_picks, size

@@ -18,7 +18,7 @@ ROW_MS = np.array([0.001 + row.side / 1e4 for row in TRELLIS.rows])
 
 @pytest.mark.parametrize("limits", [{}, {"macs": 3e6}, {"params": 9e4, "memory_kb": 12.0}])
 def test_random_networks_are_distinct_and_within_the_limits(limits):
-    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, most_ms=0.08, limits=limits)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, max_ms=0.08, limits=limits)
     genomes = space.random(200, np.random.default_rng(0))
     assert len(genomes) == 200
     assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 200
@@ -34,7 +34,7 @@ def test_random_networks_are_distinct_and_within_the_limits(limits):
 
 
 def test_random_networks_are_uniform_over_what_the_limits_leave():
-    space = ConstrainedSpace(TRELLIS, ROW_MS, most_ms=0.08)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, max_ms=0.08)
     drawn = space.random(4000, np.random.default_rng(1))
     every = TRELLIS.random(40_000, np.random.default_rng(2))
     allowed = every[space.ms(every) <= 0.08]
@@ -48,7 +48,7 @@ def test_a_small_space_is_given_whole_and_an_empty_one_as_nothing():
     trellis = Trellis(nas_bench_macro(resolution=8))
     free = ConstrainedSpace(trellis, np.ones(len(trellis.rows)))
     assert len(free.random(5000, np.random.default_rng(0))) == 3969  # Su et al. 2021, distinct
-    none = ConstrainedSpace(trellis, np.ones(len(trellis.rows)), most_ms=0.5)
+    none = ConstrainedSpace(trellis, np.ones(len(trellis.rows)), max_ms=0.5)
     assert len(none.random(10, np.random.default_rng(0))) == 0
 
 
@@ -63,13 +63,15 @@ def test_a_limit_on_a_cost_makes_latency_infinite():
 
 
 def test_spread_networks_are_even_over_the_logarithm_of_latency():
-    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, most_ms=0.08)
-    genomes = space.spread(30, np.random.default_rng(5))
+    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, max_ms=0.08)
+    genomes = space.sample_even_in_latency(30, np.random.default_rng(5))
     logs = np.log(space.ms(genomes))
     assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 30
     assert (np.diff(logs) >= 0).all()
     ranks = np.linspace(logs[0], logs[-1], 30)
     assert np.abs(logs - ranks).max() < 0.05 * np.ptp(logs)
     few = ConstrainedSpace(Trellis(nas_bench_macro(resolution=8)), np.ones(19))
-    assert len(few.spread(5000, np.random.default_rng(0))) == 3969
-    assert len(np.unique(few.spread(3900, np.random.default_rng(0)), axis=0)) == 3900  # all equal
+    assert len(few.sample_even_in_latency(5000, np.random.default_rng(0))) == 3969
+    assert (
+        len(np.unique(few.sample_even_in_latency(3900, np.random.default_rng(0)), axis=0)) == 3900
+    )  # all equal

@@ -12,9 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spaces import SPACES
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
-from nas.arch.layers import Operator, network_id, operators
+from nas.arch.layers import Operator
+from nas.arch.operators import network_id, operators
 from nas.arch.scaling import for_resolution
 from nas.core.errors import UserError
 from nas.space.choices import choices, fill, one_of

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from spaces import SPACES
 from torch import nn
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
-from nas.arch.layers import operators
+from nas.arch.operators import operators
 from nas.arch.scaling import scaled
 from nas.core.errors import UserError
 from nas.network.modules import build

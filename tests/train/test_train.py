@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from nas.arch.arch import Arch, Head, Stage, Stem
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import for_resolution
 from nas.arch.serialization import dumps, load
 from nas.core.cli import main

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Operator, operators
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from nas.arch.arch import Arch, Block, Stage, Stem
-from nas.arch.layers import Operator, operators
+from nas.arch.arch import Arch, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.checks import check_number, check_whole
 from nas.latency.timing import OnTiming, Timing, measure
 

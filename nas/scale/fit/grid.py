@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.arch.scaling import Factors, apply, formula
 from nas.core.errors import UserError
 
@@ -43,7 +43,7 @@ class Candidate:
 
     @cached_property
     def id(self) -> str:
-        """That of the network (`nas.arch.layers.network_id`)."""
+        """That of the network (`nas.arch.operators.network_id`)."""
         return network_id(self.arch)
 
 

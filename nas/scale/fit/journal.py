@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import Estimates
 from nas.arch.arch import Arch
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.core.journal import KeyedJournal
 
 Floats = NDArray[np.float64]

@@ -92,7 +92,7 @@ def _sampler(
         {key: CategoricalDistribution(labels) for key, labels in trellis.labels.items()},
         cost,
         canonical,
-        limit=space.most_ms if np.isfinite(space.most_ms) else None,
+        limit=space.max_ms if np.isfinite(space.max_ms) else None,
         seed=seed,
         objective=goal,
         earlier=earlier,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nas.space.trellis.units import Bools, Field, Fixed, Ints, Unit
 
-LARGEST = 2**50  # of a row's values, so that a thousand of them stay below
-_FAR = 2**60  # what no path attains; four times it is still a whole number of 64 bits
+MAX_VALUE = 2**50  # of a row, so that the sum of a thousand stays below what no path attains:
+_UNREACHABLE = 2**60  # four times this still fits into 64 bits
 Values = NDArray[Any]  # of int64 or float64
 
 
@@ -26,12 +26,12 @@ class _Rule:
     @property
     def worst(self) -> int:
         """What no path at all counts: less than one without rows."""
-        return -2 * _FAR if self.most else 2 * _FAR
+        return -2 * _UNREACHABLE if self.most else 2 * _UNREACHABLE
 
     @property
     def nothing(self) -> int:
         """What no row at all counts."""
-        return -_FAR if self.peak else 0
+        return -_UNREACHABLE if self.peak else 0
 
     def both(self, a: Values, b: Values) -> Values:
         result: Values = np.maximum(a, b) if self.peak else a + b
@@ -45,9 +45,9 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """A part with the choices that nothing else has settled at their best.
+    """A part whose own choices, those that nothing else reads, are at their best.
 
-    outer   the other choices;  own: columns of the settled ones, with their numbers of labels;
+    outer   its other choices;  own: columns of its own ones, with their numbers of labels;
     values, at   (states, frames, ids of outer): the best, and its code over the own choices.
     """
 
@@ -75,9 +75,14 @@ class TrellisSearch:
     """The least (or most) sum (or peak) of row values over all paths."""
 
     def __init__(
-        self, units: Sequence[Unit], combined: Sequence[Sequence[Fixed]], values: Values,
-        most: bool, peak: bool,
-    ) -> None:  # fmt: skip
+        self,
+        units: Sequence[Unit],
+        combined: Sequence[Sequence[Fixed]],
+        values: Values,
+        *,
+        most: bool,
+        peak: bool,
+    ) -> None:
         whole = values.dtype.kind == "i"
         self.rule = _Rule(most, peak)
         known = values if whole else values.astype(np.float64)
@@ -130,18 +135,19 @@ class TrellisSearch:
 
     def genome(self, num_choices: int) -> Ints:
         """A genome (1, num_choices) on the best path."""
-        champion: tuple[Any, Sequence[Fixed], list[Ints]] | None = None
+        best: tuple[Any, Sequence[Fixed], list[Ints]] | None = None
         sign = -1 if self.rule.most else 1
         for fixed in self.combined:
             value, back = self._run(fixed)
-            if back and (champion is None or sign * value < sign * champion[0]):
-                champion = value, fixed, back
-        assert champion is not None
+            if back and (best is None or sign * value < sign * best[0]):
+                best = value, fixed, back
+        assert best is not None
+        _, fixed, back = best
         genome = np.zeros((1, num_choices), np.int64)
         state = 0
         for number in reversed(range(len(self.units))):
-            before = int(champion[2][number][state])
-            self._trace(genome[0], number, champion[1][number], before, state)
+            before = int(back[number][state])
+            self._trace(genome[0], number, fixed[number], before, state)
             state = before
         return genome
 

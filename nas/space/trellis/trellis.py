@@ -1,9 +1,8 @@
 """A space as a trellis: every row it can have, 100,000 networks costed at once, exact extremes.
 
-Between two stages all that matters of a network is its state (`units.py`), so rows are
-known by the state before them, and the best network is found unit by unit.  Choices of one part
-alone are never multiplied with those of another; choices that units share are fixed, one
-combination after another, where it matters that the units agree.
+Between two stages all that matters of a network is its state (`units.py`), so a row is known by
+the state before it, and the best network is found unit by unit.  Choices local to a unit are
+optimised independently; choices that units share are enumerated (at most MAX_SHARED combinations).
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.cost import layers_cost, output_bytes
-from nas.arch.layers import Operator, operators
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.space.choices import Label, Picks, fill
-from nas.space.trellis.paths import LARGEST, TrellisSearch
+from nas.space.trellis.paths import MAX_VALUE, TrellisSearch
 from nas.space.trellis.units import (
     Bools,
     Field,
@@ -31,7 +31,7 @@ from nas.space.trellis.units import (
     combinations,
     connect,
     live_edges,
-    together,
+    occurring,
 )
 
 Values = NDArray[Any]  # of int64 or a float type
@@ -49,9 +49,10 @@ class NetworkCosts(NamedTuple):
 class Trellis:
     """The networks of `space`; a genome is an index into the labels of every choice.
 
-    keys   the choices in order;  rows: every distinct row, by layers, residual and being the stem;
-    its place is the first one found.  Raises UserError where no network fits its input, or more
-    than MOST_SHARED combinations of choices are shared between stem, stages and head.
+    keys   the choices in order;  rows: all distinct rows, as layers, residual and being the stem
+    tell them apart; the place of a row is the first one found.  Raises UserError where the input
+    is too small for every network, or where stem, stages and head share choices of more than
+    MAX_SHARED combinations.
     """
 
     def __init__(self, space: Arch) -> None:
@@ -61,48 +62,47 @@ class Trellis:
         self._labels = tuple(layout.labels.values())
         self._units = layout.units
         self._combinations = combinations(layout)
-        self._rows: dict[tuple[Any, ...], int] = {}
-        found: list[Operator] = []
+        self._ids: dict[tuple[Any, ...], int] = {}
+        self._found: list[Operator] = []
         states = connect(layout.units)
         live = live_edges(layout.units, self._combinations, states)
         if not any(edges.any() for edges in live[0].values()):
             self._refuse(np.zeros(len(self.keys), np.int64))
         for unit, before, edges in zip(layout.units, states, live, strict=False):
             for part, slots in unit.parts:
-                mask = together(unit, part, edges)
-                made = [self._table(unit, part, i, before, mask, found) for i in slots]
-                table = np.array(made)
+                mask = occurring(unit, part, edges)
+                table = np.array([self._table(unit, part, i, before, mask) for i in slots])
                 unit.rows.append(table[table.max(axis=(1, 2, 3)) >= 0])
-        self.rows = tuple(found)
+        self.rows = tuple(self._found)
 
     def _table(
-        self, unit: Unit, part: Field, slot: int, states: Sequence[State], mask: Bools,
-        found: list[Operator],
-    ) -> NDArray[np.int32]:  # fmt: skip
-        """Ids (states, frames, values) of the rows in `slot`; new rows go to `found`."""
+        self, unit: Unit, part: Field, slot: int, states: Sequence[State], mask: Bools
+    ) -> NDArray[np.int32]:
+        """Ids (states, frames, values) of the rows in `slot`, where `mask` has them."""
+        kind = unit.kind
         contexts: dict[Any, int] = {None: 0}
         blocks: dict[Any, int] = {}
         context = np.array(
             [
-                [contexts.setdefault(unit.kind.context(slot, s, f), len(contexts)) for f in
-                 unit.frame.values]
-                for s in states
+                [
+                    contexts.setdefault(kind.context(slot, state, frame), len(contexts))
+                    for frame in unit.frame.values
+                ]
+                for state in states
             ]
-        )  # fmt: skip
-        block = np.array(
-            [blocks.setdefault(unit.kind.part(slot, v), len(blocks)) for v in part.values]
         )
+        block = np.array([blocks.setdefault(kind.part(slot, v), len(blocks)) for v in part.values])
         s, f, v = np.nonzero(mask & (context > 0)[:, :, None])
         needed = np.zeros((len(contexts), len(blocks)), bool)
         needed[context[s, f], block[v]] = True
         ids = np.full(needed.shape, -1, np.int32)
-        listed, kinds = list(contexts), list(blocks)
+        all_contexts, all_blocks = list(contexts), list(blocks)
         for c, b in zip(*np.nonzero(needed), strict=True):
-            row = unit.kind.row(slot, listed[c], kinds[b])
+            row = kind.row(slot, all_contexts[c], all_blocks[b])
             if row:
-                ids[c, b] = self._rows.setdefault(_identity(row), len(found))
-                if ids[c, b] == len(found):
-                    found.append(row)
+                ids[c, b] = self._ids.setdefault(_identity(row), len(self._found))
+                if ids[c, b] == len(self._found):
+                    self._found.append(row)
         table = np.full(mask.shape, -1, np.int32)
         table[s, f, v] = ids[context[s, f], block[v]]
         return table
@@ -114,11 +114,11 @@ class Trellis:
                 f"the space has no row {row.op} of {row.cin} to {row.cout} channels at "
                 f"{row.side} pixels (place {row.place}): give a network of the space"
             )
-        return self._rows[_identity(row)]
+        return self._ids[_identity(row)]
 
     def __contains__(self, row: Operator) -> bool:
         """Whether some network of the space has the row."""
-        return _identity(row) in self._rows
+        return _identity(row) in self._ids
 
     def encode(self, picks: Sequence[Picks]) -> Ints:
         """Genomes (n, num_choices) of picks."""
@@ -244,16 +244,16 @@ class Trellis:
         values that are not finite or not below 2^50.
         """
         array = self._values(values)
-        if not np.isfinite(array).all() or np.abs(array).max() >= LARGEST:
+        if not np.isfinite(array).all() or np.abs(array).max() >= MAX_VALUE:
             raise UserError("values must be finite and below 2^50: give every row one")
-        search = TrellisSearch(self._units, self._combinations, array, most, peak)
+        search = TrellisSearch(self._units, self._combinations, array, most=most, peak=peak)
         genome = search.genome(len(self.keys))
         result = _along(array, self.row_ids(genome), peak=peak)[0].item()
         return result, self.decode(genome)[0]
 
 
 def _identity(row: Operator) -> tuple[Any, ...]:
-    return row.layers, row.residual, row.place == "stem"
+    return row.layers, row.residual, row.is_stem
 
 
 def _along(values: Values, ids: NDArray[np.int32], *, peak: bool) -> Values:

@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.arch.arch import Arch, Block, Head, Stage, Stem
-from nas.arch.layers import Operator, block_row, operators
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block, block_row
+from nas.arch.layers import Operator
+from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.space.choices import OneOf, choices, filled, holes
 
@@ -26,13 +28,13 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 State = tuple[int, int, int]  # channels, side in pixels, strides owed
 Fixed = tuple[tuple[int, int], ...]  # (column, index of the label) of choices that units share
-MOST_SHARED = 4096  # combinations of shared choices, each a pass over the units
+MAX_SHARED = 4096  # combinations of shared choices, each a pass over the units
 _SKIPPED = Stage(1, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A piece of the space, and what each combination of its choices makes of it.
+    """A piece of the space, and its value under each combination of its choices.
 
     columns   of its choices in a genome, ascending;  ids: indices into `values`, an axis a choice.
     """
@@ -61,14 +63,14 @@ class Field:
         return self.ids.ravel().take(code)
 
 
-class Kind(Protocol):
+class UnitKind(Protocol):
     """What a unit is; `frame` and `part` are values of its fields."""
 
     def exit(self, state: State, frame: Any) -> State | None:
         """The state behind the unit; None where the side is too small for the stride."""
 
     def context(self, slot: int, state: State, frame: Any) -> Hashable:
-        """All that the row in `slot` depends on but the part; None for no such slot."""
+        """What the row in `slot` depends on beside the part; None for no such slot."""
 
     def part(self, slot: int, part: Any) -> Hashable:
         """What of the part the row in `slot` depends on."""
@@ -164,7 +166,7 @@ class Unit:
     rows    by part: ids (slots, states, frames, values of the part), -1 for no row.
     """
 
-    kind: Kind
+    kind: UnitKind
     frame: Field
     parts: list[tuple[Field, range]]
     exits: Ints = field(default_factory=lambda: np.zeros((0, 0), np.int64))
@@ -241,17 +243,17 @@ def _stages(space: Arch) -> Sequence[Stage | OneOf]:
 def combinations(layout: Layout) -> list[list[Fixed]]:
     """Every combination of the choices that units share, as far as each unit has them.
 
-    Raises UserError where there are more than MOST_SHARED.
+    Raises UserError where there are more than MAX_SHARED.
     """
     uses = Counter(column for unit in layout.units for column in unit.columns)
     labels = list(layout.labels.values())
     shared = sorted(column for column, units in uses.items() if units > 1)
     total = math.prod(len(labels[c]) for c in shared)
-    if total > MOST_SHARED:
+    if total > MAX_SHARED:
         names = ", ".join(list(layout.labels)[c] for c in shared)
         raise UserError(
             f"{total} combinations of the choices {names}, which several of stem, stages and head "
-            f"use: allowed are {MOST_SHARED}; narrow them or give holes different names"
+            f"use: allowed are {MAX_SHARED}; narrow them or give holes different names"
         )
     units = [unit.columns for unit in layout.units]
     return [
@@ -298,7 +300,7 @@ def live_edges(
     return lives
 
 
-def together(unit: Unit, part: Field, live: Mapping[Fixed, Bools]) -> Bools:
+def occurring(unit: Unit, part: Field, live: Mapping[Fixed, Bools]) -> Bools:
     """Which (state, frame, value of the part) occur in a network."""
     shape = (*unit.exits.shape, len(part.values))
     mask = np.zeros(shape, bool)

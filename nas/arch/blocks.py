@@ -1,0 +1,196 @@
+"""Blocks: what describes one, and the layers of each kind, in the words of its paper.
+
+A new kind is one function and one entry in `BLOCKS`: spaces, costs, torch, ONNX, latency tables
+and what is printed read it from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from nas.arch.fields import check_fields
+from nas.arch.layers import Conv, Layer, Operator, SqueezeExcite, round_channels
+
+Layers = tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of a stage, before its widths and sizes are known.
+
+    op        its kind, one of `BLOCKS`.
+    kernel    odd side of the (depthwise) kernel, in pixels.
+    expand    expansion ratio, hidden over input channels; fractions as in MobileNetV3 (2.3).
+    se        squeeze-and-excitation ratio, 0 for none.  `se_from="input"` squeezes to
+              int(se * block input) channels (MnasNet, EfficientNet), "expanded" to a multiple of
+              8 near se * hidden (MobileNetV3).
+    se_gate   sigmoid, or MobileNetV3's hsigmoid.
+    se_act    activation between its two layers; "" for the block's own.
+    act       activation after expansion and depthwise convolution.
+    skip      whether a residual is added where stride is 1 and the width does not change.
+    """
+
+    op: str = "mbconv"
+    kernel: int = 3
+    expand: float = 6
+    se: float = 0
+    act: str = "relu"
+    se_from: str = "input"
+    se_gate: str = "sigmoid"
+    se_act: str = ""
+    skip: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self, ops=BLOCKS)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockKind:
+    """A kind of block.
+
+    layers     its layers, from the block, input channels, output channels, stride, input side.
+    residual   whether the input is added to the output where their shapes agree.
+    expands    whether the expansion ratio has an effect.
+    convolves  whether kernel, activation and squeeze-and-excitation have one.
+    """
+
+    layers: Callable[[Block, int, int, int, int], Layers]
+    residual: bool = False
+    expands: bool = False
+    convolves: bool = True
+
+
+def hidden_channels(block: Block, cin: int) -> int:
+    """Channels between expansion and projection; fractional ratios round to multiples of 8."""
+    hidden = cin * block.expand
+    return int(hidden) if block.expand == int(block.expand) else round_channels(hidden)
+
+
+def squeeze_channels(block: Block, cin: int, hidden: int) -> int:
+    """Channels inside squeeze-and-excitation.
+
+    From the block's input: max(1, int(se * cin)) (MnasNet and EfficientNet, official code).
+    From the expanded width: a multiple of 8 near se * hidden (MobileNetV3, section 5.3).
+    """
+    if block.se_from == "input":
+        return max(1, int(block.se * cin))
+    return round_channels(block.se * hidden)
+
+
+def _squeeze_excite(block: Block, cin: int, hidden: int, side: int) -> Layers:
+    if not block.se:
+        return ()
+    return (
+        SqueezeExcite(
+            channels=hidden,
+            squeeze=squeeze_channels(block, cin, hidden),
+            act=block.se_act or block.act,
+            gate=block.se_gate,
+            side=side,
+        ),
+    )
+
+
+def _spatial(
+    role: str, block: Block, cin: int, cout: int, stride: int, side: int, groups: int = 1
+) -> Conv:
+    """The kxk convolution of a block."""
+    return Conv(
+        role=role,
+        cin=cin,
+        cout=cout,
+        kernel=block.kernel,
+        stride=stride,
+        groups=groups,
+        act=block.act,
+        side=side,
+    )
+
+
+def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """Inverted residual with a linear bottleneck (MobileNetV2, Sandler et al. 2018, Table 1).
+
+    With expand=1 the depthwise separable block of MobileNetV3, MnasNet and EfficientNet.
+    """
+    hidden = hidden_channels(block, cin)
+    layers: list[Layer] = []
+    # expand
+    if hidden != cin:
+        layers.append(Conv(role="expand", cin=cin, cout=hidden, act=block.act, side=side))
+    # depthwise
+    layers.append(_spatial("depthwise", block, hidden, hidden, stride, side, groups=hidden))
+    # squeeze and excitation
+    side = -(-side // stride)
+    layers += _squeeze_excite(block, cin, hidden, side)
+    # project
+    layers.append(Conv(role="project", cin=hidden, cout=cout, side=side))
+    return tuple(layers)
+
+
+def fused(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """Inverted residual that expands by its kxk convolution (EfficientNetV2, Tan and Le 2021)."""
+    hidden = hidden_channels(block, cin)
+    if hidden == cin:
+        return conv(block, cin, cout, stride, side)
+    # expand
+    expand = _spatial("fused", block, cin, hidden, stride, side)
+    # squeeze and excitation
+    excite = _squeeze_excite(block, cin, hidden, expand.side_out)
+    # project
+    return (expand, *excite, Conv(role="project", cin=hidden, cout=cout, side=expand.side_out))
+
+
+def separable(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """MobileNetV1's block, activated after the pointwise convolution too (Howard et al. 2017)."""
+    depthwise = _spatial("depthwise", block, cin, cin, stride, side, groups=cin)
+    excite = _squeeze_excite(block, cin, cin, depthwise.side_out)
+    pointwise = Conv(role="pointwise", cin=cin, cout=cout, act=block.act, side=depthwise.side_out)
+    return (depthwise, *excite, pointwise)
+
+
+def conv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """A plain convolution with norm and activation."""
+    return (_spatial("conv", block, cin, cout, stride, side),)
+
+
+def identity(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """Nothing; where the shape changes, a 1x1 convolution with norm (Su et al. 2021)."""
+    if stride == 1 and cin == cout:
+        return ()
+    return (Conv(role="project", cin=cin, cout=cout, stride=stride, side=side),)
+
+
+BLOCKS: dict[str, BlockKind] = {
+    "mbconv": BlockKind(mbconv, residual=True, expands=True),
+    "fused": BlockKind(fused, residual=True, expands=True),
+    "separable": BlockKind(separable),
+    "conv": BlockKind(conv),
+    "identity": BlockKind(identity, convolves=False),
+}
+
+
+@lru_cache(maxsize=65536)
+def _block_layers(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    return BLOCKS[block.op].layers(block, cin, cout, stride, side)
+
+
+def block_row(
+    place: str, block: Block, cin: int, cout: int, stride: int, side: int
+) -> Operator | None:
+    """The row of one block; None where it has no layers (an identity that changes nothing)."""
+    layers = _block_layers(block, cin, cout, stride, side)
+    if not layers:
+        return None
+    same = stride == 1 and cin == cout
+    return Operator(
+        place=place,
+        op=block.op,
+        layers=layers,
+        cin=cin,
+        cout=cout,
+        side=side,
+        side_out=-(-side // stride),
+        residual=block.skip and same and BLOCKS[block.op].residual,
+    )

@@ -1,0 +1,113 @@
+"""What an `Arch` means: the one list of rows that cost, latency and torch all read."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import replace
+from functools import lru_cache
+
+from nas.arch.arch import Arch, Stem, strides
+from nas.arch.blocks import block_row
+from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool
+from nas.core.errors import UserError
+
+
+# cost, latency and identity of one network ask for the same rows, one after the other
+@lru_cache(maxsize=1024)
+def operators(arch: Arch) -> tuple[Operator, ...]:
+    """The network as rows in order of execution: stem, blocks, head, pool, classifier.
+
+    Raises UserError where the input is too small for the strides.
+    """
+    stem = _stem(arch, arch.stem)
+    body = _body(arch, stem)
+    last = body[-1] if body else stem
+    return (stem, *body, *_head(arch, last.cout, last.side_out))
+
+
+def _stem(arch: Arch, stem: Stem) -> Operator:
+    _check_side(arch, arch.resolution, stem.stride)
+    layer = Conv(
+        role="conv",
+        cin=arch.channels,
+        cout=stem.width,
+        kernel=stem.kernel,
+        stride=stem.stride,
+        act=stem.act,
+        side=arch.resolution,
+    )
+    return _conv_row("stem", layer)
+
+
+def _conv_row(place: str, layer: Conv) -> Operator:
+    return Operator(
+        place, "conv", (layer,), layer.cin, layer.cout, layer.side, side_out=layer.side_out
+    )
+
+
+def _check_side(arch: Arch, side: int, stride: int) -> None:
+    if stride > 1 and side < 2:
+        total = arch.stem.stride * math.prod(strides(arch))
+        raise UserError(
+            f"resolution {arch.resolution} is too small for strides of {total} in all: "
+            f"allowed is {total // 2 + 1} or more; raise resolution= or lower the strides"
+        )
+
+
+def _body(arch: Arch, stem: Operator) -> list[Operator]:
+    rows = []
+    cin, side = stem.cout, stem.side_out
+    for s, (stage, first) in enumerate(zip(arch.stages, strides(arch), strict=True), 1):
+        for b, block in enumerate(stage.slots(), 1):
+            stride = first if b == 1 else 1
+            _check_side(arch, side, stride)
+            row = block_row(f"stage{s}_block{b}", block, cin, stage.width, stride, side)
+            if row:
+                rows.append(row)
+                cin, side = row.cout, row.side_out
+    return _with_drop_path(rows, arch.drop_path)
+
+
+def _with_drop_path(rows: list[Operator], rate: float) -> list[Operator]:
+    """Stochastic depth grows linearly: rate * i / n for block i of n, on residual blocks only."""
+    if not rate:
+        return rows
+    return [
+        replace(row, drop_path=rate * i / len(rows)) if row.residual else row
+        for i, row in enumerate(rows)
+    ]
+
+
+def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
+    head = arch.head
+    rows = []
+    if head.width:
+        layer = Conv(role="conv", cin=cin, cout=head.width, act=head.act, side=side)
+        rows.append(_conv_row("head", layer))
+        cin = head.width
+    rows.append(Operator("pool", "pool", (Pool(cin, side),), cin, cin, side, side_out=1))
+    if head.hidden:
+        hidden: Layer = Linear("hidden", cin, head.hidden, head.act)
+        if head.hidden_layer == "conv":
+            hidden = Conv(
+                role="hidden", cin=cin, cout=head.hidden, act=head.act, norm=False, side=1
+            )
+        rows.append(Operator("hidden", head.hidden_layer, (hidden,), cin, head.hidden, 1, 1))
+        cin = head.hidden
+    last = (Dropout(float(head.dropout)), Linear("linear", cin, arch.classes, ""))
+    rows.append(Operator("classifier", "linear", last, cin, arch.classes, 1, 1))
+    return rows
+
+
+@lru_cache(maxsize=1024)
+def network_id(arch: Arch) -> str:
+    """12 hex digits that two architectures share exactly when they build the same network.
+
+    What has no effect does not count (slots beyond the depth, identities that vanish, ratios that
+    round to the same widths, the name): the id is of the layers and the constants of norm and
+    padding.
+    """
+    rows = [(r.layers, r.residual, r.drop_path) for r in operators(arch)]
+    text = repr((rows, arch.padding, float(arch.bn_eps), float(arch.bn_momentum)))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
