@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nas.search.finalists import choose_finalists, fidelity
+from nas.search.finalists import choose_finalists, measure_fidelity
 
 
 def frame(number=40):
@@ -64,7 +64,7 @@ def test_where_none_is_within_the_target_the_fastest_stands_in():
 def test_what_the_figures_mean_is_said(noise, number, says):
     rng = np.random.default_rng(1)
     accuracies = np.linspace(0.7, 0.9, number)
-    found = fidelity(accuracies + rng.normal(0, noise * 0.2, number), accuracies)
+    found = measure_fidelity(accuracies + rng.normal(0, noise * 0.2, number), accuracies)
     assert says in found["words"]
     assert found["num_networks"] == number
     for name in ("kendall", "spearman", "top_regret"):
@@ -73,5 +73,5 @@ def test_what_the_figures_mean_is_said(noise, number, says):
 
 
 def test_perfect_scores_regret_nothing():
-    found = fidelity([1, 2, 3, 4, 5, 6], [0.5, 0.6, 0.7, 0.8, 0.85, 0.9])
+    found = measure_fidelity([1, 2, 3, 4, 5, 6], [0.5, 0.6, 0.7, 0.8, 0.85, 0.9])
     assert (found["kendall"], found["top_regret"]) == (1.0, 0.0)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.random_baseline import gain_over_random, in_words
+from nas.search.random_baseline import describe_gain, gain_over_random, hypervolume_growth
 from nas.stats.pareto import hypervolume
 
 POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 1)), min_size=1, max_size=8)
@@ -25,13 +25,13 @@ def test_shares_are_of_what_both_dominate():
     assert found["random"] == pytest.approx([0.4 * 1.5 / 1.2] * 2)
     assert found["front"] == 1
     assert found["equal_after"] == 2
-    assert "front of 1 · 1.000 of the hypervolume, 0.500 by as many random" in in_words(found)
+    assert "front of 1 · 1.000 of the hypervolume, 0.500 by as many random" in describe_gain(found)
 
 
 def test_a_search_that_is_worse_says_so():
     found = gain_over_random(frame([(0.2, 1.0)]), frame([(0.9, 0.5), (0.1, 2.0)]))
     assert found["equal_after"] is None
-    assert "did not reach" in in_words(found)
+    assert "did not reach" in describe_gain(found)
 
 
 def test_nothing_to_compare():
@@ -50,3 +50,11 @@ def test_shares_grow_and_never_exceed_the_whole(mine, theirs):
         for shares in (found["search"], found["random"]):
             assert (np.diff(shares) >= -1e-9).all()
             assert shares[-1] <= 1 + 1e-9
+
+
+@given(POINTS)
+def test_growth_is_the_hypervolume_of_every_prefix(points):
+    values = np.array(points)
+    reference = (values[:, 0].min(), values[:, 1].max())
+    want = [hypervolume(values[: i + 1], reference, (True, False)) for i in range(len(values))]
+    assert hypervolume_growth(values, reference) == pytest.approx(want, abs=1e-12)

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from nas.arch.arch import Arch, Stage
 from nas.arch.serialization import load
-from nas.search.frames import trial_frame
-from nas.search.report import COLUMNS, print_front, print_winner, summarised, write_results
+from nas.search.frames import COLUMNS, trial_frame
+from nas.search.report import Outcome, print_front, print_winner, summarise, write_results
 
 ABOUT = {"space": "mbconv", "data": "pictures", "images": [10, 4, 4], "resolution": 28,
          "budget": "quick", "latency": "onnxruntime", "sampler": "nsga2", "seed": 0,
@@ -24,7 +24,7 @@ def trial(number, accuracy, latency_ms, **more):
         "number": number, "id": f"net{number}", "state": "complete", "name": "",
         "accuracy": accuracy, "accuracy_se": 0.01, "test_accuracy": accuracy,
         "test_accuracy_se": 0.01, "latency_ms": latency_ms,
-        "macs": 488_216 + number, "params": 70_000, "peak_memory_bytes": 12_544,
+        "macs": 488_216 + (number or 0), "params": 70_000, "peak_memory_bytes": 12_544,
         "cross_entropy": 0.5, "seconds": 1.0, "reason": "", "arch": "r28 stem",
         "pick.depth": number,
     } | more  # fmt: skip
@@ -38,29 +38,28 @@ def failed(number, **more):
 ROWS = [trial(0, 0.8, 1.0, name="mnasnet_b1"), trial(1, 0.9, 3.0), trial(2, 0.85, 2.0), failed(3)]
 
 
-def write(folder, rows, beside=(), target_ms=2.5, measured=None, scored=None, random=()):
+def write(folder, rows, target_ms=2.5, measured=None, random=()):
+    trials = trial_frame(rows)
     return write_results(
         folder,
-        trials=trial_frame(rows),
-        beside=trial_frame(beside),
+        Outcome(trials, trained=trials, references=trial_frame([]), random=trial_frame(random)),
         target_ms=target_ms,
         measured=measured or {},
-        scored=scored,
-        random=trial_frame(random),
-        arch_of=lambda number: Arch((Stage(8 + number),)),
+        arch_of=lambda key: Arch((Stage(8 + int(key.removeprefix("net"))),)),
         about=ABOUT,
     )
 
 
 def test_counts_are_whole_numbers_and_unknown_ones_nan():
     frame = trial_frame(ROWS)
-    assert frame[["number", "macs", "params", "peak_memory_bytes"]].dtypes.unique() == ["int64"]
+    assert frame[["macs", "params", "peak_memory_bytes"]].dtypes.unique() == ["int64"]
+    assert trial_frame([trial(None, 0.5, 1.0)])["number"].isna().all()  # of what is no trial
     assert frame["accuracy"].isna().tolist() == [False, False, False, True]
     assert trial_frame([]).columns.tolist() == list(COLUMNS)
 
 
 def test_the_winner_is_the_most_accurate_within_the_target():
-    found = summarised(trial_frame(ROWS), trial_frame([]), target_ms=2.5)
+    found = summarise(trial_frame(ROWS), trial_frame([]), target_ms=2.5)
     assert found["target_met"] is True
     assert found["winner"]["id"] == "net2"
     assert [row["id"] for row in found["front"]] == ["net0", "net2", "net1"]
@@ -69,14 +68,14 @@ def test_the_winner_is_the_most_accurate_within_the_target():
 
 
 def test_the_fastest_stands_in_where_none_is_within_the_target():
-    found = summarised(trial_frame(ROWS), trial_frame([]), target_ms=0.5)
+    found = summarise(trial_frame(ROWS), trial_frame([]), target_ms=0.5)
     assert found["target_met"] is False
     assert found["winner"]["id"] == "net0"
 
 
 def test_a_network_beside_is_published_and_never_wins():
-    beside = trial_frame([trial(-1, 0.99, 0.1, name="mobilenet_v2", id="v2")])
-    found = summarised(trial_frame(ROWS), beside, target_ms=2.5)
+    beside = trial_frame([trial(None, 0.99, 0.1, name="mobilenet_v2", id="v2")])
+    found = summarise(trial_frame(ROWS), beside, target_ms=2.5)
     assert found["winner"]["id"] == "net2"
     assert [row["name"] for row in found["published"]] == ["mnasnet_b1", "mobilenet_v2"]
 
@@ -137,9 +136,9 @@ def test_stale_networks_go_from_a_front_of_over_a_hundred(tmp_path):
 
 def test_the_winner_and_the_front_are_printed_whole():
     name = "mobilenet_v3_small_minimal_0.35"
-    beside = trial_frame([trial(-1, 0.7, 1.5, name="mobilenet_v2", id="v2")])
+    beside = trial_frame([trial(None, 0.7, 1.5, name="mobilenet_v2", id="v2")])
     rows = [*ROWS[1:], trial(4, 0.8, 1.0, name=name)]
-    found = {**ABOUT, **summarised(trial_frame(rows), beside, target_ms=0.9)}
+    found = {**ABOUT, **summarise(trial_frame(rows), beside, target_ms=0.9)}
     console = Console(file=io.StringIO(), width=120, highlight=False)
     print_front(console, found)
     print_winner(console, found)
@@ -148,7 +147,7 @@ def test_the_winner_and_the_front_are_printed_whole():
     assert name in text
     assert "no network is within 0.9 ms; the fastest of the front stands in:" in text
     assert "published" not in text, "none is within the target"
-    found = {**ABOUT, **summarised(trial_frame(rows), beside, target_ms=2.5)}
+    found = {**ABOUT, **summarise(trial_frame(rows), beside, target_ms=2.5)}
     print_winner(console, found)
     assert f"80.0% ± 1.0% (test 80.0%) at 1 ms {name} (the best of 2 within the target)" in (
         console.file.getvalue()
@@ -157,11 +156,11 @@ def test_the_winner_and_the_front_are_printed_whole():
 
 def test_a_random_search_is_kept_drawn_and_told(tmp_path):
     rows = [trial(i, 0.8 + 0.02 * i, 1.0 + i, score=0.8 + 0.02 * i) for i in range(4)]
-    others = [trial(-1, 0.7, 2.0, score=0.7, name=str(i)) for i in range(4)]
+    others = [trial(None, 0.7, 2.0, score=0.7, id=f"random{i}") for i in range(4)]
     summary = write(tmp_path, rows, random=others)
-    bought = summary["versus_random"]
-    assert bought["search"][-1] == pytest.approx(1)
-    assert bought["num_random"] == 4
+    gain = summary["versus_random"]
+    assert gain["search"][-1] == pytest.approx(1)
+    assert gain["num_random"] == 4
     assert len(pd.read_csv(tmp_path / "random.csv")) == 4
     page = (tmp_path / "scores.html").read_text()
     assert "What searching bought over drawing at random" in page

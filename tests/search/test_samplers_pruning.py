@@ -120,12 +120,12 @@ class Learner:
     def __init__(self, lives=math.inf):
         self.seen, self.lives = [], lives
 
-    def __call__(self, archs, least):
+    def estimate(self, archs, thresholds):
         for i, arch in enumerate(archs):
             if len(self.seen) >= self.lives:
                 raise Killed
             self.seen.append(network_id(arch))
-            yield i, self.one(arch, least[i])
+            yield i, self.one(arch, thresholds[i])
 
     def one(self, arch, least):
         luck = random.Random(network_id(arch)).random()
@@ -141,7 +141,8 @@ class Learner:
 
 def pruned_run(folder, learner, trials=40, sampler="nsga2"):
     s = study(folder, sampler=sampler)
-    run(s, Evaluator(Timer(), learner, floors=Pruning(s.known, (1,))), trials=trials)
+    evaluator = Evaluator(Timer(), learner, pruning=Pruning(s.known, (1,)))
+    run(s, evaluator, trials=trials, folder=folder)
     return s
 
 
@@ -152,7 +153,7 @@ def test_stopped_trainings_are_spent_kept_told_as_pruned_and_not_repeated(tmp_pa
     rows = s.rows()
     pruned = [r for r in rows if r["state"] == "pruned"]
     assert pruned
-    assert len(learner.seen) == len(set(learner.seen)) == s.judged == 40
+    assert len(learner.seen) == len(set(learner.seen)) == s.num_evaluated == 40
     for row in pruned:
         assert row["accuracy"] is None
         assert row["rungs"] == {"1": row["score"]}
@@ -180,9 +181,14 @@ def test_killed_in_a_run_with_pruning_it_goes_on_to_the_same_end(tmp_path):
     assert [row[2] for row in told(again)] == [row[2] for row in told(whole)]
 
 
-def test_without_floors_judges_are_asked_as_ever():
+def test_without_a_rule_judges_get_no_thresholds():
     space, draws = SPACES["mbconv_28"], random.Random(0)
     arch = fill(space, random_picks(space, draws))
-    answer = Failure("asked with one argument")
-    ((_, found),) = Evaluator(Timer(), lambda archs: iter([(0, answer)]))([arch])
-    assert found.reason == answer.reason
+
+    class Judge:
+        def estimate(self, archs, thresholds):
+            assert not thresholds
+            yield 0, Failure("asked without thresholds")
+
+    ((_, found),) = Evaluator(Timer(), Judge())([arch])
+    assert found.reason == "asked without thresholds"

@@ -165,31 +165,32 @@ def test_another_configuration_under_the_same_name_is_refused(first):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def ended(journal: Path) -> int:
-    """Trials that the journal says are finished."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    return sum(json.loads(x).get("state", 0) in (1, 2, 3) for x in lines if x.endswith("}"))
+def ended(folder: Path) -> int:
+    """Trainings that are written down."""
+    path = folder / "evaluations.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return sum('"role": "trial"' in line and line.endswith("}") for line in lines)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_in_the_middle_it_goes_on(how, tmp_path):
     words = ("trials=9", "run=stopped")
-    journal = tmp_path / "results" / "search" / "stopped" / "journal.log"
+    folder = tmp_path / "results" / "search" / "stopped"
     with subprocess.Popen(
         [*COMMAND, "accuracy=scratch", *words], cwd=tmp_path, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 240
-        while ended(journal) < 3 and process.poll() is None and time.monotonic() < deadline:
+        while ended(folder) < 3 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         os.killpg(process.pid, how) if how == signal.SIGINT else process.kill()
         out, err = process.communicate(timeout=120)
-    kept = ended(journal)
+    kept = ended(folder)
     assert kept >= 3
     if how == signal.SIGINT:
         assert process.returncode == 130, err
         assert "the same command goes on" in out
-        summary = json.loads((journal.parent / "summary.json").read_text())
+        summary = json.loads((folder / "summary.json").read_text())
         assert not any(row.get("measured_ms") for row in summary["front"])  # that takes time
     done = run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
@@ -261,28 +262,29 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     assert json.loads((root / "summary.json").read_text())["winner"] == summary["winner"]
 
 
-def labels(journal: Path) -> list[str]:
-    """The labels that the journal says were trained, one word for each time."""
-    lines = journal.read_text().splitlines() if journal.exists() else []
-    attrs = [json.loads(line).get("user_attr", {}) for line in lines if line.endswith("}")]
-    return [key for attr in attrs for key in attr if key.startswith("label:")]
+def labels(folder: Path) -> list[str]:
+    """The networks that were trained as labels, one id for each time."""
+    path = folder / "evaluations.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [json.loads(line) for line in lines if line.endswith("}")]
+    return [row["id"] for row in rows if row["role"] == "label"]
 
 
 def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
     words = ("accuracy=blend", "accuracy.num_labels=6", "finalists=1", "spread=1", "references=[]")
-    journal = tmp_path / "results" / "search" / "mbconv" / "journal.log"
+    folder = tmp_path / "results" / "search" / "mbconv"
     with subprocess.Popen(
         [*COMMAND, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         deadline = time.monotonic() + 240
-        while len(labels(journal)) < 2 and process.poll() is None and time.monotonic() < deadline:
+        while len(labels(folder)) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.kill()
-    assert len(labels(journal)) >= 2
+    assert len(labels(folder)) >= 2
     done = run(tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    assert sorted(labels(journal)) == [f"label:{i}" for i in range(6)]
-    summary = json.loads((journal.parent / "summary.json").read_text())
+    assert len(labels(folder)) == len(set(labels(folder))) == 6
+    summary = json.loads((folder / "summary.json").read_text())
     assert summary["trained"] == 6 + 2
 
 
