@@ -29,7 +29,16 @@ from nas.core.errors import UserError
 from nas.data import arrays, augment, pictures
 from nas.data.dataset import Batches, ImageData, Split, load_data
 from nas.data.pictures import decode
-from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, by_hash, stratified_choice, unit_hash, whole
+from nas.data.splits import (
+    TEST,
+    TRAIN,
+    UNSPLIT,
+    VAL,
+    by_hash,
+    regroup,
+    stratified_choice,
+    unit_hash,
+)
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -570,7 +579,7 @@ def test_groups_are_whole_or_refused(images: list[tuple[int, int]], seed: int) -
     place = unit_hash([str(g) for g in groups], str(seed))
     try:
         dealt = by_hash(part, labels, classes, place, {TEST: 0.15, VAL: 0.15})
-        found = whole(dealt, part, labels, classes, place)
+        found = regroup(dealt, part, labels, classes, place)
     except UserError:
         return  # too few groups
     assert all(len(set(found[groups == g])) == 1 for g in groups)
@@ -583,7 +592,7 @@ def test_groups_that_rob_a_class_of_a_split_are_refused() -> None:
     part = np.full(6, UNSPLIT)  # in class b the group at 0.8 is the first, in class a the last
     dealt = by_hash(part, labels, ["a", "b"], place, {TEST: 0.15, VAL: 0.15})
     with pytest.raises(UserError, match="class 'a' has no group of images left for train"):
-        whole(dealt, part, labels, ["a", "b"], place)
+        regroup(dealt, part, labels, ["a", "b"], place)
 
 
 def test_folder_counts_a_broken_link_as_unreadable(
@@ -678,7 +687,7 @@ def test_folder_larger_than_memory_stays_on_disk(
 ) -> None:
     write_folder(tmp_path, {"cat": 10, "dog": 10})
     usual = load_data("folder", root=str(tmp_path))
-    monkeypatch.setattr(pictures, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(pictures, "MAX_IN_MEMORY_BYTES", 0)
     for _ in range(2):
         mapped = load_data("folder", root=str(tmp_path))
         assert mapped.fingerprint == usual.fingerprint
@@ -912,7 +921,7 @@ def test_epochs_depend_on_seed_and_number_only(side: int) -> None:
 def test_shifted_images_are_shifts_and_mirrors_of_the_image() -> None:
     images = squares(200, 16).images
     seen = set()
-    moved = augment.shifted(images, augment.generator(0, 0), flip=True)
+    moved = augment.shift(images, augment.generator(0, 0), flip=True)
     for before, after in zip(images, moved, strict=True):
         options = {}
         for dy in range(5):
@@ -923,14 +932,14 @@ def test_shifted_images_are_shifts_and_mirrors_of_the_image() -> None:
                 options[crop.flip(-1).contiguous().numpy().tobytes()] = (dy, dx, 1)
         seen.add(options[after.contiguous().numpy().tobytes()])
     assert len(seen) > 40  # of 50
-    straight = augment.shifted(images, augment.generator(0, 0), flip=False)
+    straight = augment.shift(images, augment.generator(0, 0), flip=False)
     assert not torch.equal(straight, moved)
 
 
 def test_enlarged_parts_lie_inside_and_cover_what_they_should() -> None:
     ramp = torch.linspace(-1, 1, 96)
     image = torch.stack([ramp.expand(96, 96), ramp[:, None].expand(96, 96)])  # x and y
-    parts = augment.enlarged(image.expand(500, 2, 96, 96), augment.generator(0, 1), flip=True)
+    parts = augment.enlarge(image.expand(500, 2, 96, 96), augment.generator(0, 1), flip=True)
     width = (parts[:, 0, 0, -1] - parts[:, 0, 0, 0]) / 2  # signed by the mirror
     height = (parts[:, 1, -1, 0] - parts[:, 1, 0, 0]) / 2
     area = width.abs() * height
@@ -939,7 +948,7 @@ def test_enlarged_parts_lie_inside_and_cover_what_they_should() -> None:
     assert 200 < (width < 0).sum() < 300
     ratio = width.abs() / height
     assert 0.72 < ratio.min() < 0.85 < 1.18 < ratio.max() < 1.37
-    straight = augment.enlarged(image.expand(50, 2, 96, 96), augment.generator(0, 1), flip=False)
+    straight = augment.enlarge(image.expand(50, 2, 96, 96), augment.generator(0, 1), flip=False)
     assert (straight[:, 0, 0, -1] > straight[:, 0, 0, 0]).all()
 
 
@@ -949,7 +958,7 @@ def test_a_gpu_sees_the_same_images(resident: bool, monkeypatch: pytest.MonkeyPa
     split = squares(40, 32)
     knobs = {"batch_size": 16, "augment": True, "shuffle": True}
     near = Batches(split, (0.5,) * 3, (0.2,) * 3, **knobs)  # type: ignore[arg-type]
-    monkeypatch.setattr(augment, "fits", lambda images, device: resident)
+    monkeypatch.setattr(augment, "fits_on", lambda images, device: resident)
     far = Batches(split, (0.5,) * 3, (0.2,) * 3, device="cuda", **knobs)  # type: ignore[arg-type]
     for (x, y), (far_x, far_y) in zip(near.epoch(0), far.epoch(0), strict=True):
         assert far_x.is_cuda

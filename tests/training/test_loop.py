@@ -193,7 +193,7 @@ def test_a_loss_that_is_not_finite_is_named():
 
 def test_the_loss_is_looked_at_now_and_then_only(monkeypatch):
     looks = []
-    monkeypatch.setattr(_Run, "check", lambda run, total: looks.append(run.step))
+    monkeypatch.setattr(_Run, "check_finite", lambda run, total: looks.append(run.step))
     train(network(), Squares(num_batches=CHECK_EVERY + 2), Budget(2), device=CPU)
     assert looks == [CHECK_EVERY, CHECK_EVERY + 2, 2 * CHECK_EVERY, 2 * CHECK_EVERY + 4]
 
