@@ -21,7 +21,7 @@ from nas.arch.arch import Arch
 from nas.arch.layers import Operator
 from nas.network.device import autocast, layout, resolve_precision, to_device, tune_malloc
 from nas.supernet.supernet import Supernet
-from nas.training.evaluation import Batches, name_failures
+from nas.training.evaluation import Loader, name_failures
 
 Losses = tuple[Tensor, Tensor]  # cross-entropy (N,), whether the answer is right (N,)
 
@@ -48,7 +48,7 @@ class Tree:
 def subnet_losses(
     supernet: Supernet,
     archs: Sequence[Arch],
-    batches: Batches,
+    batches: Loader,
     *,
     device: torch.device,
     precision: str = "auto",

@@ -34,7 +34,7 @@ from nas.supernet.sandwich import Sandwich, accumulate_gradients, average_over_r
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import read, write
-from nas.training.evaluation import Batches, TrainingFailed, name_failures
+from nas.training.evaluation import Loader, TrainingFailed, name_failures
 from nas.training.loop import CHECK_EVERY, Budget, lr_factor, make_optimizer
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
@@ -76,13 +76,13 @@ SupernetProgress = Callable[[float, float, SupernetHistory], None]  # part done,
 
 def train_supernet(
     supernet: Supernet,
-    batches: Batches,
+    batches: Loader,
     budget: SupernetBudget,
     *,
     device: torch.device,
     seed: int = 0,
     feasible: FeasibleMask | None = None,
-    probe: Batches | None = None,
+    probe: Loader | None = None,
     checkpoint: Path | None = None,
     progress: SupernetProgress | None = None,
     clock: Callable[[], float] = time.perf_counter,
@@ -113,7 +113,7 @@ def train_supernet(
 class _Training:
     """The state of one training: what changes from step to step."""
 
-    probe: Batches | None = None
+    probe: Loader | None = None
     checkpoint: Path | None = None
     progress: SupernetProgress | None = None
     clock: Callable[[], float] = time.perf_counter
@@ -121,7 +121,7 @@ class _Training:
     def __init__(
         self,
         supernet: Supernet,
-        batches: Batches,
+        batches: Loader,
         budget: SupernetBudget,
         device: torch.device,
         seed: int,
@@ -245,7 +245,7 @@ class _Training:
         level, last = self.budget.settled, [c.agreement for c in history.checks[-2:]]
         history.settled = bool(level) and len(last) == 2 and all(a >= level for a in last)
 
-    def ranking(self, probe: Batches) -> list[float]:
+    def ranking(self, probe: Loader) -> list[float]:
         """Mean cross-entropy of the probe networks, nats."""
         rng = random.Random(f"{self.seed}:probes")
         archs = self.sandwich.sample(self.budget.num_probes, rng)

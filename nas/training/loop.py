@@ -27,7 +27,7 @@ from nas.network.device import (
     tune_malloc,
 )
 from nas.training.checkpoint import read, write
-from nas.training.evaluation import Batches, Score, TrainingFailed, evaluate, name_failures
+from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
 
 OPTIMIZERS = ("sgd", "adamw")
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
@@ -118,13 +118,13 @@ def lr_factor(step: int, steps: int, warmup: float) -> float:
 
 def train(
     module: nn.Module,
-    batches: Batches,
+    batches: Loader,
     budget: Budget,
     *,
     device: torch.device,
     seed: int = 0,
     progress: Progress | None = None,
-    validation: Batches | None = None,
+    validation: Loader | None = None,
     stop: Callable[[int], bool] | None = None,
     checkpoint: Path | None = None,
 ) -> History:
@@ -169,7 +169,7 @@ class _Run:
     def __init__(
         self,
         module: nn.Module,
-        batches: Batches,
+        batches: Loader,
         budget: Budget,
         device: torch.device,
         progress: Progress | None,
