@@ -6,7 +6,7 @@ The table holds the CIFAR-10 accuracy of every network after three real training
 (Su et al. 2021); the supernet sees crops of 24 pixels and has half the width.  It is scored on
 training images that are held out of its training, weighed by what they tell about 128 random
 networks (nas.supernet.image_weights).  Settings were chosen on other networks (--development) than
-those that are judged here, and with other seeds.
+those that are scored here, and with other seeds.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ RESULT = ROOT / "results" / "benchmarks" / "rank_fidelity.json"
 MARGIN = 4  # pixels of CIFAR's 32 that are cut off on every side
 GOOD = 91.0  # %; the networks that a search has to tell apart
 VAL = 1500  # images that networks are scored on
-LABELS, DRAWS = (20, 50), 10  # true accuracies told to `blend`, and draws of whose they are
+LABELS, DRAWS = (20, 50), 10  # true accuracies given to the predictor; draws of whose they are
 CPU = torch.device("cpu")
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class Truth:
     """Networks of the half-width space with the accuracies (%) of their full-width selves."""
 
     archs: list[Arch]
@@ -68,7 +68,7 @@ def space() -> Arch:
     return scaled(nas_bench_macro(resolution=32 - 2 * MARGIN), width=0.5)
 
 
-def networks(number: int, skip: int) -> Judged:
+def networks(number: int, skip: int) -> Truth:
     """`number` distinct networks in a fixed random order, after leaving out `skip`."""
     keys = list(choices(space()))
     with gzip.open(SHARED / "nas_bench_macro.csv.gz", "rt", encoding="utf-8") as file:
@@ -79,7 +79,7 @@ def networks(number: int, skip: int) -> Judged:
         arch = fill(space(), dict(zip(keys, code, strict=True)))
         distinct.setdefault(network_id(arch), (arch, accuracy))
     chosen = list(distinct.values())[skip : skip + number]
-    return Judged([arch for arch, _ in chosen], np.array([accuracy for _, accuracy in chosen]))
+    return Truth([arch for arch, _ in chosen], np.array([accuracy for _, accuracy in chosen]))
 
 
 class Cropped:
@@ -92,9 +92,14 @@ class Cropped:
     def __init__(self, data: ImageData, part: str, seed: int, batch_size: int) -> None:
         train = part == "train"
         self.inner = Images(
-            getattr(data, part), data.mean, data.std,
-            batch_size=batch_size, augment=train, shuffle=train, seed=seed,
-        )  # fmt: skip
+            getattr(data, part),
+            data.mean,
+            data.std,
+            batch_size=batch_size,
+            augment=train,
+            shuffle=train,
+            seed=seed,
+        )
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -105,7 +110,7 @@ class Cropped:
             yield images[:, :, MARGIN:-MARGIN, MARGIN:-MARGIN], labels
 
 
-def trained(
+def train_one(
     data: ImageData, budget: SupernetBudget, seed: int, clock: Any
 ) -> tuple[Supernet, SupernetHistory]:
     """A supernet after that budget on the training images, cropped and flipped."""
@@ -123,37 +128,37 @@ def trained(
     return supernet, history
 
 
-def scores(
-    supernet: Supernet, data: ImageData, judged: Judged, seed: int, threads: int
+def score(
+    supernet: Supernet, data: ImageData, truth: Truth, seed: int, threads: int
 ) -> dict[str, Any]:
     """Minus the cross-entropy (nats) of each network, weighed and plain, and how fast."""
     batches = Cropped(data, "val", 0, 500)
     rng = random.Random(f"{seed}:probes")
     probes = [fill(space(), random_picks(space(), rng)) for _ in range(NUM_PROBES)]
-    told, _ = subnet_losses(supernet, probes, batches, device=CPU, threads=threads)
+    probed, _ = subnet_losses(supernet, probes, batches, device=CPU, threads=threads)
     start, cpu = time.perf_counter(), time.process_time()
-    losses, _ = subnet_losses(supernet, judged.archs, batches, device=CPU, threads=threads)
+    losses, _ = subnet_losses(supernet, truth.archs, batches, device=CPU, threads=threads)
     spent = {"wall": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-    weighed = -(losses @ image_weights(told)) / losses.shape[1]
+    weighed = -(losses @ image_weights(probed)) / losses.shape[1]
     return {
         "predicted": weighed.numpy(),
         "plain": -losses.mean(1).numpy(),
-        "scored_per_second": len(judged.archs) / spent["wall"],
-        "scored_per_cpu_second": len(judged.archs) / spent["cpu"],
+        "scored_per_second": len(truth.archs) / spent["wall"],
+        "scored_per_cpu_second": len(truth.archs) / spent["cpu"],
     }
 
 
-def fidelity(predicted: Floats, plain: Floats, judged: Judged) -> dict[str, Any]:
+def fidelity(predicted: Floats, plain: Floats, truth: Truth) -> dict[str, Any]:
     """Rank correlations with the true accuracies, with bootstrap intervals over the networks.
 
     `blend` are those of a correction by so many true accuracies, over the others: medians over
     draws of the labelled ones.
     """
-    true = judged.accuracy
+    true = truth.accuracy
     good = true > GOOD
     blend = {
         str(n): statistics.median(
-            predictor_fidelity(judged.archs, predicted, true, n, draw) for draw in range(DRAWS)
+            predictor_fidelity(truth.archs, predicted, true, n, draw) for draw in range(DRAWS)
         )
         for n in LABELS
     }
@@ -167,15 +172,15 @@ def fidelity(predicted: Floats, plain: Floats, judged: Judged) -> dict[str, Any]
     }
 
 
-def measured(data: ImageData, judged: Judged, budget: SupernetBudget, seed: int, clock: Any) -> Any:
+def measure(data: ImageData, truth: Truth, budget: SupernetBudget, seed: int, clock: Any) -> Any:
     """Train, score and compare, for one seed."""
     start, cpu = time.perf_counter(), time.process_time()
-    supernet, history = trained(data, budget, seed, clock)
+    supernet, history = train_one(data, budget, seed, clock)
     seconds = {"wall": time.perf_counter() - start, "cpu": time.process_time() - cpu}
-    scored = scores(supernet, data, judged, seed, budget.threads)
+    scored = score(supernet, data, truth, seed, budget.threads)
     predicted = scored.pop("predicted")
     found = (
-        fidelity(predicted, scored.pop("plain"), judged)
+        fidelity(predicted, scored.pop("plain"), truth)
         | scored
         | {
             "seed": seed,
@@ -196,7 +201,7 @@ def measured(data: ImageData, judged: Judged, budget: SupernetBudget, seed: int,
     return found
 
 
-def summary(long: list[Any], short: list[Any], judged: Judged) -> dict[str, Any]:
+def summary(long: list[Any], short: list[Any], truth: Truth) -> dict[str, Any]:
     """Medians over the seeds, and every seed's own figures."""
 
     def median(runs: list[Any], key: str) -> float:
@@ -204,8 +209,8 @@ def summary(long: list[Any], short: list[Any], judged: Judged) -> dict[str, Any]
 
     taus = [run["kendall"]["value"] for run in long]
     return {
-        "num_networks": len(judged.archs),
-        "num_good": int((judged.accuracy > GOOD).sum()),
+        "num_networks": len(truth.archs),
+        "num_good": int((truth.accuracy > GOOD).sum()),
         "kendall": statistics.median(taus),
         "kendall_seeds": taus,
         "kendall_top_half": median(long, "kendall_top_half"),
@@ -251,7 +256,7 @@ def main() -> None:
         raise SystemExit("rank_fidelity needs ../shared/data beside the repository: not there")
     clock = time.process_time if args.cpu_seconds else time.perf_counter
     torch.set_num_threads(1 if args.threads == 1 else torch.get_num_threads())
-    judged = networks(args.networks, skip=args.networks if args.development else 0)
+    truth = networks(args.networks, skip=args.networks if args.development else 0)
     data = load_data("cifar10", root=str(SHARED), train=args.train, val=VAL, test=10)
     training = Budget(epochs=1, batch_size=args.batch, lr=args.lr, warmup=0.05)
 
@@ -259,13 +264,13 @@ def main() -> None:
         if not seconds:
             return []
         budget = SupernetBudget(training, seconds, num_random=args.random, threads=args.threads)
-        return [measured(data, judged, budget, seed, clock) for seed in args.seeds]
+        return [measure(data, truth, budget, seed, clock) for seed in args.seeds]
 
     short, long = runs(args.short), runs(args.seconds)
     if args.development or not (short and long):
         return
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    found = summary(long, short, judged)
+    found = summary(long, short, truth)
     settings = {k: v for k, v in vars(args).items() if k != "development"}
     write_json(RESULT, found | {"settings": settings, "environment": environment(seed=0)})
 

@@ -36,7 +36,7 @@ from nas.space.trellis.trellis import NetworkCosts, Trellis
 from search_spaces.lookup import PUBLISHED
 from search_spaces.mbconv import mbconv
 
-NETWORKS, BY_ONE, BY_THOP = 100_000, 500, 20
+NUM_NETWORKS, NUM_ONE_BY_ONE, NUM_BY_THOP = 100_000, 500, 20
 SEED = 0
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "score_networks.json"
 SPACES = {
@@ -59,8 +59,8 @@ class Scored:
     costs: NetworkCosts
 
 
-def at_once(space: Arch, seed: int) -> Scored:
-    """Score NETWORKS random networks; a row's figure is a random one, as good as any."""
+def score_at_once(space: Arch, seed: int) -> Scored:
+    """Score NUM_NETWORKS random networks; a row's figure is a random one, as good as any."""
     rng = np.random.default_rng(seed)
     started = time.perf_counter()
     trellis = Trellis(space)
@@ -68,30 +68,32 @@ def at_once(space: Arch, seed: int) -> Scored:
     built = time.perf_counter()
     values = rng.random(len(trellis.rows))
     drawing = time.perf_counter()
-    genomes = trellis.random(NETWORKS, rng)
+    genomes = trellis.random(NUM_NETWORKS, rng)
     drawn = time.perf_counter()
     totals, costs = trellis.totals(values, genomes), trellis.costs(genomes)
     scored = time.perf_counter() - drawn
     return Scored(built - started, drawn - drawing, scored, trellis, values, genomes, totals, costs)
 
 
-def one_by_one(space: Arch, scored: Scored, picks: list[dict[str, Any]]) -> tuple[float, bool]:
+def score_one_by_one(
+    space: Arch, scored: Scored, picks: list[dict[str, Any]]
+) -> tuple[float, bool]:
     """(seconds a network, whether every figure equals that of all at once)."""
     known = {(row.layers, row.residual): i for i, row in enumerate(scored.trellis.rows)}
     values = scored.values.tolist()
-    started, found = time.perf_counter(), []
+    started, figures = time.perf_counter(), []
     for network in picks:
         arch = fill(space, network)
         counts, total = cost(arch), 0.0
         for row in operators(arch):
             total += values[known[row.layers, row.residual]]
-        found.append((total, counts.macs, counts.params, counts.peak_memory_bytes))
+        figures.append((total, counts.macs, counts.params, counts.peak_memory_bytes))
     seconds = (time.perf_counter() - started) / len(picks)
     ours = zip(scored.totals.tolist(), *(c.tolist() for c in scored.costs[:3]), strict=True)
-    return seconds, found == list(ours)[: len(picks)]
+    return seconds, figures == list(ours)[: len(picks)]
 
 
-def with_thop(space: Arch, scored: Scored, picks: list[Picks]) -> tuple[float, bool]:
+def count_by_thop(space: Arch, scored: Scored, picks: list[Picks]) -> tuple[float, bool]:
     """(seconds a network, whether its count is our MACs and what norms and pools add)."""
     started = time.perf_counter()
     counts = [count_with_thop(fill(space, network)) for network in picks]
@@ -100,22 +102,22 @@ def with_thop(space: Arch, scored: Scored, picks: list[Picks]) -> tuple[float, b
     return seconds, macs == scored.costs.macs[: len(picks)].tolist()
 
 
-def measured(space: Arch, seed: int) -> dict[str, Any]:
-    """One round: seconds for NETWORKS networks by each way, ratios, equality."""
-    scored = at_once(space, seed)
-    picks = scored.trellis.decode(scored.genomes[:BY_ONE])
-    single, equal = one_by_one(space, scored, picks)
-    thop, agrees = with_thop(space, scored, [*picks[:BY_THOP]])
+def measure(space: Arch, seed: int) -> dict[str, Any]:
+    """One round: seconds for NUM_NETWORKS networks by each way, ratios, equality."""
+    scored = score_at_once(space, seed)
+    picks = scored.trellis.decode(scored.genomes[:NUM_ONE_BY_ONE])
+    single, equal = score_one_by_one(space, scored, picks)
+    thop, agrees = count_by_thop(space, scored, [*picks[:NUM_BY_THOP]])
     whole = scored.build_s + scored.score_s
     return {
         "num_rows": len(scored.trellis.rows),
         "build_s": scored.build_s,
         "random_s": scored.random_s,
         "at_once_s": scored.score_s,
-        "one_by_one_s": single * NETWORKS,
-        "thop_s": thop * NETWORKS,
-        "one_by_one_ratio": single * NETWORKS / whole,
-        "thop_ratio": thop * NETWORKS / whole,
+        "one_by_one_s": single * NUM_NETWORKS,
+        "thop_s": thop * NUM_NETWORKS,
+        "one_by_one_ratio": single * NUM_NETWORKS / whole,
+        "thop_ratio": thop * NUM_NETWORKS / whole,
         "equal": equal,
         "thop_agrees": agrees,
     }
@@ -131,20 +133,20 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in SPACES}
     for seed in range(SEED, SEED + rounds):
         for name, space in SPACES.items():
-            runs[name].append(measured(space, seed))
+            runs[name].append(measure(space, seed))
     rows = {}
-    for name, found in runs.items():
+    for name, rounds_of in runs.items():
         rows[name] = {
-            key: all(run[key] for run in found)
+            key: all(run[key] for run in rounds_of)
             if isinstance(value, bool)
-            else statistics.median(run[key] for run in found)
-            for key, value in found[0].items()
+            else statistics.median(run[key] for run in rounds_of)
+            for key, value in rounds_of[0].items()
         }
-        print(shown(name, rows[name]))
+        print(describe(name, rows[name]))
     result = {
-        "networks": NETWORKS,
-        "one_by_one_networks": BY_ONE,
-        "thop_networks": BY_THOP,
+        "networks": NUM_NETWORKS,
+        "one_by_one_networks": NUM_ONE_BY_ONE,
+        "thop_networks": NUM_BY_THOP,
         "rounds": rounds,
         "spaces": rows,
         "environment": environment(seed=SEED),
@@ -155,7 +157,7 @@ def main() -> None:
         raise SystemExit("the ways do not give equal figures")
 
 
-def shown(name: str, row: dict[str, Any]) -> str:
+def describe(name: str, row: dict[str, Any]) -> str:
     """The lines of one space."""
     ways = (
         ("trellis built", row["build_s"], ""),
@@ -163,7 +165,7 @@ def shown(name: str, row: dict[str, Any]) -> str:
         ("one by one", row["one_by_one_s"], f"{row['one_by_one_ratio']:,.0f} times as long"),
         ("thop", row["thop_s"], f"{row['thop_ratio']:,.0f} times as long"),
     )
-    lines = [f"{name}: {NETWORKS:,} networks, {row['num_rows']:,} distinct rows, seconds"]
+    lines = [f"{name}: {NUM_NETWORKS:,} networks, {row['num_rows']:,} distinct rows, seconds"]
     lines += [f"  {way:15}{seconds:12,.2f}  {ratio}" for way, seconds, ratio in ways]
     equal = "equal" if row["equal"] and row["thop_agrees"] else "NOT EQUAL"
     return "\n".join([*lines, f"  figures {equal}"])

@@ -158,7 +158,7 @@ def work(name: str) -> None:
     print(json.dumps({n: images_per_second(a, setting) for n, a in networks().items()}))
 
 
-def measured(name: str) -> dict[str, float]:
+def measure(name: str) -> dict[str, float]:
     """Images a second of each network, summed over the setting's processes."""
     command = [sys.executable, __file__, "--work", name]
     started = [
@@ -177,7 +177,7 @@ def main() -> None:
     if options.work:
         work(options.work)
         return
-    rounds = [{name: measured(name) for name in SETTINGS} for _ in range(options.rounds)]
+    rounds = [{name: measure(name) for name in SETTINGS} for _ in range(options.rounds)]
     archs = networks()
     head = "".join(f"{name:>15}" for name in archs)
     print(f"{'images/s':26}{head}{'vs plain':>10}")

@@ -43,6 +43,14 @@ def _seeded() -> None:
         torch.manual_seed(0)
 
 
+@pytest.fixture
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of downloads and decoded pictures."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("NAS_CACHE", str(cache))
+    return cache
+
+
 def pytest_configure() -> None:
     """Undo what the caller's shell may have set and the tests do not expect."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background

@@ -67,8 +67,8 @@ def elastic(
 
     def feasible(genomes: NDArray[np.int64]) -> NDArray[np.bool_]:
         unique, places = np.unique(genomes, axis=0, return_inverse=True)
-        known = [network_id(fill(space, picks)) in ids for picks in trellis.decode(unique)]
-        return np.array(known)[places.ravel()]
+        wanted = [network_id(fill(space, picks)) in ids for picks in trellis.decode(unique)]
+        return np.array(wanted)[places.ravel()]
 
     def judge(jobs: Sequence[tuple[Arch, int, int]]) -> Estimates:
         oneshot = open_judge(replace(context, space=space, feasible=feasible))

@@ -30,9 +30,9 @@ from nas.supernet.supernet import Supernet, extract, recalibrate
 from nas.supernet.training import SupernetBudget, train_supernet
 from nas.training.evaluation import paired_difference, scored
 
-AT_ONCE = 500  # images whose statistics norms use; larger batches were slower and ranked no better
-RECALIBRATION = 2000  # images; Yu and Huang 2019 (section 3.3) found a thousand enough
-PROBED = 256  # images by which a training sees its ranking settle
+MAX_BATCH_SIZE = 500  # norms use the statistics of a batch; larger ones ranked no better, slower
+NUM_RECALIBRATED = 2000  # images; Yu and Huang 2019 (section 3.3) found a thousand enough
+NUM_PROBED = 256  # images by which a training sees its ranking settle
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class OneShotSettings(JudgeSettings):
             device=judge.device,
             seed=context.seed,
             feasible=context.feasible,
-            probe=judge._scoring_batches(PROBED),
+            probe=judge._scoring_batches(NUM_PROBED),
             checkpoint=context.checkpoint,
             progress=context.progress,
         )
@@ -114,8 +114,8 @@ class OneShot:
     def weights(self) -> Tensor:
         """(N,) what each validation image tells about networks, from random ones of the space."""
         space, rng = self.supernet.space, random.Random(f"{self.seed}:weights")
-        allowed = FeasibleSampler(space, self.feasible, self.seed) if self.feasible else None
-        probes = Sandwich(space, NUM_PROBES, allowed).sample(NUM_PROBES, rng)
+        sampler = FeasibleSampler(space, self.feasible, self.seed) if self.feasible else None
+        probes = Sandwich(space, NUM_PROBES, sampler).sample(NUM_PROBES, rng)
         threads = self.budget.threads
         losses, _ = subnet_losses(
             self.supernet, probes, self._scoring_batches(), device=self.device, threads=threads
@@ -128,10 +128,10 @@ class OneShot:
         losses = [self.known[network_id(arch)][1] for arch in (second, first)]
         return paired_difference(*losses)
 
-    def extracted(self, arch: Arch) -> Network:
-        """A plain network with the supernet's weights and statistics of its own, ready for use."""
+    def extract_network(self, arch: Arch) -> Network:
+        """A plain network with a copy of the weights and statistics of its own, ready for use."""
         net = extract(self.supernet, arch)
-        num_batches = math.ceil(RECALIBRATION / self.budget.training.batch_size)
+        num_batches = math.ceil(NUM_RECALIBRATED / self.budget.training.batch_size)
         recalibrate(net, islice(self._training_batches().epoch(0), num_batches))
         return net
 
@@ -152,7 +152,7 @@ class OneShot:
         val, side = self.data.val, self.data.resolution
         order = torch.randperm(len(val), generator=torch.Generator().manual_seed(0))[:num_images]
         split = Split(val.images[order], val.labels[order])
-        at_once = max(16, min(AT_ONCE, AT_ONCE * 32**2 // side**2))
+        at_once = max(16, min(MAX_BATCH_SIZE, MAX_BATCH_SIZE * 32**2 // side**2))
         size = math.ceil(len(split) / math.ceil(len(split) / at_once))
         return batches_for(
             self.data, split, side, batch_size=size, shuffle=False, device=self.device

@@ -1,8 +1,8 @@
-"""Accuracy from a few true trainings, with a cheap judge's scores as the prior mean.
+"""Accuracy from a few true trainings (labels), with a cheap judge's scores as the prior mean.
 
-A Gaussian process over what networks are made of corrects the cheap judge where the true
-trainings, the labels, contradict it.  Labels are of random networks, in a search evenly over
-latency: chosen so as to take most variance away they were odd ones, and ranked the others worse.
+A Gaussian process over what networks are made of corrects the cheap judge where labels contradict
+it.  Labelled are random networks, in a search evenly over latency: those that would take most
+variance away are odd ones, and ranked the others worse.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Key = tuple[Any, ...]
 
-# Variances in units of that of the labels: of interactions between blocks, of main effects, of
-# noise, by factors of about ten from "the scores say it all" up.  All combinations count, each by
+# Variances of interactions between blocks, of main effects and of noise, in units of that of the
+# labels, by factors of about ten from "the scores say it all" up.  All combinations count, each by
 # its evidence; a single most probable one ranked worse below 50 labels, a finer grid no better
-# (NAS-Bench-Macro, networks apart from those that benchmarks/rank_fidelity.py judges).
+# (NAS-Bench-Macro, other networks than those that benchmarks/rank_fidelity.py judges).
 INTERACTIONS, EFFECTS, NOISES = (0.003, 0.03, 0.3), (0.003, 0.03, 0.3), (0.01, 0.05, 0.2)
 MIN_LABELS = 5  # fewer say nothing of a spread
 MAX_LABELS = 400  # random networks by which columns are scaled; the first of them are labelled
 
 
-def described(arch: Arch) -> dict[Key, float]:
+def features(arch: Arch) -> dict[Key, float]:
     """What tells networks apart: the blocks in their places one-hot, MACs, parameters.
 
     Places count the blocks that have layers, stage by stage, so that equal networks have equal
-    descriptions.  The first word of a key is its group.
+    features.  The first word of a key is its group.
     """
     counts = cost(arch)
-    found: dict[Key, float] = {
+    values: dict[Key, float] = {
         ("macs",): float(np.log(counts.macs)),
         ("params",): float(np.log(counts.params)),
         ("resolution",): float(np.log(arch.resolution)),
@@ -67,10 +67,10 @@ def described(arch: Arch) -> dict[Key, float]:
         stage = row.place.partition("_")[0]
         place = places[stage] = places.get(stage, -1) + 1
         kernel, hidden, squeeze = _shape(row)
-        found["place", stage, place, "kernel"] = kernel
-        found["place", stage, place, "hidden"] = hidden
-        found["block", stage, place, row.op, kernel, round(hidden, 2), squeeze, row.cout] = 1.0
-    return found
+        values["place", stage, place, "kernel"] = kernel
+        values["place", stage, place, "hidden"] = hidden
+        values["block", stage, place, row.op, kernel, round(hidden, 2), squeeze, row.cout] = 1.0
+    return values
 
 
 def _shape(row: Operator) -> tuple[float, float, bool]:
@@ -82,10 +82,10 @@ def _shape(row: Operator) -> tuple[float, float, bool]:
 
 
 class Columns:
-    """Networks as rows of scaled numbers; `groups` [d] share a length scale."""
+    """Networks as rows of standardised features; those of one of the `groups` [d] share a scale."""
 
     def __init__(self, sample: Sequence[Arch]) -> None:
-        rows = [described(arch) for arch in sample]
+        rows = [features(arch) for arch in sample]
         keys = {key for row in rows for key in row}
         varying = [k for k in keys if len({row.get(k, 0.0) for row in rows}) > 1]
         self.keys = sorted(varying, key=repr)
@@ -95,8 +95,8 @@ class Columns:
         self.centre, self.scale = standardisation(raw, self.groups)
 
     def __call__(self, archs: Sequence[Arch]) -> Floats:
-        """[n, d] for n networks; what the sample did not have does not count."""
-        return (self._raw([described(arch) for arch in archs]) - self.centre) * self.scale
+        """[n, d] for n networks; features that the sample did not have do not count."""
+        return (self._raw([features(arch) for arch in archs]) - self.centre) * self.scale
 
     def _raw(self, rows: Sequence[dict[Key, float]]) -> Floats:
         return np.array([[row.get(key, 0.0) for key in self.keys] for row in rows], np.float64)
@@ -107,9 +107,9 @@ class Correction:
 
     def __init__(self, x: Floats, groups: Ints, scores: Floats, labels: Floats) -> None:
         self.top = ceiling(labels)
-        # minus losses are below zero; none is taken for less than a tenth of the least known
-        self.least = float(-scores.max()) / 10
-        scores = self._even(scores)
+        # of scores that are minus a loss; no loss is taken for less than a tenth of the known ones
+        self.min_loss = float(-scores.max()) / 10
+        scores = self._straighten(scores)
         self.weights = np.full(int(groups.max()) + 1, 1 / (int(groups.max()) + 1))
         self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
         y = -np.log(self.top - labels)
@@ -128,16 +128,15 @@ class Correction:
         effects = x * np.sqrt(effect * self.weights)[self.groups]
         return np.column_stack(((scores - self.centre) / self.unit, effects))
 
-    def _even(self, scores: Floats) -> Floats:
-        """Scores in which labels are straighter: where all are below zero, as minus a loss is,
-        minus the logarithm of the loss, as of a label's distance to the top."""
-        return -np.log(np.maximum(-scores, self.least)) if self.least > 0 else scores
+    def _straighten(self, scores: Floats) -> Floats:
+        """Scores that labels follow in a line: where all are minus a loss, minus its logarithm."""
+        return -np.log(np.maximum(-scores, self.min_loss)) if self.min_loss > 0 else scores
 
     def predict(self, x: Floats, scores: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation [m] of labels to come, with their noise, in their unit."""
-        even = self._even(scores)
-        found = [m.predict(x, self._trend(x, even, effect)) for effect, m in self.models]
-        means, deviations = (np.array(part) for part in zip(*found, strict=True))  # [k, m]
+        scores = self._straighten(scores)
+        parts = [m.predict(x, self._trend(x, scores, effect)) for effect, m in self.models]
+        means, deviations = (np.array(part) for part in zip(*parts, strict=True))  # [k, m]
         noise = np.array([m.hyper.noise * m.unit**2 for _, m in self.models])
         mean = self.shares @ means
         variance = self.shares @ (deviations**2 + noise[:, None] + (means - mean) ** 2)
@@ -239,8 +238,7 @@ def predictor_fidelity(
 ) -> float:
     """Kendall's tau with the true accuracies of those of `archs` that are not labelled.
 
-    `scores` [n] are a cheap judge's, `accuracies` [n] the truth, of which `num_labels` are told;
-    `seed` draws the labelled ones.
+    `scores` [n] are a cheap judge's, `accuracies` [n] the truth; `seed` draws `num_labels` of them.
     """
     cheap, true = np.asarray(scores, np.float64), np.asarray(accuracies, np.float64)
     labelled = np.random.default_rng(seed).permutation(len(archs))[:num_labels]

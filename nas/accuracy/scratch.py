@@ -82,15 +82,9 @@ class Scratch:
         )
         rungs = {done: -score.cross_entropy for done, score in scores.items()}
         if (done := len(history.epochs)) < budget.epochs:
-            error, fidelity = scores[done].cross_entropy_se, f"{done} of {budget.epochs} epochs"
-            return Estimate(
-                rungs[done],
-                error,
-                history.seconds,
-                fidelity,
-                rungs=rungs,
-                threshold=thresholds[done],
-            )
+            value, error = rungs[done], scores[done].cross_entropy_se
+            fidelity, missed = f"{done} of {budget.epochs} epochs", thresholds[done]
+            return Estimate(value, error, history.seconds, fidelity, rungs=rungs, threshold=missed)
         val = evaluate(net, batches("val"), device=device)
         return Estimate(
             -val.cross_entropy,

@@ -31,7 +31,7 @@ from nas.core.interrupts import block_sigint, defer_sigint
 Task = tuple[Any, ...]  # an Arch, and plain values that are given beside it
 Watch = Callable[[Mapping[int, float]], None]  # told how much is done of each task under way
 
-TELL_EVERY = 0.5  # seconds
+REPORT_SECONDS = 0.5  # between two looks at how far the workers are
 
 _report: ContextVar[Callable[[float], None]] = ContextVar("report", default=lambda part: None)
 
@@ -180,7 +180,7 @@ class WorkerPool:
         pending = set(asked)
         while pending:
             with defer_sigint():  # or it may keep the futures' locks; not for longer than this
-                done, pending = futures.wait(pending, TELL_EVERY, futures.FIRST_COMPLETED)
+                done, pending = futures.wait(pending, REPORT_SECONDS, futures.FIRST_COMPLETED)
             yield from done
             left, board = {asked[future] for future in pending}, list(self._board)
             parts = zip(board[::2], board[1::2], strict=True)

@@ -74,15 +74,13 @@ def grad_norm(module: nn.Module, images: Tensor, labels: Tensor) -> float:
 def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Sum over layers of log sum (mean of |gradient| / deviation) over batches (Li et al. 2023).
 
-    The mini-batch is taken apart into ZICO_PARTS; weights whose gradients do not vary are left
-    out.
+    The batches are ZICO_PARTS of the mini-batch; weights whose gradients do not vary are left out.
     """
-    net, found = _copy(module), []
-    parts = zip(images.chunk(ZICO_PARTS), labels.chunk(ZICO_PARTS), strict=True)
-    for some, their in parts:
-        found.append(torch.autograd.grad(F.cross_entropy(net(some), their), _weights(net)))
+    net, parts = _copy(module), []
+    for x, y in zip(images.chunk(ZICO_PARTS), labels.chunk(ZICO_PARTS), strict=True):
+        parts.append(torch.autograd.grad(F.cross_entropy(net(x), y), _weights(net)))
     score = 0.0
-    for layer in zip(*found, strict=True):
+    for layer in zip(*parts, strict=True):
         gradients = torch.stack(layer).double()
         deviation, size = gradients.std(0, correction=0), gradients.abs().mean(0)
         varies = deviation > 0
@@ -116,7 +114,7 @@ def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
             each.register_forward_pre_hook(keep_scale)
     pools = [each for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)]
     pools[-1].register_forward_pre_hook(keep_features)
-    found = []
+    scores = []
     for _ in range(ZEN_REPEATS):
         first, second = torch.randn((2, *images.shape), generator=noise).to(images.device)
         with torch.no_grad():
@@ -124,8 +122,8 @@ def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
             scales.clear()
             net(first)
         change = (features[-1] - features[-2]).abs().sum((1, 2, 3)).mean()
-        found.append(change.log().item() + sum(scales))
-    return statistics.fmean(found)
+        scores.append(change.log().item() + sum(scales))
+    return statistics.fmean(scores)
 
 
 def synflow(module: nn.Module, images: Tensor, labels: Tensor) -> float:

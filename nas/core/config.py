@@ -54,6 +54,8 @@ class Component:
             if isinstance(error.__cause__, TypeError):
                 target = self.node["_target_"]
                 raise UserError(f"wrong settings for {target}: {error.__cause__}") from None
+            if isinstance(error.__cause__, ImportError):  # of a class or module of the user's
+                raise UserError(" ".join(str(error.__cause__).split())) from None
             raise
 
 

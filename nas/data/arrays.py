@@ -23,8 +23,8 @@ from torch.nn.functional import interpolate
 
 from nas.core.download import cache_dir, download, given
 from nas.core.errors import UserError
-from nas.data.pictures import Bytes, Pictures, decode, need_memory
-from nas.data.splits import Ints, Source, official
+from nas.data.pictures import Bytes, Pictures, decode, require_memory
+from nas.data.splits import Ints, Source, hold_out
 
 EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_subset.npz"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -108,7 +108,7 @@ def cifar10(root: str | Path | None, val: int | None, seed: int) -> Source:
     if all(path.exists() for path in jpegs):
         read, halves = _jpegs(jpegs)
     else:
-        read, halves = _batches(folder, folder / archive)
+        read, halves = _read_batches(folder, folder / archive)
     return _source(CIFAR_CLASSES, read, halves, 5_000 if val is None else val, seed)
 
 
@@ -139,7 +139,7 @@ def _source(
 ) -> Source:
     """A source of the images that `read` gives for indices into training + test half."""
     train_labels, test_labels = (half.astype(np.int64) for half in halves)
-    part, order = official(train_labels, test_labels, val, seed)
+    part, order = hold_out(train_labels, test_labels, val, seed)
     labels = np.concatenate([train_labels, test_labels])
     return Source(classes, labels, part, order, partial(_pixels, read))
 
@@ -150,7 +150,7 @@ def _pixels(read: Read, indices: Ints, resolution: int | None) -> Pictures:
     if resolution is None or images.shape[2:] == (resolution, resolution):
         return Pictures(images)
     shape = (*images.shape[:2], resolution, resolution)
-    need_memory(shape)
+    require_memory(shape)
     resized = np.empty(shape, np.uint8)
     for start in range(0, len(images), GROUP):
         group = torch.from_numpy(images[start : start + GROUP])
@@ -204,7 +204,7 @@ class _PlainArrays(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} has no place in it")
 
 
-def _batches(folder: Path, archive: Path) -> tuple[Read, tuple[Any, Any]]:
+def _read_batches(folder: Path, archive: Path) -> tuple[Read, tuple[Any, Any]]:
     """CIFAR-10 from its unpacked batches in `folder` (or one below) or from its `archive`."""
     inner = "cifar-10-batches-py"
     unpacked = next((f for f in (folder, folder / inner) if (f / "test_batch").exists()), None)

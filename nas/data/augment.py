@@ -11,16 +11,14 @@ from torch.nn.functional import affine_grid, grid_sample, pad
 
 from nas.data.splits import Split
 
-SMALL = 64  # pixels; below it images are shifted, from it on a part of them is enlarged
-PAD_PART = (
-    8  # a shift is at most the side over this: 4 pixels of 32, as for CIFAR in ResNet's paper
-)
+MIN_ENLARGED = 64  # pixels; of such images a part is enlarged, smaller ones are shifted
+PAD_PART = 8  # a shift is at most the side over this: 4 pixels of 32, as ResNet's for CIFAR
 MIN_AREA = 0.35  # of the part enlarged; MnasNet's and EfficientNet's .08 is for hundreds of epochs
-RATIO = 4 / 3  # most that the part is wider than high, or higher than wide (Inception)
+MAX_RATIO = 4 / 3  # of the part's width to its height, or of height to width (Inception)
 FREE_PART = 4  # a split is kept on a GPU when it takes less than this part of the free memory
 
 
-def fits(images: torch.Tensor, device: torch.device) -> bool:
+def fits_on(images: torch.Tensor, device: torch.device) -> bool:
     """Whether the images are to lie on the device: on a CPU they do, where they are."""
     if device.type == "cuda":
         return images.nbytes < torch.cuda.mem_get_info(device)[0] // FREE_PART
@@ -33,7 +31,7 @@ def generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def shifted(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
+def shift(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
     """Each image (B, C, H, W) padded with black, cropped to its size again and maybe mirrored."""
     number, side = len(images), images.shape[-1]
     margin = side // PAD_PART
@@ -50,12 +48,12 @@ def shifted(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.T
     return padded[which, rows, columns].permute(0, 3, 1, 2)  # channels last in memory
 
 
-def enlarged(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
+def enlarge(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
     """A random part of each image (B, C, H, W), float, at the full size and maybe mirrored."""
     number = len(images)
     area, shape, down, across, mirror = torch.rand(5, number, generator=draws)
     area = MIN_AREA + (1 - MIN_AREA) * area
-    ratio = torch.exp((2 * shape - 1) * math.log(RATIO))
+    ratio = torch.exp((2 * shape - 1) * math.log(MAX_RATIO))
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     theta = torch.zeros(number, 2, 3)
     theta[:, 0, 0] = torch.where((mirror < 0.5) & flip, -width, width)
@@ -72,8 +70,8 @@ class Batches:
 
     `mean` and `std` are those of the channels scaled to [0, 1].  An epoch depends on `seed` and
     its number only, not on the device.  Shuffled, a last batch that is not full is left out
-    (unless it is the only one).  `augment` shifts images below SMALL pixels and enlarges parts
-    of larger ones, and mirrors half of them where `flip` is set.
+    (unless it is the only one).  `augment` shifts images below MIN_ENLARGED pixels and
+    enlarges parts of larger ones, and mirrors half of them where `flip` is set.
     """
 
     def __init__(
@@ -92,7 +90,7 @@ class Batches:
         assert batch_size > 0
         assert len(split) > 0
         self.device = torch.device(device)
-        self.images = split.images.to(self.device if fits(split.images, self.device) else "cpu")
+        self.images = split.images.to(self.device if fits_on(split.images, self.device) else "cpu")
         self.labels = split.labels.to(self.device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.shuffle, self.flip = augment, shuffle, flip
@@ -119,10 +117,10 @@ class Batches:
 
     def _prepared(self, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         """Augmented and normalised floats of a batch of bytes."""
-        small = images.shape[-1] < SMALL
+        small = images.shape[-1] < MIN_ENLARGED
         if self.augment and small:
-            images = shifted(images, draws, self.flip)
+            images = shift(images, draws, self.flip)
         floats = images.float().mul_(self._scale).add_(self._offset)
         if self.augment and not small:
-            floats = enlarged(floats, draws, self.flip)
+            floats = enlarge(floats, draws, self.flip)
         return floats.contiguous()

@@ -70,5 +70,5 @@ def batches_for(
 
 
 def eval_batch_size(side: int) -> int:
-    """500 small images, fewer large ones: MobileNetV2 needs about 12 MB for each at 224 pixels."""
+    """Images scored at once: MobileNetV2 needs about 12 MB for each at 224 pixels."""
     return max(16, min(500, 400_000 // side**2))

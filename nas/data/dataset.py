@@ -2,7 +2,7 @@
 
 A new data set is one function that returns a `Source`, one entry in DATASETS and a short YAML.
 Inside, imports go down: this file; arrays, folder, hub (where data come from); augment (batches);
-splits; pictures (decoding); fetch (cache and downloads).
+splits; pictures (decoding).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nas.core.checks import check_whole
 from nas.core.errors import UserError, unknown
 from nas.data import arrays, folder, hub
 from nas.data.augment import Batches
-from nas.data.pictures import Pictures, gathered
+from nas.data.pictures import Pictures, take_rows
 from nas.data.splits import (
     SPLIT_NAMES,
     TEST,
@@ -48,7 +48,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
 }
 GROUP = 512  # images whose mean is taken at a time
 MAX_RESOLUTION = 8192  # pixels; ten times what the largest published networks read (800)
-STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at
+MAX_STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,9 +123,9 @@ def load_data(
         raise unknown("data set", name, DATASETS)
     check_whole("data.resolution", resolution, 1, MAX_RESOLUTION, optional=True)
     check_whole("data.seed", seed, 0)
-    source = _opened(name, {"root": root, "val": val, "seed": seed}, more)
+    source = _open_source(name, {"root": root, "val": val, "seed": seed}, more)
     splits, skipped, fingerprint = _read(source, (train, val, test), resolution)
-    mean, std = statistics(splits[TRAIN].images)
+    mean, std = channel_statistics(splits[TRAIN].images)
     return ImageData(
         name,
         source.classes,
@@ -144,22 +144,22 @@ def _read(
     source: Source, numbers: Sequence[int | None], resolution: int | None
 ) -> tuple[list[Split], int, str]:
     """The three splits with those numbers of images, how many were unreadable, a fingerprint."""
-    chosen = [_chosen(source, part, number) for part, number in enumerate(numbers)]
+    chosen = [_choose(source, part, number) for part, number in enumerate(numbers)]
     picked = np.unique(np.concatenate(chosen))
     pictures = source.pixels(picked, resolution)
-    rows = _apart([np.searchsorted(picked, c) for c in chosen], pictures.digests)
+    rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
     for part, before in enumerate(chosen):
         _check_left(source, part, before, picked[rows[part]])
     labels = source.labels[picked]
     splits = [
-        Split(torch.from_numpy(gathered(pictures.images, r)), torch.from_numpy(labels[r]))
+        Split(torch.from_numpy(take_rows(pictures.images, r)), torch.from_numpy(labels[r]))
         for r in rows
     ]
     skipped = 0 if pictures.digests is None else int((pictures.digests == 0).sum())
     return splits, skipped, _fingerprint(source.classes, splits, rows, pictures)
 
 
-def _opened(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:
+def _open_source(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:
     """The source of that data set; knobs that it does not have must be unset."""
     known = inspect.signature(DATASETS[name]).parameters
     for knob in more:
@@ -170,14 +170,14 @@ def _opened(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:
     return DATASETS[name](**{k: v for k, v in common.items() if k in known}, **more)
 
 
-def _chosen(source: Source, part: int, number: int | None) -> Ints:
+def _choose(source: Source, part: int, number: int | None) -> Ints:
     """Ascending indices of the images of that part, or of `number` of them."""
-    there = np.flatnonzero(source.part == part)
-    wanted = check_count(SPLIT_NAMES[part], number, len(there))
-    return there[stratified_choice(source.labels[there], wanted, source.order[there])]
+    available = np.flatnonzero(source.part == part)
+    number = check_count(SPLIT_NAMES[part], number, len(available))
+    return available[stratified_choice(source.labels[available], number, source.order[available])]
 
 
-def _apart(rows: list[Ints], digests: Any) -> list[Ints]:
+def _drop_copies(rows: list[Ints], digests: Any) -> list[Ints]:
     """`rows` of the three splits without unreadable images and copies of a later split's images.
 
     A picture that is in two splits stays in test before val, and in val before train.
@@ -196,12 +196,12 @@ def _apart(rows: list[Ints], digests: Any) -> list[Ints]:
     return rows
 
 
-def statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel of bytes (N, C, H, W) scaled to [0, 1].
 
-    Of more than STATISTICS_BYTES, evenly spaced images are looked at.
+    Of more than MAX_STATISTICS_BYTES, evenly spaced images are looked at.
     """
-    images = images[:: -(-images.nbytes // STATISTICS_BYTES)]
+    images = images[:: -(-images.nbytes // MAX_STATISTICS_BYTES)]
     first, second = [], []
     for start in range(0, len(images), GROUP):
         scaled = images[start : start + GROUP].float().div_(255)

@@ -12,8 +12,8 @@ import numpy as np
 
 from nas.core.download import given
 from nas.core.errors import UserError
-from nas.data.pictures import Pictures, decoded
-from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash, whole
+from nas.data.pictures import Pictures, decode_cached
+from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, regroup, unit_hash
 
 SUFFIXES = frozenset(
     [
@@ -53,7 +53,7 @@ def load(
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
     top = given(root)
-    classes, files, labels, part, split_level = _listed(top)
+    classes, files, labels, part, split_level = _list_pictures(top)
     names = [file.relative_to(top).as_posix() for file in files]
     present = set(part.tolist())
     wanted = {TEST: test_share, VAL: val_share}
@@ -63,7 +63,7 @@ def load(
         keys = _group_keys(names, part, split_level) if together else names
         place = unit_hash(keys, f"split {seed}")
         dealt = by_hash(part, labels, classes, place, shares)
-        part = whole(dealt, part, labels, classes, place) if together else dealt
+        part = regroup(dealt, part, labels, classes, place) if together else dealt
     order = unit_hash(names, f"order {seed}")
     pixels = partial(_pixels, top, files, names, max_unreadable)
     return Source(classes, labels, part, order, pixels)
@@ -102,7 +102,7 @@ def _split_folders(top: Path) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def _listed(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints, bool]:
+def _list_pictures(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints, bool]:
     """Class names, the paths of all pictures, their class numbers and their parts (TRAIN ...).
 
     The last says whether the classes are in split folders.
@@ -202,7 +202,7 @@ def _pixels(
     state = hashlib.sha256(os.path.realpath(top).encode())
     for i in indices:
         state.update(f"{names[i]}\0{_state(files[i])}\n".encode())
-    return decoded(
+    return decode_cached(
         [partial(Path, files[i]) for i in indices],
         [names[i] for i in indices],
         key=state.hexdigest()[:24],

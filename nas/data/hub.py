@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from nas.core.errors import UserError, unknown
-from nas.data.pictures import Pictures, decoded
+from nas.data.pictures import Pictures, decode_cached
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
 
 SPLIT_KEYS = {TRAIN: ("train",), VAL: ("validation", "valid", "val", "dev"), TEST: ("test",)}
@@ -35,10 +35,10 @@ def load(
     """
     if path is None:
         raise UserError("data.path is missing: give a data set's name on the hub, or its folder")
-    tables = _loaded(path, config)
-    image_column, label_column = _columns(tables[TRAIN], image_column, label_column)
+    tables = _load_tables(path, config)
+    image_column, label_column = _find_columns(tables[TRAIN], image_column, label_column)
     values = {which: table[label_column][:] for which, table in tables.items()}
-    classes, labels = _numbered(tables[TRAIN].features[label_column], values)
+    classes, labels = _number_classes(tables[TRAIN].features[label_column], values)
     part = np.repeat(list(tables), [len(table) for table in tables.values()]).astype(np.int64)
     names = [f"{SPLIT_NAMES[w]}[{row}]" for w, table in tables.items() for row in range(len(table))]
     wanted = {TEST: test_share, VAL: val_share}
@@ -50,7 +50,7 @@ def load(
     return Source(classes, labels, part, unit_hash(names, f"order {seed}"), pixels)
 
 
-def _loaded(path: str, config: str | None) -> dict[int, Any]:
+def _load_tables(path: str, config: str | None) -> dict[int, Any]:
     """The tables of the data set by part, in the order train, val, test; train is there."""
     try:
         import datasets
@@ -73,7 +73,7 @@ def _loaded(path: str, config: str | None) -> dict[int, Any]:
     return {which: splits[names[0]] for which, names in keys.items() if names}
 
 
-def _columns(table: Any, image: str | None, label: str | None) -> tuple[str, str]:
+def _find_columns(table: Any, image: str | None, label: str | None) -> tuple[str, str]:
     """The names of the image and the label column, given or found."""
     import datasets
 
@@ -96,7 +96,7 @@ def _column(kind: str, chosen: str | None, fitting: list[str], every: Sequence[s
     return fitting[0]
 
 
-def _numbered(feature: Any, values: dict[int, list[Any]]) -> tuple[tuple[str, ...], Ints]:
+def _number_classes(feature: Any, values: dict[int, list[Any]]) -> tuple[tuple[str, ...], Ints]:
     """Class names, and the class numbers of all rows; names come from the values if need be."""
     rows = [value for column in values.values() for value in column]
     if (names := getattr(feature, "names", None)) is not None:
@@ -110,7 +110,7 @@ def _numbered(feature: Any, values: dict[int, list[Any]]) -> tuple[tuple[str, ..
     return tuple(map(str, kinds)), np.array([number[value] for value in rows], np.int64)
 
 
-def _opened(table: Any, column: str, row: int) -> Path | BinaryIO:
+def _open_picture(table: Any, column: str, row: int) -> Path | BinaryIO:
     """The encoded picture of one row."""
     cell = table[row][column]
     if not cell:
@@ -134,8 +134,8 @@ def _pixels(
     where = [(table, row) for table in encoded.values() for row in range(len(table))]
     state = hashlib.sha256(" ".join(t._fingerprint for t in tables.values()).encode())
     state.update(column.encode() + indices.tobytes())
-    return decoded(
-        [partial(_opened, where[i][0], column, where[i][1]) for i in indices],
+    return decode_cached(
+        [partial(_open_picture, where[i][0], column, where[i][1]) for i in indices],
         [names[i] for i in indices],
         key=state.hexdigest()[:24],
         what=path,

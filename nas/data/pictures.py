@@ -32,8 +32,8 @@ DEFAULT_SIDE = 224  # pixels; the resolution of ImageNet networks since AlexNet
 FORMAT = 1  # raise it when the same files would decode to other pixels
 FREE_PART = 2  # an array takes at most this part of the free memory: the splits copy it
 GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
-IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
-SAMPLE = 100  # pictures whose size is looked at to find out a data set's own size
+MAX_IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
+MAX_SAMPLED = 100  # pictures whose size is looked at to find out a data set's own size
 UNREADABLE = (
     OSError,
     ValueError,
@@ -90,14 +90,14 @@ def decode(file: Path | BinaryIO, side: int) -> Bytes:
         return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
 
 
-def own_side(openers: Sequence[Opener]) -> int:
+def native_side(openers: Sequence[Opener]) -> int:
     """Pixels to decode to when none are given: the pictures' own side where they share one.
 
-    A sample of SAMPLE pictures is looked at: if all are squares of one size up to DEFAULT_SIDE,
+    Up to MAX_SAMPLED pictures are looked at: if all are squares of one size up to DEFAULT_SIDE,
     that size, and DEFAULT_SIDE otherwise.
     """
     sizes = set()
-    for index in np.linspace(0, len(openers) - 1, min(SAMPLE, len(openers)), dtype=int):
+    for index in np.linspace(0, len(openers) - 1, min(MAX_SAMPLED, len(openers)), dtype=int):
         try:
             with Image.open(openers[index]()) as image:
                 sizes.add(image.size)
@@ -159,7 +159,7 @@ def _drop_colour(target: Path) -> None:
             file.write(images[start : start + GROUP, :1].tobytes())
 
 
-def decoded(
+def decode_cached(
     openers: Sequence[Opener],
     names: Sequence[str],
     *,
@@ -168,15 +168,15 @@ def decoded(
     resolution: int | None,
     max_unreadable: float,
 ) -> Pictures:
-    """The pictures of those files, decoded now or when they were asked for before.
+    """The pictures of those files, decoded now or at an earlier call.
 
     `key` stands for the state of all the files; `names` are used to report the unreadable ones.
     Raises UserError when more than the share `max_unreadable` of them cannot be read.
     """
-    side = resolution or own_side(openers)
+    side = resolution or native_side(openers)
     target = cache_dir() / "pictures" / f"{key}-{side}-v{FORMAT}.npy"
     if not (target.exists() and target.with_suffix(".npz").exists()):
-        _need_space(target.parent, len(openers) * 3 * side * side)
+        _require_space(target.parent, len(openers) * 3 * side * side)
         try:
             _decode_all(openers, side, target, what)
         except OSError as error:
@@ -196,7 +196,7 @@ def decoded(
     return Pictures(np.load(target, mmap_mode="c"), digests)
 
 
-def _need_space(folder: Path, needed: int) -> None:
+def _require_space(folder: Path, needed: int) -> None:
     """Refuse before the work, not after it, when the decoded images will not fit."""
     there = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(there).free
@@ -217,7 +217,7 @@ def free_memory() -> float:
     return math.inf
 
 
-def need_memory(shape: tuple[int, ...]) -> None:
+def require_memory(shape: tuple[int, ...]) -> None:
     """Refuse before the work when images uint8 (N, C, H, W) take over 1/FREE_PART of what is free.
 
     Raises UserError.
@@ -231,20 +231,20 @@ def need_memory(shape: tuple[int, ...]) -> None:
         )
 
 
-def gathered(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
+def take_rows(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
     """Those rows of `images`: a view where they are neighbours, else a copy.
 
-    A copy of a memory-mapped array over IN_MEMORY_BYTES is a memory-mapped file beside it.
+    A copy of a memory-mapped array over MAX_IN_MEMORY_BYTES is a memory-mapped file beside it.
     """
     if len(rows) == 0 or rows[-1] - rows[0] + 1 == len(rows):
         return images[rows[0] : rows[-1] + 1] if len(rows) else images[:0]
     size = len(rows) * images[0].nbytes
-    if not isinstance(images, np.memmap) or size < IN_MEMORY_BYTES:
+    if not isinstance(images, np.memmap) or size < MAX_IN_MEMORY_BYTES:
         return np.asarray(images[rows])
     base = Path(str(images.filename))
     target = base.with_name(f"{base.stem}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}.npy")
     if not target.exists():
-        _need_space(target.parent, size)
+        _require_space(target.parent, size)
         with written(target) as file:
             file.write(_header(len(rows), images.shape[1], images.shape[-1]))
             for start in range(0, len(rows), GROUP):

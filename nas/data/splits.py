@@ -73,7 +73,7 @@ def check_count(what: str, value: int | None, available: int) -> int:
     return value
 
 
-def official(labels: Ints, test_labels: Ints, val: int | None, seed: int) -> tuple[Ints, Floats]:
+def hold_out(labels: Ints, test_labels: Ints, val: int | None, seed: int) -> tuple[Ints, Floats]:
     """Parts and order of a data set with a test half of its own: `val` images leave training.
 
     The images are those of `labels` followed by those of `test_labels`.
@@ -113,8 +113,8 @@ def by_hash(
     return part
 
 
-def whole(dealt: Ints, before: Ints, labels: Ints, classes: Sequence[str], place: Floats) -> Ints:
-    """`dealt` with the images of one `place`, of whatever classes, in one part: their latest.
+def regroup(dealt: Ints, before: Ints, labels: Ints, classes: Sequence[str], place: Floats) -> Ints:
+    """`dealt` with the images of one `place`, of whatever classes, in one part: their last one.
 
     `before` is what was given to by_hash, which deals class by class.  Raises UserError where a
     class is left without a part.
@@ -147,8 +147,8 @@ def _by_rank(place: Floats, shares: Sequence[float], name: str) -> Ints:
     dealt = np.full(number, bins - 1)
     start = 0
     for index, share in enumerate(shares):
-        most = number - start - (bins - 1 - index)  # leaves one for each later bin
-        size = min(max(1, round(share * number)), most)
+        limit = number - start - (bins - 1 - index)  # leaves one for each later bin
+        size = min(max(1, round(share * number)), limit)
         dealt[start : start + size] = index
         start += size
     return dealt[member]

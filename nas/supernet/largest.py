@@ -14,7 +14,7 @@ from nas.arch.layers import Dropout, Layer, Operator, Pool, layer_role
 from nas.arch.operators import operators
 from nas.space.choices import OneOf, Picks, choices, fill
 
-Largest = dict[tuple[str, str], dict[str, Layer]]
+Largest = dict[tuple[str, str], dict[str, Layer]]  # by place and kind of block, then by role
 _SIZES = ("cin", "cout", "kernel", "groups", "channels", "squeeze")
 _SIDE = 8  # pixels; the weights do not depend on it
 
@@ -99,8 +99,8 @@ def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> N
         roles[layer_role(layer)] = replace(layer, **larger)
 
 
-def extreme_picks(space: Arch, *, most: bool) -> dict[str, Any]:
-    """Picks of the network with the most (or fewest) MACs, and parameters among equals.
+def extreme_picks(space: Arch, *, largest: bool) -> dict[str, Any]:
+    """Picks of the network with the most MACs (or the fewest), and parameters among equals.
 
     Choice after choice takes its best label until none changes: exact where each choice changes
     the size in one direction whatever the others are, as kernel, expansion, width, depth, SE do.
@@ -110,7 +110,7 @@ def extreme_picks(space: Arch, *, most: bool) -> dict[str, Any]:
         before = dict(picks)
         for key, labels in choices(space).items():
             sizes = [_size(space, {**picks, key: label}) for label in labels]
-            picks[key] = labels[sizes.index((max if most else min)(sizes))]
+            picks[key] = labels[sizes.index((max if largest else min)(sizes))]
         if picks == before:
             break
     return picks

@@ -1,4 +1,4 @@
-"""The part of a space that limits leave, as a supernet's training draws from it."""
+"""The part of a space that limits leave, as a supernet's training samples it."""
 
 from __future__ import annotations
 
@@ -14,38 +14,37 @@ from nas.core.errors import UserError
 from nas.space.choices import Label
 from nas.space.trellis.trellis import Trellis
 
-# Genomes (n, choices) of `Trellis(space)` -> whether each network may be asked for, (n,).
+# Genomes (n, choices) of `Trellis(space)` -> whether each network may be asked for (n,)
 FeasibleMask = Callable[[NDArray[np.int64]], NDArray[np.bool_]]
-DRAWN = 100_000  # random networks, of which those that are allowed are kept; 0.4 s
-FEW = 1000  # networks, of which each is drawn as often as every other
+NUM_DRAWS = 100_000  # random networks, of which the feasible ones are kept; 0.4 s
+MAX_UNIFORM = 1000  # networks; up to so many each is sampled as often as every other
 
 
 class FeasibleSampler:
-    """Random networks of `space` that `within` allows, by their MACs; `seed` draws them.
+    """Samples the feasible networks of `space` evenly over the logarithm of their MACs.
 
     Random picks crowd around the middle of a space, and a search asks most about its cheap end:
     of the default space for 28 pixels, 7 % of random networks are below 1 MMAC, and 60 % of what
-    a search tried.  So networks are drawn evenly over the logarithm of their MACs; but where they
-    are few, the gaps between them would decide how often each comes, and all come alike.
-    `digest` differs between any two that draw other networks.  Raises UserError where none is
-    allowed.
+    a search tried.  Where networks are few, the gaps between them would decide how often each
+    comes, so all come alike.  `digest` differs between samplers of different networks.  Raises
+    UserError where no network is feasible.
     """
 
-    def __init__(self, space: Arch, within: FeasibleMask, seed: int = 0) -> None:
+    def __init__(self, space: Arch, feasible: FeasibleMask, seed: int = 0) -> None:
         self.trellis = Trellis(space)
-        drawn = self.trellis.random(DRAWN, np.random.default_rng(seed))
-        drawn = drawn[within(drawn)]
-        if not len(drawn):
+        genomes = self.trellis.random(NUM_DRAWS, np.random.default_rng(seed))
+        genomes = genomes[feasible(genomes)]
+        if not len(genomes):
             raise UserError(
-                f"none of {DRAWN:,} random networks is within the limits, so no supernet can be "
-                "trained for them: raise the limits, or take accuracy=scratch"
+                f"none of {NUM_DRAWS:,} random networks is within the limits, so no supernet can "
+                "be trained for them: raise the limits, or take accuracy=scratch"
             )
-        few = np.unique(drawn, axis=0)
-        self.alike = len(few) <= FEW
-        drawn = few if self.alike else drawn
-        macs = self.trellis.costs(drawn).macs
+        distinct = np.unique(genomes, axis=0)
+        self.uniform = len(distinct) <= MAX_UNIFORM
+        genomes = distinct if self.uniform else genomes
+        macs = self.trellis.costs(genomes).macs
         order = np.argsort(macs, kind="stable")
-        self.genomes = drawn[order]
+        self.genomes = genomes[order]
         self.log_macs = np.log(np.maximum(macs[order], 1))
         content = np.ascontiguousarray(self.genomes).tobytes()
         self.digest = hashlib.sha256(content).hexdigest()[:16]
@@ -55,15 +54,15 @@ class FeasibleSampler:
         """Picks of the largest and the smallest."""
         return self.trellis.decode(self.genomes[[-1, 0]])
 
-    def draw(self, number: int, rng: random.Random) -> list[dict[str, Label]]:
+    def sample(self, number: int, rng: random.Random) -> list[dict[str, Label]]:
         """`number` picks, one from each of as many equal parts of the range of log MACs.
 
         Where networks are few, from as many equal parts of them in the order of their MACs.
         """
         shares = np.array([(part + rng.random()) / max(number, 1) for part in range(number)])
-        if self.alike:
-            found = (shares * len(self.genomes)).astype(int)
+        if self.uniform:
+            places = (shares * len(self.genomes)).astype(int)
         else:
             low, high = self.log_macs[[0, -1]]
-            found = np.searchsorted(self.log_macs, low + shares * (high - low))
-        return self.trellis.decode(self.genomes[np.minimum(found, len(self.genomes) - 1)])
+            places = np.searchsorted(self.log_macs, low + shares * (high - low))
+        return self.trellis.decode(self.genomes[np.minimum(places, len(self.genomes) - 1)])

@@ -24,35 +24,35 @@ from nas.supernet.supernet import Supernet
 
 
 class Sandwich:
-    """Draws the networks of a step: the largest, the smallest and `num_random` others.
+    """Samples the networks of a step: the largest, the smallest and `num_random` others.
 
-    What does not change their size (activations) is drawn for the largest and smallest too, so
-    that no option is the teacher's alone.  Of a part of the space that is `allowed`, all are its.
+    What does not change their size (activations) is random in the largest and smallest too, so
+    that no option is the teacher's alone.  With a `sampler` all networks are feasible ones.
     """
 
     def __init__(
-        self, space: Arch, num_random: int = 2, allowed: FeasibleSampler | None = None
+        self, space: Arch, num_random: int = 2, sampler: FeasibleSampler | None = None
     ) -> None:
-        self.space, self.num_random, self.allowed = space, num_random, allowed
-        if allowed:
-            self.ends = allowed.ends
+        self.space, self.num_random, self.sampler = space, num_random, sampler
+        if sampler:
+            self.ends = sampler.ends
         else:
-            self.ends = [extreme_picks(space, most=most) for most in (True, False)]
+            self.ends = [extreme_picks(space, largest=largest) for largest in (True, False)]
         self.free = [free_choices(space, picks) for picks in self.ends]
 
-    def draw(self, rng: random.Random) -> list[Arch]:
+    def step(self, rng: random.Random) -> list[Arch]:
         """The largest, then the random ones, then the smallest."""
-        drawn = [random_picks(self.space, rng) for _ in range(2 + self.num_random)]
-        if self.allowed:
-            drawn[1:-1] = self.allowed.draw(self.num_random, rng)
+        step = [random_picks(self.space, rng) for _ in range(2 + self.num_random)]
+        if self.sampler:
+            step[1:-1] = self.sampler.sample(self.num_random, rng)
         for i, picks, free in zip((0, -1), self.ends, self.free, strict=True):
-            drawn[i] = picks | {key: drawn[i][key] for key in free}
-        return [fill(self.space, picks) for picks in drawn]
+            step[i] = picks | {key: step[i][key] for key in free}
+        return [fill(self.space, picks) for picks in step]
 
     def sample(self, number: int, rng: random.Random) -> list[Arch]:
         """`number` networks of those that are trained."""
-        if self.allowed:
-            return [fill(self.space, picks) for picks in self.allowed.draw(number, rng)]
+        if self.sampler:
+            return [fill(self.space, picks) for picks in self.sampler.sample(number, rng)]
         return [fill(self.space, random_picks(self.space, rng)) for _ in range(number)]
 
 

@@ -21,9 +21,9 @@ from nas.arch.arch import Arch
 from nas.arch.layers import Operator
 from nas.network.device import autocast, layout, resolve_precision, to_device, tune_malloc
 from nas.supernet.supernet import Supernet
-from nas.training.evaluation import Batches, name_failures
+from nas.training.evaluation import Loader, name_failures
 
-Answers = tuple[Tensor, Tensor]  # cross-entropy (N,), whether right (N,)
+Losses = tuple[Tensor, Tensor]  # cross-entropy (N,), whether the answer is right (N,)
 
 
 @dataclass(eq=False)
@@ -48,18 +48,18 @@ class Tree:
 def subnet_losses(
     supernet: Supernet,
     archs: Sequence[Arch],
-    batches: Batches,
+    batches: Loader,
     *,
     device: torch.device,
     precision: str = "auto",
     threads: int = 1,
-) -> Answers:
+) -> Losses:
     """Cross-entropy (A, N), float64, and whether the answer is right (A, N), network by image.
 
     On the CPU and in the order of the batches of epoch 0, so that two rows can be compared by
-    `paired_difference`.  Norms use the statistics of each batch: several hundred
-    images rank as well as recalibrated statistics do, and batches beyond about 500 are slower.
-    `threads` batches are computed at once.
+    `paired_difference`.  Norms use the statistics of each batch: several hundred images rank as
+    well as recalibrated statistics do, and batches beyond about 500 are slower.  `threads` batches
+    are computed at once.
     """
     if device.type == "cpu":
         tune_malloc()
@@ -67,23 +67,21 @@ def subnet_losses(
     tree = Tree.of(supernet.rows_of(arch) for arch in archs)
     dtype = resolve_precision(precision, device)
 
-    def answers(batch: tuple[Tensor, Tensor]) -> Answers:
-        images = batch[0].contiguous(memory_format=layout(device))
-        found: dict[int, Answers] = {}
+    def losses_of(batch: tuple[Tensor, Tensor]) -> Losses:
+        images, labels = batch[0].contiguous(memory_format=layout(device)), batch[1]
+        by_network: dict[int, Losses] = {}
         with torch.inference_mode(), autocast(device, dtype):
             for index, logits in _walk(supernet, tree, images):
-                losses = F.cross_entropy(logits.float(), batch[1], reduction="none")
-                found[index] = losses.cpu().double(), (logits.argmax(1) == batch[1]).cpu()
-        ordered = [found[i] for i in range(len(archs))]
-        return torch.stack([loss for loss, _ in ordered]), torch.stack(
-            [right for _, right in ordered]
-        )
+                losses = F.cross_entropy(logits.float(), labels, reduction="none")
+                by_network[index] = losses.cpu().double(), (logits.argmax(1) == labels).cpu()
+        pairs = [by_network[i] for i in range(len(archs))]
+        return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
 
-    parts: list[Answers] = []
+    parts: list[Losses] = []
     with name_failures("scoring"), side_by_side(threads) as run:
         waiting = batches.epoch(0)
-        while some := list(islice(waiting, threads)):
-            parts += run(answers, some)
+        while together := list(islice(waiting, threads)):
+            parts += run(losses_of, together)
     losses, right = (torch.cat([part[i] for part in parts], 1).clone() for i in (0, 1))
     return losses, right
 

@@ -55,8 +55,8 @@ class Supernet(nn.Module):
     They begin as torch initialises them and not as `initialise` does: its larger
     projections learn more slowly under norms, which costs a short training much of its ranking
     (NAS-Bench-Macro, 260 steps, one seed: Kendall tau .71 with it, .78 with torch's).
-    Dropout and stochastic depth are left out: what shares its weights underfits (BigNAS
-    regularises its largest network only).
+    There is no dropout and no stochastic depth: shared weights underfit (BigNAS regularises its
+    largest network only).
     """
 
     def __init__(self, space: Arch, seed: int = 0) -> None:
@@ -74,7 +74,7 @@ class Supernet(nn.Module):
                 kinds = places.setdefault(place, nn.ModuleDict())
                 kinds[op] = OperatorModule(row, space.padding, space.bn_eps, 0.1)
         self.places = nn.ModuleDict(places)
-        self.activate(fill(space, extreme_picks(space, most=True)))
+        self.activate(fill(space, extreme_picks(space, largest=True)))
 
     def activate(self, arch: Arch) -> None:
         """Make `forward` the network `arch`; UserError where its layers are not in here."""
@@ -99,7 +99,7 @@ class Supernet(nn.Module):
         except (KeyError, AttributeError):
             return False
         pairs = zip(shapes.values(), wholes, strict=True)
-        return all(size <= most for s, w in pairs for size, most in zip(s, w, strict=True))
+        return all(size <= whole for s, w in pairs for size, whole in zip(s, w, strict=True))
 
     def shared(self, row: Operator, layer: Layer) -> nn.Module:
         """The module that holds the weights of `layer` at their largest."""
@@ -134,7 +134,7 @@ class Supernet(nn.Module):
             case SqueezeExcite():
                 return _squeeze_excite(self.shared(row, layer), layer, x)
             case Linear():
-                linear = _cut_all(self.shared(row, layer), layer)
+                linear = _slice_all(self.shared(row, layer), layer)
                 x = F.linear(x.flatten(1), linear["linear.weight"], linear["linear.bias"])
                 return _apply(layer.act, x)
             case Pool():
@@ -144,18 +144,18 @@ class Supernet(nn.Module):
         assert_never(layer)
 
     def _conv(self, shared: nn.Module, layer: Conv, x: Tensor) -> Tensor:
-        cut = _cut_all(shared, layer)
-        weight, pad = cut["conv.weight"], layer.kernel // 2
+        weights = _slice_all(shared, layer)
+        weight, pad = weights["conv.weight"], layer.kernel // 2
         if self.space.padding == "same" and layer.stride > 1:
             sides = [same_padding(side, layer.kernel, layer.stride) for side in x.shape[-2:]]
             x, pad = F.pad(x, (*sides[1], *sides[0])), 0
         if pad and layer.groups > 1:
             x = depthwise_conv2d(x, weight, layer.stride)
         else:
-            bias = cut.get("conv.bias")
+            bias = weights.get("conv.bias")
             x = F.conv2d(x, weight, bias, layer.stride, pad, groups=layer.groups)
         if layer.norm:
-            scale, shift = cut["bn.weight"], cut["bn.bias"]
+            scale, shift = weights["bn.weight"], weights["bn.bias"]
             eps = self.space.bn_eps
             x = F.batch_norm(x, None, None, scale, shift, training=True, momentum=0, eps=eps)
         return _apply(layer.act, x)
@@ -168,10 +168,10 @@ def _resized(images: Tensor, side: int) -> Tensor:
 
 
 def _squeeze_excite(shared: nn.Module, layer: SqueezeExcite, x: Tensor) -> Tensor:
-    cut = _cut_all(shared, layer)
+    weights = _slice_all(shared, layer)
     scale = F.adaptive_avg_pool2d(x, 1)
-    scale = _apply(layer.act, F.conv2d(scale, cut["reduce.weight"], cut["reduce.bias"]))
-    scale = F.conv2d(scale, cut["expand.weight"], cut["expand.bias"])
+    scale = _apply(layer.act, F.conv2d(scale, weights["reduce.weight"], weights["reduce.bias"]))
+    scale = F.conv2d(scale, weights["expand.weight"], weights["expand.bias"])
     return x * _apply(layer.gate, scale)
 
 
@@ -203,7 +203,7 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     assert_never(layer)
 
 
-def _cut_all(shared: nn.Module, layer: Layer) -> dict[str, Tensor]:
+def _slice_all(shared: nn.Module, layer: Layer) -> dict[str, Tensor]:
     return {
         name: slice_weight(shared.get_parameter(name), shape)
         for name, shape in _shapes(layer).items()

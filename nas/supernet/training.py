@@ -34,12 +34,11 @@ from nas.supernet.sandwich import Sandwich, accumulate_gradients, average_over_r
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import read, write
-from nas.training.evaluation import Batches, TrainingFailed, name_failures
+from nas.training.evaluation import Loader, TrainingFailed, name_failures
 from nas.training.loop import CHECK_EVERY, Budget, lr_factor, make_optimizer
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
-MOST_RETURNS = 5  # to a good state before a training is given up
-
+MAX_ROLLBACKS = 5  # before a training is given up
 
 TRAINING = Budget(epochs=20, batch_size=64, lr=0.08, warmup=0.05)
 
@@ -66,8 +65,8 @@ class SupernetBudget:
     settled: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("num_random", 0), ("threads", 1), ("checks", 1), ("num_probes", 2)):
-            check_whole(f"supernet.{name}", getattr(self, name), least)
+        for name, low in (("num_random", 0), ("threads", 1), ("checks", 1), ("num_probes", 2)):
+            check_whole(f"supernet.{name}", getattr(self, name), low)
         check_number("supernet.seconds", self.seconds, 0, above=True, optional=True)
         check_number("supernet.settled", self.settled, 0, 1)
 
@@ -77,42 +76,44 @@ SupernetProgress = Callable[[float, float, SupernetHistory], None]  # part done,
 
 def train_supernet(
     supernet: Supernet,
-    batches: Batches,
+    batches: Loader,
     budget: SupernetBudget,
     *,
     device: torch.device,
     seed: int = 0,
     feasible: FeasibleMask | None = None,
-    probe: Batches | None = None,
+    probe: Loader | None = None,
     checkpoint: Path | None = None,
     progress: SupernetProgress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SupernetHistory:
     """Train `supernet` on `device`, in place.
 
-    `seed` decides which networks a step trains, of those that are `feasible` where
-    not the whole space will be asked for.  `probe` are images by which to see the ranking
-    settle.  A file at `checkpoint` is continued from, and kept up to date.  `clock` gives seconds;
-    `time.process_time` is for machines that others use too.  Equal seeds and epochs give equal
-    weights on a CPU, killed and resumed or not, whatever the number of threads.
-    Raises TrainingFailed where the loss does not stay finite, or memory runs out.
+    seed         decides which networks a step trains, of those that are `feasible`.
+    probe        images by which to see the ranking settle.
+    checkpoint   a file to go on from, which is kept up to date.
+    clock        gives seconds; `time.process_time` is for machines that others use too.
+
+    Equal seeds and epochs give equal weights on a CPU, killed and resumed or not, whatever the
+    number of threads.  Raises TrainingFailed where the loss does not stay finite, or memory runs
+    out.
     """
     if device.type == "cpu":
         tune_malloc()
     to_device(supernet, device)
     threads = budget.threads if device.type == "cpu" else 1
     with name_failures("training the supernet"), side_by_side(threads) as run:
-        allowed = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
-        training = _Training(supernet, batches, budget, device, seed, run, allowed)
+        sampler = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
+        training = _Training(supernet, batches, budget, device, seed, run, sampler)
         training.probe, training.checkpoint = probe, checkpoint
         training.progress, training.clock = progress, clock
-        return training.to_the_end()
+        return training.run_to_end()
 
 
 class _Training:
     """The state of one training: what changes from step to step."""
 
-    probe: Batches | None = None
+    probe: Loader | None = None
     checkpoint: Path | None = None
     progress: SupernetProgress | None = None
     clock: Callable[[], float] = time.perf_counter
@@ -120,31 +121,31 @@ class _Training:
     def __init__(
         self,
         supernet: Supernet,
-        batches: Batches,
+        batches: Loader,
         budget: SupernetBudget,
         device: torch.device,
         seed: int,
         run: Callable[..., Any],
-        allowed: FeasibleSampler | None,
+        sampler: FeasibleSampler | None,
     ) -> None:
         self.supernet, self.batches, self.budget = supernet, batches, budget
         self.device, self.seed, self.run = device, seed, run
         self.weights = list(supernet.parameters())
         self.optimizer = make_optimizer(supernet, budget.training)
         self.dtype = resolve_precision(budget.training.precision, device)
-        self.sandwich = Sandwich(supernet.space, budget.num_random, allowed)
+        self.sandwich = Sandwich(supernet.space, budget.num_random, sampler)
         self.guess = math.log(supernet.space.classes)  # nats
         self.history = SupernetHistory()
         self.every = CHECK_EVERY  # steps from one look to the next
         if budget.seconds is None:
             steps = budget.training.epochs * len(batches)
             self.every = max(1, min(CHECK_EVERY, steps // budget.checks))
-        self.lr_scale, self.least = 1.0, math.inf  # the least loss between two looks
+        self.lr_scale, self.min_loss = 1.0, math.inf  # the least between two looks
         self.total, self.count = torch.zeros((), device=device), 0  # loss since the last look
         self.losses: list[float] = []  # at the looks since the last check
         self.probed: list[float] = []
 
-    def to_the_end(self) -> SupernetHistory:
+    def run_to_end(self) -> SupernetHistory:
         """Train until the budget is spent or the ranking has settled."""
         self.resume()
         self.good = self.state()
@@ -170,7 +171,7 @@ class _Training:
         """One step of the optimizer on one batch, and a look at how it goes when it is time."""
         history, budget = self.history, self.budget.training
         rng = random.Random(f"{self.seed}:{rank()}:{history.steps}")
-        archs = self.sandwich.draw(rng)
+        archs = self.sandwich.step(rng)
         images = images.contiguous(memory_format=layout(self.device))
         loss = accumulate_gradients(
             self.supernet, archs, images, labels, dtype=self.dtype, run=self.run
@@ -186,19 +187,19 @@ class _Training:
         self.count += 1
         history.steps, history.seconds = history.steps + 1, float(spent)
         if history.steps % self.every == 0 or self.part_done() >= 1:
-            self.look()
+            self.save_or_roll_back()
         if self.progress is not None:
             done = self.part_done()
             self.progress(done, history.seconds * (1 / max(done, 1e-9) - 1), history)
 
-    def look(self) -> None:
-        """Keep the state if it is good, else return to the last good one at half the rate."""
+    def save_or_roll_back(self) -> None:
+        """Keep the state if it is good, else go back to the last good one at half the rate."""
         loss = float(self.total) / self.count
         self.total, self.count = torch.zeros((), device=self.device), 0
-        if (reason := self.trouble(loss)) is not None:
-            self.go_back(reason)
+        if (reason := self.divergence(loss)) is not None:
+            self.roll_back(reason)
             return
-        self.least = min(self.least, loss)
+        self.min_loss = min(self.min_loss, loss)
         self.losses.append(loss)
         done = self.part_done()
         if done >= 1 or int(done * self.budget.checks) > len(self.history.checks):
@@ -209,25 +210,25 @@ class _Training:
             write(self.checkpoint, self.good)
             self.saved = time.monotonic()
 
-    def trouble(self, loss: float) -> str | None:
+    def divergence(self, loss: float) -> str | None:
         """Why the state is not good: numbers that are not finite, or answers worse than guesses."""
         if not math.isfinite(loss):
             return f"the loss or a gradient became {loss}"
-        # a network that knew something and now says less than equal odds for all classes
-        if loss > self.guess and self.least < 0.9 * self.guess:
-            return f"the loss collapsed from {self.least:.2f} to {loss:.2f}, worse than guessing"
+        # a network that knew something and is now worse than equal odds for all classes
+        if loss > self.guess and self.min_loss < 0.9 * self.guess:
+            return f"the loss collapsed from {self.min_loss:.2f} to {loss:.2f}, worse than guessing"
         return None
 
-    def go_back(self, reason: str) -> None:
-        """Return to the last good state; the images go on, so that a bad batch is not met again."""
+    def roll_back(self, reason: str) -> None:
+        """Take the last good state; the images go on, so that a bad batch is not met again."""
         history = self.history
-        if len(history.returns) == MOST_RETURNS:
+        if len(history.returns) == MAX_ROLLBACKS:
             raise TrainingFailed(
                 "not_finite",
-                f"{reason} by step {history.steps}, the {MOST_RETURNS + 1}th time: "
+                f"{reason} by step {history.steps}, the {MAX_ROLLBACKS + 1}th time: "
                 f"lower supernet.training.lr={self.budget.training.lr:g}",
             )
-        self.put_back(self.good)
+        self.restore(self.good)
         self.lr_scale /= 2
         history.returns.append(Rollback(history.steps, reason, self.lr_scale))
 
@@ -244,7 +245,7 @@ class _Training:
         level, last = self.budget.settled, [c.agreement for c in history.checks[-2:]]
         history.settled = bool(level) and len(last) == 2 and all(a >= level for a in last)
 
-    def ranking(self, probe: Batches) -> list[float]:
+    def ranking(self, probe: Loader) -> list[float]:
         """Mean cross-entropy of the probe networks, nats."""
         rng = random.Random(f"{self.seed}:probes")
         archs = self.sandwich.sample(self.budget.num_probes, rng)
@@ -254,7 +255,6 @@ class _Training:
         means: list[float] = losses.mean(1).tolist()
         return means
 
-    # -- what a kill must not take
     def state(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, in plain types and tensors."""
         return deepcopy(
@@ -263,13 +263,13 @@ class _Training:
                 "weights": dict(self.supernet.state_dict()),
                 "optimizer": self.optimizer.state_dict(),
                 "history": asdict(self.history),
-                "numbers": [self.lr_scale, self.least],
+                "numbers": [self.lr_scale, self.min_loss],
                 "losses": self.losses,
                 "probed": self.probed,
             }
         )
 
-    def put_back(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """The weights and the optimizer's momenta of that state."""
         self.supernet.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
@@ -278,8 +278,8 @@ class _Training:
         """Changes with whatever would make another training."""
         budget = replace(self.budget, threads=1)  # how many there are changes nothing
         text = repr((budget, self.seed, self.supernet.space, len(self.batches)))
-        if self.sandwich.allowed:
-            text += self.sandwich.allowed.digest
+        if self.sandwich.sampler:
+            text += self.sandwich.sampler.digest
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def resume(self) -> None:
@@ -287,7 +287,7 @@ class _Training:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         state = read(self.checkpoint, "supernet", self.settings(), self.device)
-        self.put_back(state)
-        self.lr_scale, self.least = state["numbers"]
+        self.restore(state)
+        self.lr_scale, self.min_loss = state["numbers"]
         self.losses, self.probed = state["losses"], state["probed"]
         self.history = history_of(state["history"])

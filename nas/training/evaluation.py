@@ -17,7 +17,7 @@ from nas.network.device import autocast, layout, resolve_precision, to_device
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's wordings
 
 
-class Batches(Protocol):
+class Loader(Protocol):
     """What `train` and `evaluate` read: images float (B, C, H, W) and labels int64 (B,)."""
 
     def __len__(self) -> int:
@@ -50,7 +50,7 @@ class Score:
 
 
 def evaluate(
-    module: nn.Module, batches: Batches, *, device: torch.device, precision: str = "fp32"
+    module: nn.Module, batches: Loader, *, device: torch.device, precision: str = "fp32"
 ) -> Score:
     """Score `module` on the batches of epoch 0.  Raises TrainingFailed for want of memory."""
     return scored(*image_losses(module, batches, device=device, precision=precision))
@@ -73,7 +73,7 @@ def scored(losses: Tensor, correct: Tensor) -> Score:
 
 def image_losses(
     module: nn.Module,
-    batches: Batches,
+    batches: Loader,
     *,
     device: torch.device,
     precision: str = "fp32",

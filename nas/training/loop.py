@@ -27,7 +27,7 @@ from nas.network.device import (
     tune_malloc,
 )
 from nas.training.checkpoint import read, write
-from nas.training.evaluation import Batches, Score, TrainingFailed, evaluate, name_failures
+from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
 
 OPTIMIZERS = ("sgd", "adamw")
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
@@ -36,14 +36,13 @@ Progress = Callable[[int, int], None]  # steps done, steps in all
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and how a network is trained.
+    """How long and how a network is trained; UserError for what makes no sense.
 
-    The learning rate climbs linearly over the first part `warmup` of all steps (Goyal et al.
-    2017) and falls to zero along a cosine (Loshchilov and Hutter 2017); `lr` belongs to
-    `batch_size`.  `momentum` is for sgd, with Nesterov's correction.  `clip_norm` bounds the norm
+    The learning rate climbs linearly to `lr`, which belongs to `batch_size`, over the first part
+    `warmup` of all steps (Goyal et al. 2017), and falls to zero along a cosine (Loshchilov and
+    Hutter 2017).  `momentum` is for sgd, with Nesterov's correction.  `clip_norm` bounds the norm
     of each step's gradient, 0: no bound.  `precision` is fp32, bf16 (autocast) or auto: whichever
-    is quicker there.  `augment` is for whoever makes the batches.
-    Raises UserError for what makes no sense.
+    is quicker.  `augment` is for whoever makes the batches.
     """
 
     epochs: int
@@ -119,24 +118,28 @@ def lr_factor(step: int, steps: int, warmup: float) -> float:
 
 def train(
     module: nn.Module,
-    batches: Batches,
+    batches: Loader,
     budget: Budget,
     *,
     device: torch.device,
     seed: int = 0,
     progress: Progress | None = None,
-    validation: Batches | None = None,
+    validation: Loader | None = None,
     stop: Callable[[int], bool] | None = None,
     checkpoint: Path | None = None,
 ) -> History:
     """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
 
-    `seed` is for what the module draws while it trains (dropout, stochastic depth); torch's own
-    generators are given back as they were.  `progress(steps done, steps)` is called after every
-    step.  With `validation` every epoch is scored.  `stop(epochs done)` is asked after every epoch
-    but the last, when the module can be evaluated, and ends the training if true.  A file at
-    `checkpoint` is gone on from, and written after every epoch.  Equal seeds give equal weights on
-    a CPU with an equal number of threads, killed and resumed or not.  Raises TrainingFailed.
+    seed         of what the module draws while it trains (dropout, stochastic depth); torch's own
+                 generators are given back as they were.
+    progress     is told steps done and steps in all after every step.
+    validation   is scored after every epoch.
+    stop         is asked after every epoch but the last, with the epochs done and the module ready
+                 to be evaluated, and ends the training if true.
+    checkpoint   a file to go on from, written after every epoch.
+
+    Equal seeds give equal weights on a CPU with an equal number of threads, killed and resumed or
+    not.  Raises TrainingFailed.
     """
     if device.type == "cpu":
         tune_malloc()
@@ -144,7 +147,7 @@ def train(
         to_device(module, device)
         run = _Run(module, batches, budget, device, progress)
         began = f"{budget!r} {seed} {len(batches)}"
-        rows = run.resumed(checkpoint, began) if checkpoint and checkpoint.exists() else []
+        rows = run.resume(checkpoint, began) if checkpoint and checkpoint.exists() else []
         for number in range(len(rows), budget.epochs):
             start = time.perf_counter()
             module.train()
@@ -166,7 +169,7 @@ class _Run:
     def __init__(
         self,
         module: nn.Module,
-        batches: Batches,
+        batches: Loader,
         budget: Budget,
         device: torch.device,
         progress: Progress | None,
@@ -185,10 +188,10 @@ class _Run:
             total += self.update(images, labels)
             self.step += 1
             if self.step % CHECK_EVERY == 0:
-                self.check(total)
+                self.check_finite(total)
             if self.progress is not None:
                 self.progress(self.step, self.steps)
-        self.check(total)
+        self.check_finite(total)
         return total.item() / (self.step - first)
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -216,7 +219,7 @@ class _Run:
             "epochs": [asdict(row) for row in rows],
         }
 
-    def resumed(self, checkpoint: Path, began: str) -> list[Epoch]:
+    def resume(self, checkpoint: Path, began: str) -> list[Epoch]:
         """Take over what `state` wrote; the epochs that were done."""
         state = read(checkpoint, "training", began, self.device)
         self.module.load_state_dict(state["weights"])
@@ -229,7 +232,7 @@ class _Run:
         self.module.eval()
         return rows
 
-    def check(self, total: Tensor) -> None:
+    def check_finite(self, total: Tensor) -> None:
         """Raise TrainingFailed if a loss so far was not finite."""
         if not math.isfinite(value := total.item()):
             raise TrainingFailed(

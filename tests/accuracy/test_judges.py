@@ -187,6 +187,7 @@ def test_every_judge_says_before_it_is_opened_what_a_search_must_know():
          "supernet.checks must be a whole number from 1, not 0"),
         ("proxies", {"prox": "zen"}, "wrong settings for nas.accuracy.zero_cost.ZeroCostSettings"),
         ("proxies", {"_target_": "builtins.dict"}, "accuracy must be a judge, with trains_each"),
+        ("proxies", {"_target_": "no_such.Judge"}, "No module named 'no_such'"),
     ],
 )  # fmt: skip
 def test_mistakes_in_settings_are_named_before_a_judge_is_opened(name, wrong, words):

@@ -85,7 +85,7 @@ def test_a_judge_for_a_part_of_the_space_trains_no_other_networks():
 
 
 def test_what_the_judge_extracts_answers_alone(judge):
-    net = judge.extracted(archs(1)[0])
+    net = judge.extract_network(archs(1)[0])
     assert not net.training
     images, labels = next(batches(DATA.val, shuffle=False, size=50).epoch(0))
     with torch.inference_mode():

@@ -17,7 +17,7 @@ from nas.accuracy.predictor import (
     Correction,
     Predictor,
     PredictorSettings,
-    described,
+    features,
     predictor_fidelity,
 )
 from nas.accuracy.tabular import TabularSettings
@@ -69,9 +69,9 @@ def true_depth(networks):
 
 
 def test_equal_networks_have_equal_descriptions():
-    assert described(network("01200000")) == described(network("01200000"))
-    assert described(network("22212220")) == described(network("22212202"))
-    assert described(network("22212220")) != described(network("22212120"))
+    assert features(network("01200000")) == features(network("01200000"))
+    assert features(network("22212220")) == features(network("22212202"))
+    assert features(network("22212220")) != features(network("22212120"))
 
 
 def test_columns_of_what_the_sample_did_not_have_do_not_count():

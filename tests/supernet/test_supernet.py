@@ -131,7 +131,7 @@ def test_recalibration_averages_over_batches():
 def test_ends_are_the_largest_and_smallest(name, rng):
     space = CONTRACT[name]
     largest, smallest = (
-        cost(fill(space, extreme_picks(space, most=most))).macs for most in (True, False)
+        cost(fill(space, extreme_picks(space, largest=largest))).macs for largest in (True, False)
     )
     for _ in range(60):
         assert smallest <= cost(fill(space, random_picks(space, rng))).macs <= largest
@@ -144,7 +144,7 @@ def test_shared_layers_are_as_large_as_needed_and_no_larger(name, rng):
     assert list(largest) == sorted(largest)  # not as a process happens to order sets
     reached: dict[tuple[str, str, str, str], int] = {}
     for i in range(80):
-        picks = random_picks(space, rng) if i else extreme_picks(space, most=True)
+        picks = random_picks(space, rng) if i else extreme_picks(space, largest=True)
         for row in operators(fill(space, picks)):
             for role, layer in largest.get((row.place, row.op), {}).items():
                 for used in row.layers:
@@ -179,7 +179,7 @@ def test_one_seed_one_supernet_and_no_global_state_touched():
 def test_networks_of_other_spaces_are_refused(supernets):
     supernet = supernets["nas_bench_macro"]
     for wrong in (CONTRACT["odd"], SPACES["nas_bench_macro"]):
-        arch = fill(wrong, extreme_picks(wrong, most=True))
+        arch = fill(wrong, extreme_picks(wrong, largest=True))
         with pytest.raises(UserError, match="no such layer at stem"):
             supernet.activate(arch)
     with pytest.raises(UserError, match="one padding"):
@@ -189,13 +189,13 @@ def test_networks_of_other_spaces_are_refused(supernets):
 def test_sandwich_draws_the_ends_and_any_activation():
     space = SPACES["mbconv_28"]
     sandwich = Sandwich(space, num_random=3)
-    drawn = [sandwich.draw(random.Random(seed)) for seed in range(12)]
+    drawn = [sandwich.step(random.Random(seed)) for seed in range(12)]
     assert {len(archs) for archs in drawn} == {5}
     sizes = [[cost(arch).macs for arch in archs] for archs in drawn]
     assert len({s[0] for s in sizes}) == len({s[-1] for s in sizes}) == 1
     assert all(s[-1] <= min(s) and s[0] >= max(s) for s in sizes)
     assert {archs[0].head.act for archs in drawn} == {"relu", "relu6", "hswish", "swish"}
-    assert sandwich.draw(random.Random(3)) == drawn[3]
+    assert sandwich.step(random.Random(3)) == drawn[3]
     assert free_choices(CONTRACT["nas_bench_macro"], sandwich_largest()) == []
 
 
@@ -208,12 +208,12 @@ def test_a_sandwich_within_limits_draws_what_they_allow_evenly_over_log_macs():
         macs = trellis.costs(genomes).macs
         return (macs >= least) & (macs <= most)
 
-    allowed = FeasibleSampler(space, within, seed=1)
-    assert within(allowed.genomes).all()
-    macs = trellis.costs(allowed.genomes).macs
-    sandwich = Sandwich(space, num_random=4, allowed=allowed)
-    drawn = [sandwich.draw(random.Random(seed)) for seed in range(12)]
-    assert sandwich.draw(random.Random(3)) == drawn[3]
+    sampler = FeasibleSampler(space, within, seed=1)
+    assert within(sampler.genomes).all()
+    macs = trellis.costs(sampler.genomes).macs
+    sandwich = Sandwich(space, num_random=4, sampler=sampler)
+    drawn = [sandwich.step(random.Random(seed)) for seed in range(12)]
+    assert sandwich.step(random.Random(3)) == drawn[3]
     counts = np.array([[cost(arch).macs for arch in archs] for archs in drawn])
     assert (counts[:, 0] == macs.max()).all()
     assert (counts[:, -1] == macs.min()).all()
@@ -231,9 +231,9 @@ def test_where_few_networks_are_allowed_all_come_alike():
     """However near to each other their multiply-adds are."""
     widths = one_of(8, 9, 10, 11, 100)
     space = Arch((Stage(widths, 1),), Stem(8), Head(16), resolution=8, classes=4)
-    allowed = FeasibleSampler(space, lambda genomes: np.ones(len(genomes), bool))
-    sandwich = Sandwich(space, num_random=2, allowed=allowed)
-    drawn = [arch for seed in range(250) for arch in sandwich.draw(random.Random(seed))[1:-1]]
+    sampler = FeasibleSampler(space, lambda genomes: np.ones(len(genomes), bool))
+    sandwich = Sandwich(space, num_random=2, sampler=sampler)
+    drawn = [arch for seed in range(250) for arch in sandwich.step(random.Random(seed))[1:-1]]
     times = Counter(arch.stages[0].width for arch in drawn)
     assert times.keys() == {8, 9, 10, 11, 100}
     assert min(times.values()) > 70  # of 100 each
@@ -252,4 +252,4 @@ def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
 
 
 def sandwich_largest():
-    return extreme_picks(CONTRACT["nas_bench_macro"], most=True)
+    return extreme_picks(CONTRACT["nas_bench_macro"], largest=True)

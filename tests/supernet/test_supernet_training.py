@@ -78,14 +78,14 @@ def test_threads_and_their_number_change_nothing():
 def test_a_failure_in_one_thread_stops_all():
     supernet = Supernet(SPACE, seed=0)
     images = torch.randn(4, 3, 8, 8)  # the space has two channels
-    drawn = Sandwich(SPACE).draw(random.Random(0))
+    drawn = Sandwich(SPACE).step(random.Random(0))
     with side_by_side(2) as run, pytest.raises(RuntimeError, match="channels"):
         accumulate_gradients(supernet, drawn, images, torch.zeros(4, dtype=torch.long), run=run)
 
 
 def test_the_smaller_networks_learn_what_the_largest_says():
     supernet = to_device(Supernet(SPACE, seed=0), CPU)
-    drawn = Sandwich(SPACE, num_random=0).draw(random.Random(0))
+    drawn = Sandwich(SPACE, num_random=0).step(random.Random(0))
     images, labels = next(batches().epoch(0))
     loss = accumulate_gradients(supernet, drawn, images, labels)
     ours = [p.grad.clone() for p in supernet.parameters()]

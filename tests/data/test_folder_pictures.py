@@ -1,0 +1,174 @@
+"""The pictures of a folder: unreadable ones, copies, the cache and memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from image_files import check_apart, contents, noise, refused, write_folder
+from PIL import Image
+
+from nas.core.download import cache_dir
+from nas.data import pictures
+from nas.data.dataset import load_data
+from nas.data.pictures import decode
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def test_folder_counts_a_broken_link_as_unreadable(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "data", {"cat": 30, "dog": 30})
+    link = tmp_path / "data" / "cat" / "link.png"
+    link.symlink_to(tmp_path / "later.png")
+    assert load_data("folder", root=str(tmp_path / "data")).skipped == 1
+    assert "cat/link.png" in caplog.text
+    Image.fromarray(noise(700)).save(tmp_path / "later.png")
+    assert load_data("folder", root=str(tmp_path / "data")).skipped == 0
+
+
+def test_folder_decodes_where_no_affinity_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # macOS has none
+    data = load_data("folder", root=str(write_folder(tmp_path, {"cat": 5, "dog": 5})))
+    assert sum(map(len, (data.train, data.val, data.test))) == 10
+
+
+def test_folder_refuses_what_cannot_be_meant(tmp_path: Path) -> None:
+    refused("data.root is missing", name="folder")
+    refused("does not exist", name="folder", root=str(tmp_path / "no"))
+    refused("holds no pictures", name="folder", root=str(tmp_path))
+    Image.fromarray(noise(0)).save(tmp_path / "loose.png")
+    refused("holds 1 pictures but no class folders", name="folder", root=str(tmp_path))
+    write_folder(tmp_path / "pets", {"cat": 5, "dog": 2})
+    message = refused("one class folder only, 'pets'", name="folder", root=str(tmp_path))
+    assert f"data.root={tmp_path / 'pets'}" in message
+    refused("class 'dog' has 2 images, too few", name="folder", root=str(tmp_path / "pets"))
+
+
+def test_folder_counts_unreadable_pictures_up_to_a_share(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path, {"cat": 30, "dog": 30})
+    whole = (tmp_path / "dog" / "59.png").read_bytes()
+    (tmp_path / "cat" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cat" / "empty.jpg").touch()
+    for _ in range(2):  # the second time from the cache
+        caplog.clear()
+        data = load_data("folder", root=str(tmp_path))
+        assert data.skipped == 2
+        assert "2 of 62 images" in caplog.text
+        assert "cat/broken.png" in caplog.text
+    assert len(data.train) + len(data.val) + len(data.test) == 60
+    message = refused("2 of 62", name="folder", root=str(tmp_path), max_unreadable=0.03)
+    assert "cat/broken.png" in message
+    assert "data.max_unreadable=0.03" in message
+
+
+def test_folder_leaves_copies_out_of_the_earlier_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "train", {"cat": 9, "dog": 9})
+    write_folder(tmp_path / "val", {"cat": 3, "dog": 3}, start=7)  # 7, 8, 9 are in train too
+    write_folder(tmp_path / "test", {"cat": 3, "dog": 3}, start=100)
+    data = load_data("folder", root=str(tmp_path))
+    check_apart(data)
+    assert [len(s) for s in (data.train, data.val, data.test)] == [12, 6, 6]
+    assert "6 images of train are in val and test too" in caplog.text
+
+
+def test_folder_refuses_a_class_that_is_all_copies(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", {"cat": 3, "dog": 9})
+    write_folder(tmp_path / "val", {"cat": 3, "dog": 3}, start=50)
+    write_folder(tmp_path / "test", {"cat": 3, "dog": 3}, start=0)
+    refused("no image of class 'cat' is left in train", name="folder", root=str(tmp_path))
+
+
+def test_folder_decodes_once_until_a_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, {"cat": 10, "dog": 10})
+    first = load_data("folder", root=str(tmp_path))
+    calls = []
+    monkeypatch.setattr(pictures, "decode", lambda *a: calls.append(a) or decode(*a))
+    assert load_data("folder", root=str(tmp_path)).fingerprint == first.fingerprint
+    assert load_data("folder", root=str(tmp_path), seed=3).fingerprint != first.fingerprint
+    assert not calls
+    Image.fromarray(noise(500)).save(tmp_path / "cat" / "0.png")
+    assert load_data("folder", root=str(tmp_path)).fingerprint != first.fingerprint
+    assert len(calls) == 20
+    load_data("folder", root=str(tmp_path), resolution=6)
+    assert len(calls) == 40
+
+
+def test_folder_larger_than_memory_stays_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, {"cat": 10, "dog": 10})
+    usual = load_data("folder", root=str(tmp_path))
+    monkeypatch.setattr(pictures, "MAX_IN_MEMORY_BYTES", 0)
+    for _ in range(2):
+        mapped = load_data("folder", root=str(tmp_path))
+        assert mapped.fingerprint == usual.fingerprint
+        assert contents(mapped.train) == contents(usual.train)
+    files = [p for p in (cache_dir() / "pictures").iterdir() if p.suffix == ".npy"]
+    assert len(files) > 1
+
+
+def test_folder_says_so_when_the_cache_cannot_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "data", {"cat": 4, "dog": 4})
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "file" / "cache"))
+    refused("set NAS_CACHE", name="folder", root=str(tmp_path / "data"))
+    monkeypatch.setenv("NAS_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2**30))
+        refused("GB are free", name="folder", root=str(tmp_path / "data"), resolution=8192)
+
+    def full(head: object, header: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
+    refused("No space left on device", name="folder", root=str(tmp_path / "data"))
+    assert not list((tmp_path / "cache" / "pictures").iterdir())
+
+
+def test_folder_of_grey_pictures_has_one_channel(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for index in range(5):
+            grey = noise(index + 9 * (name == "dog"), channels=1)
+            kind = "L" if index else "RGB"  # grey pictures saved in colour too
+            Image.fromarray(grey[..., 0]).convert(kind).save(tmp_path / name / f"{index}.png")
+    data = load_data("folder", root=str(tmp_path))
+    assert data.channels == 1
+    assert set(contents(data.train)) <= {noise(i, channels=1).tobytes() for i in range(20)}
+    Image.fromarray(noise(77)).save(tmp_path / "cat" / "colour.png")
+    assert load_data("folder", root=str(tmp_path)).channels == 3
+
+
+def test_folder_follows_links_but_not_in_a_ring(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", {"cat/a/b": 5})
+    write_folder(tmp_path / "elsewhere", {"dog": 5}, start=50)
+    (tmp_path / "data" / "dog").symlink_to(tmp_path / "elsewhere" / "dog")
+    (tmp_path / "data" / "cat" / "a" / "ring").symlink_to(tmp_path / "data" / "cat")
+    data = load_data("folder", root=str(tmp_path / "data"))
+    assert len(data.train) + len(data.val) + len(data.test) == 10
+
+
+def test_folder_pictures_of_many_sizes_become_224(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for index, size in enumerate([(300, 200), (50, 80), (224, 224), (9, 400)]):
+            red = 20 * index + 100 * (name == "dog")
+            Image.new("RGB", size, (red, 5, 9)).save(tmp_path / name / f"{index}.JPG")
+    data = load_data("folder", root=str(tmp_path))
+    assert data.resolution == 224
+    assert load_data("folder", root=str(tmp_path), resolution=32).resolution == 32

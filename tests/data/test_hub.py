@@ -1,0 +1,50 @@
+"""Data sets in the hub's format."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from image_files import check_apart, contents, noise, refused, write_hub
+
+from nas.data.dataset import load_data
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write_hub(tmp_path, monkeypatch)
+
+
+def test_hub_reads_what_was_saved(saved: Path) -> None:
+    data = load_data("hub", path=str(saved))
+    assert data.classes == ("cat", "dog")
+    assert data.resolution == 8
+    assert len(data.val) == 10
+    assert len(data.train) + len(data.test) == 30
+    check_apart(data)
+    place = {noise(i).transpose(2, 0, 1).tobytes(): i for i in range(40)}
+    for split in (data.train, data.val, data.test):
+        assert [place[c] % 2 for c in contents(split)] == split.labels.tolist()
+    assert load_data("hub", path=str(saved)).fingerprint == data.fingerprint
+    colours = load_data("hub", path=str(saved), label_column="colour", train=6, resolution=16)
+    assert colours.classes == ("blue", "green", "red")
+    assert colours.train.images.shape == (6, 3, 16, 16)
+
+
+def test_hub_refuses_in_one_line(saved: Path, tmp_path: Path) -> None:
+    refused("data.path is missing", name="hub", path=None)
+    refused("did you mean kind", name="hub", path=str(saved), label_column="kinds")
+    refused("cannot load the data set", name="hub", path=str(tmp_path / "none"))
+    refused("cannot load the data set", name="hub", path="nobody/nothing")
+
+
+def test_hub_without_its_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    message = refused("needs the package datasets", name="hub", path="a/b")
+    assert message.endswith("pip install -e '.[hub]'")
+    assert "pip install -e '.[hub]'" in (ROOT / "conf" / "data" / "hub.yaml").read_text()
