@@ -47,17 +47,7 @@ def make(checkout: str, name: str, work: Path) -> None:
         run(checkout, work, [*words, *more], stop)
     keep(work, HERE / name / "began")
     run(checkout, work, words, None)
-    keep(
-        work,
-        HERE / name / "ended",
-        "pareto.csv",
-        "*.yaml",
-        "*.json",
-        "*.log",
-        "*.db",
-        "*.onnx",
-        "*.pt",
-    )
+    keep(work, HERE / name / "ended", *WITHOUT)
 
 
 def keep(work: Path, target: Path, *without: str) -> None:
