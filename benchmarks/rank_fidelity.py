@@ -32,7 +32,7 @@ from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.arch.scaling import scaled
 from nas.core.run_folder import environment, write_json
-from nas.data.dataset import Batches as Images
+from nas.data.augment import Batches as Images
 from nas.data.dataset import ImageData, load_data
 from nas.space.choices import choices, fill, random_picks
 from nas.stats.correlation import interval, kendall, spearman, top_regret

@@ -10,7 +10,8 @@ import torch
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
-from nas.data.dataset import Batches, ImageData, Split
+from nas.data.augment import Batches
+from nas.data.dataset import ImageData, Split
 from nas.space.choices import fill, one_of, random_picks
 from nas.supernet.supernet import Supernet
 from nas.supernet.training import SupernetBudget

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from image_files import squares
 
 from nas.data import augment
-from nas.data.dataset import Batches, ImageData, load_data
+from nas.data.augment import Batches
+from nas.data.dataset import ImageData, load_data
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

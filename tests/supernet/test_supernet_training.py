@@ -16,7 +16,8 @@ from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches, w
 from torch import distributed
 
 from nas.core.errors import UserError
-from nas.data.dataset import Batches, Split
+from nas.data.augment import Batches
+from nas.data.dataset import Split
 from nas.network.device import to_device
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.sandwich import Sandwich, accumulate_gradients
