@@ -39,9 +39,8 @@ AXES = ("depth", "width", "resolution")
 
 @dataclass(frozen=True)
 class FitDesign:
-    """Candidates, rivals and the networks that are trained first.
+    """What is asked of a fit; its candidates, rivals and the networks that are trained first.
 
-    phi         at which the fit is made: 1 for twice the cost, -1 for half of it
     points      networks of the first rung: baseline, rivals, single axes half way, which give
                 the surface its curvature along phi, and candidates spread out
     tolerance   of the cost ratio, as far as it had to be widened
@@ -49,8 +48,10 @@ class FitDesign:
     words       what was counted
     """
 
+    budget: FitBudget
+    objective: str
+    seed: int
     baseline: Candidate
-    phi: int
     scale: Scale
     costs: CostModel
     candidates: list[Candidate]
@@ -60,13 +61,31 @@ class FitDesign:
     exponents: Floats
     words: str
 
+    @property
+    def phi(self) -> int:
+        """At which the fit is made: 1 for twice the cost, -1 for half of it."""
+        return self.budget.phi
+
     def by_id(self) -> Mapping[str, Candidate]:
         """Every network that may be trained at the fit's phi."""
         return {net.id: net for net in (*self.points, *self.candidates)}
 
+    def describe(self, net: Candidate) -> dict[str, object]:
+        """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
+        factors = dict(zip(AXES, np.exp(net.x), strict=True))
+        parts = np.maximum(self.phi * net.x, 0) * self.exponents
+        shares = parts / max(parts.sum(), 1e-12)
+        named = {"id": net.id, "triple": net.triple}
+        return {**named, **factors, "shares": shares, "ratio": net.ratio}
+
 
 def design_fit(
-    baseline: Arch, scale: Scale, ratios: CostRatios, budget: FitBudget, objective: str
+    baseline: Arch,
+    scale: Scale,
+    ratios: CostRatios,
+    budget: FitBudget,
+    objective: str,
+    seed: int = 0,
 ) -> FitDesign:
     """Lay out the grid, ask what its networks cost, and choose those to begin with."""
     phi, target, soft = budget.phi, DOUBLE**budget.phi, objective == "lacs"
@@ -96,8 +115,10 @@ def design_fit(
     num_triples = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
     band = f"about {target:g}" if soft else f"{target:g} ± {tolerance * target / DOUBLE:.2g}"
     return FitDesign(
+        budget=budget,
+        objective=objective,
+        seed=seed,
         baseline=start,
-        phi=phi,
         scale=scale,
         costs=costs,
         candidates=chosen,
@@ -129,18 +150,3 @@ def _spread_out(
     first = [net.x * exponents for net in anchors]
     picked = kennard_stone(places, max(0, number - len(anchors)), first)
     return [*anchors, *(free[i] for i in picked)]
-
-
-def describe(net: Candidate, phi: int, exponents: Floats) -> dict[str, object]:
-    """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
-    depth, width, resolution = np.exp(net.x)
-    parts = np.maximum(phi * net.x, 0) * exponents
-    return {
-        "id": net.id,
-        "triple": net.triple,
-        "depth": depth,
-        "width": width,
-        "resolution": resolution,
-        "shares": parts / max(parts.sum(), 1e-12),
-        "ratio": net.ratio,
-    }
