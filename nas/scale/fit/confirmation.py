@@ -72,8 +72,7 @@ def _networks_by_phi(design: FitDesign, best: Candidate) -> dict[int, ByName]:
         if times == 1:
             by_phi[phi] = {"fitted": best, **design.rivals}
         else:
-            baseline, ways = design.baseline.arch, rules(best.triple)
-            by_phi[phi] = rivals(baseline, design.scale, design.costs, ways, DOUBLE**phi)
+            by_phi[phi] = rivals(design.scaler, design.costs, rules(best.triple), DOUBLE**phi)
     return by_phi
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.arch.arch import Arch
-from nas.arch.scaling import Factors
 from nas.core.errors import UserError
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.candidates import (
@@ -24,10 +22,9 @@ from nas.scale.fit.candidates import (
 from nas.scale.fit.grid import (
     DOUBLE,
     Candidate,
-    Scale,
+    Scaler,
     cost_exponents,
     distinct_networks,
-    effective,
     grid_values,
     triples,
 )
@@ -52,7 +49,7 @@ class FitDesign:
     objective: str
     seed: int
     baseline: Candidate
-    scale: Scale
+    scaler: Scaler
     costs: CostModel
     candidates: list[Candidate]
     rivals: dict[str, Candidate]
@@ -80,23 +77,18 @@ class FitDesign:
 
 
 def design_fit(
-    baseline: Arch,
-    scale: Scale,
-    ratios: CostRatios,
-    budget: FitBudget,
-    objective: str,
-    seed: int = 0,
+    scaler: Scaler, ratios: CostRatios, budget: FitBudget, objective: str, seed: int = 0
 ) -> FitDesign:
     """Lay out the grid, ask what its networks cost, and choose those to begin with."""
     phi, target, soft = budget.phi, DOUBLE**budget.phi, objective == "lacs"
     values = grid_values(budget.step, budget.low, budget.high)
-    grid = [net for net in distinct_networks(baseline, scale, values, phi) if net.x.any()]
+    grid = [net for net in distinct_networks(scaler, values, phi) if net.x.any()]
     if not grid:
         raise UserError("nothing on the grid changes the baseline; raise fit.high")
-    costs = CostModel(baseline, ratios, grid, budget.costed // 2, target)
+    costs = CostModel(ratios, grid, budget.costed // 2, target)
     estimates = costs.estimate(grid)
     chosen, tolerance = select_candidates(
-        near_target(grid, estimates, baseline, scale, costs, phi),
+        near_target(grid, estimates, scaler, costs, phi),
         costs,
         tolerance=budget.tolerance,
         min_number=budget.points // 2,
@@ -105,11 +97,10 @@ def design_fit(
     )
     if not chosen:
         raise _no_candidates(phi, estimates)
-    unscaled = scale(Factors())
-    start = Candidate((1.0, 1.0, 1.0), unscaled, effective(baseline, unscaled), ratio=1.0)
-    against = rivals(baseline, scale, costs, rules(), target)
+    start = scaler.unscaled()
+    against = rivals(scaler, costs, rules(), target)
     axes = {name: way for name, way in rules().items() if name in AXES}
-    half_way = rivals(baseline, scale, costs, axes, math.sqrt(target))
+    half_way = rivals(scaler, costs, axes, math.sqrt(target))
     anchors = {net.id: net for net in (start, *against.values(), *half_way.values())}
     exponents = cost_exponents(grid, estimates)
     num_triples = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
@@ -119,7 +110,7 @@ def design_fit(
         objective=objective,
         seed=seed,
         baseline=start,
-        scale=scale,
+        scaler=scaler,
         costs=costs,
         candidates=chosen,
         rivals=against,

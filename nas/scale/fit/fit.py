@@ -20,14 +20,15 @@ from pathlib import Path
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost as arithmetic
-from nas.core.errors import UserError, unknown
+from nas.core.checks import check_option
+from nas.core.errors import UserError
 from nas.core.files import write_text
 from nas.core.journal import to_plain
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.comparison import percent
 from nas.scale.fit.confirmation import Confirmation, confirm
 from nas.scale.fit.design import FitDesign, design_fit
-from nas.scale.fit.grid import make_scaler
+from nas.scale.fit.grid import Scaler
 from nas.scale.fit.halving import mean_losses, num_epochs, rank_agreement, successive_halving
 from nas.scale.fit.journal import (
     Cost,
@@ -70,9 +71,8 @@ def fit_scaling(
                `val` with accuracy, cross_entropy and their standard errors, or else a `reason`
     budget     how much to train; its phi=-1 asks how to shrink: for half the cost, not twice
     objective  "macs" and "latency" demand that cost; "lacs" weighs it by MnasNet's product
-    folder     keeps trainings, failed ones too, and measured costs as they come (judged.jsonl): a
-               killed fit goes on, and a second call trains nothing.  It belongs to one judge and
-               one device: whoever changes data, training settings or device takes another one
+    folder     keeps trainings and measured costs as they come (judged.jsonl), so that a killed fit
+               goes on and a second call trains nothing; for one judge and one device
     progress   is told (epochs done, epochs in all, what)
     elastic    makes a judge that scores all networks it is given by weights that they share; with
                it every candidate is scored that way in place of the short trainings
@@ -80,15 +80,13 @@ def fit_scaling(
 
     The same seed, costs and answers give the same fit.  Raises UserError for what cannot be asked.
     """
-    if objective not in OBJECTIVES:
-        raise unknown("objective", objective, OBJECTIVES)
+    check_option("objective", objective, OBJECTIVES)
     journal = open_journal(folder / "judged.jsonl")
     ratios = CostRatios(baseline, cost, journal, slow=objective != "macs")
-    scale = make_scaler(baseline, repeats, fixed_ends)
-    design = design_fit(baseline, scale, ratios, budget, objective, seed)
+    scaler = Scaler(baseline, repeats, fixed_ends)
+    design = design_fit(scaler, ratios, budget, objective, seed)
     say(design.words)
-    trainings = Trainings(judge, journal, progress)
-    trainings.total = _max_epochs(design, halving=elastic is None)
+    trainings = Trainings(judge, journal, progress, _max_epochs(design, halving=not elastic))
     if elastic:
         short = _score_by_shared_weights(design, elastic, trainings)
     else:
