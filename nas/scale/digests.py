@@ -16,6 +16,7 @@ EARLIER_TARGETS = {
     "nas.training.loop.Budget": "nas.training.Budget",
     "nas.scale.fit.budget.FitBudget": "nas.fit.FitBudget",
 }
+EARLIER_ONESHOT = {"_target_": "nas.accuracy.oneshot.OneShot.open", "_partial_": True}
 
 
 def digest_of(*parts: Any) -> str:
@@ -39,8 +40,9 @@ def fit_digest(settings: ScaleSettings, baseline: Arch, images: ImageData, timer
     rounding = [settings.repeats, settings.fixed_ends]
     shared = []
     if settings.shares_weights:  # what decides which networks share weights, and those weights
-        groups = [settings.accuracy.node, settings.fit.node]
-        shared = [*map(_with_earlier_targets, groups), settings.objective, settings.seed]
+        oneshot = {**_with_earlier_targets(settings.accuracy.node), **EARLIER_ONESHOT}
+        fit = _with_earlier_targets(settings.fit.node)
+        shared = [oneshot, fit, settings.objective, settings.seed]
     training = training_digest(settings, images)
     return digest_of(network_id(baseline), training, priced, rounding, *shared)
 

@@ -13,8 +13,8 @@ from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET_LITES, TABLES, Factors, apply, as_published, published
 from nas.core.errors import UserError, unknown
 
-GRID = 1000  # steps of phi between two whole numbers when it is solved for
-MAX_ABS_PHI = 100  # from 0 that phi is looked for
+STEPS_PER_PHI = 1000  # how finely phi is solved for
+MAX_ABS_PHI = 100
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,8 @@ class Rule:
         """The network at `phi`; UserError where its input would be too small or too large."""
         try:
             factors = self.factors(phi)
-            options: Any = {"fixed_ends": self.fixed_ends, "repeats": self.repeats}
-            arch = apply(baseline, factors, **options)
-            cost(arch)
+            arch = apply(baseline, factors, fixed_ends=self.fixed_ends, repeats=self.repeats)
+            cost(arch)  # raises UserError where the strides outlast the input
         except UserError as error:
             raise UserError(f"phi={phi:g} with rule={self.name} is not possible: {error}") from None
         name = f"phi{phi:g}"
@@ -43,9 +42,9 @@ class Rule:
 class Member:
     """One network of a family.
 
-    phi       the cost that was asked for is 2 ** phi of the baseline's; of a published row the
-              logarithm of what its factors promise.
-    factors   exact, before anything was rounded.
+    phi       logarithm (base 2) of the cost ratio that was asked for; of a published row, of the
+              ratio that its factors promise
+    factors   exact, before anything was rounded
     """
 
     name: str
@@ -63,19 +62,19 @@ def steps(phi: float) -> list[float]:
 
 def family(baseline: Arch, rule: Rule, phi: float) -> list[Member]:
     """The networks from the baseline (phi = 0) to `phi`, one for each whole step and the last."""
-    return [rule.member(baseline, each) for each in steps(phi)]
+    return [rule.member(baseline, step) for step in steps(phi)]
 
 
 def published_family(baseline: Arch, name: str) -> list[Member]:
-    """The rows of the released table as far as `name` (b0 to b3, lite0 to lite2), of `baseline`."""
+    """The rows of the released table as far as `name` (b3: b0 to b3), applied to `baseline`."""
     if name not in TABLES:
         raise unknown("name", name, TABLES)
     lite = name in EFFICIENTNET_LITES
     rows = [row for row in TABLES if (row in EFFICIENTNET_LITES) == lite]
-    return [published_member(baseline, row) for row in rows[: rows.index(name) + 1]]
+    return [_published_member(baseline, row) for row in rows[: rows.index(name) + 1]]
 
 
-def published_member(baseline: Arch, name: str) -> Member:
+def _published_member(baseline: Arch, name: str) -> Member:
     """One row of the released tables, applied to `baseline`."""
     factors = published(name)
     try:
@@ -93,7 +92,7 @@ def num_blocks(arch: Arch) -> int:
 
 
 def mean_width(arch: Arch) -> float:
-    """Channels of the stages that are there, on average."""
+    """Channels on average, over the stages that have blocks."""
     widths = [stage.width for stage in arch.stages if stage.depth]
     return sum(widths) / max(1, len(widths))
 
@@ -101,20 +100,21 @@ def mean_width(arch: Arch) -> float:
 def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dict[str, Any]]:
     """One row a member, exact and rounded side by side; `latencies` are ms by `network_id`.
 
-    depth_exact, width_exact   factors;  resolution_exact: pixels, before rounding.
-    depth, width   what rounding made of them: blocks, and mean channels of a stage, in those of
-                   the baseline;  resolution: pixels.
-    macs_promised  depth * width^2 * resolution^2 of the exact factors; macs_ratio: what it became;
-    two_to_phi     what EfficientNet's rule asks for.
-    latency_ms     None where it was not measured; latency_ratio: in the baseline's.
+    depth_exact, width_exact   factors before rounding;  resolution_exact: pixels before rounding
+    depth, width   after rounding: blocks and mean channels over those of the baseline
+    macs_promised  depth * width^2 * resolution^2 of the exact factors
+    macs_ratio     multiply-adds after rounding over those of the baseline
+    two_to_phi     the cost ratio that EfficientNet's rule asks for
+    latency_ms     None where it was not measured;  latency_ratio: over the baseline's
+
     The first member is the baseline.
     """
     base = members[0].arch
-    ours, base_ms = cost(base), latencies.get(network_id(base))
+    base_macs, base_ms = cost(base).macs, latencies.get(network_id(base))
     rows = []
     for member in members:
-        found, arch = cost(member.arch), member.arch
-        ms = latencies.get(network_id(arch))
+        arch, key = member.arch, network_id(member.arch)
+        costs, ms = cost(arch), latencies.get(key)
         rows.append({
             "name": member.name,
             "phi": member.phi,
@@ -127,22 +127,22 @@ def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> l
             "num_blocks": num_blocks(arch),
             "two_to_phi": 2**member.phi,
             "macs_promised": member.factors.cost,
-            "macs_ratio": found.macs / ours.macs,
+            "macs_ratio": costs.macs / base_macs,
             "latency_ratio": ms / base_ms if ms and base_ms else None,
-            "macs": found.macs,
-            "params": found.params,
-            "peak_memory_bytes": found.peak_memory_bytes,
+            "macs": costs.macs,
+            "params": costs.params,
+            "peak_memory_bytes": costs.peak_memory_bytes,
             "latency_ms": ms,
-            "id": network_id(arch),
+            "id": key,
         })  # fmt: skip
     return rows
 
 
 @dataclass(frozen=True)
 class PhiSolution:
-    """The largest phi (in steps of 1 / GRID) whose rounded network is within a budget.
+    """The largest phi, in steps of 1 / STEPS_PER_PHI, whose rounded network is within a budget.
 
-    price        of that network, in the budget's unit;  next_price: of the first one beyond it.
+    price   of that network, in the budget's unit;  next_price: of the first one beyond it
     """
 
     member: Member
@@ -178,27 +178,29 @@ def largest_phi_within(
     Raises UserError where not even the smallest network fits, or the largest still does.
     """
 
-    def built(k: int) -> Member | None:
+    def member_at(k: int) -> Member | None:
+        if abs(k) > MAX_ABS_PHI * STEPS_PER_PHI:
+            return None
         try:
-            return rule.member(baseline, k / GRID) if abs(k) <= MAX_ABS_PHI * GRID else None
+            return rule.member(baseline, k / STEPS_PER_PHI)
         except UserError:
             return None
 
     def fits(k: int) -> bool:
-        """Whether it is cheap enough; what is too small to be built would be."""
-        member = built(k)
+        """Whether it is cheap enough, as a network that is too small to be built would be."""
+        member = member_at(k)
         return k < 0 if member is None else price(member.arch) <= budget
 
     low = high = 0
     if fits(0):
         while fits(high):
-            low, high = high, high + GRID
+            low, high = high, high + STEPS_PER_PHI
     while not fits(low):
-        low, high = low - GRID, low
+        low, high = low - STEPS_PER_PHI, low
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
-    inside, beyond = built(low), built(high)
+    inside, beyond = member_at(low), member_at(high)
     if beyond is None:
         assert inside is not None
         raise _out_of_reach(what, "largest", inside, price(inside.arch), rule)
@@ -214,17 +216,15 @@ def members_within_budget(
 
     `what` names the budget in the error.
     """
-    kept: list[Member] = []
-    for row in rows:
-        if (found := price(row.arch)) > budget:
-            break
-        kept.append(row)
-    if not kept:
-        raise UserError(
-            f"{what} is out of reach: {rows[0].name}, the smallest row of the table, has "
-            f"{found:.4g}; raise it, or take a smaller baseline (arch=)"
-        )
-    return kept
+    for i, row in enumerate(rows):
+        if (row_price := price(row.arch)) > budget:
+            if i == 0:
+                raise UserError(
+                    f"{what} is out of reach: {row.name}, the smallest row of the table, has "
+                    f"{row_price:.4g}; raise it, or take a smaller baseline (arch=)"
+                )
+            return list(rows[:i])
+    return list(rows)
 
 
 def _out_of_reach(what: str, which: str, member: Member, price: float, rule: Rule) -> UserError:

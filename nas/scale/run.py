@@ -44,7 +44,7 @@ from nas.scale.fit.result import Fit
 from nas.scale.measurements import run_jobs, supernet_judge, train_cached
 from nas.scale.report import TABLE_WIDTH, describe_fit, print_family, remarks, write_results
 from nas.scale.settings import ScaleSettings
-from nas.scale.setup import Workplace, open_workplace, rule_of
+from nas.scale.setup import ScaleRun, open_run, rule_of
 
 NUM_SOLVE_STEPS = 12  # prices that a bisection asks for, about
 
@@ -65,19 +65,19 @@ def scale(settings: ScaleSettings) -> dict[str, Any]:
 
 
 def _scale(settings: ScaleSettings, console: Console, began: float) -> dict[str, Any]:
-    with open_workplace(settings, console) as place:
-        fit = _fit(place) if settings.is_fitted else None
+    with open_run(settings, console) as run:
+        fit = _fit(run) if settings.is_fitted else None
         coefficients = [fit.alpha, fit.beta, fit.gamma] if fit else settings.coefficients
-        members, solution = _members(place, rule_of(settings, coefficients))
-        rows = family_table(members, _latencies(place, members))
+        members, solution = _members(run, rule_of(settings, coefficients))
+        rows = family_table(members, _latencies(run, members))
         if settings.train:
-            _train(place, members, rows)
+            _train(run, members, rows)
         print_family(console, rows)
         for label, text in remarks(rows, solution, fit.phi if fit else 1):
-            place.say(label, text)
-        data = place.images() if settings.train else None
+            run.say(label, text)
+        data = run.images() if settings.train else None
         summary = {
-            "baseline": place.baseline.name,
+            "baseline": run.baseline.name,
             "rule": settings.rule or "formula",
             "coefficients": coefficients,
             "fit": fit.summary() if fit else None,
@@ -86,45 +86,45 @@ def _scale(settings: ScaleSettings, console: Console, began: float) -> dict[str,
             "images": [len(s) for s in (data.train, data.val, data.test)] if data else None,
             "native": data.resolution if data else None,
             "budget": settings.budget.name,
-            "latency": place.timer.name if settings.measure else None,
+            "latency": run.timer.name if settings.measure else None,
             "objective": settings.objective,
             "seed": settings.seed,
             "seconds": time.perf_counter() - began,
             "family": rows,
         }
         write_results(
-            place.folder,
+            run.folder,
             config=config_of(settings),
-            made_with={"seed": settings.seed, "latency": place.timer.describe()},
+            made_with={"seed": settings.seed, "latency": run.timer.describe()},
             summary=summary,
             members=members,
             fit=fit,
         )
-        place.say("wrote", f"{place.folder}/: scale.html family.csv family/ summary.json ...")
+        run.say("wrote", f"{run.folder}/: scale.html family.csv family/ summary.json ...")
     return summary
 
 
-def _fit(place: Workplace) -> Fit:
+def _fit(run: ScaleRun) -> Fit:
     """Fit alpha, beta and gamma to the baseline; what an earlier call learned is not redone."""
-    settings, images = place.settings, place.images()
-    key = fit_digest(settings, place.baseline, images, place.timer)
-    folder = open_folder(place.folder / f"fit-{key}")
+    settings, images = run.settings, run.images()
+    key = fit_digest(settings, run.baseline, images, run.timer)
+    folder = open_folder(run.folder / f"fit-{key}")
     elastic = None
     if settings.shares_weights:
         context = JudgeContext(
-            space=place.baseline,
-            load=place.images,
+            space=run.baseline,
+            load=run.images,
             device=settings.device,
             seed=settings.seed,
             checkpoint=folder / "supernet.pt",
         )
-        elastic = supernet_judge(place.console, make_judge(settings.accuracy).open, context)
-    with place.open_pool(test=False) as pool, ProgressBar(place.console, "fit") as bar:
+        elastic = supernet_judge(run.console, make_judge(settings.accuracy).open, context)
+    with run.open_pool(test=False) as pool, ProgressBar(run.console, "fit") as bar:
 
         def measure_cost(archs: Sequence[Arch]) -> NDArray[np.float64]:
             if settings.objective == "macs":
                 return np.array([cost(arch).macs for arch in archs], float)
-            return np.array(place.latency(archs, quiet=bar.started), float)
+            return np.array(run.latency(archs, quiet=bar.started), float)
 
         def on_progress(done: int, total: int, text: str) -> None:
             bar.start(total, done)  # only now: latencies that are timed before have their own bar
@@ -132,7 +132,7 @@ def _fit(place: Workplace) -> Fit:
             bar(done, text)
 
         fit = fit_scaling(
-            place.baseline,
+            run.baseline,
             cost=measure_cost,
             judge=partial(run_jobs, pool, bar.set_partial),
             budget=settings.fit_budget,
@@ -140,49 +140,49 @@ def _fit(place: Workplace) -> Fit:
             folder=folder,
             elastic=elastic,
             seed=settings.seed,
-            say=partial(place.say, "fit"),
+            say=partial(run.say, "fit"),
             progress=on_progress,
             repeats=settings.repeats,
             fixed_ends=settings.fixed_ends,
         )
     for label, text in describe_fit(fit):
-        place.say(label, text)
+        run.say(label, text)
     return fit
 
 
-def _members(place: Workplace, rule: Rule) -> tuple[list[Member], PhiSolution | None]:
+def _members(run: ScaleRun, rule: Rule) -> tuple[list[Member], PhiSolution | None]:
     """The family as far as phi, name or budget; how the budget was met."""
-    settings, baseline = place.settings, place.baseline
+    settings, baseline = run.settings, run.baseline
     limit, solution = settings.cost_limit, None
     if settings.rule == "published":
         rows = published_family(baseline, settings.name or "b7")
         if limit:
             name, budget = limit
-            rows = members_within_budget(rows, budget, _price(place, name), f"{name}={budget:g}")
+            rows = members_within_budget(rows, budget, _price(run, name), f"{name}={budget:g}")
         return rows, None
     phi = settings.phi
     if limit:
-        solution = _solve(place, rule, *limit)
+        solution = _solve(run, rule, *limit)
         phi = solution.member.phi
     assert phi is not None
     return family(baseline, rule, phi), solution
 
 
-def _price(place: Workplace, name: str) -> Callable[[Arch], float]:
+def _price(run: ScaleRun, name: str) -> Callable[[Arch], float]:
     """What a network costs in the unit of the budget `name`."""
 
     def price(arch: Arch) -> float:
-        return cost(arch).macs if name == "macs" else place.latency([arch])[0]
+        return cost(arch).macs if name == "macs" else run.latency([arch])[0]
 
     return price
 
 
-def _solve(place: Workplace, rule: Rule, name: str, budget: float) -> PhiSolution:
+def _solve(run: ScaleRun, rule: Rule, name: str, budget: float) -> PhiSolution:
     """The phi of the largest network within the budget, found with progress."""
-    price, what, num_asked = _price(place, name), f"{name}={budget:g}", 0
+    price, what, num_asked = _price(run, name), f"{name}={budget:g}", 0
     if name == "macs":  # which takes no time
-        return largest_phi_within(place.baseline, rule, budget, price, what)
-    with ProgressBar(place.console, "solve", NUM_SOLVE_STEPS) as bar:
+        return largest_phi_within(run.baseline, rule, budget, price, what)
+    with ProgressBar(run.console, "solve", NUM_SOLVE_STEPS) as bar:
 
         def price_with_progress(arch: Arch) -> float:
             nonlocal num_asked
@@ -190,39 +190,39 @@ def _solve(place: Workplace, rule: Rule, name: str, budget: float) -> PhiSolutio
             bar(num_asked, what)
             return price(arch)
 
-        return largest_phi_within(place.baseline, rule, budget, price_with_progress, what)
+        return largest_phi_within(run.baseline, rule, budget, price_with_progress, what)
 
 
-def _latencies(place: Workplace, members: Sequence[Member]) -> dict[str, float]:
+def _latencies(run: ScaleRun, members: Sequence[Member]) -> dict[str, float]:
     """Milliseconds by network id; what the device or table cannot tell is said, and absent."""
-    if not place.settings.measure:
+    if not run.settings.measure:
         return {}
     archs = {network_id(member.arch): member.arch for member in members}
     try:
-        return dict(zip(archs, place.latency(list(archs.values())), strict=True))
+        return dict(zip(archs, run.latency(list(archs.values())), strict=True))
     except UserError as error:
-        place.say("latency", f"of some is unknown: {error}")
+        run.say("latency", f"of some is unknown: {error}")
     known = {}
     for key, arch in archs.items():
         try:
-            known[key] = place.latency([arch])[0]
+            known[key] = run.latency([arch])[0]
         except UserError:
             continue  # said above
     return known
 
 
-def _train(place: Workplace, members: Sequence[Member], rows: Sequence[dict[str, Any]]) -> None:
+def _train(run: ScaleRun, members: Sequence[Member], rows: Sequence[dict[str, Any]]) -> None:
     """Train every member with the budget; its row learns what it scored."""
-    settings, epochs = place.settings, place.training.epochs
+    settings, epochs = run.settings, run.training.epochs
     jobs = [(member.arch, epochs, settings.seed) for member in members]
-    path, salt = place.folder / "trained.jsonl", training_digest(settings, place.images())
+    path, salt = run.folder / "trained.jsonl", training_digest(settings, run.images())
     num_epochs = epochs * len(jobs)
     with (
-        place.open_pool(test=True) as pool,
-        ProgressBar(place.console, "train", num_epochs) as bar,
+        run.open_pool(test=True) as pool,
+        ProgressBar(run.console, "train", num_epochs) as bar,
     ):
         scores = train_cached(pool, jobs, path, salt, bar)
     for row, score in zip(rows, scores, strict=True):
         row |= score
         if "reason" in score:
-            place.say("failed", f"{row['name']}: {score['reason']}")
+            run.say("failed", f"{row['name']}: {score['reason']}")

@@ -26,7 +26,7 @@ from search_spaces.lookup import resolve_baseline
 
 
 @dataclass(frozen=True)
-class Workplace:
+class ScaleRun:
     """What is open while the command runs.
 
     images    loads the data at its first call
@@ -53,7 +53,7 @@ class Workplace:
 
 
 @contextmanager
-def open_workplace(settings: ScaleSettings, console: Console) -> Iterator[Workplace]:
+def open_run(settings: ScaleSettings, console: Console) -> Iterator[ScaleRun]:
     """Find the baseline, and hold its folder against other processes."""
     images: Callable[[], ImageData] = cache(settings.data.make)
     training, timer = settings.budget.make(), settings.latency.make()
@@ -67,9 +67,9 @@ def open_workplace(settings: ScaleSettings, console: Console) -> Iterator[Workpl
     folder = open_folder(Path(settings.results) / "scale" / folder_name(baseline.name))
     with lock_folder(folder):
         latency = cached_latency(timer, folder, baseline.padding, console)
-        place = Workplace(settings, console, folder, baseline, images, training, timer, latency)
-        place.say("baseline", describe_network(baseline, origin))
-        yield place
+        run = ScaleRun(settings, console, folder, baseline, images, training, timer, latency)
+        run.say("baseline", describe_network(baseline, origin))
+        yield run
 
 
 def rule_of(settings: ScaleSettings, coefficients: Sequence[float] | None) -> Rule:

@@ -20,7 +20,7 @@ from nas.core.errors import UserError
 from nas.core.figures import figures_page
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.design import design_fit
-from nas.scale.fit.grid import make_scaler
+from nas.scale.fit.grid import Scaler
 from nas.scale.fit.journal import CostRatios, open_journal
 from nas.scale.fit.page import fit_sections, notes
 from nas.scale.fit.result import Fit
@@ -30,13 +30,13 @@ CONF = Path(__file__).parents[2] / "conf" / "fit"
 
 def at(triple, phi: int) -> Arch:
     """BASE grown or shrunk by a triple."""
-    return make_scaler(BASE, "ceil", False)(formula(*triple, phi))
+    return Scaler(BASE)(formula(*triple, phi))
 
 
 def truths(folder) -> dict[tuple[float, ...], float]:
     """The true loss of every candidate at equal cost, by triple."""
     costs = CostRatios(BASE, macs, open_journal(folder / "none.jsonl"), slow=False)
-    plan = design_fit(BASE, make_scaler(BASE, "ceil", False), costs, SMALL, "macs")
+    plan = design_fit(Scaler(BASE), costs, SMALL, "macs")
     slope = -0.25  # the bowl's mean fall by the logarithm of the cost, from 1 to 2
     return {n.triple: bowl(n.arch) + slope * math.log(2 / n.ratio) for n in plan.candidates}
 
@@ -81,9 +81,7 @@ def test_rules_that_cannot_shrink_a_baseline_are_left_out(tmp_path):
     """Stages of one block cannot lose any, and an input has to outlast the strides."""
     single = replace(BASE, stages=tuple(replace(s, depth=1) for s in BASE.stages), resolution=24)
     costs = CostRatios(single, macs, open_journal(tmp_path / "none.jsonl"), slow=False)
-    plan = design_fit(
-        single, make_scaler(single, "ceil", False), costs, replace(SMALL, phi=-1), "macs"
-    )
+    plan = design_fit(Scaler(single), costs, replace(SMALL, phi=-1), "macs")
     assert set(plan.rivals) == {"efficientnet", "dwr", "uniform", "width", "resolution"}
     assert all(4 * abs(net.ratio - 0.5) < plan.tolerance for net in plan.candidates)
 
@@ -119,7 +117,7 @@ def test_a_killed_fit_goes_on_and_a_second_call_trains_nothing(tmp_path):
     assert told[-1] == (sum(row["epochs"] for row in expected.rows) - known,) * 2
     assert fitted(tmp_path / "killed", Judge(killed_after=0)) == expected
     kept = json.loads((tmp_path / "killed" / "fit.json").read_text())
-    assert Fit.from_json(kept) == expected
+    assert Fit(**kept) == expected
 
 
 def test_failures_are_survived_and_told(tmp_path):

@@ -27,10 +27,10 @@ from nas.scale.fit.candidates import (
 from nas.scale.fit.comparison import LABELS, Comparison, verdict
 from nas.scale.fit.design import design_fit
 from nas.scale.fit.grid import (
+    Scaler,
     distinct_networks,
     effective,
     grid_values,
-    make_scaler,
     triples,
 )
 from nas.scale.fit.journal import CostRatios, open_journal
@@ -57,14 +57,12 @@ def test_steps_have_no_dust():
 @pytest.fixture
 def costs(tmp_path):
     return CostModel(
-        BASE, CostRatios(BASE, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 2.0
+        CostRatios(BASE, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 2.0
     )
 
 
 def grid_of(baseline, repeats="ceil", step=0.1):
-    return distinct_networks(
-        baseline, make_scaler(baseline, repeats, False), grid_values(step, 1.0, 2.0), 1
-    )
+    return distinct_networks(Scaler(baseline, repeats), grid_values(step, 1.0, 2.0), 1)
 
 
 @pytest.mark.parametrize("repeats", ["ceil", "nearest"])
@@ -74,13 +72,13 @@ def test_rounded_networks_are_distinct_and_none_of_the_grid_is_missing(repeats):
     ids = {net.id for net in nets}
     assert len(ids) == len(nets)
     values = grid_values(0.25, 1.0, 2.0)
-    scale = make_scaler(baseline, repeats, False)
+    scaler = Scaler(baseline, repeats)
     everything = {
-        network_id(scale(Factors(d, w, r))) for d in values for w in values for r in values
+        network_id(scaler(Factors(d, w, r))) for d in values for w in values for r in values
     }
     assert everything == ids
     for net in nets:
-        assert network_id(scale(Factors(*net.triple))) == net.id
+        assert network_id(scaler(Factors(*net.triple))) == net.id
 
 
 def test_effective_factors_are_those_of_what_was_built():
@@ -94,8 +92,8 @@ HARD = {"max_asked": 99, "soft": False}
 
 
 def near_target_of(nets, costs, phi=1):
-    scale = make_scaler(BASE, "ceil", False)
-    return near_target(nets, costs.estimate(nets), BASE, scale, costs, phi)
+    scaler = Scaler(BASE)
+    return near_target(nets, costs.estimate(nets), scaler, costs, phi)
 
 
 def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(costs):
@@ -112,18 +110,16 @@ def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(costs):
 def test_what_rounding_hides_at_first_shows_further_on(tmp_path):
     """A width of 1.1 leaves 8 channels 8, so that (2, 1.1, 1.1) would cost twice as much."""
     base = for_resolution(PUBLISHED["mobilenet_v3_small_0.35"], 28)
-    unit, scale = macs([base])[0], make_scaler(base, "ceil", False)
+    unit, scaler = macs([base])[0], Scaler(base)
     costs = CostModel(
-        base, CostRatios(base, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 2.0
+        CostRatios(base, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 2.0
     )
-    nets = [
-        net for net in distinct_networks(base, scale, grid_values(0.05, 1.0, 2.0), 1) if net.x.any()
-    ]
+    nets = [net for net in distinct_networks(scaler, grid_values(0.05, 1.0, 2.0), 1) if net.x.any()]
     hidden = [n for n in nets if macs([n.arch])[0] / unit < 2.1 and min(n.triple) >= 1.1]
-    near = near_target(nets, costs.estimate(nets), base, scale, costs, 1)
+    near = near_target(nets, costs.estimate(nets), scaler, costs, 1)
     found, tolerance = select_candidates(near, costs, tolerance=0.15, min_number=1, **HARD)
     for net in found:
-        far = macs([scale(formula(*net.triple, 3))])[0] / unit
+        far = macs([scaler(formula(*net.triple, 3))])[0] / unit
         assert net.growth == pytest.approx(far ** (1 / 3))
         assert abs(net.growth - 2) < tolerance == 0.15
     assert max(net.growth for net in near if net.triple in {n.triple for n in hidden}) > 2.5
@@ -134,9 +130,7 @@ def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
         return [value * (1.5 if value > 4 * macs([BASE])[0] else 1) for value in macs(archs)]
 
     costs = CostRatios(BASE, slow, open_journal(tmp_path / "costs"), slow=True)
-    plan = design_fit(
-        BASE, make_scaler(BASE, "ceil", False), costs, FitBudget(costed=40), "latency"
-    )
+    plan = design_fit(Scaler(BASE), costs, FitBudget(costed=40), "latency")
     assert plan.candidates
     for net in plan.candidates:
         far = slow([apply(BASE, formula(*net.triple, 3))])[0] / slow([BASE])[0]
@@ -146,12 +140,12 @@ def test_where_costs_are_slow_growth_is_measured_and_not_guessed(tmp_path):
 
 def test_triples_that_make_the_baseline_too_small_on_the_way_are_no_candidates(tmp_path):
     base = for_resolution(PUBLISHED["mobilenet_v2_0.25"], 28)
-    scale = make_scaler(base, "ceil", False)
+    scaler = Scaler(base)
     costs = CostModel(
-        base, CostRatios(base, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 0.5
+        CostRatios(base, macs, open_journal(tmp_path / "none"), slow=False), [], 0, 0.5
     )
-    nets = [n for n in distinct_networks(base, scale, grid_values(0.1, 1.0, 3.0), -1) if n.x.any()]
-    found = near_target(nets, costs.estimate(nets), base, scale, costs, -1)
+    nets = [n for n in distinct_networks(scaler, grid_values(0.1, 1.0, 3.0), -1) if n.x.any()]
+    found = near_target(nets, costs.estimate(nets), scaler, costs, -1)
     assert found
     assert all(0.25 < net.ratio < 1 and 0 < net.growth < 1 for net in found)
 
@@ -159,13 +153,13 @@ def test_triples_that_make_the_baseline_too_small_on_the_way_are_no_candidates(t
 def test_a_grid_that_never_doubles_the_cost_is_refused(tmp_path):
     costs = CostRatios(BASE, macs, open_journal(tmp_path / "none"), slow=False)
     with pytest.raises(UserError, match="no network on the grid costs about 2 times") as error:
-        design_fit(BASE, make_scaler(BASE, "ceil", False), costs, FitBudget(high=1.05), "macs")
+        design_fit(Scaler(BASE), costs, FitBudget(high=1.05), "macs")
     assert "raise fit.high" in str(error.value)
 
 
 def test_rivals_are_asked_for_the_cost_that_they_truly_have(costs):
-    scale = make_scaler(BASE, "ceil", False)
-    found = rivals(BASE, scale, costs, rules((1.3, 1.1, 1.15)), 2.0)
+    scaler = Scaler(BASE)
+    found = rivals(scaler, costs, rules((1.3, 1.1, 1.15)), 2.0)
     assert list(found)[:2] == ["fitted", "efficientnet"]
     assert all(1.85 < net.ratio < 2.15 for net in found.values())
     assert found["efficientnet"].triple == pytest.approx(EFFICIENTNET)

@@ -105,8 +105,8 @@ def make():
 JOBS = [(NET, 1, 0), (LARGER, 1, 0)]
 
 
-class Told:
-    """Keeps what a progress bar is told."""
+class Bar:
+    """Keeps what a progress bar is to show."""
 
     def __init__(self) -> None:
         self.epochs, self.parts = [], []
@@ -119,30 +119,30 @@ class Told:
 
 
 def test_what_was_trained_is_not_trained_again(tmp_path):
-    path, told = tmp_path / "trained.jsonl", Told()
+    path, bar = tmp_path / "trained.jsonl", Bar()
     jobs = [(NET, 1, 0), (LARGER, 2, 0)]
     with WorkerPool(make, 1) as pool:
-        rows = train_cached(pool, jobs, path, "salt", told)
-    assert told.epochs == [0, 1, 3]
-    assert told.parts[-1] == 2  # of the second, when it was trained and not yet scored
-    assert all(0 < part <= 2 for part in told.parts)
+        rows = train_cached(pool, jobs, path, "salt", bar)
+    assert bar.epochs == [0, 1, 3]
+    assert bar.parts[-1] == 2  # of the second, when it was trained and not yet scored
+    assert all(0 < part <= 2 for part in bar.parts)
     assert all(0 <= row["accuracy"] <= 1 and row["cross_entropy"] > 0 for row in rows)
 
     def never():
         raise AssertionError("trained again")
 
-    assert train_cached(WorkerPool(never, 1), jobs, path, "salt", told) == rows
+    assert train_cached(WorkerPool(never, 1), jobs, path, "salt", bar) == rows
     with pytest.raises(AssertionError, match="trained again"):
-        train_cached(WorkerPool(never, 1), jobs, path, "other data", told)
+        train_cached(WorkerPool(never, 1), jobs, path, "other data", bar)
 
 
 def test_a_line_that_was_cut_costs_that_line(tmp_path):
     path = tmp_path / "trained.jsonl"
     with WorkerPool(make, 1) as pool:
-        rows = train_cached(pool, JOBS, path, "salt", Told())
+        rows = train_cached(pool, JOBS, path, "salt", Bar())
         path.write_text(path.read_text()[:-20])
         assert [json.loads(line) for line in path.read_text().splitlines()[:1]]
-        again = train_cached(pool, JOBS, path, "salt", Told())
+        again = train_cached(pool, JOBS, path, "salt", Bar())
     for row, other in zip(rows, again, strict=True):
         assert row["accuracy"] == other["accuracy"]
     assert np.isfinite([row["seconds"] for row in again]).all()
@@ -152,8 +152,8 @@ def test_a_training_that_fails_says_why_and_is_tried_again(tmp_path):
     path = tmp_path / "trained.jsonl"
     broken = replace(NET, resolution=1, stages=(Stage(8, stride=2), Stage(8, stride=2)))
     with WorkerPool(make, 1) as pool:
-        rows = train_cached(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", Told())
+        rows = train_cached(pool, [(replace(NET, channels=3), 1, 0)], path, "salt", Bar())
     assert "channels" in rows[0]["reason"]
     assert not path.exists()
     with pytest.raises(UserError), WorkerPool(make, 1) as pool:
-        train_cached(pool, [(broken, 1, 0)], path, "salt", Told())
+        train_cached(pool, [(broken, 1, 0)], path, "salt", Bar())

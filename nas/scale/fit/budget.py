@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.scale.fit.candidates import MAX_TOLERANCE
-from nas.scale.fit.halving import Rung
+
+Rung = tuple[int, int]  # epochs, and seeds each of them is trained with
 
 
 @dataclass(frozen=True)

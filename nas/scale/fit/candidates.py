@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.scaling import EFFICIENTNET, RULES, Factors, formula
-from nas.scale.fit.grid import DOUBLE, Candidate, Floats, Scale, Triple, try_scale
+from nas.scale.fit.grid import DOUBLE, Candidate, Floats, Scaler, Triple
 from nas.scale.fit.journal import CostRatios
 from nas.scale.fit.response_surface import Data, Surface, fit_surface
 
@@ -30,14 +29,9 @@ class CostModel:
     """
 
     def __init__(
-        self,
-        baseline: Arch,
-        costs: CostRatios,
-        nets: Sequence[Candidate],
-        num_asked: int,
-        target: float,
+        self, costs: CostRatios, nets: Sequence[Candidate], num_asked: int, target: float
     ) -> None:
-        self.baseline, self.costs, self.target = baseline, costs, target
+        self.costs, self.target = costs, target
         self.surface: Surface | None = self._fit(nets, num_asked) if costs.slow else None
 
     def _fit(self, nets: Sequence[Candidate], num_asked: int) -> Surface:
@@ -45,11 +39,12 @@ class CostModel:
 
         Near is from a quarter of the way to the target to GROWTH_STEPS times as far.
         """
-        unit, way = cost(self.baseline).macs, math.log(self.target)
+        baseline, way = self.costs.baseline, math.log(self.target)
+        unit = cost(baseline).macs
         near = [n for n in nets if 0.25 < math.log(cost(n.arch).macs / unit) / way < GROWTH_STEPS]
         asked = [near[i] for i in kennard_stone([net.x for net in near], num_asked)]
         x = np.array([np.zeros(3), *(net.x for net in asked)])
-        ratios = self.costs([self.baseline, *(net.arch for net in asked)])
+        ratios = self.costs([baseline, *(net.arch for net in asked)])
         return fit_surface(Data.of(x, np.log(ratios)))
 
     def estimate(self, nets: Sequence[Candidate]) -> Floats:
@@ -73,12 +68,7 @@ class CostModel:
 
 
 def near_target(
-    grid: Sequence[Candidate],
-    estimates: Floats,
-    baseline: Arch,
-    scale: Scale,
-    costs: CostModel,
-    phi: int,
+    grid: Sequence[Candidate], estimates: Floats, scaler: Scaler, costs: CostModel, phi: int
 ) -> list[Candidate]:
     """Those of `grid` whose cost ratio, estimated as `estimates` [n], may be the target.
 
@@ -91,10 +81,8 @@ def near_target(
         for net, ratio, close in zip(grid, estimates, is_near, strict=True)
         if close
     ]
-    further = [
-        try_scale(baseline, scale, formula(*net.triple, GROWTH_STEPS * phi), net.triple)
-        for net in near
-    ]
+    far = GROWTH_STEPS * phi
+    further = [scaler.try_scale(formula(*net.triple, far), net.triple) for net in near]
     growths = iter(costs.estimate([net for net in further if net]) ** (1 / GROWTH_STEPS))
     return [
         replace(net, growth=float(next(growths)), at_three_phi=grown.arch)
@@ -163,11 +151,7 @@ def rules(triple: Triple | None = None) -> dict[str, Callable[[float], Factors]]
 
 
 def rivals(
-    baseline: Arch,
-    scale: Scale,
-    costs: CostModel,
-    ways: dict[str, Callable[[float], Factors]],
-    target: float,
+    scaler: Scaler, costs: CostModel, ways: dict[str, Callable[[float], Factors]], target: float
 ) -> dict[str, Candidate]:
     """For each way of scaling its rounded network whose true cost is nearest to `target` times.
 
@@ -181,7 +165,7 @@ def rivals(
     for name, way in ways.items():
         double = way(DOUBLE)
         triple = (double.depth, double.width, double.resolution)
-        made = (try_scale(baseline, scale, way(float(m)), triple) for m in multiples)
+        made = (scaler.try_scale(way(float(m)), triple) for m in multiples)
         tried = list({net.arch: net for net in made if net and net.x.any()}.values())
         if not tried:
             continue

@@ -21,7 +21,7 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """By how much a network's loss is over another's, with the interval of that."""
+    """By how much a network's loss exceeds another's, with its confidence interval."""
 
     value: float
     low: float
@@ -29,10 +29,10 @@ class Difference:
 
 
 class Comparison:
-    """Losses of networks by seed, as what the network adds and what the seed adds.
+    """Losses of networks by seed, modelled as an effect of the network plus one of the seed.
 
-    The networks share their seeds (randomised blocks), so a seed's luck drops out of their
-    differences; the rest is one normal error, whose variance all cells estimate together.
+    Networks share their seeds (randomised blocks), so a seed's luck drops out of differences.
+    What is left is normal noise, whose variance is estimated from all cells together.
     """
 
     def __init__(self, losses: Mapping[str, Mapping[int, float]]) -> None:
@@ -45,16 +45,11 @@ class Comparison:
             design[row, i] = design[row, len(self.names) + seeds.index(s)] = 1
         self.inverse = np.linalg.pinv(design.T @ design)
         effects = self.inverse @ design.T @ y
-        self.free = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
-        self.variance = float(np.sum((y - design @ effects) ** 2)) / max(1, self.free)
-        # a network's level is over the average seed
-        self.level = dict(
-            zip(
-                self.names,
-                effects[: len(self.names)] + effects[len(self.names) :].mean(),
-                strict=True,
-            )
-        )
+        self.num_free = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
+        self.variance = float(np.sum((y - design @ effects) ** 2)) / max(1, self.num_free)
+        by_name, by_seed = effects[: len(self.names)], effects[len(self.names) :]
+        # a network's level is its loss with an average seed
+        self.level = dict(zip(self.names, by_name + by_seed.mean(), strict=True))
 
     def over(self, name: str, other: str, comparisons: int) -> Difference:
         """`name` less `other`; the interval holds for all `comparisons` at once (Bonferroni)."""
@@ -62,24 +57,25 @@ class Comparison:
         contrast[self.names.index(name)] += 1
         contrast[self.names.index(other)] -= 1
         value = self.level[name] - self.level[other]
-        if self.free < 1:
+        if self.num_free < 1:
             return Difference(value, -math.inf, math.inf)
-        spread = math.sqrt(max(0.0, self.variance * float(contrast @ self.inverse @ contrast)))
-        share = 1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))
-        half = float(stats.t.ppf(share, self.free)) * spread
+        error = math.sqrt(max(0.0, self.variance * float(contrast @ self.inverse @ contrast)))
+        level = 1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))
+        half = float(stats.t.ppf(level, self.num_free)) * error
         return Difference(value, value - half, value + half)
 
-    def best_ones(self) -> list[str]:
+    def contenders(self) -> list[str]:
         """The network of least loss, then those whose interval over it holds zero."""
         best = min(self.names, key=lambda name: self.level[name])
         rest = [name for name in self.names if name != best]
         return [best, *(n for n in rest if self.over(n, best, len(rest)).low <= 0)]
 
 
-def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[str, str]) -> str:
+def verdict(comparison: Comparison, ratios: Mapping[str, float], twins: Mapping[str, str]) -> str:
     """In words, what the comparison says of "fitted" and of the others.
 
-    `ratios` are true costs over the baseline's; `same` names networks that round to another's.
+    `ratios` are true costs over the baseline's; `twins` are names of networks that are the same
+    as another one after rounding, with the name of that.
     """
     if "fitted" not in comparison.names:
         return "the fitted network could not be trained to the end: nothing is confirmed"
@@ -93,15 +89,15 @@ def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[s
     parts = []
     if better:
         verb = "is" if len(better) == 1 else "are"
-        parts.append(f"{_listed(better, same)} {verb} better than the fitted triple")
+        parts.append(f"{_join(better, twins)} {verb} better than the fitted triple")
     if worse:
-        parts.append(f"the fitted triple is better than {_listed(worse, same)}")
+        parts.append(f"the fitted triple is better than {_join(worse, twins)}")
     if even and len(even) < len(others):
-        parts.append(f"these data do not tell the fitted triple from {_listed(even, same)}")
+        parts.append(f"these data do not tell the fitted triple from {_join(even, twins)}")
     elif even:
-        parts.append(f"these data do not tell them apart: {_listed(['fitted', *even], same)}")
-    even_best = comparison.best_ones()
-    best, cheapest = even_best[0], min(even_best, key=lambda name: ratios[name])
+        parts.append(f"these data do not tell them apart: {_join(['fitted', *even], twins)}")
+    contenders = comparison.contenders()
+    best, cheapest = contenders[0], min(contenders, key=lambda name: ratios[name])
     ending = f"{LABELS[best]} did best, and nothing cheaper is as good ({ratios[best]:.2f} times)"
     if cheapest != best:
         ending = (
@@ -112,11 +108,11 @@ def verdict(comparison: Comparison, ratios: Mapping[str, float], same: Mapping[s
     return "; ".join([*parts, ending])
 
 
-def _listed(names: Sequence[str], same: Mapping[str, str]) -> str:
+def _join(names: Sequence[str], twins: Mapping[str, str]) -> str:
     words = []
     for name in names:
-        twins = [LABELS[twin] for twin, of in same.items() if of == name]
-        words.append(f"{LABELS[name]} (= {', '.join(twins)})" if twins else LABELS[name])
+        same = [LABELS[twin] for twin, of in twins.items() if of == name]
+        words.append(f"{LABELS[name]} (= {', '.join(same)})" if same else LABELS[name])
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.candidates import relative_deviation, rivals, rules
 from nas.scale.fit.comparison import Comparison, percent, verdict
 from nas.scale.fit.design import FitDesign
@@ -31,27 +30,20 @@ class Confirmation:
     verdict: str
 
 
-def confirm(
-    design: FitDesign,
-    best: Candidate,
-    budget: FitBudget,
-    seed: int,
-    objective: str,
-    trainings: Trainings,
-) -> Confirmation:
-    """Train them, the baseline too for the picture, all with the same new seeds.
+def confirm(design: FitDesign, best: Candidate, trainings: Trainings) -> Confirmation:
+    """Train `best` and its rivals, the baseline too for the picture, with the same new seeds.
 
     Where rounding leaves their costs apart, losses are compared as `to_equal_cost` moves them.
     """
-    by_phi = _networks_by_phi(design, best, budget)
-    records = _train_longer(design, by_phi, budget, seed, trainings)
+    by_phi = _networks_by_phi(design, best)
+    records = _train_longer(design, by_phi, trainings)
     table = [_describe_scores("baseline", 0, design.baseline, records, design.tolerance)]
     words = []
     for phi, networks in by_phi.items():
-        added = _added_for_equal_cost(design, networks, records, objective, DOUBLE**phi)
+        added = _added_for_equal_cost(design, networks, records, DOUBLE**phi)
         losses = {
             name: {
-                record.seed: loss(record, net.ratio, objective) + added[name]
+                record.seed: loss(record, net.ratio, design.objective) + added[name]
                 for record in records
                 if record.id == net.id
             }
@@ -72,28 +64,24 @@ def confirm(
     return Confirmation(table, records, "; ".join(words))
 
 
-def _networks_by_phi(design: FitDesign, best: Candidate, budget: FitBudget) -> dict[int, ByName]:
+def _networks_by_phi(design: FitDesign, best: Candidate) -> dict[int, ByName]:
     """By phi, the fitted network and its rivals at 2^phi times the cost."""
     by_phi: dict[int, ByName] = {}
-    for times in sorted(budget.confirm_phis):
+    for times in sorted(design.budget.confirm_phis):
         phi = design.phi * times
         if times == 1:
             by_phi[phi] = {"fitted": best, **design.rivals}
         else:
-            baseline, ways = design.baseline.arch, rules(best.triple)
-            by_phi[phi] = rivals(baseline, design.scale, design.costs, ways, DOUBLE**phi)
+            by_phi[phi] = rivals(design.scaler, design.costs, rules(best.triple), DOUBLE**phi)
     return by_phi
 
 
 def _train_longer(
-    design: FitDesign,
-    by_phi: Mapping[int, ByName],
-    budget: FitBudget,
-    seed: int,
-    trainings: Trainings,
+    design: FitDesign, by_phi: Mapping[int, ByName], trainings: Trainings
 ) -> list[TrainingRecord]:
+    budget = design.budget
     rungs, epochs = budget.halving(), budget.confirm_epochs
-    first = first_seed(seed, rungs, len(rungs))
+    first = first_seed(design.seed, rungs, len(rungs))
     seeds = range(first, first + budget.confirm_seeds)
     nets = [design.baseline, *(net for networks in by_phi.values() for net in networks.values())]
     unique = {net.id: net.arch for net in nets}
@@ -126,14 +114,14 @@ def _warn_too_short(phi: int, rows: Sequence[Plain], baseline: Plain) -> list[st
 
 
 def _added_for_equal_cost(
-    design: FitDesign, networks: ByName, records: Records, objective: str, target: float
+    design: FitDesign, networks: ByName, records: Records, target: float
 ) -> dict[str, float]:
     """What equal cost adds to the losses; nothing where cost is weighed, or no baseline known."""
     nets = {net.id: net for net in (design.baseline, *networks.values())}
-    means = mean_losses([r for r in records if r.id in nets], nets, objective)
+    means = mean_losses([r for r in records if r.id in nets], nets, design.objective)
     known = {name: net for name, net in networks.items() if net.id in means}
     nothing = dict.fromkeys(networks, 0.0)
-    if objective == "lacs" or design.baseline.id not in means or not known:
+    if design.objective == "lacs" or design.baseline.id not in means or not known:
         return nothing
     drops = np.array([means[net.id] - means[design.baseline.id] for net in known.values()])
     added = to_equal_cost(drops, np.array([net.ratio for net in known.values()]), target)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nas.arch.arch import Arch
-from nas.arch.scaling import Factors
 from nas.core.errors import UserError
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.candidates import (
@@ -24,10 +22,9 @@ from nas.scale.fit.candidates import (
 from nas.scale.fit.grid import (
     DOUBLE,
     Candidate,
-    Scale,
+    Scaler,
     cost_exponents,
     distinct_networks,
-    effective,
     grid_values,
     triples,
 )
@@ -39,9 +36,8 @@ AXES = ("depth", "width", "resolution")
 
 @dataclass(frozen=True)
 class FitDesign:
-    """Candidates, rivals and the networks that are trained first.
+    """What is asked of a fit; its candidates, rivals and the networks that are trained first.
 
-    phi         at which the fit is made: 1 for twice the cost, -1 for half of it
     points      networks of the first rung: baseline, rivals, single axes half way, which give
                 the surface its curvature along phi, and candidates spread out
     tolerance   of the cost ratio, as far as it had to be widened
@@ -49,9 +45,11 @@ class FitDesign:
     words       what was counted
     """
 
+    budget: FitBudget
+    objective: str
+    seed: int
     baseline: Candidate
-    phi: int
-    scale: Scale
+    scaler: Scaler
     costs: CostModel
     candidates: list[Candidate]
     rivals: dict[str, Candidate]
@@ -60,24 +58,37 @@ class FitDesign:
     exponents: Floats
     words: str
 
+    @property
+    def phi(self) -> int:
+        """At which the fit is made: 1 for twice the cost, -1 for half of it."""
+        return self.budget.phi
+
     def by_id(self) -> Mapping[str, Candidate]:
         """Every network that may be trained at the fit's phi."""
         return {net.id: net for net in (*self.points, *self.candidates)}
 
+    def describe(self, net: Candidate) -> dict[str, object]:
+        """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
+        factors = dict(zip(AXES, np.exp(net.x), strict=True))
+        parts = np.maximum(self.phi * net.x, 0) * self.exponents
+        shares = parts / max(parts.sum(), 1e-12)
+        named = {"id": net.id, "triple": net.triple}
+        return {**named, **factors, "shares": shares, "ratio": net.ratio}
+
 
 def design_fit(
-    baseline: Arch, scale: Scale, ratios: CostRatios, budget: FitBudget, objective: str
+    scaler: Scaler, ratios: CostRatios, budget: FitBudget, objective: str, seed: int = 0
 ) -> FitDesign:
     """Lay out the grid, ask what its networks cost, and choose those to begin with."""
     phi, target, soft = budget.phi, DOUBLE**budget.phi, objective == "lacs"
     values = grid_values(budget.step, budget.low, budget.high)
-    grid = [net for net in distinct_networks(baseline, scale, values, phi) if net.x.any()]
+    grid = [net for net in distinct_networks(scaler, values, phi) if net.x.any()]
     if not grid:
         raise UserError("nothing on the grid changes the baseline; raise fit.high")
-    costs = CostModel(baseline, ratios, grid, budget.costed // 2, target)
+    costs = CostModel(ratios, grid, budget.costed // 2, target)
     estimates = costs.estimate(grid)
     chosen, tolerance = select_candidates(
-        near_target(grid, estimates, baseline, scale, costs, phi),
+        near_target(grid, estimates, scaler, costs, phi),
         costs,
         tolerance=budget.tolerance,
         min_number=budget.points // 2,
@@ -86,19 +97,20 @@ def design_fit(
     )
     if not chosen:
         raise _no_candidates(phi, estimates)
-    unscaled = scale(Factors())
-    start = Candidate((1.0, 1.0, 1.0), unscaled, effective(baseline, unscaled), ratio=1.0)
-    against = rivals(baseline, scale, costs, rules(), target)
+    start = scaler.unscaled()
+    against = rivals(scaler, costs, rules(), target)
     axes = {name: way for name, way in rules().items() if name in AXES}
-    half_way = rivals(baseline, scale, costs, axes, math.sqrt(target))
+    half_way = rivals(scaler, costs, axes, math.sqrt(target))
     anchors = {net.id: net for net in (start, *against.values(), *half_way.values())}
     exponents = cost_exponents(grid, estimates)
     num_triples = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
     band = f"about {target:g}" if soft else f"{target:g} ± {tolerance * target / DOUBLE:.2g}"
     return FitDesign(
+        budget=budget,
+        objective=objective,
+        seed=seed,
         baseline=start,
-        phi=phi,
-        scale=scale,
+        scaler=scaler,
         costs=costs,
         candidates=chosen,
         rivals=against,
@@ -129,18 +141,3 @@ def _spread_out(
     first = [net.x * exponents for net in anchors]
     picked = kennard_stone(places, max(0, number - len(anchors)), first)
     return [*anchors, *(free[i] for i in picked)]
-
-
-def describe(net: Candidate, phi: int, exponents: Floats) -> dict[str, object]:
-    """A network for the report: triple, effective factors, shares of log cost, cost ratio."""
-    depth, width, resolution = np.exp(net.x)
-    parts = np.maximum(phi * net.x, 0) * exponents
-    return {
-        "id": net.id,
-        "triple": net.triple,
-        "depth": depth,
-        "width": width,
-        "resolution": resolution,
-        "shares": parts / max(parts.sum(), 1e-12),
-        "ratio": net.ratio,
-    }

@@ -14,20 +14,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost as arithmetic
-from nas.core.errors import UserError, unknown
+from nas.core.checks import check_option
+from nas.core.errors import UserError
 from nas.core.files import write_text
 from nas.core.journal import to_plain
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.comparison import percent
 from nas.scale.fit.confirmation import Confirmation, confirm
-from nas.scale.fit.design import FitDesign, describe, design_fit
-from nas.scale.fit.grid import make_scaler
+from nas.scale.fit.design import FitDesign, design_fit
+from nas.scale.fit.grid import Scaler
 from nas.scale.fit.halving import mean_losses, num_epochs, rank_agreement, successive_halving
 from nas.scale.fit.journal import (
     Cost,
@@ -42,6 +43,8 @@ from nas.scale.fit.journal import (
 from nas.scale.fit.optimum import Optimum, find_optimum
 from nas.scale.fit.result import Fit, Plain
 
+Say = Callable[[str], None]
+
 OBJECTIVES = ("macs", "latency", "lacs")
 MIN_NETWORKS = 5  # without which there is no surface, however much it is shrunk
 
@@ -55,7 +58,7 @@ def fit_scaling(
     objective: str,
     folder: Path,
     seed: int,
-    say: Callable[[str], None],
+    say: Say,
     progress: Progress,
     elastic: Elastic | None = None,
     repeats: str = "ceil",
@@ -68,9 +71,8 @@ def fit_scaling(
                `val` with accuracy, cross_entropy and their standard errors, or else a `reason`
     budget     how much to train; its phi=-1 asks how to shrink: for half the cost, not twice
     objective  "macs" and "latency" demand that cost; "lacs" weighs it by MnasNet's product
-    folder     keeps trainings, failed ones too, and measured costs as they come (judged.jsonl): a
-               killed fit goes on, and a second call trains nothing.  It belongs to one judge and
-               one device: whoever changes data, training settings or device takes another one
+    folder     keeps trainings and measured costs as they come (judged.jsonl), so that a killed fit
+               goes on and a second call trains nothing; for one judge and one device
     progress   is told (epochs done, epochs in all, what)
     elastic    makes a judge that scores all networks it is given by weights that they share; with
                it every candidate is scored that way in place of the short trainings
@@ -78,67 +80,57 @@ def fit_scaling(
 
     The same seed, costs and answers give the same fit.  Raises UserError for what cannot be asked.
     """
-    if objective not in OBJECTIVES:
-        raise unknown("objective", objective, OBJECTIVES)
+    check_option("objective", objective, OBJECTIVES)
     journal = open_journal(folder / "judged.jsonl")
     ratios = CostRatios(baseline, cost, journal, slow=objective != "macs")
-    scale = make_scaler(baseline, repeats, fixed_ends)
-    design = design_fit(baseline, scale, ratios, budget, objective)
+    scaler = Scaler(baseline, repeats, fixed_ends)
+    design = design_fit(scaler, ratios, budget, objective, seed)
     say(design.words)
-    trainings = Trainings(judge, journal, progress)
-    trainings.total = _max_epochs(design, budget, halving=elastic is None)
+    trainings = Trainings(judge, journal, progress, _max_epochs(design, halving=not elastic))
     if elastic:
-        short = _score_by_shared_weights(design, elastic, trainings, seed)
+        short = _score_by_shared_weights(design, elastic, trainings)
     else:
-        rungs = budget.halving()
-        short = successive_halving(design.points, rungs, seed, objective, trainings)
-    fit = _conclude(design, short, trainings, budget, objective, seed, say)
+        short = successive_halving(design, trainings)
+    fit = _conclude(design, short, trainings, say)
     write_text(folder / "fit.json", json.dumps(fit.to_json(), indent=1) + "\n")
     return fit
 
 
 def _score_by_shared_weights(
-    design: FitDesign, elastic: Elastic, trainings: Trainings, seed: int
+    design: FitDesign, elastic: Elastic, trainings: Trainings
 ) -> list[TrainingRecord]:
     """Scores of all that may be chosen, by weights that they share: trainings of no epoch."""
     archs = [net.arch for net in design.by_id().values()]
     scorings = Trainings(elastic(archs), trainings.journal, lambda done, total, what: None)
-    records = scorings([(arch, 0, seed) for arch in archs], "")
+    records = scorings([(arch, 0, design.seed) for arch in archs], "")
     trainings.seen += scorings.seen
     return records
 
 
-def _max_epochs(design: FitDesign, budget: FitBudget, halving: bool) -> int:
+def _max_epochs(design: FitDesign, halving: bool) -> int:
     """Epochs to train in all, at most; with the short trainings of successive `halving` or not."""
+    budget = design.budget
     confirmed = (len(design.rivals) + 1) * len(budget.confirm_phis) + 1
     longer = confirmed * budget.confirm_epochs * budget.confirm_seeds
     return longer + (num_epochs(len(design.points), budget.halving()) if halving else 0)
 
 
 def _conclude(
-    design: FitDesign,
-    short: Sequence[TrainingRecord],
-    trainings: Trainings,
-    budget: FitBudget,
-    objective: str,
-    seed: int,
-    say: Callable[[str], None],
+    design: FitDesign, short: Sequence[TrainingRecord], trainings: Trainings, say: Say
 ) -> Fit:
     """Find the optimum from many short trainings; train it and its rivals for longer."""
     _require_points(short, trainings)
-    found = find_optimum(short, design, objective, budget.resamples, seed)
+    found = find_optimum(short, design)
     surface, num_networks = found.surface, len({record.id for record in short})
     say(
         f"surface through {len(short)} scores of {num_networks} networks: R² {surface.r2:.2f}, "
         f"{percent(surface.loo):.1f} % off where one is left out"
     )
-    long = None
-    if budget.confirm_seeds:
-        best = design.candidates[found.best]
-        long = confirm(design, best, budget, seed, objective, trainings)
+    best = design.candidates[found.best]
+    long = confirm(design, best, trainings) if design.budget.confirm_seeds else None
     if failed := [record.reason for record in trainings.seen if record.reason]:
         say(f"{len(failed)} of {len(trainings.seen)} trainings failed: {failed[0]}")
-    return _build_result(design, found, short, long, trainings, objective, seed)
+    return _build_result(design, found, short, long, trainings)
 
 
 def _require_points(records: Sequence[TrainingRecord], trainings: Trainings) -> None:
@@ -157,43 +149,40 @@ def _build_result(
     short: Sequence[TrainingRecord],
     long: Confirmation | None,
     trainings: Trainings,
-    objective: str,
-    seed: int,
 ) -> Fit:
+    judged = {record.id for record in short}
+    fidelities = (record.fidelity for record in trainings.seen if record.fidelity)
     regret = {
         name: {k: percent(v) for k, v in zip(("value", "low", "high"), interval, strict=True)}
         for name, interval in found.regret.items()
     }
-    fidelities = (record.fidelity for record in trainings.seen if record.fidelity)
-    plain: Plain = to_plain(
-        {
-            "intervals": found.intervals,
-            "tolerance": design.tolerance,
-            "baseline": _baseline(design),
-            "surface": _surface(found, objective),
-            "candidates": _candidates(design, found, {record.id for record in short}),
-            "rivals": {
-                name: describe(net, design.phi, design.exponents)
-                for name, net in design.rivals.items()
-            },
-            "regret": regret,
-            "confirmation": long.table if long else [],
-            "agreement": _agreement(design, short, long, objective, seed) if long else None,
-            "rows": [asdict(record) for record in trainings.seen],
-        }
-    )
+    candidates = [
+        design.describe(net)
+        | {"growth": net.growth, "predicted": loss, "chosen": part, "judged": net.id in judged}
+        for net, loss, part in zip(design.candidates, found.values, found.chosen, strict=True)
+    ]
     alpha, beta, gamma = design.candidates[found.best].triple
-    return Fit(
-        alpha=alpha,
-        beta=beta,
-        gamma=gamma,
-        phi=design.phi,
-        objective=objective,
-        num_points=len({record.id for record in short}),
-        verdict=long.verdict if long else _unconfirmed(regret),
-        judge=", ".join(dict.fromkeys(fidelities)),
-        **plain,
-    )
+    values = {
+        "alpha": alpha,
+        "beta": beta,
+        "gamma": gamma,
+        "phi": design.phi,
+        "intervals": found.intervals,
+        "objective": design.objective,
+        "num_points": len(judged),
+        "verdict": long.verdict if long else _unconfirmed(regret),
+        "judge": ", ".join(dict.fromkeys(fidelities)),
+        "tolerance": design.tolerance,
+        "baseline": _baseline(design),
+        "surface": _surface(found, design.objective),
+        "candidates": candidates,
+        "rivals": {name: design.describe(net) for name, net in design.rivals.items()},
+        "regret": regret,
+        "confirmation": long.table if long else [],
+        "agreement": _agreement(design, short, long) if long else None,
+        "rows": [asdict(record) for record in trainings.seen],
+    }
+    return Fit(**to_plain(values))
 
 
 def _baseline(design: FitDesign) -> Plain:
@@ -202,43 +191,25 @@ def _baseline(design: FitDesign) -> Plain:
     return {"resolution": arch.resolution, "macs": macs, "exponents": design.exponents}
 
 
-def _candidates(design: FitDesign, found: Optimum, judged: Set[str]) -> list[Plain]:
-    return [
-        {
-            **describe(net, design.phi, design.exponents),
-            "growth": net.growth,
-            "predicted": value,
-            "chosen": part,
-            "judged": net.id in judged,
-        }
-        for net, value, part in zip(design.candidates, found.values, found.chosen, strict=True)
-    ]
-
-
 def _surface(found: Optimum, objective: str) -> Plain:
     surface = found.surface
+    values: Plain = {name: getattr(surface, name) for name in ("terms", "r2", "loo", "ridge")}
     loss = "accuracy and cost" if objective == "lacs" else "cross-entropy"
-    names = ("terms", "r2", "loo", "ridge")
-    values = {name: getattr(surface, name) for name in names}
     return {**values, "level": surface.levels.mean(), "loss": loss}
 
 
 def _agreement(
-    design: FitDesign,
-    short: Sequence[TrainingRecord],
-    long: Confirmation,
-    objective: str,
-    seed: int,
+    design: FitDesign, short: Sequence[TrainingRecord], long: Confirmation
 ) -> Plain | None:
     """How far the first rung's order is that of the longer trainings at the fit's phi."""
     nets = {key: net for key, net in design.by_id().items() if key != design.baseline.id}
     min_epochs = min(record.epochs for record in short)
     first = [record for record in short if record.epochs == min_epochs]
     losses = [
-        mean_losses([record for record in records if record.id in nets], nets, objective)
+        mean_losses([record for record in records if record.id in nets], nets, design.objective)
         for records in (first, long.records)
     ]
-    agreement = rank_agreement(losses[0], losses[1], seed)
+    agreement = rank_agreement(losses[0], losses[1], design.seed)
     if agreement is None:
         return None
     number, tau = agreement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,6 @@ from nas.core.errors import UserError
 
 Floats = NDArray[np.float64]
 Triple = tuple[float, float, float]
-Scale = Callable[[Factors], Arch]  # the baseline times factors, rounded
 
 DOUBLE = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 4, step 1)
 
@@ -83,25 +82,35 @@ def effective(baseline: Arch, arch: Arch) -> Floats:
     return np.array([math.log(blocks[1] / blocks[0]), float(np.mean(widths)), resolution])
 
 
-def make_scaler(baseline: Arch, repeats: str, fixed_ends: bool) -> Scale:
-    """The baseline times factors, with the rounding that was asked for."""
-    return lambda factors: apply(baseline, factors, repeats=repeats, fixed_ends=fixed_ends)
+@dataclass(frozen=True)
+class Scaler:
+    """A baseline, and how it is rounded when it is scaled (`nas.arch.scaling.apply`)."""
+
+    baseline: Arch
+    repeats: str = "ceil"
+    fixed_ends: bool = False
+
+    def __call__(self, factors: Factors) -> Arch:
+        """The baseline times `factors`."""
+        return apply(self.baseline, factors, repeats=self.repeats, fixed_ends=self.fixed_ends)
+
+    def unscaled(self) -> Candidate:
+        """The baseline itself, rounded."""
+        arch = self(Factors())
+        return Candidate((1.0, 1.0, 1.0), arch, effective(self.baseline, arch), ratio=1.0)
+
+    def try_scale(self, factors: Factors, triple: Triple) -> Candidate | None:
+        """What the factors make; None where its input gets too small for its strides."""
+        try:
+            arch = self(factors)
+            made = Candidate(triple, arch, effective(self.baseline, arch))
+            _ = made.id
+        except UserError:
+            return None
+        return made
 
 
-def try_scale(baseline: Arch, scale: Scale, factors: Factors, triple: Triple) -> Candidate | None:
-    """What `factors` make of the baseline; None where its input gets too small for its strides."""
-    try:
-        arch = scale(factors)
-        made = Candidate(triple, arch, effective(baseline, arch))
-        _ = made.id
-    except UserError:
-        return None
-    return made
-
-
-def distinct_networks(
-    baseline: Arch, scale: Scale, values: Sequence[float], phi: int
-) -> list[Candidate]:
+def distinct_networks(scaler: Scaler, values: Sequence[float], phi: int) -> list[Candidate]:
     """Every distinct rounded network of the grid at `phi` (1 or -1), with one triple each.
 
     Depth, width and resolution are rounded apart from one another, so values that round alike
@@ -112,14 +121,14 @@ def distinct_networks(
     for axis, name in enumerate(("depth", "width", "resolution")):
         nearest: dict[str, tuple[float, float]] = {}
         for value in values:
-            net = try_scale(baseline, scale, Factors(**{name: value**phi}), (value,) * 3)
+            net = scaler.try_scale(Factors(**{name: value**phi}), (value, value, value))
             if net:
                 off = round(abs(phi * math.log(value) - net.x[axis]), 9)
                 nearest[net.id] = min(nearest.get(net.id, (math.inf, value)), (off, value))
         chosen.append([value for _, value in nearest.values()])
     made = (
-        try_scale(baseline, scale, formula(a, b, c, phi), (a, b, c))
-        for a, b, c in itertools.product(*chosen)
+        scaler.try_scale(formula(*triple, phi), triple)
+        for triple in ((a, b, c) for a, b, c in itertools.product(*chosen))
     )
     return [net for net in made if net]
 

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nas.scale.fit.budget import Rung
+from nas.scale.fit.design import FitDesign
 from nas.scale.fit.grid import Candidate
 from nas.scale.fit.journal import TrainingRecord, Trainings
 from nas.stats.correlation import Interval, interval, kendall
 from nas.stats.rewards import MNAS_EXPONENT
 
-Rung = tuple[int, int]  # epochs, and seeds each of them is trained with
-
 MIN_COMPARED = 4  # networks, for the agreement of two orders to have any meaning
 
 
 def loss(record: TrainingRecord, ratio: float, objective: str) -> float:
-    """What is to be made small, as a logarithm: differences are relative ones.
+    """What a fit minimises, as a logarithm, so that differences are relative.
 
-    Cross-entropy, since it tells networks apart that accuracy on the same images does not; for
-    "lacs" what MnasNet's product of accuracy and cost falls short by.
+    Cross-entropy, which tells networks apart that have the same accuracy; for "lacs" minus the
+    logarithm of MnasNet's product of accuracy and cost.
     """
     if objective != "lacs":
         return math.log(max(record.cross_entropy, 1e-9))
@@ -29,7 +29,7 @@ def loss(record: TrainingRecord, ratio: float, objective: str) -> float:
 
 
 def first_seed(seed: int, rungs: Sequence[Rung], rung: int) -> int:
-    """Where the seeds of a rung begin: no two rungs, and no two fits, share one."""
+    """The first seed of a rung; no two rungs, and no two fits, share a seed."""
     return 1000 * seed + sum(number for _, number in rungs[:rung])
 
 
@@ -38,29 +38,23 @@ def num_epochs(points: int, rungs: Sequence[Rung]) -> int:
     return sum(-(-points // 2**i) * epochs * seeds for i, (epochs, seeds) in enumerate(rungs))
 
 
-def successive_halving(
-    nets: Sequence[Candidate],
-    rungs: Sequence[Rung],
-    seed: int,
-    objective: str,
-    trainings: Trainings,
-) -> list[TrainingRecord]:
+def successive_halving(design: FitDesign, trainings: Trainings) -> list[TrainingRecord]:
     """Successive halving (Jamieson and Talwalkar 2016): every rung keeps the better half.
 
     Within a rung all networks are trained with the same seeds, so that they differ by what they
     are; a network that failed goes no further.
     """
     records: list[TrainingRecord] = []
-    alive = list(nets)
+    alive, rungs = list(design.points), design.budget.halving()
     for i, (epochs, number) in enumerate(rungs):
-        start = first_seed(seed, rungs, i)
+        start = first_seed(design.seed, rungs, i)
         jobs = [(net.arch, epochs, s) for net in alive for s in range(start, start + number)]
         unit = "epoch" if epochs == 1 else "epochs"
         new = trainings(jobs, f"{len(alive)} networks x {epochs} {unit}")
         records += new
-        losses = mean_losses(new, {net.id: net for net in alive}, objective)
+        losses = mean_losses(new, {net.id: net for net in alive}, design.objective)
         alive = sorted((n for n in alive if n.id in losses), key=lambda net: losses[net.id])
-        alive = alive[: -(-len(nets) // 2 ** (i + 1))]
+        alive = alive[: -(-len(design.points) // 2 ** (i + 1))]
     return records
 
 

@@ -69,9 +69,11 @@ def _record(entry: Mapping[str, Any]) -> TrainingRecord:
 class Trainings:
     """Asks the judge for what the journal does not know; counts epochs, since trainings differ."""
 
-    def __init__(self, judge: Judge, journal: KeyedJournal, progress: Progress) -> None:
+    def __init__(
+        self, judge: Judge, journal: KeyedJournal, progress: Progress, total: int = 0
+    ) -> None:
         self.judge, self.journal, self.progress = judge, journal, progress
-        self.done, self.total = 0, 0  # epochs
+        self.done, self.total = 0, total  # epochs
         self.seen: list[TrainingRecord] = []  # everything asked for, failures included
 
     def __call__(self, jobs: Sequence[Job], what: str) -> list[TrainingRecord]:
@@ -113,7 +115,7 @@ class CostRatios:
     """What networks cost as multiples of the baseline; kept in the journal where that is slow."""
 
     def __init__(self, baseline: Arch, cost: Cost, journal: KeyedJournal, slow: bool) -> None:
-        self.cost, self.journal, self.slow = cost, journal, slow
+        self.baseline, self.cost, self.journal, self.slow = baseline, cost, journal, slow
         self.unit = 1.0
         self.unit = float(self([baseline])[0])
 

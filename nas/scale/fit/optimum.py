@@ -1,4 +1,4 @@
-"""The best triple by the fitted surface, and how far resampled data leave it where it is."""
+"""The best triple by the fitted surface, and how certain that is, by resampling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Optimum:
     """The candidate of least predicted loss.
 
     best       its index;  values: predicted losses [n] of all candidates, at equal cost
-    chosen     [n] part of the resampled surfaces that each candidate is the best of
+    chosen     [n] for each candidate, the part of the resampled surfaces on which it is best
     intervals  of alpha, beta, gamma over the resampled surfaces
     regret     by rival: the loss (value, low, high) of taking it and not the best
     """
@@ -64,9 +64,9 @@ def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
     """What to add to losses [..., n] so that networks of cost `ratios` [n] compare at `target`.
 
     Rounding leaves costs a little apart, and 2.1 times the cost should do better than 1.9 times.
-    `drops` are losses less the baseline's; they are taken to follow one power law of the cost,
-    whose exponent all networks give together: single ones would be too uncertain.  Where larger
-    networks do worse, as after too little training, nothing is added.
+    `drops` [..., n] are losses less the baseline's.  They are assumed to follow one power law of
+    the cost, whose exponent is estimated from all networks together.  Where larger networks do
+    worse, as after too little training, nothing is added.
     """
     logs = np.log(ratios)
     slope = np.minimum(drops.sum(axis=-1, keepdims=True) / logs.sum(), 0.0)
@@ -75,20 +75,15 @@ def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
 
 
 def _comparable(drops: Floats, ratios: Floats, objective: str, target: float) -> Floats:
-    """Losses [..., n] by which networks compare: at equal cost, or with the cost weighed in."""
+    """Losses [..., n] at equal cost, or with the cost weighed in."""
     if objective == "lacs":
         return drops - MNAS_EXPONENT * np.log(ratios)
     return drops + to_equal_cost(drops, ratios, target)
 
 
-def find_optimum(
-    records: Sequence[TrainingRecord],
-    design: FitDesign,
-    objective: str,
-    num_draws: int,
-    seed: int,
-) -> Optimum:
-    """Fit a surface, find its best candidate, and do both for `num_draws` resampled data too."""
+def find_optimum(records: Sequence[TrainingRecord], design: FitDesign) -> Optimum:
+    """Fit a surface, find its best candidate, and do both for resampled data too."""
+    objective, num_draws = design.objective, design.budget.resamples
     data = surface_data(records, design.by_id(), objective)
     surface, seeds = fit_surface(data), np.array([record.seed for record in records])
     nets, rivals, target = design.candidates, design.rivals, DOUBLE**design.phi
@@ -97,7 +92,7 @@ def find_optimum(
     ratios = np.array([net.ratio for net in everyone])
     values = _comparable(terms @ surface.terms, ratios, objective, target)
     best = int(np.argmin(values[: len(nets)]))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(design.seed)
     others = np.array(list(resampled(data, surface, seeds, num_draws, rng)))
     drawn = _comparable(others @ terms.T, ratios, objective, target)
     winners = np.argmin(drawn[:, : len(nets)], axis=1)

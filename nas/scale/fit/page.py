@@ -157,14 +157,14 @@ def _triangle(fit: Fit) -> Section:
 
 
 def _triangle_words(fit: Fit) -> str:
-    most = max(c["chosen"] for c in fit.candidates)
+    max_chosen = max(c["chosen"] for c in fit.candidates)
     return (
         f"Every point costs {_target(fit):g} times the baseline: its distance from a side is the "
         "share of the (logarithm of the) cost that depth, width or resolution takes. Colour is the "
         f"fitted surface (R² {fit.surface['r2']:.2f}; {100 * math.expm1(fit.surface['loo']):.1f} % "
         "off where a network is left out), a guess far from what was trained; rings hold the best "
         f"of {REGION:.0%} of the surfaces fitted to resampled data, no network being the best of "
-        f"more than {most:.0%} of them."
+        f"more than {max_chosen:.0%} of them."
     )
 
 
@@ -209,11 +209,11 @@ def _differences(fit: Fit) -> Section:
     figure = blank("loss over the fitted triple's (%)", "")
     confirmed = [r for r in fit.confirmation if r.get("low") is not None and r["phi"] == fit.phi]
     longer = {row["name"]: row for row in confirmed}
-    for shift, (label, found, colour) in enumerate(
+    for shift, (label, by_name, colour) in enumerate(
         (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))
     ):
-        names = [name for name in reversed(LABELS) if name in found]
-        rows = [found[name] for name in names]
+        names = [name for name in reversed(LABELS) if name in by_name]
+        rows = [by_name[name] for name in names]
         figure.add_scatter(
             x=[row["value"] for row in rows],
             y=[list(reversed(LABELS)).index(name) + 0.2 * (1 - 2 * shift) for name in names],

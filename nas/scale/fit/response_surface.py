@@ -82,19 +82,20 @@ def fit_surface(data: Data) -> Surface:
     errors = [_left_out(data, columns, num, ridge) for ridge in RIDGES]
     ridge = RIDGES[int(np.argmin(errors))]
     system = _system(columns, num, ridge, np.ones((1, len(data.y))))
-    found = np.linalg.solve(system, (columns.T @ data.y)[None, :, None])[0, :, 0]
+    effects = np.linalg.solve(system, (columns.T @ data.y)[None, :, None])[0, :, 0]
     num_free = float(np.trace(np.linalg.solve(system[0], columns.T @ columns)))
-    residuals = data.y - columns @ found
-    within = data.y - (np.bincount(data.blocks, data.y) / np.bincount(data.blocks))[data.blocks]
-    spread = float(within @ within)
-    terms = found[num:] / scale
+    residuals = data.y - columns @ effects
+    means = np.bincount(data.blocks, data.y) / np.bincount(data.blocks)
+    centred = data.y - means[data.blocks]
+    variation = float(centred @ centred)
+    terms = effects[num:] / scale
     shift = float(quadratic(data.x).mean(axis=0) @ terms)
     return Surface(
         terms=terms,
-        levels=np.asarray(found[:num] - shift, float),
+        levels=np.asarray(effects[:num] - shift, float),
         ridge=ridge,
         num_free=num_free,
-        r2=1 - float(residuals @ residuals) / spread if spread else 1.0,
+        r2=1 - float(residuals @ residuals) / variation if variation else 1.0,
         loo=min(errors),
         residuals=residuals,
     )
@@ -113,10 +114,10 @@ def _left_out(data: Data, columns: Floats, num: int, ridge: float) -> float:
     groups = np.unique(data.groups)
     weights = (data.groups[None] != groups[:, None]).astype(float)  # [g, n]
     system = _system(columns, num, ridge, weights)
-    found = np.linalg.solve(system, ((weights * data.y) @ columns)[:, :, None])[:, :, 0]
+    effects = np.linalg.solve(system, ((weights * data.y) @ columns)[:, :, None])[:, :, 0]
     known = weights @ columns[:, :num] > 0  # [g, blocks] whether the block has other rows
     off = [
-        float(data.y[i] - columns[i] @ found[g])
+        float(data.y[i] - columns[i] @ effects[g])
         for i, g in enumerate(np.searchsorted(groups, data.groups))
         if known[g, data.blocks[i]]
     ]
@@ -124,9 +125,9 @@ def _left_out(data: Data, columns: Floats, num: int, ridge: float) -> float:
 
 
 def resampled(
-    data: Data, surface: Surface, seeds: Ints, draws: int, rng: np.random.Generator
+    data: Data, surface: Surface, seeds: Ints, num_draws: int, rng: np.random.Generator
 ) -> Iterator[Floats]:
-    """Terms of `draws` surfaces fitted to networks and `seeds` [n] drawn anew.
+    """Terms of `num_draws` surfaces fitted to networks and `seeds` [n] drawn anew.
 
     Rows are weighed by the product of an exponential weight of their network and one of their
     seed, the smooth form of drawing both with replacement (Owen and Eckles 2012, "Bootstrapping
@@ -142,7 +143,7 @@ def resampled(
         np.unique(data.groups, return_inverse=True)[1],
         np.unique(seeds, return_inverse=True)[1],
     ]
-    for _ in range(draws):
+    for _ in range(num_draws):
         by = [rng.exponential(size=int(label.max()) + 1)[label] for label in labels]
         weights = (by[0] * by[1])[None]
         system = _system(columns, num, surface.ridge, weights)[0]

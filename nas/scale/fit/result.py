@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -58,7 +57,7 @@ class Fit:
     rows: list[Plain]
 
     def to_json(self) -> Plain:
-        """Plain data; `summary` is its short part."""
+        """Plain data, which `Fit(**data)` takes; `summary` is its short part."""
         return asdict(self)
 
     def summary(self) -> Plain:
@@ -66,8 +65,3 @@ class Fit:
         names = ("alpha", "beta", "gamma", "phi", "intervals", "objective", "num_points", "verdict")
         more = ("judge", "tolerance", "regret", "confirmation", "agreement")
         return {name: getattr(self, name) for name in (*names, *more)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Fit:
-        """The inverse of `to_json`."""
-        return cls(**data)
