@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.arch import Arch, Block, BlockKind, Head, Stage, Stem, cost, dumps, loads
-from nas.arch.blocks import BLOCKS
+from nas.arch import Arch, Block, Head, Stage, Stem, cost, dumps, loads
+from nas.arch.blocks import BLOCKS, BlockKind
 from nas.arch.layers import Conv, Layer
 from nas.arch.notation import arch_string
 from nas.arch.operators import operators
