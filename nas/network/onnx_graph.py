@@ -48,7 +48,7 @@ class _Graph:
     eps: float
     weights: Weights | None
     random: Iterator[Array]
-    flat: bool = False  # whether what was last put out is (N, C) and not (N, C, H, W)
+    flat: bool = False  # whether the last output is (N, C) and not (N, C, H, W)
     nodes: list[Any] = field(default_factory=list)
     tensors: dict[str, Any] = field(default_factory=dict)
 
@@ -250,7 +250,7 @@ def onnx_model(
 
     `weights` is the state dict of `nas.network.modules.build(arch)`, in NumPy (names such as
     `stem.conv.conv.weight`); without it weights are random, from `seed`, and of a scale at which
-    activations stay alive.  The metadata carry the reading form and the network's id.
+    activations stay alive.  The metadata hold the network's id and `arch_string`.
     Raises UserError where `weights` do not fit.
     """
     model = onnx_rows(
