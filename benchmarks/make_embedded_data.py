@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nas.core.download import written
+from nas.core.download import atomic_file
 from nas.data.arrays import DEBIAN, EMBEDDED, FASHION_SHA256, read_idx
 from nas.data.pictures import Bytes
 
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=EMBEDDED)
     given = parser.parse_args()
     arrays = subset(given.folder)
-    with written(given.out) as file:
+    with atomic_file(given.out) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
     content = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
     print(f"{given.out}  {given.out.stat().st_size:,} bytes")

@@ -1,4 +1,4 @@
-"""Networks by name: the published ones, `arch=` of every command, members of a space."""
+"""Networks by name: published ones, what `arch=` names, members of a space."""
 
 from __future__ import annotations
 
@@ -42,18 +42,22 @@ def resolve_network(name: str, width: float | None = None) -> tuple[Arch, str]:
 
 
 def resolve_baseline(
-    name: str | None, results: str | Path, images: Callable[[], ImageSpec], *, trained: bool,
+    name: str | None,
+    results: str | Path,
+    images: Callable[[], ImageSpec],
+    *,
+    trained: bool,
     resolution: int | None = None,
-) -> tuple[Arch, str]:  # fmt: skip
+) -> tuple[Arch, str]:
     """The network to scale or to train from scratch, and where it is from.
 
     Without a `name` it is the newest winner of a search under `results`, else a small published
-    network of the size of the images.  What is to be `trained` gets the channels and classes of
-    the images, and a published network their resolution too; `resolution` overrides all others.
+    network.  What is to be `trained` gets the channels and classes of the images, and a published
+    network their resolution too; `resolution`, in pixels, overrides all others.
     """
     if name is None:
-        found = Path(results).glob("search/*/winner.yaml")
-        name = str(max(found, key=lambda path: path.stat().st_mtime, default=""))
+        winners = Path(results).glob("search/*/winner.yaml")
+        name = str(max(winners, key=lambda path: path.stat().st_mtime, default=""))
     if name == "":
         small = (resolution or images().resolution) < SMALL_BELOW
         name = at_width(FALLBACK, FALLBACK_WIDTH) if small else FALLBACK
@@ -71,14 +75,14 @@ def _sized(name: str, images: ImageSpec, resolution: int | None) -> Arch:
 
     Its batch norms and dropout are those of short trainings and not of its paper.
     """
-    form = Arch(
+    like = Arch(
         stages=(Stage(width=8),),
         head=Head(dropout=0.0),
         resolution=resolution or images.resolution,
         channels=images.channels,
         classes=images.classes,
     )
-    return adapted(name, form)
+    return adapted(name, like)
 
 
 # name, width multiplier and resolution of an official checkpoint's name
@@ -87,11 +91,11 @@ _MACRO = "nas_bench_macro_"
 
 
 class _Published(Mapping[str, Arch]):
-    """Names to networks, each made when asked for; iteration lists the names without suffixes."""
+    """Networks by name, each made when asked for; iteration lists names without suffixes."""
 
     def __getitem__(self, name: str) -> Arch:
         if not isinstance(name, str):
-            raise UserError(f"a published network is asked for by its name, not by {name!r:.60}")
+            raise UserError(f"a published network is known by its name, not by {name!r:.60}")
         return replace(_make(name), name=name)
 
     def __contains__(self, name: object) -> bool:
@@ -118,9 +122,12 @@ def _make(name: str) -> Arch:
     row = match["base"].removeprefix("efficientnet_")
     own = {**EFFICIENTNETS, **EFFICIENTNET_LITES}.get(row, (1, 1, 224, 0))[2]
     width, resolution = float(match["width"] or 1), int(match["resolution"] or own)
-    for what, value, low, high in (("width", width, 0.05, 16), ("resolution", resolution, 1, 8192)):
+    for setting, value, low, high in (
+        ("width", width, 0.05, 16),
+        ("resolution", resolution, 1, 8192),
+    ):
         if not low <= value <= high:
-            raise UserError(f"{name}: its {what} must be from {low} to {high}, not {value}")
+            raise UserError(f"{name}: its {setting} must be from {low} to {high}, not {value}")
     arch = MAKERS[match["base"]](width, resolution, bool(match["tf"]))
     return tensorflow(arch) if match["tf"] else arch
 
@@ -168,7 +175,7 @@ def members(space: Arch, width: float = 1.0) -> dict[str, Picks]:
         try:
             picks = picks_of(space, adapted(name, space))
         except UserError:
-            continue  # the space cannot say it
+            continue  # not in the space
         key = network_id(fill(space, picks))
         if key not in ids:
             found[name] = picks

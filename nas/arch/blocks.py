@@ -62,35 +62,24 @@ class BlockKind:
     convolves: bool = True
 
 
-def hidden_channels(block: Block, cin: int) -> int:
+def _hidden_channels(block: Block, cin: int) -> int:
     """Channels between expansion and projection; fractional ratios round to multiples of 8."""
     hidden = cin * block.expand
     return int(hidden) if block.expand == int(block.expand) else round_channels(hidden)
 
 
-def squeeze_channels(block: Block, cin: int, hidden: int) -> int:
-    """Channels inside squeeze-and-excitation.
+def _squeeze_excite(block: Block, cin: int, hidden: int, side: int) -> Layers:
+    """Squeeze-and-excitation, if the block has it.
 
     From the block's input: max(1, int(se * cin)) (MnasNet and EfficientNet, official code).
     From the expanded width: a multiple of 8 near se * hidden (MobileNetV3, section 5.3).
     """
-    if block.se_from == "input":
-        return max(1, int(block.se * cin))
-    return round_channels(block.se * hidden)
-
-
-def _squeeze_excite(block: Block, cin: int, hidden: int, side: int) -> Layers:
     if not block.se:
         return ()
-    return (
-        SqueezeExcite(
-            channels=hidden,
-            squeeze=squeeze_channels(block, cin, hidden),
-            act=block.se_act or block.act,
-            gate=block.se_gate,
-            side=side,
-        ),
-    )
+    from_input, expanded = max(1, int(block.se * cin)), round_channels(block.se * hidden)
+    squeeze = from_input if block.se_from == "input" else expanded
+    act = block.se_act or block.act
+    return (SqueezeExcite(hidden, squeeze, act=act, gate=block.se_gate, side=side),)
 
 
 def _spatial(
@@ -114,7 +103,7 @@ def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
 
     With expand=1 the depthwise separable block of MobileNetV3, MnasNet and EfficientNet.
     """
-    hidden = hidden_channels(block, cin)
+    hidden = _hidden_channels(block, cin)
     layers: list[Layer] = []
     # expand
     if hidden != cin:
@@ -131,7 +120,7 @@ def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
 
 def fused(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     """Inverted residual that expands by its kxk convolution (EfficientNetV2, Tan and Le 2021)."""
-    hidden = hidden_channels(block, cin)
+    hidden = _hidden_channels(block, cin)
     if hidden == cin:
         return conv(block, cin, cout, stride, side)
     # expand

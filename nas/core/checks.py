@@ -12,9 +12,15 @@ MAX_WHOLE = 2**31  # of seeds and counts
 
 
 def check_number(
-    name: str, value: Any, low: float, high: float = math.inf, *, above: bool = False,
-    below: bool = False, optional: bool = False,
-) -> Any:  # fmt: skip
+    name: str,
+    value: Any,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    optional: bool = False,
+) -> Any:
     """`value` if it is a number in [low, high], or None where that is allowed (`optional`).
 
     `above` and `below` leave the ends out.  Raises UserError for anything else.

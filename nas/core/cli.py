@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 from nas.core.errors import UserError
 
@@ -18,7 +17,7 @@ CONF = next(
     for p in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
     if (p / "search.yaml").is_file()
 )
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a full disk or quota answers
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
 
 
 def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
@@ -34,25 +33,23 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
         else:
             run(arguments)
     except UserError as error:
-        _say(f"python -m nas.{command}: {error}", sys.stderr)
+        print(f"python -m nas.{command}: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only be a traceback
-        _say("\ninterrupted", sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # the reader of our output went away (say, `| head`), which is no mistake
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in DISK_FULL:
             raise
-        words = f"cannot write ({error.strerror}): make room, then give the same command again"
-        _say(f"python -m nas.{command}: {words}", sys.stderr)
+        advice = "make room, then give the same command again"
+        print(
+            f"python -m nas.{command}: cannot write ({error.strerror}): {advice}", file=sys.stderr
+        )
         sys.exit(2)
-
-
-def _say(text: str, file: TextIO) -> None:
-    print(text, file=file)
 
 
 def options(group: str) -> list[str]:

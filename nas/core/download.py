@@ -1,4 +1,4 @@
-"""The user's cache folder, downloads that are checked before they are believed, and a bar."""
+"""The user's cache folder, and downloads whose hash is checked."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from nas.core.errors import UserError
 
 CHUNK = 1 << 20  # bytes read at a time
-PATIENCE_S = 2.0  # a bar is shown for what takes longer
+QUIET_S = 2.0  # a bar is shown for what takes longer
 TIMEOUT_S = 30.0  # a server silent for so long counts as unreachable
 
 
@@ -32,8 +32,8 @@ def cache_dir() -> Path:
     return Path(base).expanduser() / "mobile-nas"
 
 
-def given(root: str | Path) -> Path:
-    """`root` as the path of a folder that is there."""
+def existing_folder(root: str | Path) -> Path:
+    """`root` as a path; UserError where there is no such folder."""
     folder = Path(root).expanduser()
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -42,8 +42,8 @@ def given(root: str | Path) -> Path:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function to call with each piece done; shows a bar with the time left if slow."""
+def show_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told what is done, piece by piece; if slow, a bar is shown."""
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True))
     task = bar.add_task(what, total=total or None)
@@ -51,7 +51,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
     def advance(done: int) -> None:
         bar.advance(task, done)
-        if not bar.live.is_started and time.monotonic() - started > PATIENCE_S:
+        if not bar.live.is_started and time.monotonic() - started > QUIET_S:
             bar.start()
 
     try:
@@ -62,8 +62,8 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 @contextmanager
-def written(target: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `target` when the block ends well and vanishes otherwise."""
+def atomic_file(target: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write: it becomes `target` if the block ends well, else it is removed."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file = NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False)  # noqa: SIM115
@@ -82,18 +82,20 @@ def written(target: Path) -> Iterator[BinaryIO]:
 
 
 def download(url: str, target: Path, sha256: str, bring: str = "") -> Path:
-    """Fetch `url` to `target` unless it is there; only bytes with that hash ever get the name.
+    """Fetch `url` to `target` unless it is there; a file with another hash is never kept.
 
-    `sha256` may be the beginning of the hash alone, as some file names hold it.  Raises UserError
-    when the server cannot be reached or sends something else; it ends in `bring`, what to do.
+    `sha256` may be the first digits alone, as some file names hold them.  Raises UserError where
+    the server cannot be reached or sends something else; it ends in `bring`, what to do.
     """
     if target.exists():
         return target
     digest = hashlib.sha256()
     bring = bring or f"bring {target.name} yourself and set data.root to its folder"
     try:
-        with urlopen(url, timeout=TIMEOUT_S) as reply, written(target) as file:
-            with progress(target.name, int(reply.headers.get("Content-Length") or 0)) as advance:
+        with urlopen(url, timeout=TIMEOUT_S) as reply, atomic_file(target) as file:
+            with show_progress(
+                target.name, int(reply.headers.get("Content-Length") or 0)
+            ) as advance:
                 while block := reply.read(CHUNK):
                     digest.update(block)
                     file.write(block)

@@ -1,4 +1,4 @@
-"""A page of plotly figures with words beside them: one file, offline, light and dark."""
+"""Pages of plotly figures with words beside them: one file each, offline, light and dark."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ class Section(NamedTuple):
 def figures_page(
     path: Path, title: str, lead: Sequence[str], sections: Sequence[Section], notes: Sequence[str]
 ) -> None:
-    """Write the page to `path`, whole or not at all; plotly.js is inside it (5 MB)."""
-    template = Path(__file__).with_name("figures_page.html").read_text(encoding="utf-8")
+    """Write a page that shows one figure below the other."""
     for section in sections:
         label_logarithms(section.figure)
     figures: list[Any] = [json.loads(section.figure.to_json()) for section in sections]
@@ -43,15 +42,42 @@ def figures_page(
         f'<div class="figure" id="figure{i}"></div></section>'
         for i, section in enumerate(sections)
     )
+    script = Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
+    write_page(path, title, lead, notes, main=body, data=figures, script=script)
+
+
+def write_page(
+    path: Path,
+    title: str,
+    lead: Sequence[str],
+    notes: Sequence[str],
+    *,
+    main: str,
+    data: Any,
+    script: str,
+    style: str = "",
+) -> None:
+    """Write a page to `path`, whole or not at all; plotly.js is inside it (5 MB).
+
+    `main` is HTML.  `script` is JavaScript; it finds there `data`, `css` and `plot` of page.html.
+    """
+    template = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     page = Template(template).substitute(
         title=escape(title),
         lead="".join(f"<p>{escape(line)}</p>" for line in lead),
-        sections=body,
-        notes=f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in notes)}</ul>",
-        figures=json.dumps(figures).replace("<", "\\u003c"),
+        main=main,
+        notes=as_list(notes),
+        data=json.dumps(data).replace("<", "\\u003c"),
+        script=script,
+        style=style,
         plotly=get_plotlyjs(),
     )
     write_text(path, page)
+
+
+def as_list(lines: Sequence[str]) -> str:
+    """Lines as an HTML list; "" for none."""
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def blank(x: str, y: str, log: bool = False) -> go.Figure:

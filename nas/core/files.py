@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and logs of which a kill cuts one line at most."""
+"""Files that are there whole or not at all."""
 
 from __future__ import annotations
 

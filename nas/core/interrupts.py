@@ -1,4 +1,4 @@
-"""When Ctrl-C is heard: what must not be left half done is done first."""
+"""Ctrl-C held back while something must not be left half done."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def defer_sigint() -> Iterator[None]:
 
 @contextmanager
 def block_sigint() -> Iterator[None]:
-    """As `defer_sigint`, and processes that are begun within never hear of Ctrl-C.
+    """As `defer_sigint`; processes that are started within the block never get Ctrl-C.
 
-    They would say so with a traceback each, while they are still importing.
+    Each would print a traceback while it is still importing.
     """
     with defer_sigint():
         if not hasattr(signal, "pthread_sigmask"):  # Windows

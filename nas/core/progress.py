@@ -8,8 +8,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-QUICK = 2  # seconds; what takes less needs no line
-LINE_EVERY = 60  # seconds, in a file or a pipe, where a tenth of the whole takes longer
+QUIET_S = 2.0  # what takes less needs no line
+LINE_EVERY_S = 60.0  # in a file or a pipe, where a tenth of the whole takes longer
 
 
 class ProgressBar:
@@ -24,11 +24,15 @@ class ProgressBar:
     ) -> None:
         self.console, self.label = console, label
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn(),
-            TimeRemainingColumn(), TextColumn("{task.fields[say]}"), console=console,
+            TextColumn("{task.description}"),
+            BarColumn(30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[say]}"),
+            console=console,
             disable=not console.is_terminal,
             speed_estimate_period=600,
-        )  # fmt: skip
+        )
         self.started = False
         if total is not None:
             self.start(total, done)
@@ -71,13 +75,13 @@ class ProgressBar:
         self.set_partial(0.0)
 
     def set_partial(self, part: float) -> None:
-        """Beside what is done, `part` of the total, in its unit, is done of what has not ended."""
+        """`part` more is done, in the unit of the total, of what has not ended yet."""
         reached = self.reached = max(self.reached, min(self.done + part, self.total))
         self.bar.update(self.task, completed=reached, say=self.say)
         now = time.perf_counter()
         ended, further = self.done >= self.total, reached - self.printed
-        due = further >= self.total / 10 or (further > 0 and now - self.last > LINE_EVERY)
-        quiet = self.console.is_terminal or self.ended or now - self.began < QUICK
+        due = further >= self.total / 10 or (further > 0 and now - self.last > LINE_EVERY_S)
+        quiet = self.console.is_terminal or self.ended or now - self.began < QUIET_S
         if quiet or not (due or ended):
             return
         left = "done"
@@ -89,7 +93,7 @@ class ProgressBar:
 
 
 def format_duration(seconds: float) -> str:
-    """A duration as one says it: 51 s, 14 min, 3.5 h."""
+    """A duration in words: 51 s, 14 min, 3.5 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

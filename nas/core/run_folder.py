@@ -1,4 +1,4 @@
-"""The run folder: what a search leaves, every file whole or not there."""
+"""The folder of a run: made, locked, its settings compared, its environment noted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly
 
 
 def open_folder(path: Path) -> Path:
-    """Make the folder, or say in one line why it cannot be written to."""
+    """Make the folder; UserError where it cannot be written to."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".writable.{os.getpid()}"
@@ -56,7 +56,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def folder_name(name: str) -> str:
-    """One folder's name from a network's, which may say anything: a/b becomes a_b."""
+    """The name of a folder for a network of any name: a/b becomes a_b."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "network"
 
 
@@ -95,8 +95,8 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """The settings that differ, with both values; "" where none does.
 
-    Keys that begin with "_" name code (Hydra's `_target_`), which may move; they are no settings.
-    What a run of version 0.1 did not write down, its `groups`, cannot differ.
+    Keys that begin with "_" are no settings: they name code (Hydra's `_target_`), which may move.
+    `groups` are not compared where a run of version 0.1 did not write them down.
     """
     if "groups" not in there:
         here = {key: value for key, value in here.items() if key != "groups"}

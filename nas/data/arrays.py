@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from nas.core.download import cache_dir, download, given
+from nas.core.download import cache_dir, download, existing_folder
 from nas.core.errors import UserError
 from nas.data.pictures import Bytes, Pictures, decode, require_memory
 from nas.data.splits import Ints, Source, hold_out
@@ -79,7 +79,7 @@ def fashion_mnist(root: str | Path | None, val: int | None, seed: int) -> Source
     which they are downloaded.  5,000 search images leave training unless `val` says otherwise.
     """
     if root is not None or all((DEBIAN / name).exists() for name in FASHION_SHA256):
-        folder = given(root or DEBIAN)
+        folder = existing_folder(root or DEBIAN)
     else:
         folder = cache_dir() / "fashion_mnist"
         for name, sha256 in FASHION_SHA256.items():
@@ -103,7 +103,7 @@ def cifar10(root: str | Path | None, val: int | None, seed: int) -> Source:
     if root is None:
         folder = download(CIFAR_URL, cache_dir() / "cifar10" / archive, CIFAR_SHA256).parent
     else:
-        folder = given(root)
+        folder = existing_folder(root)
     jpegs = [folder / f"cifar10_{half}_jpeg.npz" for half in ("train", "test")]
     if all(path.exists() for path in jpegs):
         read, halves = _jpegs(jpegs)

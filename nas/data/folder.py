@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from nas.core.download import given
+from nas.core.download import existing_folder
 from nas.core.errors import UserError
 from nas.data.pictures import Pictures, decode_cached
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, regroup, unit_hash
@@ -52,7 +52,7 @@ def load(
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
-    top = given(root)
+    top = existing_folder(root)
     classes, files, labels, part, split_level = _list_pictures(top)
     names = [file.relative_to(top).as_posix() for file in files]
     present = set(part.tolist())

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from nas.core.download import cache_dir, progress, written
+from nas.core.download import atomic_file, cache_dir, show_progress
 from nas.core.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -130,9 +130,9 @@ def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -
     digests: list[int] = []
     failed, reason, grey = -1, "", True
     workers = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    with written(target) as file, ThreadPoolExecutor(workers) as pool:
+    with atomic_file(target) as file, ThreadPoolExecutor(workers) as pool:
         file.write(_header(len(openers), 3, side))
-        with progress(f"decoding {what}", len(openers)) as advance:
+        with show_progress(f"decoding {what}", len(openers)) as advance:
             for start in range(0, len(openers), GROUP):
                 group = openers[start : start + GROUP]
                 for pixels, why in pool.map(_attempt, group, [side] * len(group)):
@@ -146,14 +146,14 @@ def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -
                     advance(1)
     if grey:
         _drop_colour(target)
-    with written(target.with_suffix(".npz")) as file:  # last: its presence means complete
+    with atomic_file(target.with_suffix(".npz")) as file:  # last: its presence means complete
         np.savez(file, digests=np.array(digests, np.uint64), failed=failed, reason=reason)
 
 
 def _drop_colour(target: Path) -> None:
     """Keep the first channel of the pictures in `target`."""
     images = np.load(target, mmap_mode="r")
-    with written(target) as file:
+    with atomic_file(target) as file:
         file.write(_header(len(images), 1, images.shape[-1]))
         for start in range(0, len(images), GROUP):
             file.write(images[start : start + GROUP, :1].tobytes())
@@ -245,7 +245,7 @@ def take_rows(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
     target = base.with_name(f"{base.stem}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}.npy")
     if not target.exists():
         _require_space(target.parent, size)
-        with written(target) as file:
+        with atomic_file(target) as file:
             file.write(_header(len(rows), images.shape[1], images.shape[-1]))
             for start in range(0, len(rows), GROUP):
                 file.write(images[rows[start : start + GROUP]].tobytes())

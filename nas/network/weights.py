@@ -1,8 +1,8 @@
 """Published weights into our networks: the state dicts of torchvision, timm, geffnet and others.
 
-Libraries name the same layers in their own ways, and a file's own order of keys says nothing
-(safetensors sorts them).  So the keys are put into the order of execution by what their names
-mean, and both networks are walked module by module: every kind and shape must agree.
+Libraries name the same layers in their own ways, and the order of keys in a file says nothing
+(safetensors sorts them).  So the modules are put into the order of execution by their names, and
+both networks are compared module by module: every kind and shape must agree.
 """
 
 from __future__ import annotations
@@ -103,23 +103,27 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
 
     Understood are our own names and those of torchvision, timm, geffnet, efficientnet_pytorch
     and efficientnet-lite-pytorch.  A linear layer fits a 1x1 convolution.  A stem for another
-    number of input channels is made by `for_channels`.  Returns the rows of `net` that begin anew:
-    ("classifier",) where the file has another number of classes, else ().  Such a classifier
-    begins at zero (Big Transfer, Kolesnikov et al. 2020): random answers of 1280 good features are
-    large, and the first steps would spoil what the features know.
+    number of input channels is made by `for_channels`.  Returns the rows of `net` that are reset:
+    ("classifier",) where the file has another number of classes, else ().  Such a classifier is
+    set to zero (Big Transfer, Kolesnikov et al. 2020): random answers of 1280 good features are
+    large, and the first steps would spoil the features.
     Raises UserError, and leaves `net` as it was, at the first place that does not fit.
     """
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
     ours = [(name, m.state_dict()) for name, m in net.named_modules() if isinstance(m, kinds)]
-    theirs = in_order(state)
+    modules, names = _by_module(state), [name for name, _ in ours]
+    if modules.keys() == set(names):  # our own names, and so our own order
+        theirs = [(name, modules[name]) for name in names]
+    else:
+        theirs = in_order(state)
     pairs: list[tuple[Tensor, Tensor]] = []
-    anew: tuple[str, ...] = ()
+    reset: tuple[str, ...] = ()
     for i, (name, own) in enumerate(ours):
         source, given = theirs[i] if i < len(theirs) else ("end", {})
         if i == 0:
             given = _stem(given, own)
         if i == len(ours) - 1 and _differ_in_classes(given, own):
-            anew = (name.partition(".")[0],)
+            reset = (name.partition(".")[0],)
             pairs += [(tensor, torch.zeros_like(tensor)) for tensor in own.values()]
         elif _fit(given, own):
             pairs += [(own[key], given[key]) for key in own if key in given]
@@ -136,40 +140,43 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value.reshape(tensor.shape))
-    return anew
+    return reset
 
 
 def in_order(state: State) -> list[tuple[str, Tensors]]:
     """The modules of a state dict in order of execution, each with its own tensors by name."""
-    modules: defaultdict[str, Tensors] = defaultdict(dict)
-    for key, tensor in state.items():
-        module, _, name = key.rpartition(".")
-        modules[module][name] = tensor
+    modules = _by_module(state)
     paths = {m: re.sub(r"(^|\.)stage(\d+)_block", r"\1blocks.\2.", m).split(".") for m in modules}
-    beside: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    siblings: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for path in paths.values():
         for depth, name in enumerate(path):
-            beside[tuple(path[:depth])].add(name)
+            siblings[tuple(path[:depth])].add(name)
 
     def places(module: str) -> list[int]:
         path = paths[module]
-        return [_place(name, beside[tuple(path[:depth])]) for depth, name in enumerate(path)]
+        return [_place(name, siblings[tuple(path[:depth])]) for depth, name in enumerate(path)]
 
     return [(module, modules[module]) for module in sorted(modules, key=places)]
 
 
-def _place(name: str, beside: set[str]) -> int:
-    """The place of a module among those `beside` it, itself included."""
-    if len(beside) == 1:  # such as a wrapper's "model" before all names
+def _by_module(state: State) -> dict[str, Tensors]:
+    modules: defaultdict[str, Tensors] = defaultdict(dict)
+    for key, tensor in state.items():
+        module, _, name = key.rpartition(".")
+        modules[module][name] = tensor
+    return modules
+
+
+def _place(name: str, siblings: set[str]) -> int:
+    """The place of a module among its `siblings`, itself included."""
+    if len(siblings) == 1:  # such as a wrapper's "model" before all names
         return 0
-    if all(other.isdecimal() for other in beside):
+    if all(other.isdecimal() for other in siblings):
         return int(name)
-    if len(beside) == 1:
-        return 0
     for row in ORDERS:
-        if beside <= set(row):
+        if siblings <= set(row):
             return row.index(name)
-    some = ", ".join(sorted(beside)[:4])
+    some = ", ".join(sorted(siblings)[:4])
     raise UserError(
         f"the file's modules ({some:.120}) are named as in no library known here: allowed are "
         "torchvision, timm, geffnet, efficientnet_pytorch, efficientnet-lite-pytorch and ours"

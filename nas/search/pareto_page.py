@@ -1,4 +1,4 @@
-"""The Pareto page: what is drawn and said; how it looks and reacts is in pareto_page.html."""
+"""The Pareto page: what is drawn and said; pareto_page.css and .js say how it looks and reacts."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from html import escape
 from itertools import pairwise
 from math import floor, hypot, inf, isfinite, log10, nan
 from pathlib import Path
-from string import Template
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 
-from nas.core.files import write_text
+from nas.core.figures import as_list, write_page
 from nas.stats.pareto import best_under, knee, non_dominated
 
 Row = dict[str, Any]
@@ -84,18 +82,20 @@ def pareto_page(
         winner_id,
     )
     views = [view for axis in AXES if (view := _view(search, axis))]
-    template = Path(__file__).with_name("pareto_page.html").read_text(encoding="utf-8")
-    page = Template(template).substitute(
-        title=escape(title),
-        subtitle=escape(subtitle),
-        summary="".join(f"<p>{escape(line)}</p>" for line in _summary(trials, search)),
-        buttons="".join(f'<button value="{v["name"]}">{v["label"]}</button>' for v in views),
-        sections="".join(f'<section id="{v["name"]}">{v.pop("html")}</section>' for v in views),
-        notes=_list(notes),
-        views=json.dumps(views).replace("<", "\\u003c"),
-        plotly=get_plotlyjs(),
+    summary = "".join(f"<p>{escape(line)}</p>" for line in _summary(trials, search))
+    buttons = "".join(f'<button value="{v["name"]}">{v["label"]}</button>' for v in views)
+    sections = "".join(f'<section id="{v["name"]}">{v.pop("html")}</section>' for v in views)
+    here = Path(__file__)
+    write_page(
+        path,
+        title,
+        [subtitle],
+        notes,
+        main=f'{summary}<nav>accuracy against {buttons}</nav><div id="chart"></div>{sections}',
+        data=views,
+        script=here.with_suffix(".js").read_text(encoding="utf-8"),
+        style=here.with_suffix(".css").read_text(encoding="utf-8"),
     )
-    write_text(path, page)
 
 
 def _view(search: Search, axis: Metric) -> Row:
@@ -114,7 +114,7 @@ def _view(search: Search, axis: Metric) -> Row:
         "label": axis.label,
         "target": target,
         "figure": _figure(search, axis, front, shown),
-        "html": _list(_advice(front, axis, target)) + _table(front, axis, search.winner_id),
+        "html": as_list(_advice(front, axis, target)) + _table(front, axis, search.winner_id),
     }
 
 
@@ -277,10 +277,6 @@ def _is_noise(cheaper: Row, row: Row) -> bool:
     """Whether the gain in accuracy is below two standard errors of an unpaired difference."""
     error = hypot(cheaper["accuracy_se"], row["accuracy_se"])
     return bool(row["accuracy"] - cheaper["accuracy"] < 2 * error)
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:

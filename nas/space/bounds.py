@@ -1,4 +1,4 @@
-"""What a space can reach, before anything is spent on it."""
+"""The least and the most that networks of a space cost, known before any is trained."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def trellis_of(space: Arch) -> Trellis:
 
 
 def by_cost(space: Arch) -> dict[str, list[Label]]:
-    """The labels of every choice from the fewest MACs to the most, the others at their dearest."""
+    """The labels of every choice, fewest MACs first, while all others have their most MACs."""
     trellis = trellis_of(space)
     order = {key: list(labels) for key, labels in choices(space).items()}
-    for _ in range(2):  # a second round, since what is dearest may depend on later choices
+    for _ in range(2):  # a second round, since the order of labels may depend on later choices
         for key in order:
             most = {k: labels[-1] for k, labels in order.items()}
             genomes = trellis.encode([most | {key: label} for label in order[key]])
@@ -39,7 +39,7 @@ def _extreme(space: Arch, metric: str, most: bool) -> tuple[float, dict[str, Lab
 
 
 def cost_bounds(space: Arch) -> tuple[Cost, Cost]:
-    """(least, most) of each cost by itself, exact over the whole space; no one network has all."""
+    """(least, most) of each cost, exact over the whole space, each by a network of its own."""
     names = [f.name for f in fields(Cost)]
     least, most = (
         Cost(**{name: int(_extreme(space, name, end)[0]) for name in names})
@@ -51,8 +51,8 @@ def cost_bounds(space: Arch) -> tuple[Cost, Cost]:
 def size_ladder(space: Arch, rungs: int) -> list[dict[str, Label]]:
     """Picks of `rungs` networks from the smallest up to halfway to the largest.
 
-    On each rung every choice stands at the same part of its labels by cost.  Random picks, each
-    gene for itself, crowd around the middle; these mark out the cheap end of the front.
+    On a rung every choice takes the label at the same share of its labels in order of cost.
+    Random picks crowd around the middle of a space; these reach the cheap end of the front.
     """
     order = by_cost(space)
     shares = [i / (2 * (rungs - 1)) for i in range(rungs)]

@@ -5,8 +5,8 @@
     fill(space, {"stages.0.depth": 3, "stages.0.blocks.kernel": 5})
 
 A hole is known by its path, or by its name, and holes of one name are one choice.  The genome
-has a fixed length: genes that have no effect (a slot beyond the depth) still have a value, and
-`nas.arch.operators.network_id` folds the genomes of one network into one.
+has a fixed length: genes without effect (a slot beyond the depth) still have a value, and
+`nas.arch.operators.network_id` is equal for all genomes of one network.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nas.core.errors import UserError, unknown
 Label = str | int | float | bool
 Picks = Mapping[str, Any]
 
-# What training or the data decide: a space gives its own value, whatever a network says.
+# What training or the data decide: a space gives its own value and not the network's.
 _NOT_STRUCTURE = frozenset(
     ("name", "resolution", "channels", "classes", "bn_eps", "bn_momentum", "drop_path", "dropout")
 )
@@ -137,7 +137,7 @@ def random_picks(space: Arch, rng: random.Random) -> dict[str, Label]:
 
 
 def picks_of(space: Arch, arch: Arch) -> dict[str, Label]:
-    """The picks that make `space` into `arch`; ValueError (UserError) names what it cannot say.
+    """The picks that make `space` into `arch`; UserError names a field that the space cannot have.
 
     What the data or the training decide (resolution, classes, norm constants, dropout, ...) is
     compared only where the space has a hole for it.  Genes without effect take their first label.

@@ -35,8 +35,8 @@ class ConstrainedSpace:
         ms = np.asarray(self.trellis.totals(self.row_ms, genomes) + self.overhead_ms, float)
         costs = self.trellis.costs(genomes)
         for name, (column, unit) in COSTS.items():
-            if (limit := self.limits.get(name)) is not None:
-                ms[getattr(costs, column) / unit > limit] = np.inf
+            if (most := self.limits.get(name)) is not None:
+                ms[getattr(costs, column) / unit > most] = np.inf
         return ms
 
     def allows(self, genomes: ArrayLike) -> NDArray[np.bool_]:

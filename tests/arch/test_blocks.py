@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.arch import Arch, Block, BlockKind, Head, Stage, Stem, cost, dumps, loads
-from nas.arch.blocks import BLOCKS
+from nas.arch import Arch, Block, Head, Stage, Stem, cost, dumps, loads
+from nas.arch.blocks import BLOCKS, BlockKind
 from nas.arch.layers import Conv, Layer
 from nas.arch.notation import arch_string
 from nas.arch.operators import operators
@@ -20,6 +20,7 @@ from nas.latency.block_features import row_form, signature
 from nas.latency.csv_table import parse_table
 from nas.network.modules import build
 from nas.network.onnx_graph import onnx_model
+from nas.network.weights import load_weights
 from nas.profile.table import table_rows
 from nas.space import choices, fill, one_of, picks_of, random_picks
 from nas.space.trellis.trellis import Trellis
@@ -79,6 +80,7 @@ def test_torch_counts_and_onnx_answers_alike(arch):
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         logits = net(image)
     assert counter.get_total_flops() == 2 * cost(arch).macs
+    assert load_weights(build(arch, seed=1), net.state_dict()) == ()
     weights = {name: tensor.numpy() for name, tensor in net.state_dict().items()}
     model = onnx_model(arch, weights).SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

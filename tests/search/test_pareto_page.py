@@ -76,7 +76,7 @@ def page(tmp_path):
         html = path.read_text(encoding="utf-8")
         assert html.count(get_plotlyjs()) == 1
         html = html.replace(get_plotlyjs(), "")
-        views = re.search(r'<script type="application/json" id="views">(.*?)</script>', html)
+        views = re.search(r'<script type="application/json" id="data">(.*?)</script>', html)
         return html, {view["name"]: view for view in json.loads(views[1])}
 
     return make

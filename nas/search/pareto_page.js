@@ -1,50 +1,5 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:">
-<title>$title</title>
-<style>
-:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #e3e3e3; --mark: #fdf0e6 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #ddd; --paper: #16181b; --line: #34373c; --mark: #3a2a1e }
-}
-body { margin: 1rem auto; padding: 0 1rem; max-width: 1240px; background: var(--paper);
-  color: var(--ink); font: 15px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif }
-h1 { font-size: 1.35rem; margin: 0 }
-p, ul { margin: .35rem 0 } ul { padding-left: 1.2rem }
-nav { display: flex; flex-wrap: wrap; gap: .3rem; align-items: center; margin-top: .6rem }
-button { font: inherit; font-size: 13px; padding: .2rem .7rem; border: 1px solid var(--line);
-  border-radius: 1rem; background: none; color: inherit; cursor: pointer }
-button[aria-pressed=true] { background: var(--ink); color: var(--paper) }
-#chart { height: clamp(420px, 74vh, 560px) }
-main:not(:has(button)) :is(nav, #chart) { display: none }
-section div { overflow-x: auto; margin-top: .8rem }
-table { min-width: 100%; border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
-  vertical-align: top; white-space: nowrap }
-th { cursor: pointer; vertical-align: bottom; white-space: normal }
-th:nth-child(2), td:nth-child(2) { text-align: left }
-section:has(table)::after { font-size: 13px; content: "gain: over the next cheaper network; "
-  "≈ less than two standard errors of the difference. Select a row to find its point." }
-tbody tr { cursor: pointer } tbody tr:hover, tr.chosen { background: var(--mark) }
-details[open] { font: 11.5px/1.5 ui-monospace, "DejaVu Sans Mono", monospace }
-footer { font-size: 13px; opacity: .85 }
-</style>
-</head>
-<body>
-<header><h1>$title</h1><p>$subtitle</p></header>
-<main>$summary<nav>accuracy against $buttons</nav><div id="chart"></div>$sections</main>
-<footer>$notes</footer>
-<script type="application/json" id="views">$views</script>
-<script id="plotly">$plotly</script>
-<script>
 const all = selector => [...document.querySelectorAll(selector)];
 const chart = document.getElementById("chart");
-const views = JSON.parse(document.getElementById("views").textContent);
-const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 // Okabe and Ito 2008, "Color Universal Design": hues that colour-blind readers tell apart.
 const orange = "#D55E00", green = "#009E73", blue = "#0072B2", grey = "#888";
 const marks = {
@@ -56,16 +11,16 @@ const marks = {
   chosen: { symbol: "circle-open", size: 27, color: grey, line: { width: 3 } },
 };
 const ticks = [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6].flatMap(
-  power => [1, 2, 3, 5].map(step => +`$${step}e$${power}`));
+  power => [1, 2, 3, 5].map(step => +`${step}e${power}`));
 let view;
 
 function draw(name) {
-  view = views.find(v => v.name === name);
+  view = data.find(v => v.name === name);
   all("section").forEach(s => s.hidden = s.id !== name);
   all("nav button").forEach(b => b.ariaPressed = b.value === name);
-  const { data, layout } = structuredClone(view.figure), narrow = chart.clientWidth < 600;
-  data.push({ x: [null], y: [null], mode: "markers", meta: "chosen" });
-  for (const trace of data) {
+  const { data: traces, layout } = structuredClone(view.figure), narrow = chart.clientWidth < 600;
+  traces.push({ x: [null], y: [null], mode: "markers", meta: "chosen" });
+  for (const trace of traces) {
     trace.hoverinfo = trace.hovertext ? "text" : "skip";
     trace.showlegend = trace.meta !== "front" && trace.meta !== "chosen";
     trace.marker = { ...trace.marker, ...marks[trace.meta] };
@@ -78,28 +33,22 @@ function draw(name) {
   }
   if (layout.xaxis.type === "log")
     Object.assign(layout.xaxis, { tickvals: ticks, ticktext: ticks.map(String) });
-  for (const axis of [layout.xaxis, layout.yaxis])
-    Object.assign(axis, { gridcolor: css("--line"), zeroline: false }).title.standoff = 10;
+  for (const axis of [layout.xaxis, layout.yaxis]) axis.title.standoff = 10;
   if (view.target) {
     const at = layout.xaxis.type === "log" ? Math.log10(view.target) : view.target;
     const xanchor = 2 * at > layout.xaxis.range[0] + layout.xaxis.range[1] ? "right" : "left";
     layout.shapes = [{ type: "line", layer: "below", x0: view.target, x1: view.target, y0: 0, y1: 1,
       yref: "paper", line: { dash: "dash", color: grey },
-      label: { text: ` target $${+view.target.toPrecision(3)} ms `, textposition: "end", textangle: 0, xanchor } }];
+      label: { text: ` target ${+view.target.toPrecision(3)} ms `, textposition: "end", textangle: 0, xanchor } }];
   }
-  Plotly.react(chart, data, Object.assign(layout, {
-    font: { color: css("--ink"), family: getComputedStyle(document.body).fontFamily },
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    autosize: true, modebar: { bgcolor: "rgba(0,0,0,0)", color: "#999", activecolor: css("--ink") },
+  plot(chart, traces, Object.assign(layout, {
+    autosize: true,
     margin: { l: narrow ? 44 : 60, r: narrow ? 4 : 20, t: 30, b: narrow ? 105 : 80 },
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
     legend: { orientation: "h", xref: "container", yref: "container", y: 0, yanchor: "bottom",
       font: { size: narrow ? 11 : 12 } },
-    hovermode: "closest",
-    hoverlabel: { align: "left", bgcolor: css("--paper"), bordercolor: grey,
-      font: { family: "monospace", size: 11, color: css("--ink") } },
-  }), { responsive: true, displaylogo: false,
-    modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]] }).then(label);
+    hoverlabel: { bordercolor: grey },
+  })).then(label);
 }
 
 // Writes each text where it covers least: dots, the staircase and earlier texts are in the way.
@@ -126,7 +75,7 @@ function label() {
   const pen = document.createElement("canvas").getContext("2d");
   pen.font = "12px sans-serif";
   const annotations = dots.flatMap(({ t, i, x, y, px, py }) => {
-    const rank = t.meta === "front", text = rank ? `$${i + 1}` : t.text?.[i];
+    const rank = t.meta === "front", text = rank ? `${i + 1}` : t.text?.[i];
     if (!rank && t.meta !== "published") return [];
     const w = pen.measureText(text).width + 8, h = 16;
     if (px < 0 || py < 0 || px > X._length || py > Y._length) return [];
@@ -168,15 +117,12 @@ all("th").forEach(th => th.onclick = () => {
   th.ariaSort = sign > 0 ? "ascending" : "descending";
   body.append(...[...body.rows].sort((a, b) => sign * (value(a) - value(b))));
 });
-if (views.length) {
-  draw(views[0].name);
+if (data.length) {
+  draw(data[0].name);
   chart.on("plotly_relayout", change => "annotations" in change || label());
   chart.on("plotly_click", ({ points: [{ customdata }] }) => {
     const place = front()?.customdata.indexOf(customdata) + 1;
-    all(`#$${view.name} tbody tr`).filter(row => rank(row) === place).forEach(choose);
+    all(`#${view.name} tbody tr`).filter(row => rank(row) === place).forEach(choose);
   });
   matchMedia("(prefers-color-scheme: dark)").onchange = () => draw(view.name);
 }
-</script>
-</body>
-</html>

@@ -76,6 +76,12 @@ def of(*blocks: Block, depth: int | None = None) -> Arch:
     return Arch((stage,), Stem(16), resolution=32)
 
 
+def test_rows_are_remembered_for_a_bounded_number_of_networks():
+    assert operators(of(ONE)) is operators(replace(of(ONE), name="mine"))
+    assert operators.cache_info().maxsize < 10_000
+    assert network_id.cache_info().maxsize < 10_000
+
+
 def test_what_has_no_effect_has_none_on_the_id():
     assert network_id(of(ONE, GONE, ONE)) == network_id(of(ONE, ONE, GONE))
     assert network_id(of(ONE, ONE)) == network_id(of(ONE, ONE, replace(ONE, kernel=7), depth=2))
