@@ -44,6 +44,11 @@ class Component:
         """The same call with other arguments."""
         return replace(self, node={**self.node, **arguments})
 
+    def filled(self, **arguments: Any) -> Component:
+        """The same call, with these arguments where its YAML leaves them null."""
+        null = {key for key, value in self.node.items() if value is None}
+        return self.updated(**{key: arguments[key] for key in arguments.keys() & null})
+
     def make(self, **more: Any) -> Any:
         """Call what `_target_` names; a UserError inside stays one."""
         try:

@@ -58,7 +58,8 @@ def open_space(settings: LatencySettings) -> tuple[Arch, float]:
     images = settings.data.make().spec
     images = images._replace(resolution=settings.resolution or images.resolution)
     width = settings.width or default_width(images.resolution)
-    return configured_space(settings.space, images, width), width
+    option = settings.space.filled(width=width)
+    return configured_space(option.make, option.name, images), width
 
 
 def published_costs(

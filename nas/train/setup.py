@@ -89,8 +89,8 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     pretrained = pretrained_source(settings)
     resolution = input_resolution(settings, pretrained)
     source = settings.data
-    if source.node["name"] in ANY_SIZE and source.node["resolution"] is None:
-        source = source.updated(resolution=resolution)
+    if source.node["name"] in ANY_SIZE:
+        source = source.filled(resolution=resolution)
     data: ImageData = source.make()
     arch, origin = network_for(settings, resolution, data)
     run = TrainingRun(

@@ -52,7 +52,10 @@ def here(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text(dumps(SMALL))
 
     def ran(*words):
-        train(TrainSettings.of(*words))
+        returned = train(TrainSettings.of(*words))
+        summaries = tmp_path.glob("results/train/*/summary.json")
+        newest = max(summaries, key=lambda path: path.stat().st_mtime_ns)
+        assert json.loads(json.dumps(returned)) == json.loads(newest.read_text())
         return capsys.readouterr().out
 
     return ran
@@ -226,6 +229,17 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
         channel_stats(ours, data, source)
     scratch = TrainSettings.of("arch=tf_efficientnet_lite0")
     assert channel_stats(scratch, data, None)[:2] == (data.mean, data.std)
+
+
+def test_settings_made_directly_are_checked_too():
+    settings = TrainSettings.of("arch=mobilenet_v2")
+    pretrained = TrainSettings.of("arch=mobilenet_v2", "weights=pretrained").weights
+    with pytest.raises(UserError, match="seed must be a whole number"):
+        replace(settings, seed=-1)
+    with pytest.raises(UserError, match="for a published network, not for arch=mine"):
+        replace(settings, arch="mine.yaml", weights=pretrained)
+    with pytest.raises(UserError, match="unknown weights 'mine'"):
+        replace(settings, weights=Component("mine", {"path": None}))
 
 
 @pytest.mark.parametrize(
