@@ -19,23 +19,23 @@ class AlternatingSampler(BaseSampler):
     def __init__(self, samplers: Sequence[KnownCostSampler]) -> None:
         self.samplers = tuple(samplers)
 
-    def _whose(self, trial: FrozenTrial) -> KnownCostSampler:
+    def _sampler_of(self, trial: FrozenTrial) -> KnownCostSampler:
         return self.samplers[trial.number % len(self.samplers)]
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """The search space that they were made for."""
-        return self._whose(trial).infer_relative_search_space(study, trial)
+        return self._sampler_of(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The next network to evaluate."""
-        return self._whose(trial).sample_relative(study, trial, search_space)
+        return self._sampler_of(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
     ) -> Any:
         """A random value of a parameter that is not in the search space."""
-        return self._whose(trial).sample_independent(study, trial, name, distribution)
+        return self._sampler_of(trial).sample_independent(study, trial, name, distribution)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler
 
 from nas.core.errors import UserError, unknown
 from nas.search.samplers.alternating import AlternatingSampler
-from nas.search.samplers.genomes import Batch
 from nas.search.samplers.known_cost import KnownCostSampler
 from nas.space.constrained import ConstrainedSpace
 from nas.stats.rewards import OBJECTIVES, Calibrated, Objective
@@ -48,20 +46,32 @@ def known_cost(
 ) -> BaseSampler:
     """A `KnownCostSampler` of a space within its limits, its cost the latency in milliseconds.
 
-    objective   one of AIMS: a name of `OBJECTIVES`, of which all but pareto look at
-             `target_ms`; or both, pareto and limit in turns: the front alone would spend most
-             trials on its fast end, where what is gained counts over all the latencies above.
-    exponent   MnasNet's exponent or TuNAS's weight; null for the published one, auto for what
-             the front of the run itself says.
-    earlier    networks and scores of an earlier run, as `KnownCostSampler` takes them.
+    objective   one of AIMS: a name of `OBJECTIVES`, of which all but pareto look at `target_ms`;
+                or both, pareto and limit in turns: the front alone would spend most trials on its
+                fast end, where a gain counts over all the latencies above.
+    exponent    MnasNet's exponent or TuNAS's weight; None for the published one, "auto" for what
+                the front of the run itself says.
+    earlier     networks and scores of an earlier run, as `KnownCostSampler` takes them.
     """
     check_aim(objective, exponent)
     aims = ("pareto", "limit") if objective == "both" else (objective,)
-    samplers = [_sampler(space, _goal(aim, exponent, target_ms), seed, earlier) for aim in aims]
-    return AlternatingSampler(samplers) if len(samplers) > 1 else samplers[0]
+    first, *others = (_rule(aim, exponent, target_ms) for aim in aims)
+    sampler = KnownCostSampler(
+        {key: CategoricalDistribution(labels) for key, labels in space.trellis.labels.items()},
+        space.ms,
+        lambda genomes: [ids.tobytes() for ids in space.trellis.networks(genomes)],
+        limit=space.most_ms if np.isfinite(space.most_ms) else None,
+        seed=seed,
+        objective=first,
+        earlier=earlier,
+        takes_genomes=True,
+    )
+    if not others:
+        return sampler
+    return AlternatingSampler([sampler, *(sampler.under(rule) for rule in others)])
 
 
-def _goal(
+def _rule(
     aim: str, exponent: float | str | None, target_ms: float
 ) -> Objective | Calibrated | None:
     rule = OBJECTIVES[aim]
@@ -71,28 +81,3 @@ def _goal(
         return Calibrated(aim, target_ms)
     more = {} if exponent is None else {TRADES[aim]: exponent}
     return partial(rule, target=target_ms, **more)
-
-
-def _sampler(
-    space: ConstrainedSpace,
-    goal: Objective | Calibrated | None,
-    seed: int,
-    earlier: Sequence[tuple[Mapping[str, Any], float]],
-) -> KnownCostSampler:
-    trellis = space.trellis
-
-    def cost(batch: Batch) -> NDArray[np.float64]:
-        return space.ms(trellis.encode(batch))
-
-    def canonical(batch: Batch) -> list[Hashable]:
-        return [ids.tobytes() for ids in trellis.networks(trellis.encode(batch))]
-
-    return KnownCostSampler(
-        {key: CategoricalDistribution(labels) for key, labels in trellis.labels.items()},
-        cost,
-        canonical,
-        limit=space.most_ms if np.isfinite(space.most_ms) else None,
-        seed=seed,
-        objective=goal,
-        earlier=earlier,
-    )
