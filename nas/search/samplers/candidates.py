@@ -251,8 +251,8 @@ class Candidates:
         ranked = np.array(sorted(pool, key=lambda row: -pool[row]), np.int64)
         ranked = ranked.reshape(-1, len(self.genomes.sizes))
         unseen: dict[Hashable, Ints] = {}
-        for i in range(0, len(ranked), ELITE):
-            part = ranked[i : i + ELITE]
+        for i in range(0, len(ranked), 4 * ELITE):
+            part = ranked[i : i + 4 * ELITE]
             for key, row in zip(self.genomes.keys(part), part, strict=True):
                 if key not in seen:
                     unseen.setdefault(key, row)

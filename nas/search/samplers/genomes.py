@@ -17,6 +17,7 @@ from nas.core.errors import UserError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Batch = Sequence[Mapping[str, Any]]  # parameter values, as trial.params
+Callback = Callable[[Any], Any]  # of a Batch, or of genomes [n, choices]; one answer for each
 SearchSpace = Mapping[str, CategoricalDistribution | IntDistribution]
 
 MAX_LABELS = 10_000  # of one choice, which are kept in a list
@@ -34,10 +35,10 @@ class Genomes:
     def __init__(
         self,
         search_space: SearchSpace,
-        cost: Callable[[Batch], Floats],
-        canonical: Callable[[Batch], Sequence[Hashable]] | None,
-        features: Callable[[Batch], Floats] | None,
-        prior: Callable[[Batch], Floats] | None = None,
+        cost: Callback,
+        canonical: Callback | None,
+        features: Callback | None,
+        prior: Callback | None = None,
         takes_genomes: bool = False,
     ) -> None:
         if not search_space:
@@ -48,10 +49,8 @@ class Genomes:
         asked: Callable[[Ints], Any] = (lambda g: g) if takes_genomes else self.picks
         self._costs = _Remembered(lambda g: _positive(cost(asked(g))))
         self._keys = _Remembered(lambda g: canonical(asked(g))) if canonical else rows
-        self._features, self._prior = (
-            _Remembered(lambda g, f=f: _finite(f(asked(g)), len(g))) if f else None
-            for f in (features, prior)
-        )
+        self._features = features and _Remembered(lambda g: _finite(features(asked(g)), len(g)))
+        self._prior = prior and _Remembered(lambda g: _finite(prior(asked(g)), len(g)))
 
     def picks(self, genomes: Iterable[Iterable[int]]) -> list[dict[str, Any]]:
         """Parameter values of genomes [n, choices]."""
@@ -82,7 +81,7 @@ class Genomes:
 
     def keys(self, genomes: Ints) -> list[Hashable]:
         """What tells the networks of genomes [n, choices] apart."""
-        return self._keys(genomes)
+        return list(self._keys(genomes))
 
     def features(self, genomes: Ints) -> Floats:
         """Features [n, f] of genomes [n, choices], n > 0."""

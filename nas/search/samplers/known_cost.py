@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.core.errors import UserError
 from nas.search.samplers.candidates import Candidates
-from nas.search.samplers.genomes import Batch, Genomes, SearchSpace
+from nas.search.samplers.genomes import Callback, Genomes, SearchSpace
 from nas.search.samplers.observations import (
     Evidence,
     History,
@@ -88,15 +88,15 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     def __init__(
         self,
         search_space: SearchSpace,
-        cost: Callable[[Batch], Floats],
-        canonical: Callable[[Batch], Sequence[Hashable]] | None = None,
-        features: Callable[[Batch], Floats] | None = None,
+        cost: Callback,
+        canonical: Callback | None = None,
+        features: Callback | None = None,
         limit: float | None = None,
         seed: int | None = None,
         *,
         objective: Objective | Calibrated | None = None,
         reference: tuple[float, float] | None = None,
-        prior: Callable[[Batch], Floats] | None = None,
+        prior: Callback | None = None,
         earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
         takes_genomes: bool = False,
     ) -> None:
