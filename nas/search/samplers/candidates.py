@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nas.core.errors import UserError
 from nas.search.samplers.genomes import Genomes, rows
+from nas.search.samplers.observations import Observations
 from nas.stats.gaussian_process import standardisation
 
 Floats = NDArray[np.float64]
@@ -158,11 +159,7 @@ class Candidates:
         return np.stack(columns, axis=1)
 
     def farthest(
-        self,
-        known: Ints,
-        seen: Set[Hashable],
-        fixed: Mapping[int, int],
-        rng: np.random.Generator,
+        self, known: Ints, now: Observations, rng: np.random.Generator
     ) -> list[int] | None:
         """Of some random unseen genomes the one farthest from all that are `known` [n, choices].
 
@@ -180,26 +177,21 @@ class Candidates:
             squares = [((x - row) ** 2).sum(axis=1) for row in ours]
             return np.asarray(np.min(squares, axis=0))
 
-        if self.listed and not fixed:
-            return self._best_listed(distance, seen, rng.permutation(len(self.all[0])), DRAWN)
-        return self._evolve(distance, known[:0], seen, fixed, rng, rounds=1)
+        if self.listed and not now.fixed:
+            return self._best_listed(distance, now.seen, rng.permutation(len(self.all[0])), DRAWN)
+        return self._evolve(distance, known[:0], now, rng, rounds=1)
 
     def best(
-        self,
-        gain: Gain,
-        parents: Ints,
-        seen: Set[Hashable],
-        fixed: Mapping[int, int],
-        rng: np.random.Generator,
+        self, gain: Gain, parents: Ints, now: Observations, rng: np.random.Generator
     ) -> list[int] | None:
         """The unseen genome within the limit with the most gain, or None where none is left.
 
-        `parents` [p, choices] are good ones known, and `fixed` gives labels to certain choices.
+        `parents` [p, choices] are good ones known.
         """
-        if self.listed and not fixed:
+        if self.listed and not now.fixed:
             order = np.arange(len(self.all[0]))
-            return self._best_listed(gain, seen, order, len(order))
-        return self._evolve(gain, parents, seen, fixed, rng, ROUNDS)
+            return self._best_listed(gain, now.seen, order, len(order))
+        return self._evolve(gain, parents, now, rng, ROUNDS)
 
     def _best_listed(
         self, gain: Gain, seen: Set[Hashable], order: Ints, num: int
@@ -218,8 +210,7 @@ class Candidates:
         self,
         gain: Gain,
         parents: Ints,
-        seen: Set[Hashable],
-        fixed: Mapping[int, int],
+        now: Observations,
         rng: np.random.Generator,
         rounds: int,
     ) -> list[int] | None:
@@ -232,7 +223,7 @@ class Candidates:
                 break
             family = np.concatenate((elite, parents, self.cheapest))
             genomes = np.concatenate((genomes, self.genomes.children(family, CHILDREN, rng)))
-            for choice, label in fixed.items():
+            for choice, label in now.fixed.items():
                 genomes[:, choice] = label
             new = [row for row in dict.fromkeys(rows(genomes)) if row not in pool]
             genomes = np.array(new, np.int64).reshape(-1, len(self.genomes.sizes))
@@ -242,7 +233,7 @@ class Candidates:
             if len(genomes):
                 gains = gain(self.columns(genomes), costs)
                 pool.update(zip(rows(genomes), gains.tolist(), strict=True))
-            elite = self._unseen(pool, seen)
+            elite = self._unseen(pool, now.seen)
             genomes = elite[:0]
         return [int(label) for label in elite[0]] if len(elite) else None
 

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseSampler
 
 from nas.core.errors import UserError, unknown
-from nas.search.samplers.alternating import AlternatingSampler
-from nas.search.samplers.known_cost import KnownCostSampler
+from nas.search.samplers.known_cost import KnownCostSampler, Rule
 from nas.space.constrained import ConstrainedSpace
-from nas.stats.rewards import OBJECTIVES, Calibrated, Objective
+from nas.stats.rewards import OBJECTIVES, Calibrated
 
 AIMS = ("both", *OBJECTIVES)
 # What the worth of the cost is called in the objectives that have a choice of it.
@@ -43,7 +41,7 @@ def known_cost(
     target_ms: float = 1.0,
     seed: int = 0,
     earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
-) -> BaseSampler:
+) -> KnownCostSampler:
     """A `KnownCostSampler` of a space within its limits, its cost the latency in milliseconds.
 
     objective   one of AIMS: a name of `OBJECTIVES`, of which all but pareto look at `target_ms`;
@@ -55,25 +53,19 @@ def known_cost(
     """
     check_aim(objective, exponent)
     aims = ("pareto", "limit") if objective == "both" else (objective,)
-    first, *others = (_rule(aim, exponent, target_ms) for aim in aims)
-    sampler = KnownCostSampler(
+    return KnownCostSampler(
         {key: CategoricalDistribution(labels) for key, labels in space.trellis.labels.items()},
         space.ms,
         lambda genomes: [ids.tobytes() for ids in space.trellis.networks(genomes)],
         limit=space.most_ms if np.isfinite(space.most_ms) else None,
         seed=seed,
-        objective=first,
+        objective=tuple(_rule(aim, exponent, target_ms) for aim in aims),
         earlier=earlier,
         takes_genomes=True,
     )
-    if not others:
-        return sampler
-    return AlternatingSampler([sampler, *(sampler.under(rule) for rule in others)])
 
 
-def _rule(
-    aim: str, exponent: float | str | None, target_ms: float
-) -> Objective | Calibrated | None:
+def _rule(aim: str, exponent: float | str | None, target_ms: float) -> Rule:
     rule = OBJECTIVES[aim]
     if rule is None:
         return None

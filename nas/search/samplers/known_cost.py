@@ -13,7 +13,6 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -39,6 +38,7 @@ from nas.stats.rewards import Calibrated, Objective, expected_gain, expected_hyp
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Rule = Objective | Calibrated | None
 
 # Networks that are spread over the space before the model is asked: enough for quartiles, and
 # since costs are known the model needs no more to do better than a blind draw.
@@ -63,7 +63,8 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     canonical      equal keys mean the same network; without it all genomes are different ones
     features       (n, f) what else is known of networks: log parameters, depth, a supernet's score
     limit          the most a network may cost; nothing dearer is ever proposed
-    objective      how value and cost make one number (nas.stats.rewards), instead of the front
+    objective      how value and cost make one number (nas.stats.rewards); None for the front.  Of
+                   several, one trial follows the first, the next one the second, and so on
     reference      (value, cost) that bound the hypervolume; without it FENCE and the largest cost
     prior          (n,) cheap guesses of the value in any unit, of some hundred networks at each
                    proposal: a proxy, a judge trained elsewhere.  They are the model's prior mean,
@@ -94,7 +95,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         limit: float | None = None,
         seed: int | None = None,
         *,
-        objective: Objective | Calibrated | None = None,
+        objective: Rule | tuple[Rule, ...] = None,
         reference: tuple[float, float] | None = None,
         prior: Callback | None = None,
         earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
@@ -102,7 +103,8 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     ) -> None:
         self.search_space = dict(search_space)
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self.objective, self.reference = objective, reference
+        self.objectives = objective if isinstance(objective, tuple) else (objective,)
+        self.reference = reference
         self.genomes = Genomes(
             self.search_space, cost, canonical, features, prior, takes_genomes=takes_genomes
         )
@@ -116,12 +118,6 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         ]
         self._histories: WeakKeyDictionary[optuna.Study, History] = WeakKeyDictionary()
         self._models: WeakKeyDictionary[Known, Expected] = WeakKeyDictionary()
-
-    def under(self, objective: Objective | Calibrated | None) -> KnownCostSampler:
-        """A sampler of another objective that shares all that this one knows."""
-        other = copy(self)
-        other.objective = objective
-        return other
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -168,10 +164,11 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         rng = np.random.default_rng([self.seed, trial.number])
         if not len(told.values) or len(told.values) + len(now.pending) < NUM_INITIAL:
             known = np.concatenate((told.genomes, now.pending))
-            best = self.candidates.farthest(known, now.seen, now.fixed, rng)
+            best = self.candidates.farthest(known, now, rng)
         else:
-            parents = told.genomes[self._good(told, two)]
-            best = self.candidates.best(self._gain(now, two), parents, now.seen, now.fixed, rng)
+            rule = self._rule(told, trial.number)
+            parents = told.genomes[_good(told, rule, two)]
+            best = self.candidates.best(self._gain(now, rule, two), parents, now, rng)
         if best is None:
             raise ExhaustedError(
                 f"all {len(now.seen)} networks of the space within the limit were proposed "
@@ -183,7 +180,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         """Whether the study has two objectives; UserError where the sampler cannot serve it."""
         names = [direction.name.lower() for direction in study.directions]
         suits = len(names) == 1 or names[1:] == ["minimize"]
-        if self.objective is not None:
+        if self.objectives != (None,):
             suits = suits and names[0] == "maximize"
         if not suits:
             raise UserError(
@@ -192,14 +189,6 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
                 "under an objective)"
             )
         return len(names) == 2
-
-    def _good(self, told: Evidence, two: bool) -> Ints:
-        """Indices of networks that better ones may descend from: the front, or the best."""
-        if two and self.objective is None:
-            return told.front
-        rule = self._rule(told)
-        values = told.values if rule is None else rule(told.values, told.costs)
-        return np.argsort(-values, kind="stable")[:NUM_INITIAL]
 
     def rank_stopped(self, study: optuna.Study, num: int = 1) -> list[FrozenTrial]:
         """The stopped trials that most deserve to be trained to the end, the best first.
@@ -217,15 +206,17 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             return []
         genomes = np.array([genome for _, genome in stopped], np.int64)
         costs = self.genomes.costs(genomes)
-        gains = self._gain(now, two)(self.candidates.columns(genomes), costs)
+        gain = self._gain(now, self._rule(now.known.told, 0), two)
+        gains = gain(self.candidates.columns(genomes), costs)
         gains = np.where(costs <= self.candidates.limit, gains, -np.inf)
         return [stopped[i][0] for i in np.argsort(-gains, kind="stable")[:num]]
 
-    def _rule(self, told: Evidence) -> Objective | None:
-        """The objective as it stands after what was told; None for the front."""
-        if isinstance(self.objective, Calibrated):
-            return self.objective.at(told.values[told.front], told.costs[told.front])
-        return self.objective
+    def _rule(self, told: Evidence, number: int) -> Objective | None:
+        """The objective of that trial, as it stands after what was told; None for the front."""
+        objective = self.objectives[number % len(self.objectives)]
+        if isinstance(objective, Calibrated):
+            return objective.at(told.values[told.front], told.costs[told.front])
+        return objective
 
     def _model(self, known: Known) -> Expected:
         """What is expected after all that is known, learnt once for each state of knowledge."""
@@ -238,10 +229,12 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         rows = evidence.informative
         return self.candidates.columns(evidence.genomes[rows]), evidence.values[rows]
 
-    def _gain(self, now: Observations, two: bool) -> Callable[[Floats, Floats], Floats]:
+    def _gain(
+        self, now: Observations, rule: Objective | None, two: bool
+    ) -> Callable[[Floats, Floats], Floats]:
         """The expected gain of networks, from their columns [m, d] and their costs [m]."""
         told, model = now.known.told, self._model(now.known)
-        rule, limit, top = self._rule(told), self.candidates.limit, model.top
+        limit, top = self.candidates.limit, model.top
         for_front = rule is None and two
         rows = told.front if for_front else slice(None)
         values, costs = told.values[rows], told.costs[rows]
@@ -267,3 +260,11 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             return np.where(expected > 0, expected, NO_GAIN * sd)
 
         return gain
+
+
+def _good(told: Evidence, rule: Objective | None, two: bool) -> Ints:
+    """Indices of networks that better ones may descend from: the front, or the best."""
+    if two and rule is None:
+        return told.front
+    values = told.values if rule is None else rule(told.values, told.costs)
+    return np.argsort(-values, kind="stable")[:NUM_INITIAL]
