@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg.blas import dtrmm
 from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
@@ -164,10 +165,12 @@ class GaussianProcess:
     def _predict(self, x: Floats, trend: Floats | None) -> tuple[Floats, Floats]:
         x = x * self.root
         cross = self._kernel(x, trend)  # [m, n]
-        half = cross @ self.whitener
+        mean = cross @ self.alpha
+        # the transposes are in BLAS's order; a triangular product takes half the time of a full one
+        half = dtrmm(1.0, self.whitener.T, cross.T, lower=1, overwrite_b=1)  # [n, m]
         slopes = 0.0 if trend is None else (trend**2).sum(axis=1)
         variance = self.hyper.signal + TREND_VARIANCE * (1 + slopes)
-        return cross @ self.alpha, variance - np.einsum("mn,mn->m", half, half)
+        return mean, variance - np.einsum("nm,nm->m", half, half)
 
     def _kernel(self, x: Floats, trend: Floats | None) -> Floats:
         inner = x @ self.x.T

@@ -20,9 +20,9 @@ Ints = NDArray[np.int64]
 Row = tuple[int, Sequence[int], float]  # a trial's number, a genome and a value
 
 # The model reads this many networks at most, so that a proposal takes no longer at the 10,000th
-# trial than at the 400th: the FIRST (its hyperparameters are fitted to them), the RECENT, and for
+# trial than at the 500th: the FIRST (its hyperparameters are fitted to them), the RECENT, and for
 # the rest those nearest to the front, in equal shares from BINS ranges of the cost.
-MAX_OBSERVED = 400
+MAX_OBSERVED = 512
 FIRST, RECENT, BINS = 128, 64, 16
 EARLIER = "earlier"  # the fidelity of another run
 
