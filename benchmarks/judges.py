@@ -29,10 +29,11 @@ from nas.accuracy.zero_cost import LOG_MACS, ZeroCostSettings
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
-from nas.core.config import compose, compose_config, make, plain
+from nas.core.config import compose
 from nas.core.run_folder import environment, write_json
+from nas.search.settings import SearchSettings
+from nas.search.setup import sized_space
 from nas.space.choices import fill, random_picks
-from nas.space.configured import space_for
 from nas.stats.correlation import interval, kendall
 
 ROOT = Path(__file__).parents[1]
@@ -56,10 +57,10 @@ def sample(space: Arch, number: int, seed: int) -> list[Arch]:
     return chosen
 
 
-def train_all(settings: dict[str, Any], archs: list[Arch], seed: int) -> list[Estimate]:
+def train_all(settings: SearchSettings, archs: list[Arch], seed: int) -> list[Estimate]:
     """The estimate of each, after a training with the default budget."""
-    load, budget = partial(make, settings["data"]), make(settings["budget"])
-    with WorkerPool(partial(Scratch.open, load, budget, "cpu", seed), settings["workers"]) as pool:
+    train = partial(Scratch.open, settings.data.make, settings.budget.make(), "cpu", seed)
+    with WorkerPool(train, settings.workers) as pool:
         estimates = {}
         for i, estimate in pool.estimate(archs):
             if isinstance(estimate, Failure):
@@ -104,8 +105,8 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=24, help="that are judged")
     parser.add_argument("--seed", type=int, default=0)
     args, words = parser.parse_known_args()
-    settings = plain(compose_config("search", words))
-    space = space_for(settings, make, make(settings["data"]).spec)
+    settings = SearchSettings.of(*words)
+    settings, space = sized_space(settings, settings.data.make())
     archs = sample(space, args.networks + LABELS, args.seed)
     judged, others = archs[: args.networks], archs[args.networks :]
     runs = [train_all(settings, judged, args.seed + i) for i in (0, 1)]
@@ -116,7 +117,7 @@ def main() -> None:
     between = {"cross_entropy": kendall(*values), "accuracy": kendall(*correct)}
     context = JudgeContext(
         space=space,
-        load=partial(make, settings["data"]),
+        load=settings.data.make,
         device="cpu",
         seed=args.seed,
         label=Known(labels),

@@ -154,26 +154,3 @@ def show_if_asked(command: str, arguments: Sequence[str]) -> None:
         words = [word for word in arguments if word != "--cfg"]
         print(OmegaConf.to_yaml(compose_config(command, words)).strip())
         sys.exit(0)
-
-
-def read_settings(command: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """The settings of a command line; with `--cfg` among its words, print them and exit."""
-    show_if_asked(command, arguments)
-    return plain(compose_config(command, arguments))
-
-
-def plain(cfg: Any) -> dict[str, Any]:
-    """The configuration as plain dicts and lists, interpolations resolved."""
-    try:
-        out = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} must be given: {error.full_key}=...") from None
-    except OmegaConfBaseException as error:
-        raise UserError(f"wrong configuration: {' '.join(str(error).split())}") from None
-    assert isinstance(out, dict)
-    return {str(key): value for key, value in out.items()}
-
-
-def make(node: Mapping[str, Any], **more: Any) -> Any:
-    """Call what `_target_` names with the node's other entries."""
-    return Component("", node).make(**more)

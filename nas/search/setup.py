@@ -159,11 +159,9 @@ def check_sampler(sampler: Any, warm_start: str | None) -> None:
 def sized_space(settings: SearchSettings, data: ImageData) -> tuple[SearchSettings, Arch]:
     """The space for these images, and the settings with the width multiplier that it has."""
     width = settings.width or default_width(data.resolution)
-    option = settings.space
-    if option.node.get("width", 1) is None:
-        option = option.updated(width=width)
-    settings = replace(settings, width=width, space=option)
-    return settings, configured_space(option, data.spec, width)
+    option = settings.space.filled(width=width)
+    space = configured_space(option.make, option.name, data.spec)
+    return replace(settings, width=width, space=option), space
 
 
 def run_config(settings: SearchSettings, data: ImageData, table: Path) -> dict[str, Any]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 from nas.arch.arch import Arch, ImageSpec
 from nas.arch.scaling import for_resolution
@@ -29,13 +27,3 @@ def configured_space(make: Callable[..., Arch], name: str, images: ImageSpec) ->
     if not choices(space):
         raise UserError(f"space={name} has no choice left: widen its ranges")
     return for_resolution(space, images.resolution)
-
-
-def space_for(settings: dict[str, Any], make: Callable[..., Arch], images: ImageSpec) -> Arch:
-    """As `configured_space`, from a dict of settings, in which the width is filled in."""
-    if settings["width"] is None:
-        settings["width"] = default_width(images.resolution)
-    node = settings["space"]
-    if node.get("width", 1) is None:
-        node["width"] = settings["width"]
-    return configured_space(partial(make, node), settings["choices"]["space"], images)

@@ -33,10 +33,11 @@ class ConstrainedSpace:
     def ms(self, genomes: ArrayLike) -> NDArray[np.float64]:
         """(n,) milliseconds of genomes, infinite where a limit on a cost is exceeded."""
         ms = np.asarray(self.trellis.totals(self.row_ms, genomes) + self.overhead_ms, float)
-        costs = self.trellis.costs(genomes)
-        for name, (column, unit) in COSTS.items():
-            if (most := self.limits.get(name)) is not None:
-                ms[getattr(costs, column) / unit > most] = np.inf
+        limits = [(name, most) for name in COSTS if (most := self.limits.get(name)) is not None]
+        costs = self.trellis.costs(genomes) if limits else None
+        for name, most in limits:
+            column, unit = COSTS[name]
+            ms[getattr(costs, column) / unit > most] = np.inf
         return ms
 
     def allows(self, genomes: ArrayLike) -> NDArray[np.bool_]:

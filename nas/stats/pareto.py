@@ -23,17 +23,9 @@ def non_dominated(points: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.boo
     """
     costs = _costs(points, maximize)
     finite = np.isfinite(costs).all(axis=1)
-    # In lexicographic order no row is dominated by a later one: the first that is left is on the
-    # front and takes out what it dominates.
-    left, copy_of = np.unique(costs[finite], axis=0, return_inverse=True)
-    index = np.arange(len(left))
-    on_front = np.zeros(len(left), dtype=bool)
-    while len(left):
-        on_front[index[0]] = True
-        keep = (left < left[0]).any(axis=1)
-        left, index = left[keep], index[keep]
+    distinct, copy_of = np.unique(costs[finite], axis=0, return_inverse=True)
     mask = np.zeros(len(costs), dtype=bool)
-    mask[finite] = on_front[copy_of]
+    mask[finite] = _first(distinct)[copy_of]
     return mask
 
 
@@ -91,6 +83,22 @@ def _costs(points: ArrayLike, maximize: Sequence[bool]) -> Floats:
             f"(allowed: [n, {len(maximize)}]); give one column for each entry of maximize"
         )
     return np.where(maximize, -array, array)
+
+
+def _first(costs: Floats) -> NDArray[np.bool_]:
+    """Which of `costs` [n, objectives], distinct and in lexicographic order, are on the front."""
+    if costs.shape[1] == 2:  # those that better the second objective of all before
+        best = np.minimum.accumulate(costs[:, 1])
+        return np.append(True, costs[1:, 1] < best[:-1])[: len(costs)]
+    # No row is dominated by a later one: the first that is left is on the front and takes out what
+    # it dominates.
+    index = np.arange(len(costs))
+    on_front = np.zeros(len(costs), dtype=bool)
+    while len(costs):
+        on_front[index[0]] = True
+        keep = (costs < costs[0]).any(axis=1)
+        costs, index = costs[keep], index[keep]
+    return on_front
 
 
 def _volume(costs: Floats, worst: Floats) -> float:

@@ -166,13 +166,12 @@ def expected_hypervolume(
     front = front[np.argsort(front[:, 1])]
     levels = np.concatenate(([reference[0]], front[:, 0]))  # [steps]
     edges = np.concatenate(([-np.inf], front[:, 1], [reference[1]]))
-    gain = np.zeros(len(costs))
-    for level, left, right in zip(levels, edges[:-1], edges[1:], strict=True):
-        # four standard deviations above the mean nothing is to be expected
-        able = (costs < right) & (mean + 4 * sd > -np.log(top - level))
-        width = right - np.maximum(left, costs[able])
-        gain[able] += width * expected_excess(mean[able], sd[able], level, top)
-    return gain
+    # four standard deviations above the mean nothing is to be expected
+    able = mean + 4 * sd > -np.log(top - levels)[:, None]  # [steps, m]
+    step, new = np.nonzero(able & (costs < edges[1:, None]))
+    width = edges[step + 1] - np.maximum(edges[step], costs[new])
+    excess = expected_excess(mean[new], sd[new], levels[step], top)
+    return np.asarray(np.bincount(new, width * excess, len(costs)), np.float64)
 
 
 def expected_gain(

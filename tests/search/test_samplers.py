@@ -103,7 +103,7 @@ def test_every_network_is_proposed_once_and_then_the_space_is_exhausted(directio
 
 
 def test_larger_spaces_are_exhausted_too(monkeypatch):
-    monkeypatch.setattr(candidates, "MOST_LISTED", 1)
+    monkeypatch.setattr(candidates, "MAX_LISTED", 1)
     study = study_of(make())
     assert len(set(canonical(evaluate(study, NETWORKS)))) == NETWORKS
     with pytest.raises(ExhaustedError):
@@ -123,7 +123,7 @@ def test_optimize_ends_with_the_space():
 @pytest.mark.parametrize("directions", [("maximize", "minimize"), ("maximize",)])
 def test_nothing_over_the_limit_is_proposed(monkeypatch, listed, directions):
     if not listed:
-        monkeypatch.setattr(candidates, "MOST_LISTED", 1)
+        monkeypatch.setattr(candidates, "MAX_LISTED", 1)
     limit = float(np.quantile(cost(ALL), 0.3))
     within = [p for p in ALL if cost([p])[0] <= limit]
     asked = evaluate(study_of(make(limit=limit), directions), len(set(canonical(within))))
@@ -230,7 +230,7 @@ def test_what_is_asked_depends_on_trial_numbers_not_on_the_order_of_telling():
 @pytest.mark.parametrize("listed", [True, False])
 def test_workers_are_not_given_twins(monkeypatch, listed):
     if not listed:
-        monkeypatch.setattr(candidates, "MOST_LISTED", 1)
+        monkeypatch.setattr(candidates, "MAX_LISTED", 1)
     study = study_of(make())
     evaluate(study, 6)
     for _ in range(3):
@@ -343,15 +343,15 @@ def test_any_values_and_spaces(listed, data):
     sizes = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
     space = {f"c{i}": CategoricalDistribution(tuple("abcd"[:n])) for i, n in enumerate(sizes)}
     values = data.draw(st.lists(st.sampled_from([0.0, 1.0, 1e6, -5.0, 1e-9]), min_size=12))
-    before = candidates.MOST_LISTED
-    candidates.MOST_LISTED = before if listed else 0
+    before = candidates.MAX_LISTED
+    candidates.MAX_LISTED = before if listed else 0
     try:
         study = study_of(make(space, lambda b: np.ones(len(b)), None))
         count = min(int(np.prod(sizes)), 12)
         told = iter(values)
         asked = evaluate(study, count, lambda p: next(told), space, lambda b: np.ones(len(b)))
     finally:
-        candidates.MOST_LISTED = before
+        candidates.MAX_LISTED = before
     assert len({tuple(p.items()) for p in asked}) == count
 
 

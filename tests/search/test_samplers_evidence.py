@@ -45,7 +45,7 @@ def truth(x):
 
 def error(told, new, lower=None):
     """Mean distance of what is expected from the truth."""
-    expected = Surrogate(np.zeros(3, np.int64))(told, lower or {}, np.empty((0, 0)))
+    expected = Surrogate(np.zeros(3, np.int64))(told, lower or {})
     values = expected.top - np.exp(-expected.predict(new)[0])
     return np.abs(values - truth(new)).mean(), expected
 
@@ -86,8 +86,8 @@ def test_lower_fidelities_teach_in_any_unit():
 def test_believing_what_is_expected_changes_no_mean_and_shrinks_the_doubt():
     told, new, pending = columns(12), columns(50, 1), columns(4, 2)
     surrogate = Surrogate(np.zeros(3, np.int64))
-    before = surrogate((told, truth(told)), {}, np.empty((0, 0)))
-    after = surrogate((told, truth(told)), {}, pending)
+    before = surrogate((told, truth(told)), {})
+    after = before.believing(pending)
     assert after.predict(new)[0] == pytest.approx(before.predict(new)[0], abs=0.05)
     assert (after.predict(pending)[1] < before.predict(pending)[1]).all()
 
@@ -139,30 +139,31 @@ def test_what_was_reported_on_the_way_is_learnt_from(directions):
 
     (study, one), (_, other) = asked(accuracy), asked(lambda p: -accuracy(p))
     assert one != other or study.sampler.surrogate._fitted["1"][2] == []
-    told = study.sampler._told(study)
-    _, values = told.lower["1"]
+    known = study.sampler._history(study).read(study).known
+    values = known.lower["1"].values
     assert len(values) == 20
-    assert len(told.values) == 10
+    assert len(known.told.values) == 10
     assert values.tolist() == [accuracy(t.params) / 2 - 10 for t in study.trials[:20]]
     evaluated = canonical([t.params for t in study.trials])
     assert len(set(evaluated)) == len(evaluated)
 
 
 def test_rungs_of_what_was_evaluated_anyhow_add_nothing():
-    assert study_of(make()).sampler._told(stopped_study(("maximize",), make(), 12, 0)).lower == {}
+    study = stopped_study(("maximize",), make(), 12, 0)
+    assert study.sampler._history(study).read(study).known.lower == {}
 
 
 @pytest.mark.parametrize("directions", [("maximize", "minimize"), ("maximize",)])
 def test_the_most_promising_of_the_stopped_comes_first(directions):
     study = stopped_study(directions, make(seed=2), 12, 12)
-    order = study.sampler.promising(study, 12)
+    order = study.sampler.rank_stopped(study, 12)
     assert {t.number for t in order} == set(range(12, 24))
-    assert study.sampler.promising(study)[0].number == order[0].number
+    assert study.sampler.rank_stopped(study)[0].number == order[0].number
     if len(directions) == 1:
         values = [accuracy(t.params) for t in order]
         assert values[0] >= sorted(values)[-2]
-    assert study.sampler.promising(stopped_study(directions, make(), 3, 9)) == []
-    assert study.sampler.promising(stopped_study(directions, make(), 9, 0)) == []
+    assert study.sampler.rank_stopped(stopped_study(directions, make(), 3, 9)) == []
+    assert study.sampler.rank_stopped(stopped_study(directions, make(), 9, 0)) == []
 
 
 def test_an_earlier_run_is_evidence_and_no_result():

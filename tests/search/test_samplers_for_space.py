@@ -11,8 +11,7 @@ from optuna.distributions import CategoricalDistribution
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
-from nas.search.samplers.alternating import AlternatingSampler
-from nas.search.samplers.for_space import AIMS, known_cost
+from nas.search.samplers.for_space import AIMS, KnownCost
 from nas.search.samplers.warm_start import earlier_run
 from nas.space.choices import fill
 from nas.space.constrained import ConstrainedSpace
@@ -33,7 +32,7 @@ def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
 
 
 def proposals(trellis, number, most_ms=np.inf, limits=None, **more):
-    sampler = known_cost(space_of(trellis, 0.001, most_ms, limits), **more)
+    sampler = KnownCost().for_space(space_of(trellis, 0.001, most_ms, limits), **more)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for _ in range(number):
         trial = study.ask({k: CategoricalDistribution(v) for k, v in trellis.labels.items()})
@@ -62,15 +61,16 @@ def test_every_objective_proposes(trellis, objective):
 
 def test_an_unknown_objective_is_named(trellis):
     with pytest.raises(UserError, match=r"objective.*'speed'"):
-        known_cost(space_of(trellis), objective="speed")
+        KnownCost(objective="speed")
 
 
 @pytest.mark.parametrize("objective", ["mnas", "tunas"])
 def test_the_exponent_may_be_given_or_calibrated(trellis, objective):
     space = space_of(trellis)
-    sampler = known_cost(space, objective=objective, exponent=-0.2, target_ms=0.02)
-    published = known_cost(space, objective=objective, target_ms=0.02)
-    assert sampler.objective([0.5], [0.04]) < published.objective([0.5], [0.04])
+    sampler = KnownCost(objective, -0.2).for_space(space, target_ms=0.02)
+    published = KnownCost(objective).for_space(space, target_ms=0.02)
+    (own,), (other,) = sampler.objectives, published.objectives
+    assert own([0.5], [0.04]) < other([0.5], [0.04])
     assert len(proposals(trellis, 12, objective=objective, exponent="auto", target_ms=0.02)) == 12
 
 
@@ -86,7 +86,7 @@ def test_the_exponent_may_be_given_or_calibrated(trellis, objective):
 )
 def test_an_exponent_that_cannot_be_used_is_named(trellis, settings, words):
     with pytest.raises(UserError, match=words):
-        known_cost(space_of(trellis), **settings)
+        KnownCost(**settings)
 
 
 def trials_csv(folder, rows):
@@ -109,8 +109,8 @@ def test_an_earlier_run_is_read_back_and_is_evidence(trellis, tmp_path):
     choices = dict(trellis.labels)
     found = earlier_run(trials_csv(tmp_path, [*pruned, *as_rows(picks), *failed]), choices)
     assert found == [(p, i / 10) for i, p in enumerate(picks)]
-    sampler = known_cost(space_of(trellis), earlier=found, seed=1)
-    assert [len(s.earlier) for s in sampler.samplers] == [14, 14]
+    sampler = KnownCost().for_space(space_of(trellis), earlier=found, seed=1)
+    assert len(sampler.earlier) == 14
     assert proposals(trellis, 12, earlier=found, seed=1) != proposals(trellis, 12, seed=1)
     narrow = choices | {"act": choices["act"][:2]}
     inside = [p for p in picks if p["act"] in narrow["act"]]
@@ -148,10 +148,9 @@ def test_networks_that_are_equal_have_one_key():
 
 
 def test_both_takes_the_front_and_the_target_in_turns(trellis):
-    sampler = known_cost(space_of(trellis, 0.0), target_ms=0.02)
-    assert isinstance(sampler, AlternatingSampler)
-    front, target = sampler.samplers
-    assert front.objective is None
-    assert target.objective([0.5, 0.9], [0.01, 0.03]).tolist() == [0.5, -np.inf]
+    sampler = KnownCost().for_space(space_of(trellis, 0.0), target_ms=0.02)
+    front, target = sampler.objectives
+    assert front is None
+    assert target([0.5, 0.9], [0.01, 0.03]).tolist() == [0.5, -np.inf]
     picks = proposals(trellis, 30, target_ms=0.02, most_ms=0.03, seed=1)
     assert len({network_id(fill(SPACE, p)) for p in picks}) == 30

@@ -59,6 +59,22 @@ def test_prediction_agrees_with_the_textbook():
     assert_allclose(sd, np.sqrt(variance) * unit, rtol=1e-6)
 
 
+@pytest.mark.parametrize("with_trend", [False, True])
+def test_points_added_later_count_like_those_from_the_start(with_trend):
+    x, y = smooth(1, num=30)
+    new = smooth(2, num=50)[0]
+    trend, new_trend = (x[:, :1], new[:, :1]) if with_trend else (None, None)
+    hyper = Hyperparameters(np.array([2.0, 0.5, 0.1]), 0.8, 0.05)
+    whole = GaussianProcess(x, y, GROUPS, hyper, trend)
+    parts = [None if trend is None else trend[part] for part in (slice(20), slice(20, 30))]
+    first = GaussianProcess(x[:20], y[:20], GROUPS, hyper, parts[0])
+    before = first.predict(new, new_trend)
+    grown = first.extended(x[20:], y[20:], parts[1])
+    assert_allclose(grown.predict(new, new_trend), whole.predict(new, new_trend), rtol=1e-8)
+    assert_allclose(grown.log_evidence, whole.log_evidence)
+    assert_allclose(first.predict(new, new_trend), before)
+
+
 def test_a_fit_predicts_better_than_the_mean_and_knows_how_well():
     x, y = smooth(3, noise=0.05)
     new, truth = smooth(4, num=200)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas.core.errors import UserError
-from nas.search.samplers.genomes import Batch, Genomes, SearchSpace, rows
+from nas.search.samplers.genomes import Genomes, rows
+from nas.search.samplers.observations import Observations
 from nas.stats.gaussian_process import standardisation
 
 Floats = NDArray[np.float64]
@@ -18,57 +19,54 @@ Ints = NDArray[np.int64]
 Gain = Callable[[Floats, Floats], Floats]  # (columns [m, d], costs [m]) -> [m]
 
 # Spaces up to this many genomes are listed whole; scoring them all takes some ten milliseconds.
-MOST_LISTED = 10_000
+MAX_LISTED = 10_000
 # Random genomes that scale the columns of larger spaces: their means are known within 3 %.
 SAMPLE = 1000
 # Choices with more labels get no column for each of them: hardly one is ever told twice.
-MOST_LABELS = 50
-# Draws lean to cheap or dear labels by odds of up to exp(6) = 400, so that they span all costs:
+MAX_ONE_HOT = 50
+# Draws prefer cheap or dear labels by odds of up to exp(6) = 400, so that they span all costs:
 # with equal odds for every label they crowd around the middle one.
-TILT = 6.0
+MAX_TILT = 6.0
 # The search for the best candidate of a larger space: genomes drawn, then rounds of children of
 # the best.  A proposal thus asks for 740 costs at most; three times as many gained little more.
 DRAWN, CHILDREN, ROUNDS, ELITE = 100, 80, 8, 16
-PATIENCE = 50  # rounds before a space where nothing unseen turns up counts as exhausted
-MOST_COST = 1e300  # in place of infinity, so that a logarithm is finite
+MAX_ROUNDS = 50  # before a space where nothing unseen turns up counts as exhausted
+MAX_COST = 1e300  # in place of infinity, so that a logarithm is finite
 
 
 class Candidates:
-    """The space of a sampler; the arguments are those of `KnownCostSampler`.
+    """The networks that a sampler may propose.
 
+    limit          the most that one may cost, None for no limit
+    fold           whether several genomes may be one network
     groups         [d] which columns of a network share a length scale
     largest_cost   of the networks within the limit that were seen, for the hypervolume
     """
 
-    def __init__(
-        self,
-        search_space: SearchSpace,
-        cost: Callable[[Batch], Floats],
-        canonical: Callable[[Batch], Sequence[Hashable]] | None,
-        features: Callable[[Batch], Floats] | None,
-        limit: float | None,
-        seed: int,
-        prior: Callable[[Batch], Floats] | None = None,
-    ) -> None:
-        self.genomes = Genomes(search_space, cost, canonical, features, prior)
+    def __init__(self, genomes: Genomes, limit: float | None, seed: int, fold: bool) -> None:
+        self.genomes = genomes
         self.limit = math.inf if limit is None else limit
         self._shared: dict[Hashable, Floats] = {}  # columns of networks with several genomes
-        self._settle(np.random.default_rng(seed), canonical is not None)
+        self._prepare(np.random.default_rng(seed), fold)
 
-    def _settle(self, rng: np.random.Generator, fold: bool) -> None:
+    def _prepare(self, rng: np.random.Generator, fold: bool) -> None:
         """Scale the columns on a sample, or list the space where it is small."""
-        small = math.prod(int(size) for size in self.genomes.sizes) <= MOST_LISTED
-        sample = self.genomes.every() if small else self.genomes.uniform(SAMPLE, rng)
+        small = math.prod(int(size) for size in self.genomes.sizes) <= MAX_LISTED
+        sample = self.genomes.all() if small else self.genomes.uniform(SAMPLE, rng)
         costs = self.genomes.costs(sample)
         self.order = [_ranks(sample[:, j], n, costs) for j, n in enumerate(self.genomes.sizes)]
         self.position = [
             _numeric(labels) if all(_is_number(x) for x in labels) else order
             for labels, order in zip(self.genomes.labels.values(), self.order, strict=True)
         ]
+        self._one_hot = np.flatnonzero(self.genomes.sizes <= MAX_ONE_HOT)
+        ends = np.cumsum(self.genomes.sizes[self._one_hot])
+        self._hot_start = ends - self.genomes.sizes[self._one_hot]
+        self._num_hot = int(ends[-1]) if len(ends) else 0
         if not small:
             start = sample[np.argmin(costs)]
-            ends = [self._end(start, sign) for sign in (1, -1)]
-            sample = np.concatenate((sample, self._tilted(SAMPLE, rng), ends))
+            extremes = [self._extreme(start, sign) for sign in (1, -1)]
+            sample = np.concatenate((sample, self._tilted(SAMPLE, rng), extremes))
             costs = self.genomes.costs(sample)
         sample, costs = sample[np.isfinite(costs)], costs[np.isfinite(costs)]
         if not (costs <= self.limit).any():
@@ -85,9 +83,9 @@ class Candidates:
         self.prior_unit = np.where(np.ptp(guesses, axis=0) > 0, guesses.std(axis=0), 1.0)
         self.listed = small
         if small:
-            self._list(sample, costs, fold)
+            self._list_networks(sample, costs, fold)
 
-    def _list(self, genomes: Ints, costs: Floats, fold: bool) -> None:
+    def _list_networks(self, genomes: Ints, costs: Floats, fold: bool) -> None:
         """Keep one genome of every network, with the mean of the columns of all of its genomes."""
         x = self._scaled(genomes)
         keys = self.genomes.keys(genomes)
@@ -119,28 +117,24 @@ class Candidates:
 
     def _columns(self, genomes: Ints) -> Floats:
         """Labels one-hot, positions, log cost and features [n, d], unscaled."""
-        hot = [
-            genomes[:, j, None] == np.arange(n)
-            for j, n in enumerate(self.genomes.sizes)
-            if n <= MOST_LABELS
-        ]
+        hot = np.zeros((len(genomes), self._num_hot))
+        np.put_along_axis(hot, genomes[:, self._one_hot] + self._hot_start, 1.0, axis=1)
         place = [position[genomes[:, j]] for j, position in enumerate(self.position)]
-        log_cost = np.log(np.minimum(self.genomes.costs(genomes), MOST_COST))[:, None]
+        log_cost = np.log(np.minimum(self.genomes.costs(genomes), MAX_COST))[:, None]
         features = self.genomes.features(genomes)
-        return np.concatenate((*hot, np.stack(place, axis=1), log_cost, features), axis=1)
+        return np.concatenate((hot, np.stack(place, axis=1), log_cost, features), axis=1)
 
     def _groups(self, columns: int) -> Ints:
-        """Labels, positions, and the rest are a group each: log cost and features go together.
+        """Labels, positions, and the rest are a group each.
 
-        They all say how large the network is; a length scale for each is more than the first
-        dozens of values can tell.
+        The rest are the log cost and the features: they all say how large the network is, and a
+        length scale for each is more than the first dozens of values can tell.
         """
-        sizes = self.genomes.sizes
-        num = [int(sizes[sizes <= MOST_LABELS].sum()), len(sizes)]
+        num = [self._num_hot, len(self.genomes.sizes)]
         num.append(columns - sum(num))
         return np.unique(np.repeat(np.arange(3), num), return_inverse=True)[1]
 
-    def _end(self, genome: Ints, sign: int) -> Ints:
+    def _extreme(self, genome: Ints, sign: int) -> Ints:
         """The cheapest genome (or with sign -1 the dearest) that changes of one choice reach."""
         while True:
             before = genome
@@ -155,8 +149,8 @@ class Candidates:
                 return genome
 
     def _tilted(self, num: int, rng: np.random.Generator) -> Ints:
-        """Random genomes [num, choices], each leaning to cheap or to dear labels altogether."""
-        tilt = rng.uniform(-TILT, TILT, num)
+        """Random genomes [num, choices], each with a preference for cheap or for dear labels."""
+        tilt = rng.uniform(-MAX_TILT, MAX_TILT, num)
         columns = []
         for order in self.order:
             logits = tilt[:, None] * order
@@ -164,10 +158,9 @@ class Candidates:
             columns.append((rng.random(num)[:, None] * odds[:, -1:] > odds).sum(axis=1))
         return np.stack(columns, axis=1)
 
-    def spread(
-        self, known: Ints, seen: frozenset[Hashable], held: Mapping[int, int],
-        rng: np.random.Generator,
-    ) -> list[int] | None:  # fmt: skip
+    def farthest(
+        self, known: Ints, now: Observations, rng: np.random.Generator
+    ) -> list[int] | None:
         """Of some random unseen genomes the one farthest from all that are `known` [n, choices].
 
         The first is the one nearest to the middle.  Only some are looked at, since the farthest
@@ -184,25 +177,24 @@ class Candidates:
             squares = [((x - row) ** 2).sum(axis=1) for row in ours]
             return np.asarray(np.min(squares, axis=0))
 
-        if self.listed and not held:
-            return self._of_list(distance, seen, rng.permutation(len(self.all[0])), DRAWN)
-        return self._evolved(distance, known[:0], seen, held, rng, rounds=1)
+        if self.listed and not now.fixed:
+            return self._best_listed(distance, now.seen, rng.permutation(len(self.all[0])), DRAWN)
+        return self._evolve(distance, known[:0], now, rng, rounds=1)
 
     def best(
-        self, gain: Gain, parents: Ints, seen: frozenset[Hashable], held: Mapping[int, int],
-        rng: np.random.Generator,
-    ) -> list[int] | None:  # fmt: skip
+        self, gain: Gain, parents: Ints, now: Observations, rng: np.random.Generator
+    ) -> list[int] | None:
         """The unseen genome within the limit with the most gain, or None where none is left.
 
-        `parents` [p, choices] are good ones known, and `held` gives labels to certain choices.
+        `parents` [p, choices] are good ones known.
         """
-        if self.listed and not held:
-            every = np.arange(len(self.all[0]))
-            return self._of_list(gain, seen, every, len(every))
-        return self._evolved(gain, parents, seen, held, rng, ROUNDS)
+        if self.listed and not now.fixed:
+            order = np.arange(len(self.all[0]))
+            return self._best_listed(gain, now.seen, order, len(order))
+        return self._evolve(gain, parents, now, rng, ROUNDS)
 
-    def _of_list(
-        self, gain: Gain, seen: frozenset[Hashable], order: Ints, num: int
+    def _best_listed(
+        self, gain: Gain, seen: Set[Hashable], order: Ints, num: int
     ) -> list[int] | None:
         """The best of the first `num` unseen genomes of the list, taken in an order [n]."""
         genomes, x, costs = self.all
@@ -214,20 +206,24 @@ class Candidates:
         best = order[np.argmax(gain(x[order], costs[order]))]
         return [int(label) for label in genomes[best]]
 
-    def _evolved(
-        self, gain: Gain, parents: Ints, seen: frozenset[Hashable], held: Mapping[int, int],
-        rng: np.random.Generator, rounds: int,
-    ) -> list[int] | None:  # fmt: skip
+    def _evolve(
+        self,
+        gain: Gain,
+        parents: Ints,
+        now: Observations,
+        rng: np.random.Generator,
+        rounds: int,
+    ) -> list[int] | None:
         """The best of random genomes, children of `parents`, and their children in turn."""
         pool: dict[tuple[int, ...], float] = {}
         elite: Ints = parents[:0]
         genomes = self._tilted(DRAWN, rng)
-        for number in range(PATIENCE):
+        for number in range(MAX_ROUNDS):
             if number >= rounds and len(elite):
                 break
             family = np.concatenate((elite, parents, self.cheapest))
             genomes = np.concatenate((genomes, self.genomes.children(family, CHILDREN, rng)))
-            for choice, label in held.items():
+            for choice, label in now.fixed.items():
                 genomes[:, choice] = label
             new = [row for row in dict.fromkeys(rows(genomes)) if row not in pool]
             genomes = np.array(new, np.int64).reshape(-1, len(self.genomes.sizes))
@@ -237,23 +233,24 @@ class Candidates:
             if len(genomes):
                 gains = gain(self.columns(genomes), costs)
                 pool.update(zip(rows(genomes), gains.tolist(), strict=True))
-            elite = self._unseen(pool, seen)
+            elite = self._unseen(pool, now.seen)
             genomes = elite[:0]
         return [int(label) for label in elite[0]] if len(elite) else None
 
-    def _unseen(self, pool: Mapping[tuple[int, ...], float], seen: frozenset[Hashable]) -> Ints:
+    def _unseen(self, pool: Mapping[tuple[int, ...], float], seen: Set[Hashable]) -> Ints:
         """The genomes of a pool with the most gain, one of each unseen network."""
         ranked = np.array(sorted(pool, key=lambda row: -pool[row]), np.int64)
         ranked = ranked.reshape(-1, len(self.genomes.sizes))
-        found: dict[Hashable, Ints] = {}
-        for i in range(0, len(ranked), ELITE):
-            some = ranked[i : i + ELITE]
-            for key, row in zip(self.genomes.keys(some), some, strict=True):
+        unseen: dict[Hashable, Ints] = {}
+        for i in range(0, len(ranked), 4 * ELITE):
+            part = ranked[i : i + 4 * ELITE]
+            for key, row in zip(self.genomes.keys(part), part, strict=True):
                 if key not in seen:
-                    found.setdefault(key, row)
-            if len(found) >= ELITE:
+                    unseen.setdefault(key, row)
+            if len(unseen) >= ELITE:
                 break
-        return np.array(list(found.values())[:ELITE], np.int64).reshape(-1, len(self.genomes.sizes))
+        best = list(unseen.values())[:ELITE]
+        return np.array(best, np.int64).reshape(-1, len(self.genomes.sizes))
 
 
 def _is_number(label: Any) -> bool:

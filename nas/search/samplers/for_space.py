@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution
-from optuna.samplers import BaseSampler
 
 from nas.core.errors import UserError, unknown
-from nas.search.samplers.alternating import AlternatingSampler
-from nas.search.samplers.genomes import Batch
-from nas.search.samplers.known_cost import KnownCostSampler
+from nas.search.samplers.known_cost import KnownCostSampler, Rule
 from nas.space.constrained import ConstrainedSpace
-from nas.stats.rewards import OBJECTIVES, Calibrated, Objective
+from nas.stats.rewards import OBJECTIVES, Calibrated
 
 AIMS = ("both", *OBJECTIVES)
 # What the worth of the cost is called in the objectives that have a choice of it.
@@ -38,70 +34,16 @@ def check_aim(objective: str, exponent: float | str | None) -> None:
         )
 
 
-def known_cost(
-    space: ConstrainedSpace,
-    *,
-    objective: str = "both",
-    exponent: float | str | None = None,
-    target_ms: float = 1.0,
-    seed: int = 0,
-    earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
-) -> BaseSampler:
-    """A `KnownCostSampler` of a space within its limits, its cost the latency in milliseconds.
-
-    objective   one of AIMS: a name of `OBJECTIVES`, of which all but pareto look at
-             `target_ms`; or both, pareto and limit in turns: the front alone would spend most
-             trials on its fast end, where what is gained counts over all the latencies above.
-    exponent   MnasNet's exponent or TuNAS's weight; null for the published one, auto for what
-             the front of the run itself says.
-    earlier    networks and scores of an earlier run, as `KnownCostSampler` takes them.
-    """
-    check_aim(objective, exponent)
-    aims = ("pareto", "limit") if objective == "both" else (objective,)
-    samplers = [_sampler(space, _goal(aim, exponent, target_ms), seed, earlier) for aim in aims]
-    return AlternatingSampler(samplers) if len(samplers) > 1 else samplers[0]
-
-
-def _goal(
-    aim: str, exponent: float | str | None, target_ms: float
-) -> Objective | Calibrated | None:
-    rule = OBJECTIVES[aim]
-    if rule is None:
-        return None
-    if exponent == "auto":
-        return Calibrated(aim, target_ms)
-    more = {} if exponent is None else {TRADES[aim]: exponent}
-    return partial(rule, target=target_ms, **more)
-
-
-def _sampler(
-    space: ConstrainedSpace,
-    goal: Objective | Calibrated | None,
-    seed: int,
-    earlier: Sequence[tuple[Mapping[str, Any], float]],
-) -> KnownCostSampler:
-    trellis = space.trellis
-
-    def cost(batch: Batch) -> NDArray[np.float64]:
-        return space.ms(trellis.encode(batch))
-
-    def canonical(batch: Batch) -> list[Hashable]:
-        return [ids.tobytes() for ids in trellis.networks(trellis.encode(batch))]
-
-    return KnownCostSampler(
-        {key: CategoricalDistribution(labels) for key, labels in trellis.labels.items()},
-        cost,
-        canonical,
-        limit=space.max_ms if np.isfinite(space.max_ms) else None,
-        seed=seed,
-        objective=goal,
-        earlier=earlier,
-    )
-
-
 @dataclass(frozen=True)
 class KnownCost:
-    """What conf/sampler/known_cost.yaml makes: `known_cost`, before the space is known."""
+    """What makes a `KnownCostSampler` of a space; its cost is the latency in milliseconds.
+
+    objective   one of AIMS: a name of `OBJECTIVES`, of which all but pareto look at the target;
+                or both, pareto and limit in turns: the front alone would spend most trials on its
+                fast end, where a gain counts over all the latencies above.
+    exponent    MnasNet's exponent or TuNAS's weight; None for the published one, "auto" for what
+                the front of the run itself says.
+    """
 
     objective: str = "both"
     exponent: float | str | None = None
@@ -113,16 +55,29 @@ class KnownCost:
         self,
         space: ConstrainedSpace,
         *,
-        target_ms: float,
-        seed: int,
+        target_ms: float = 1.0,
+        seed: int = 0,
         earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
-    ) -> BaseSampler:
-        """The sampler of that space."""
-        return known_cost(
-            space,
-            objective=self.objective,
-            exponent=self.exponent,
-            target_ms=target_ms,
+    ) -> KnownCostSampler:
+        """The sampler of `space`; `earlier` are networks and scores of an earlier run."""
+        aims = ("pareto", "limit") if self.objective == "both" else (self.objective,)
+        return KnownCostSampler(
+            {key: CategoricalDistribution(labels) for key, labels in space.trellis.labels.items()},
+            space.ms,
+            lambda genomes: [ids.tobytes() for ids in space.trellis.networks(genomes)],
+            limit=space.max_ms if np.isfinite(space.max_ms) else None,
             seed=seed,
+            objective=tuple(_rule(aim, self.exponent, target_ms) for aim in aims),
             earlier=earlier,
+            takes_genomes=True,
         )
+
+
+def _rule(aim: str, exponent: float | str | None, target_ms: float) -> Rule:
+    rule = OBJECTIVES[aim]
+    if rule is None:
+        return None
+    if exponent == "auto":
+        return Calibrated(aim, target_ms)
+    more = {} if exponent is None else {TRADES[aim]: exponent}
+    return partial(rule, target=target_ms, **more)

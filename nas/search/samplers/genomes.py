@@ -17,42 +17,40 @@ from nas.core.errors import UserError
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Batch = Sequence[Mapping[str, Any]]  # parameter values, as trial.params
+Callback = Callable[[Any], Any]  # of a Batch, or of genomes [n, choices]; one answer for each
 SearchSpace = Mapping[str, CategoricalDistribution | IntDistribution]
 
-MOST_LABELS = 10_000  # of one choice, which are held in a list
-MOST_REMEMBERED = 200_000  # genomes, some 50 MB
+MAX_LABELS = 10_000  # of one choice, which are kept in a list
+# Answers of each callback; a proposal looks at some 700 genomes, mostly at those of the last few.
+MAX_REMEMBERED = 20_000
 
 
 class Genomes:
-    """The genomes of a search space; the callbacks are those of `KnownCostSampler`.
+    """The genomes of a search space; the arguments are those of `KnownCostSampler`.
 
-    Each callback is asked once for each genome.  Raises `UserError` where a choice is neither
-    categorical nor integer, and where a callback's answer cannot be used.
+    The latest answers of each callback are remembered.  Raises `UserError` where a choice is
+    neither categorical nor integer, and where a callback's answer cannot be used.
     """
 
     def __init__(
         self,
         search_space: SearchSpace,
-        cost: Callable[[Batch], Floats],
-        canonical: Callable[[Batch], Sequence[Hashable]] | None,
-        features: Callable[[Batch], Floats] | None,
-        prior: Callable[[Batch], Floats] | None = None,
+        cost: Callback,
+        canonical: Callback | None,
+        features: Callback | None,
+        prior: Callback | None = None,
+        takes_genomes: bool = False,
     ) -> None:
         if not search_space:
             raise UserError("a search space needs at least one choice, not none: add one")
         self.labels = {name: _labels(name, d) for name, d in search_space.items()}
         self.index = {n: {x: i for i, x in enumerate(ls)} for n, ls in self.labels.items()}
         self.sizes = np.array([len(labels) for labels in self.labels.values()], np.int64)
-        self._costs = _Remembered(lambda g: _positive(cost(self.picks(g))))
-        self._keys = _Remembered(lambda g: canonical(self.picks(g)) if canonical else rows(g))
-        self._features = _Remembered(self._numbers(features))
-        self._prior = _Remembered(self._numbers(prior))
-
-    def _numbers(
-        self, function: Callable[[Batch], Floats] | None
-    ) -> Callable[[Ints], Iterable[Any]]:
-        """Of genomes what `function` gives of picks, as finite rows; empty ones without it."""
-        return lambda g: _finite(function(self.picks(g)), len(g)) if function else [()] * len(g)
+        asked: Callable[[Ints], Any] = (lambda g: g) if takes_genomes else self.picks
+        self._costs = _Remembered(lambda g: _positive(cost(asked(g))))
+        self._keys = _Remembered(lambda g: canonical(asked(g))) if canonical else rows
+        self._features = features and _Remembered(lambda g: _finite(features(asked(g)), len(g)))
+        self._prior = prior and _Remembered(lambda g: _finite(prior(asked(g)), len(g)))
 
     def picks(self, genomes: Iterable[Iterable[int]]) -> list[dict[str, Any]]:
         """Parameter values of genomes [n, choices]."""
@@ -69,8 +67,8 @@ class Genomes:
         except (KeyError, TypeError):
             return None
 
-    def held(self, params: Mapping[str, Any]) -> dict[int, int]:
-        """The choices that `params` settle, and the labels that they settle on, as indices."""
+    def fixed(self, params: Mapping[str, Any]) -> dict[int, int]:
+        """Labels that `params` give to choices, both as indices: {choice: label}."""
         return {
             i: index[params[name]]
             for i, (name, index) in enumerate(self.index.items())
@@ -83,17 +81,17 @@ class Genomes:
 
     def keys(self, genomes: Ints) -> list[Hashable]:
         """What tells the networks of genomes [n, choices] apart."""
-        return self._keys(genomes)
+        return list(self._keys(genomes))
 
     def features(self, genomes: Ints) -> Floats:
         """Features [n, f] of genomes [n, choices], n > 0."""
-        return np.array(self._features(genomes), np.float64).reshape(len(genomes), -1)
+        return _table(self._features, genomes)
 
     def prior(self, genomes: Ints) -> Floats:
         """Prior guesses of the value [n, 0 or 1] of genomes [n, choices], n > 0."""
-        return np.array(self._prior(genomes), np.float64).reshape(len(genomes), -1)
+        return _table(self._prior, genomes)
 
-    def every(self) -> Ints:
+    def all(self) -> Ints:
         """All genomes [n, choices]."""
         axes = np.meshgrid(*(np.arange(n) for n in self.sizes), indexing="ij")
         return np.stack([axis.ravel() for axis in axes], axis=1)
@@ -114,14 +112,14 @@ class Genomes:
 
 
 class _Remembered:
-    """A function of genomes [n, choices] to n answers that is asked once for each."""
+    """A function of genomes [n, choices] to n answers, which remembers the latest."""
 
     def __init__(self, function: Callable[[Ints], Iterable[Any]]) -> None:
         self.function = function
         self.known: dict[bytes, Any] = {}
 
     def __call__(self, genomes: Ints) -> list[Any]:
-        if len(self.known) > MOST_REMEMBERED:
+        if len(self.known) > MAX_REMEMBERED:
             self.known.clear()
         rows = [row.tobytes() for row in np.ascontiguousarray(genomes, np.int32)]
         new = {row: i for i, row in enumerate(rows) if row not in self.known}
@@ -134,6 +132,13 @@ class _Remembered:
                 )
             self.known.update(zip(new, answers, strict=True))
         return [self.known[row] for row in rows]
+
+
+def _table(function: _Remembered | None, genomes: Ints) -> Floats:
+    """What `function` says of genomes [n, choices], n > 0, as rows of numbers; none without it."""
+    if function is None:
+        return np.empty((len(genomes), 0))
+    return np.array(function(genomes), np.float64).reshape(len(genomes), -1)
 
 
 def rows(genomes: Ints) -> list[tuple[int, ...]]:
@@ -169,10 +174,10 @@ def _labels(name: str, distribution: CategoricalDistribution | IntDistribution) 
         return list(distribution.choices)
     if isinstance(distribution, IntDistribution):
         labels = range(distribution.low, distribution.high + 1, distribution.step)
-        if len(labels) <= MOST_LABELS:
+        if len(labels) <= MAX_LABELS:
             return list(labels)
         raise UserError(
-            f"{name} has {len(labels)} values (allowed: {MOST_LABELS}); give it a larger step"
+            f"{name} has {len(labels)} values (allowed: {MAX_LABELS}); give it a larger step"
         )
     raise UserError(
         f"{name} cannot be a {type(distribution).__name__} (allowed: CategoricalDistribution, "

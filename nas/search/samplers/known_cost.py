@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
@@ -23,23 +24,29 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.core.errors import UserError
 from nas.search.samplers.candidates import Candidates
-from nas.search.samplers.genomes import Batch, SearchSpace
-from nas.search.samplers.observations import Observations, observe, reported
-from nas.search.samplers.surrogate import Surrogate
+from nas.search.samplers.genomes import Callback, Genomes, SearchSpace
+from nas.search.samplers.observations import (
+    Evidence,
+    History,
+    Known,
+    Observations,
+    reported,
+)
+from nas.search.samplers.surrogate import Expected, Points, Surrogate
 from nas.stats.gaussian_process import scale_of
-from nas.stats.pareto import non_dominated
 from nas.stats.rewards import Calibrated, Objective, expected_gain, expected_hypervolume
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Rule = Objective | Calibrated | None
 
 # Networks that are spread over the space before the model is asked: enough for quartiles, and
 # since costs are known the model needs no more to do better than a blind draw.
-FIRST = 6
+NUM_INITIAL = 6
 # Values further below the quartiles than this many interquartile ranges count for no hypervolume
 # (Tukey's outer fence, "Exploratory Data Analysis", 1977): networks that learn nothing.
 FENCE = 3.0
-NOTHING = 1e-300
+NO_GAIN = 1e-300  # times the deviation, in place of a gain of zero
 _LOCK = threading.Lock()
 
 
@@ -56,13 +63,16 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     canonical      equal keys mean the same network; without it all genomes are different ones
     features       (n, f) what else is known of networks: log parameters, depth, a supernet's score
     limit          the most a network may cost; nothing dearer is ever proposed
-    objective      how value and cost make one number (nas.stats.rewards), instead of the front
+    objective      how value and cost make one number (nas.stats.rewards); None for the front.  Of
+                   several, one trial follows the first, the next one the second, and so on
     reference      (value, cost) that bound the hypervolume; without it FENCE and the largest cost
     prior          (n,) cheap guesses of the value in any unit, of some hundred networks at each
                    proposal: a proxy, a judge trained elsewhere.  They are the model's prior mean,
                    with a slope that is learnt: cheap evidence raises, the values told decide
     earlier        networks and their values by another budget, on other data or another device:
                    a lower fidelity, never a result of this study
+    takes_genomes  whether the callbacks take genomes (n, choices), indices of labels in the order
+                   of `search_space`, and not parameter values: much faster
 
     In a study of two directions (value, cost) the front is sought, in one of one direction the
     best value.  A proposal depends on the seed, the number of the trial and what was told, never
@@ -79,32 +89,35 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     def __init__(
         self,
         search_space: SearchSpace,
-        cost: Callable[[Batch], Floats],
-        canonical: Callable[[Batch], Sequence[Hashable]] | None = None,
-        features: Callable[[Batch], Floats] | None = None,
+        cost: Callback,
+        canonical: Callback | None = None,
+        features: Callback | None = None,
         limit: float | None = None,
         seed: int | None = None,
         *,
-        objective: Objective | Calibrated | None = None,
+        objective: Rule | tuple[Rule, ...] = None,
         reference: tuple[float, float] | None = None,
-        prior: Callable[[Batch], Floats] | None = None,
+        prior: Callback | None = None,
         earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
+        takes_genomes: bool = False,
     ) -> None:
         self.search_space = dict(search_space)
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
-        self.objective, self.reference = objective, reference
-        self.candidates = Candidates(
-            self.search_space, cost, canonical, features, limit, self.seed, prior
+        self.objectives = objective if isinstance(objective, tuple) else (objective,)
+        self.reference = reference
+        self.genomes = Genomes(
+            self.search_space, cost, canonical, features, prior, takes_genomes=takes_genomes
         )
-        self.genomes = self.candidates.genomes
+        self.candidates = Candidates(self.genomes, limit, self.seed, fold=canonical is not None)
         self.surrogate = Surrogate(self.candidates.groups)
-        known = [(self.genomes.genome(picks), value) for picks, value in earlier]
+        rows = [(self.genomes.genome(picks), value) for picks, value in earlier]
         self.earlier = [
             (genome, value)
-            for genome, value in known
+            for genome, value in rows
             if genome is not None and np.isfinite(self.genomes.costs(np.array([genome]))).all()
         ]
-        self._proposed: dict[tuple[str, int], dict[str, Any]] = {}
+        self._histories: WeakKeyDictionary[optuna.Study, History] = WeakKeyDictionary()
+        self._models: WeakKeyDictionary[Known, Expected] = WeakKeyDictionary()
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -129,8 +142,8 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     ) -> dict[str, Any]:
         """The next network to evaluate."""
         with _LOCK:
-            picks = self._proposal(study, trial)
-            self._proposed[study.study_name, trial.number] = picks
+            picks = self._propose(study, trial)
+            self._history(study).proposed[trial.number] = picks
         return {
             name: picks[name]
             if name in picks
@@ -138,19 +151,27 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             for name, distribution in search_space.items()
         }
 
-    def _proposal(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    def _history(self, study: optuna.Study) -> History:
+        if study not in self._histories:
+            sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else 1.0
+            self._histories[study] = History(self.genomes, sign, self.earlier)
+        return self._histories[study]
+
+    def _propose(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         two = self._is_two(study)
-        told = self._told(study, trial)
+        now = self._history(study).read(study, trial)
+        told = now.known.told
         rng = np.random.default_rng([self.seed, trial.number])
-        known = np.concatenate((told.genomes, told.pending))
-        if len(known) < FIRST or not len(told.genomes):
-            best = self.candidates.spread(known, told.seen, told.held, rng)
+        if not len(told.values) or len(told.values) + len(now.pending) < NUM_INITIAL:
+            known = np.concatenate((told.genomes, now.pending))
+            best = self.candidates.farthest(known, now, rng)
         else:
-            parents = told.genomes[self._good(told, two)]
-            best = self.candidates.best(self._gain(told, two), parents, told.seen, told.held, rng)
+            rule = self._rule(told, trial.number)
+            parents = told.genomes[_good(told, rule, two)]
+            best = self.candidates.best(self._gain(now, rule, two), parents, now, rng)
         if best is None:
             raise ExhaustedError(
-                f"all {len(told.seen)} networks of the space within the limit were proposed "
+                f"all {len(now.seen)} networks of the space within the limit were proposed "
                 "(each is proposed once): stop here, widen the space, or raise the limit"
             )
         return self.genomes.picks([best])[0]
@@ -159,7 +180,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         """Whether the study has two objectives; UserError where the sampler cannot serve it."""
         names = [direction.name.lower() for direction in study.directions]
         suits = len(names) == 1 or names[1:] == ["minimize"]
-        if self.objective is not None:
+        if self.objectives != (None,):
             suits = suits and names[0] == "maximize"
         if not suits:
             raise UserError(
@@ -169,74 +190,81 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             )
         return len(names) == 2
 
-    def _good(self, told: Observations, two: bool) -> Ints:
-        """Indices of networks that better ones may descend from: the front, or the best."""
-        costs = self.genomes.costs(told.genomes)
-        if two and self.objective is None:
-            return np.flatnonzero(
-                non_dominated(np.column_stack((told.values, costs)), (True, False))
-            )
-        goal = self._goal(told)
-        values = told.values if goal is None else goal(told.values, costs)
-        return np.argsort(-values, kind="stable")[:FIRST]
-
-    def _told(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Observations:
-        """What the study knows beside `trial`."""
-        proposed = {
-            n: picks
-            for (name, n), picks in list(self._proposed.items())
-            if name == study.study_name
-        }
-        return observe(study, self.genomes, trial, proposed, self.earlier)
-
-    def promising(self, study: optuna.Study, most: int = 1) -> list[FrozenTrial]:
+    def rank_stopped(self, study: optuna.Study, num: int = 1) -> list[FrozenTrial]:
         """The stopped trials that most deserve to be trained to the end, the best first.
 
-        Those that are pruned and have reported values, by the gain that is expected of them after
-        all that was told: at most `most`, none while fewer than FIRST values are told.
+        Those that are pruned and have reported values, by the gain that is expected of them: at
+        most `num`, and none while fewer than NUM_INITIAL values are told.
         """
-        two, told = self._is_two(study), self._told(study)
+        two, now = self._is_two(study), self._history(study).read(study)
         stopped = [
             (trial, genome)
             for trial in study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
             if (genome := self.genomes.genome(trial.params)) is not None and reported(trial)
         ]
-        if len(told.values) < FIRST or not stopped:
+        if len(now.known.told.values) < NUM_INITIAL or not stopped:
             return []
         genomes = np.array([genome for _, genome in stopped], np.int64)
         costs = self.genomes.costs(genomes)
-        gains = self._gain(told, two)(self.candidates.columns(genomes), costs)
+        gain = self._gain(now, self._rule(now.known.told, 0), two)
+        gains = gain(self.candidates.columns(genomes), costs)
         gains = np.where(costs <= self.candidates.limit, gains, -np.inf)
-        return [stopped[i][0] for i in np.argsort(-gains, kind="stable")[:most]]
+        return [stopped[i][0] for i in np.argsort(-gains, kind="stable")[:num]]
 
-    def _goal(self, told: Observations) -> Objective | None:
-        """The objective as it stands after what was told; None for the front."""
-        if isinstance(self.objective, Calibrated):
-            return self.objective.at(told.values, self.genomes.costs(told.genomes))
-        return self.objective
+    def _rule(self, told: Evidence, number: int) -> Objective | None:
+        """The objective of that trial, as it stands after what was told; None for the front."""
+        objective = self.objectives[number % len(self.objectives)]
+        if isinstance(objective, Calibrated):
+            return objective.at(told.values[told.front], told.costs[told.front])
+        return objective
 
-    def _gain(self, told: Observations, two: bool) -> Callable[[Floats, Floats], Floats]:
-        """The expected gain of networks, from their encoding [m, d] and their costs [m]."""
-        columns, goal = self.candidates.columns, self._goal(told)
-        lower = {name: (columns(genomes), found) for name, (genomes, found) in told.lower.items()}
-        pending = columns(told.pending) if len(told.pending) else np.empty((0, 0))
-        expected = self.surrogate((columns(told.genomes), told.values), lower, pending)
-        costs, values, top = self.genomes.costs(told.genomes), told.values, expected.top
-        worst = float(np.quantile(values, 0.25) - FENCE * scale_of(values))
-        if len(pending):  # each is believed to turn out as expected
-            costs = np.concatenate((costs, self.genomes.costs(told.pending)))
-            values = np.concatenate((values, top - np.exp(-expected.predict(pending)[0])))
-        worst = max(float(values.min()), worst)
-        reference = self.reference or (worst, self.candidates.largest_cost)
+    def _model(self, known: Known) -> Expected:
+        """What is expected after all that is known, learnt once for each state of knowledge."""
+        if known not in self._models:
+            lower = {name: self._points(rows) for name, rows in known.lower.items()}
+            self._models[known] = self.surrogate(self._points(known.told), lower)
+        return self._models[known]
+
+    def _points(self, evidence: Evidence) -> Points:
+        rows = evidence.informative
+        return self.candidates.columns(evidence.genomes[rows]), evidence.values[rows]
+
+    def _gain(
+        self, now: Observations, rule: Objective | None, two: bool
+    ) -> Callable[[Floats, Floats], Floats]:
+        """The expected gain of networks, from their columns [m, d] and their costs [m]."""
+        told, model = now.known.told, self._model(now.known)
+        limit, top = self.candidates.limit, model.top
+        for_front = rule is None and two
+        rows = told.front if for_front else slice(None)
+        values, costs = told.values[rows], told.costs[rows]
+        worst = float(np.quantile(told.values, 0.25) - FENCE * scale_of(told.values))
+        least = float(told.values.min())
+        if len(now.pending):  # each is believed to turn out as expected
+            columns = self.candidates.columns(now.pending)
+            model = model.believing(columns)
+            believed = top - np.exp(-model.predict(columns)[0])
+            costs = np.concatenate((costs, self.genomes.costs(now.pending)))
+            values = np.concatenate((values, believed))
+            least = min(least, float(believed.min()))
+        reference = self.reference or (max(least, worst), self.candidates.largest_cost)
         front = np.column_stack((values, costs))
 
         def gain(x: Floats, c: Floats) -> Floats:
-            mean, sd = expected.predict(x)
-            if goal is None and two:
-                found = expected_hypervolume(mean, sd, c, front, reference, top)
+            mean, sd = model.predict(x)
+            if for_front:
+                expected = expected_hypervolume(mean, sd, c, front, reference, top)
             else:
-                found = expected_gain(goal, mean, sd, c, front, self.candidates.limit, top)
+                expected = expected_gain(rule, mean, sd, c, front, limit, top)
             # where nothing is to be expected of any, the least known comes first
-            return np.where(found > 0, found, NOTHING * sd)
+            return np.where(expected > 0, expected, NO_GAIN * sd)
 
         return gain
+
+
+def _good(told: Evidence, rule: Objective | None, two: bool) -> Ints:
+    """Indices of networks that better ones may descend from: the front, or the best."""
+    if two and rule is None:
+        return told.front
+    values = told.values if rule is None else rule(told.values, told.costs)
+    return np.argsort(-values, kind="stable")[:NUM_INITIAL]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,66 +13,179 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.search.samplers.genomes import Genomes
+from nas.stats.pareto import non_dominated
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Row = tuple[list[int], float]  # a genome and a value
+Row = tuple[int, Sequence[int], float]  # a trial's number, a genome and a value
+
+# The model reads this many networks at most, so that a proposal takes no longer at the 10,000th
+# trial than at the 500th: the FIRST (its hyperparameters are fitted to them), the RECENT, and for
+# the rest those nearest to the front, in equal shares from BINS ranges of the cost.
+MAX_OBSERVED = 512
+FIRST, RECENT, BINS = 128, 64, 16
+EARLIER = "earlier"  # the fidelity of another run
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Networks and their values, in the order of trial numbers."""
+
+    numbers: Ints  # [n]
+    genomes: Ints  # [n, choices]
+    values: Floats  # [n], higher is better
+    costs: Floats  # [n]
+
+    @classmethod
+    def none(cls, space: Genomes) -> Evidence:
+        """Of no network."""
+        return cls(np.empty(0, np.int64), _array([], space), np.empty(0), np.empty(0))
+
+    def with_rows(self, rows: Sequence[Row], space: Genomes) -> Evidence:
+        """This, and `rows` at their places."""
+        if not rows:
+            return self
+        numbers, genomes, values = zip(*rows, strict=True)
+        new = _array(genomes, space)
+        order = np.argsort(np.concatenate((self.numbers, numbers)), kind="stable")
+        return Evidence(
+            np.concatenate((self.numbers, numbers))[order],
+            np.concatenate((self.genomes, new))[order],
+            np.concatenate((self.values, values))[order],
+            np.concatenate((self.costs, space.costs(new)))[order],
+        )
+
+    @cached_property
+    def front(self) -> Ints:
+        """Indices of the networks that no other dominates."""
+        points = np.column_stack((self.values, self.costs))
+        return np.flatnonzero(non_dominated(points, (True, False)))
+
+    @cached_property
+    def informative(self) -> Ints:
+        """Indices of those that the model reads, ascending: all, or the best MAX_OBSERVED."""
+        num = len(self.values)
+        if num <= MAX_OBSERVED:
+            return np.arange(num)
+        old = np.arange(FIRST, num - RECENT)
+        finite = self.costs[np.isfinite(self.costs)]
+        logs = np.log(np.minimum(self.costs, finite.max(initial=1.0)))
+        bins = np.digitize(logs, np.linspace(logs.min(), logs.max(), BINS + 1)[1:-1])
+        order = old[np.lexsort((-self.values[old], self._gaps[old], bins[old]))]
+        rank = np.arange(len(order)) - np.searchsorted(bins[order], bins[order])
+        near = order[np.argsort(rank, kind="stable")[: MAX_OBSERVED - FIRST - RECENT]]
+        return np.sort(np.concatenate((np.arange(FIRST), near, np.arange(num - RECENT, num))))
+
+    @property
+    def _gaps(self) -> Floats:
+        """By how much each value [n] is below the best of all that cost no more."""
+        order = np.lexsort((-self.values, self.costs))
+        best = np.maximum.accumulate(self.values[order])
+        gaps = np.empty(len(best))
+        gaps[order] = best - self.values[order]
+        return gaps
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """All evidence of a study: values, and those of lower fidelities by name."""
+
+    told: Evidence
+    lower: Mapping[str, Evidence]
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What a study knows: the networks told, those under way, and all that may not come again."""
+    """What is known at one proposal."""
 
-    genomes: Ints  # [n, choices]
-    values: Floats  # [n], higher is better
-    pending: Ints  # [p, choices]
-    lower: Mapping[str, tuple[Ints, Floats]]  # networks and values of lower fidelities, by name
-    seen: frozenset[Hashable]
-    held: Mapping[int, int]  # choices that the trial was enqueued with
+    known: Known
+    pending: Ints  # [p, choices] of the networks under way
+    seen: Set[Hashable]  # keys of all that may not come again
+    fixed: Mapping[int, int]  # choices that the trial was enqueued with
 
 
-def observe(
-    study: optuna.Study,
-    space: Genomes,
-    trial: FrozenTrial | None,
-    proposed: Mapping[int, Mapping[str, Any]],
-    earlier: Sequence[Row],
-) -> Observations:
-    """What `study` knows of the networks of `space`, beside `trial`; `earlier` is of another run.
+class History:
+    """Reads the trials of one study, each that has ended only once.
 
+    sign       -1 where the study minimises its value
+    earlier    genomes and values of another run
     proposed   parameters of trials under way that the storage may not have yet, by number
     """
-    number = -1 if trial is None else trial.number
-    held = {} if trial is None else space.held(trial.system_attrs.get("fixed_params", {}))
-    sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else 1.0
-    genomes, values, pending, seen = [], [], [], []
-    on_the_way: dict[str, list[Row]] = {}
-    for other in study.get_trials(deepcopy=False):
-        params = other.system_attrs.get("fixed_params", {}) | other.params
-        if other.state == TrialState.RUNNING:
-            params = proposed.get(other.number, {}) | params
-        genome = space.genome(params)
-        if genome is None or other.number == number:
-            continue  # of another sampler's making, or the trial itself
-        seen.append(genome)
-        if other.state in {TrialState.RUNNING, TrialState.WAITING}:
-            pending.append(genome)
-            continue
-        if (value := _value(other)) is not None:
+
+    def __init__(
+        self, space: Genomes, sign: float, earlier: Sequence[tuple[Sequence[int], float]]
+    ) -> None:
+        self.space, self.sign = space, sign
+        self.proposed: dict[int, Mapping[str, Any]] = {}
+        self._num_read = 0
+        self._unfinished: list[int] = []
+        self._seen: set[Hashable] = set()
+        self._told: set[tuple[int, ...]] = set()
+        self._untold: dict[str, set[tuple[int, ...]]] = {}  # of the networks of each fidelity
+        self._fidelities: dict[str, Evidence] = {}
+        self.known = Known(Evidence.none(space), {})
+        if earlier:
+            self._learn([], {EARLIER: [(i, g, sign * v) for i, (g, v) in enumerate(earlier)]})
+
+    def read(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Observations:
+        """What `study` knows beside `trial`."""
+        trials = study.get_trials(deepcopy=False)
+        looked_at = (*self._unfinished, *range(self._num_read, len(trials)))
+        self._num_read = len(trials)
+        self._unfinished = [i for i in looked_at if not trials[i].state.is_finished()]
+        under_way = [trials[i] for i in self._unfinished]
+        numbers = {other.number for other in under_way}
+        self.proposed = {n: picks for n, picks in self.proposed.items() if n in numbers}
+        self._read_finished([t for i in looked_at if (t := trials[i]).state.is_finished()])
+        own = -1 if trial is None else trial.number
+        genomes = [self._genome(other) for other in under_way if other.number != own]
+        pending = _array([genome for genome in genomes if genome is not None], self.space)
+        fixed = {} if trial is None else trial.system_attrs.get("fixed_params", {})
+        seen = self._seen.union(self.space.keys(pending))
+        return Observations(self.known, pending, seen, self.space.fixed(fixed))
+
+    def _genome(self, trial: FrozenTrial) -> list[int] | None:
+        """The genome of a trial, None where it is of another sampler's making."""
+        params = trial.system_attrs.get("fixed_params", {}) | trial.params
+        if trial.state == TrialState.RUNNING:
+            params = {**self.proposed.get(trial.number, {}), **params}
+        return self.space.genome(params)
+
+    def _read_finished(self, trials: Sequence[FrozenTrial]) -> None:
+        told: list[Row] = []
+        lower: dict[str, list[Row]] = {}
+        genomes = []
+        for trial in trials:
+            if (genome := self._genome(trial)) is None:
+                continue
             genomes.append(genome)
-            values.append(sign * value)
-        for step, value in reported(other).items():
-            on_the_way.setdefault(step, []).append((genome, value))
-    on_the_way |= {"earlier": list(earlier)} if earlier else {}
-    shape = (-1, len(space.sizes))
-    return Observations(
-        np.array(genomes, np.int64).reshape(shape),
-        np.array(values, np.float64),
-        np.array(pending, np.int64).reshape(shape),
-        _lower(on_the_way, {tuple(genome) for genome in genomes}, sign),
-        frozenset(space.keys(np.array(seen, np.int64).reshape(shape))),
-        held,
-    )
+            if (value := _value(trial)) is not None:
+                told.append((trial.number, genome, self.sign * value))
+            for step, value in reported(trial).items():
+                lower.setdefault(step, []).append((trial.number, genome, self.sign * value))
+        self._seen.update(self.space.keys(_array(genomes, self.space)))
+        if told or lower:
+            self._learn(told, lower)
+
+    def _learn(self, told: Sequence[Row], lower: Mapping[str, Sequence[Row]]) -> None:
+        self._told.update(tuple(genome) for _, genome, _ in told)
+        for name, rows in lower.items():
+            before = self._fidelities.get(name, Evidence.none(self.space))
+            self._fidelities[name] = before.with_rows(rows, self.space)
+            self._untold.setdefault(name, set()).update(tuple(genome) for _, genome, _ in rows)
+        for untold in self._untold.values():
+            untold -= self._told
+        self.known = Known(self.known.told.with_rows(told, self.space), self._useful())
+
+    def _useful(self) -> dict[str, Evidence]:
+        """The fidelities that know of a network whose value is not told; others add nothing."""
+        useful = {name: rows for name, rows in self._fidelities.items() if self._untold[name]}
+        order = sorted(useful, key=lambda name: (name == EARLIER, useful[name].numbers[0]))
+        return {name: useful[name] for name in order}
+
+
+def _array(genomes: Sequence[Sequence[int]], space: Genomes) -> Ints:
+    return np.array(genomes, np.int64).reshape(-1, len(space.sizes))
 
 
 def _value(trial: FrozenTrial) -> float | None:
@@ -85,19 +199,5 @@ def reported(trial: FrozenTrial) -> dict[str, float]:
     """What a trial that was stopped or ran to its end reported on the way, by step."""
     if trial.state not in {TrialState.PRUNED, TrialState.COMPLETE}:
         return {}
-    found = trial.intermediate_values or trial.user_attrs.get("rungs", {})
-    return {str(step): float(v) for step, v in found.items() if np.isfinite(v)}
-
-
-def _lower(
-    found: Mapping[str, Sequence[Row]], told: set[tuple[int, ...]], sign: float
-) -> dict[str, tuple[Ints, Floats]]:
-    """The fidelities that know of a network whose value is not told; others add nothing."""
-    return {
-        name: (
-            np.array([genome for genome, _ in rows], np.int64),
-            sign * np.array([value for _, value in rows], np.float64),
-        )
-        for name, rows in found.items()
-        if any(tuple(genome) not in told for genome, _ in rows)
-    }
+    values = trial.intermediate_values or trial.user_attrs.get("rungs", {})
+    return {str(step): float(v) for step, v in values.items() if np.isfinite(v)}

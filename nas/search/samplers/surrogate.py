@@ -19,13 +19,13 @@ from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Evidence = tuple[Floats, Floats]  # columns [n, d], values [n]
+Points = tuple[Floats, Floats]  # columns [n, d], values [n]
 Split = Callable[[Floats], tuple[Floats, Floats]]  # columns of the kernel, and of the trend
 
-# Hyperparameters are fitted anew when a tenth more is known, and on this many trials at most:
+# Hyperparameters are fitted anew when a tenth more is known, and to this many values at most:
 # a few numbers need no more, and their fit takes cubic time.
-REFIT, MOST_FITTED = 1.1, 128
-FEWEST = 6  # networks; a fidelity known of fewer is left out, as the values alone would be
+REFIT, MAX_FITTED = 1.1, 128
+MIN_FITTED = 6  # networks; a fidelity known of fewer is left out, as the values alone would be
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,19 @@ class Expected:
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """(mean [m], deviation [m]) at columns [m, d]."""
+        return self.process.predict(*self._read(x))
+
+    def believing(self, pending: Floats) -> Expected:
+        """The same, if trials under way [p, d] turn out as expected."""
+        if not len(pending):
+            return self
+        columns, trend = self._read(pending)
+        mean = self.process.predict(columns, trend)[0]
+        return replace(self, process=self.process.extended(columns, mean, trend))
+
+    def _read(self, x: Floats) -> tuple[Floats, Floats | None]:
         columns, trend = self.split(x)
-        return self.process.predict(columns, _some(trend, self.kept))
+        return columns, _some(trend, self.kept)
 
 
 class Surrogate:
@@ -53,13 +64,12 @@ class Surrogate:
         self.groups = groups
         self._fitted: dict[str, tuple[Any, Hyperparameters, list[int]]] = {}
 
-    def __call__(self, told: Evidence, lower: Mapping[str, Evidence], pending: Floats) -> Expected:
-        """What to expect after `told`, the evidence of `lower` fidelities by name, and trials
-        under way [p, d], each of which is believed to turn out as expected."""
+    def __call__(self, told: Points, lower: Mapping[str, Points]) -> Expected:
+        """What to expect after `told` and after `lower` fidelities, by name."""
         models = [
-            self._learnt(name, evidence, self._prior)
-            for name, evidence in lower.items()
-            if len(evidence[1]) >= FEWEST
+            self._learn(name, points, self._prior)
+            for name, points in lower.items()
+            if len(points[1]) >= MIN_FITTED
         ]
 
         def split(x: Floats) -> tuple[Floats, Floats]:
@@ -67,33 +77,28 @@ class Surrogate:
             columns, prior = self._prior(x)
             return columns, np.column_stack((*guesses, prior))
 
-        found = self._learnt("", told, split)
-        if not len(pending):
-            return found
-        x, y = told[0], -np.log(found.top - told[1])
-        x, y = np.concatenate((x, pending)), np.concatenate((y, found.predict(pending)[0]))
-        return replace(found, process=self._process(x, y, split, found.process.hyper, found.kept))
+        return self._learn("", told, split)
 
     def _prior(self, x: Floats) -> tuple[Floats, Floats]:
         num = len(self.groups)
         return x[:, :num], x[:, num:]
 
-    def _learnt(self, name: str, told: Evidence, split: Split) -> Expected:
+    def _learn(self, name: str, told: Points, split: Split) -> Expected:
         x, values = told
-        num = FEWEST
-        while max(num + 1, int(num * REFIT)) <= min(len(values), MOST_FITTED):
+        num = MIN_FITTED
+        while max(num + 1, int(num * REFIT)) <= min(len(values), MAX_FITTED):
             num = max(num + 1, int(num * REFIT))
         columns, trend = split(x[:num])
         key = columns.tobytes(), values[:num].tobytes(), trend.tobytes()
         if name not in self._fitted or self._fitted[name][0] != key:
             y = -np.log(ceiling(values[:num]) - values[:num])
-            self._fitted[name] = key, *self._chosen(x[:num], y, split)
+            self._fitted[name] = key, *self._fit(x[:num], y, split)
         _, hyper, kept = self._fitted[name]
         top = ceiling(values)
         process = self._process(x, -np.log(top - values), split, hyper, kept)
         return Expected(process, top, split, kept)
 
-    def _chosen(self, x: Floats, y: Floats, split: Split) -> tuple[Hyperparameters, list[int]]:
+    def _fit(self, x: Floats, y: Floats, split: Split) -> tuple[Hyperparameters, list[int]]:
         """Hyperparameters, and the columns of the trend, each kept if that is more probable."""
         columns, trend = split(x)
         kept: list[int] = []

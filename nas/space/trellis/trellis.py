@@ -164,12 +164,14 @@ class Trellis:
                 f"genomes must be an array (n, {len(sizes)}), one column a choice, not "
                 f"{whole.shape}"
             )
-        for key, column, size in zip(self.keys, whole.T, sizes, strict=True):
-            if len(column) and not 0 <= column.min() <= column.max() < size:
-                raise UserError(
-                    f"genomes of {key} must be from 0 to {size - 1}, not from {column.min()} to "
-                    f"{column.max()}"
-                )
+        if not whole.size:
+            return whole
+        least, most = whole.min(axis=0), whole.max(axis=0)
+        for column in np.flatnonzero((least < 0) | (most >= sizes)):
+            raise UserError(
+                f"genomes of {self.keys[column]} must be from 0 to {sizes[column] - 1}, not from "
+                f"{least[column]} to {most[column]}"
+            )
         return whole
 
     def _refuse(self, genome: Ints) -> None:
