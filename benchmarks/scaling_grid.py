@@ -28,8 +28,9 @@ from nas.stats.pareto import non_dominated
 Floats = NDArray[np.float64]
 FILE = Path(__file__).parents[2] / "shared" / "data" / "mobilenet_scaling_grid.csv"
 COLUMNS = ("width", "resolution", "macs_M", "top1", "pixel1_ms")
-FROM = (0.5, 160)  # width and resolution that advice is given for: twice its cost is in the grid
-DRAWS, SEED = 2000, 0
+# Width and resolution of the network that advice is given for: twice its cost is in the grid.
+BASELINE = (0.5, 160)
+NUM_DRAWS, SEED = 2000, 0
 
 
 def read(path: Path) -> dict[str, Floats]:
@@ -42,39 +43,39 @@ def read(path: Path) -> dict[str, Floats]:
 def exponents(x: Floats, cost: Floats) -> dict[str, float]:
     """Least-squares powers of width and resolution by which a cost grows, and how well they do."""
     columns = np.column_stack((x, np.ones(len(x))))
-    found, *_ = np.linalg.lstsq(columns, np.log(cost), rcond=None)
-    off = np.log(cost) - columns @ found
-    r2 = 1 - float(off.var() / np.log(cost).var())
-    return {"width": float(found[0]), "resolution": float(found[1]), "r2": r2}
+    powers, *_ = np.linalg.lstsq(columns, np.log(cost), rcond=None)
+    residuals = np.log(cost) - columns @ powers
+    r2 = 1 - float(residuals.var() / np.log(cost).var())
+    return {"width": float(powers[0]), "resolution": float(powers[1]), "r2": r2}
 
 
 def worst_left_out(x: Floats, y: Floats) -> float:
     """The largest error, relative to the error rate, on a network that was left out."""
-    off = []
+    errors = []
     for i in range(len(y)):
         others = np.arange(len(y)) != i
         surface = fit_surface(Data.of(x[others], y[others]))
-        off.append(abs(math.expm1(float(surface(x[i])[0] - y[i]))))
-    return max(off)
+        errors.append(abs(math.expm1(float(surface(x[i])[0] - y[i]))))
+    return max(errors)
 
 
 def advice(x: Floats, y: Floats, surface: Surface, powers: dict[str, float]) -> dict[str, Any]:
-    """Width's share of a doubled logarithm of the cost that the surface likes best, from FROM.
+    """Width's share of a doubled logarithm of the cost that the surface likes best, from BASELINE.
 
     With the interval that networks drawn anew leave it.
     """
     data, share = Data.of(x, y), np.linspace(0, 1, 101)
     parts = np.column_stack((share / powers["width"], (1 - share) / powers["resolution"]))
-    points = np.log(2) * parts + np.log([FROM[0], FROM[1] / 224])
+    points = np.log(2) * parts + np.log([BASELINE[0], BASELINE[1] / 224])
     best = float(share[np.argmin(surface(points))])
     rng = np.random.default_rng(SEED)
-    drawn = resampled(data, surface, np.zeros(len(y), np.int64), DRAWS, rng)
+    drawn = resampled(data, surface, np.zeros(len(y), np.int64), NUM_DRAWS, rng)
     winners = [share[np.argmin(quadratic(points) @ terms)] for terms in drawn]
     low, high = np.quantile(winners, [0.025, 0.975])
     beta = 2 ** (best / powers["width"])
     gamma = 2 ** ((1 - best) / powers["resolution"])
     return {
-        "from": {"width": FROM[0], "resolution": FROM[1]},
+        "from": {"width": BASELINE[0], "resolution": BASELINE[1]},
         "share_of_width": best, "low": float(low), "high": float(high),
         "beta": beta, "gamma": gamma,
     }  # fmt: skip
