@@ -37,7 +37,7 @@ RANKED = 100  # random networks that both tables rank
 Floats = NDArray[np.float64]
 
 
-def built(folder: Path, words: list[str]) -> tuple[LatencyTable, dict[str, Any], pd.DataFrame]:
+def build(folder: Path, words: list[str]) -> tuple[LatencyTable, dict[str, Any], pd.DataFrame]:
     """The table, its summary and its blocks, of the command run in `folder`."""
     subprocess.run([sys.executable, "-m", "nas.latency", *words], cwd=folder, check=True)
     (found,) = (folder / "results" / "latency").iterdir()
@@ -87,8 +87,8 @@ def main() -> None:
     """Measure, print and write."""
     words = sys.argv[1:]
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
-        one, summary, blocks = built(Path(first), words)
-        other, again, blocks_again = built(Path(second), words)
+        one, summary, blocks = build(Path(first), words)
+        other, again, blocks_again = build(Path(second), words)
     settings = LatencySettings.of(*words)
     space, _ = open_space(settings)
     trellis = trellis_of(space)

@@ -118,7 +118,7 @@ def matrix(parts: Iterable[Sequence[Operator]], names: Sequence[str]) -> Floats:
 
 
 def d_optimal_rows(counts: Floats, number: int) -> list[int]:
-    """Indices of the blocks to time: each the one whose time the others so far tell least.
+    """Indices of the blocks to time: each is the one that the blocks before it tell least about.
 
     `counts` is (blocks, names).  Greedy D-optimal design: the largest predictive variance of a
     ridge regression on counts scaled to [0, 1], each block to length one, as errors are relative.
@@ -142,8 +142,8 @@ def relative_fit(counts: Floats, ms: Floats, weights: Floats) -> Floats:
     """Non-negative coefficients that minimise the weighted sum of squared relative errors."""
     scaled = counts / ms[:, None] * weights[:, None]
     scale = np.maximum(np.abs(scaled).max(axis=0), 1e-30)
-    found, _ = nnls(scaled / scale, weights, maxiter=100 * counts.shape[1])
-    return np.asarray(found / scale)
+    coefficients, _ = nnls(scaled / scale, weights, maxiter=100 * counts.shape[1])
+    return np.asarray(coefficients / scale)
 
 
 @dataclass(frozen=True)
@@ -179,16 +179,16 @@ class LatencyModel:
         return total + self.overhead_ms
 
 
-def _named(names: Sequence[str], values: Floats) -> dict[str, float]:
+def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     return {name: float(x) for name, x in zip(names, values, strict=True)}
 
 
 def fit_blocks(blocks: Sequence[Operator], ms: Sequence[float]) -> LatencyModel:
-    """From blocks alone: what the smallest call costs is taken off, and a network is the sum."""
+    """The model that isolated blocks alone give: a constant is a call's, a network is the sum."""
     names, times = column_names(blocks), np.asarray(ms, float)
-    counts = matrix([[row] for row in blocks], names)
-    found = relative_fit(np.c_[counts, np.ones(len(times))], times, np.ones(len(times)))
-    return LatencyModel(_named(names, found[:-1]), 0.0, (1.0, float(found[-1])))
+    counts, ones = matrix([[row] for row in blocks], names), np.ones(len(times))
+    *coefficients, call_ms = relative_fit(np.c_[counts, ones], times, ones)
+    return LatencyModel(_named(names, coefficients), 0.0, (1.0, float(call_ms)))
 
 
 def correct(
@@ -200,8 +200,9 @@ def correct(
 ) -> LatencyModel:
     """`model` (of `fit_blocks`) corrected by whole networks.
 
-    First one factor and one constant for all networks, which bring what blocks take alone to what
-    they take inside; then all coefficients anew from blocks and networks together.
+    First one factor and one constant are fitted to all networks: they turn what blocks take alone
+    into what they take inside a network.  Then all coefficients are fitted anew, to blocks and
+    networks together.
     """
     whole = np.asarray(network_ms, float)
     names = tuple(model.coefficients)
@@ -215,7 +216,7 @@ def correct(
     counts = matrix([[row] for row, keep in zip(blocks, kept, strict=True) if keep], names)
     both = np.r_[np.c_[counts, np.zeros(len(counts))], np.c_[inside, ones]]
     weights = np.r_[np.ones(len(counts)), NETWORK_WEIGHT * ones]
-    found = relative_fit(both, np.r_[target[kept], whole], weights)
+    *coefficients, overhead_ms = relative_fit(both, np.r_[target[kept], whole], weights)
     return LatencyModel(
-        _named(names, found[:-1]), float(found[-1]), (float(factor), model.alone[1])
+        _named(names, coefficients), float(overhead_ms), (float(factor), model.alone[1])
     )
