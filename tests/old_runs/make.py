@@ -18,7 +18,7 @@ WITHOUT = ("pareto.csv", "*.yaml", "*.json", "*.log", "*.db", "*.onnx", "*.pt") 
 Stop = tuple[str, str, int]  # a file's name, a text, and which entry with it is the last
 # The commands of a run: words after those of command.txt, and where it is killed.
 RUNS: dict[str, list[tuple[list[str], Stop | None]]] = {
-    "search_scratch": [([], ("journal.log", '"metrics"', 5))],
+    "search_scratch": [([], ("journal.log", '"metrics"', 4))],
     "search_log_macs": [([], ("journal.log", '"metrics"', 13))],
     "search_blend": [([], ("journal.log", '"metrics"', 5))],
     "search_blend_ended": [(["trials=8"], None)],
