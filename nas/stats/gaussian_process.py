@@ -117,7 +117,10 @@ class GaussianProcess:
         self.root = np.sqrt(hyper.weights)[groups]  # [d]
         self._know(x * self.root, y, trend)
         covariance = self._noisy(self._kernel(self.x, trend))
-        self._weigh(_inverse(cholesky(covariance, lower=True, check_finite=False)))
+        factor = cholesky(covariance, lower=True, check_finite=False)
+        self.whitener = _inverse(factor)  # W [n, n], upper triangular: W W' inverts the covariance
+        # not by W: proposals of earlier versions hang on how ties between equal networks round
+        self.alpha = cho_solve((factor, True), self.standard, check_finite=False)
 
     def extended(self, x: Floats, y: Floats, trend: Floats | None = None) -> GaussianProcess:
         """The posterior given `y` [p] at `x` [p, d] too, in quadratic time."""
@@ -134,7 +137,7 @@ class GaussianProcess:
         whitener = np.zeros((len(new.y), len(new.y)))
         whitener[:known, :known], whitener[known:, known:] = self.whitener, corner
         whitener[:known, known:] = -self.whitener @ (across.T @ corner)
-        new._weigh(whitener)
+        new.whitener, new.alpha = whitener, whitener @ (new.standard @ whitener)
         return new
 
     def _know(self, x: Floats, y: Floats, trend: Floats | None) -> None:
@@ -142,11 +145,6 @@ class GaussianProcess:
         self.x, self.y, self.trend = x, y, trend
         self.norms = np.einsum("nd,nd->n", x, x)
         self.standard, self.centre, self.unit = _standard(y)
-
-    def _weigh(self, whitener: Floats) -> None:
-        """Keep W [n, n], upper triangular, with W W' the inverse covariance; weigh the points."""
-        self.whitener = whitener
-        self.alpha = whitener @ (self.standard @ whitener)
 
     @property
     def log_evidence(self) -> float:
