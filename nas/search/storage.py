@@ -1,19 +1,20 @@
 """Where a study is kept: a journal in the run folder, or any database that Optuna takes.
 
 The search works on a study in memory; what is kept is each finished trial, written once and
-whole, and a few notes.  So a trial costs one write, whatever the number of its choices.
+whole, and a few notes.  So a batch of trials costs one write, whatever their choices.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,14 +25,51 @@ from nas.core.interrupts import defer_sigint
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
 
+class BatchedJournal(BaseJournalBackend):
+    """Optuna's journal file; what is written within `batch` reaches the disk in one write."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = JournalFileBackend(str(path))
+        self.held: list[dict[str, Any]] | None = None
+        self.num_written = 0  # entries of the file that were read
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write entries, or hold them until the batch ends."""
+        if self.held is None:
+            self.file.append_logs(logs)
+        else:
+            self.held += logs
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        """The entries from that number on, within a batch those that it holds."""
+        if self.held is not None:
+            yield from self.held[log_number_from - self.num_written :]
+            return
+        for log in self.file.read_logs(log_number_from):
+            self.num_written = log_number_from = log_number_from + 1
+            yield log
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Hold what is written within, and write it at the end."""
+        self.held = []
+        try:
+            yield
+        finally:
+            logs, self.held = self.held, None
+            if logs:
+                self.file.append_logs(logs)
+            list(self.read_logs(self.num_written))  # the next read begins behind them
+
+
 class TrialStore:
     """The finished trials of one study in Optuna's storage, and notes about the run.
 
     Ctrl-C waits for the end of every write: within one, it would leave the journal's lock.
     """
 
-    def __init__(self, study: optuna.Study) -> None:
-        self.study = study
+    def __init__(self, study: optuna.Study, journal: BatchedJournal | None = None) -> None:
+        self.study, self.journal = study, journal
 
     @defer_sigint()
     def trials(self) -> list[FrozenTrial]:
@@ -39,9 +77,10 @@ class TrialStore:
         return [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
 
     @defer_sigint()
-    def add(self, trial: FrozenTrial) -> None:
-        """Write a finished trial."""
-        self.study.add_trial(trial)
+    def add(self, trials: Iterable[FrozenTrial]) -> None:
+        """Write finished trials, in a journal all of them at once."""
+        with self.journal.batch() if self.journal else nullcontext():
+            self.study.add_trials(trials)
 
     def note(self, key: str, make: Callable[[], Any]) -> Any:
         """A plain value kept with the study: read back, or made and kept the first time."""
@@ -73,12 +112,12 @@ class TrialStore:
 def open_storage(folder: Path, url: str | None, name: str) -> TrialStore:
     """The study `name` in the journal of the run folder, or at any URL that Optuna takes."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    journal = folder / "journal.log"
+    path, journal = folder / "journal.log", None
     try:
         if url is None:
-            repair_journal(journal)
-            backend = JournalFileBackend(str(journal))
-            storage: Any = optuna.storages.JournalStorage(backend)
+            repair_journal(path)
+            journal = BatchedJournal(path)
+            storage: Any = optuna.storages.JournalStorage(journal)
         else:
             storage = optuna.storages.get_storage(url)
         study = optuna.create_study(
@@ -88,9 +127,9 @@ def open_storage(folder: Path, url: str | None, name: str) -> TrialStore:
         raise UserError(f"the run's journal is damaged ({error}): choose another run=") from None
     except Exception as error:  # whatever the database driver or the journal's reader raises
         text = " ".join(str(error).split())[:200]
-        where = f"storage={url}" if url else f"the journal {journal}"
+        where = f"storage={url}" if url else f"the journal {path}"
         raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
-    return TrialStore(study)
+    return TrialStore(study, journal)
 
 
 def repair_journal(journal: Path) -> None:

@@ -197,21 +197,19 @@ class SearchStudy:
         return self.memory.get_study_id_from_name(NAME)
 
     def _write(self, first: int) -> None:
-        """Store the batch that began with trial number `first`, each trial in one write.
+        """Store the batch that began with trial number `first`.
 
-        Every trial says where its batch begins and ends, for a batch that is only partly written;
-        the last one brings what the sampler keeps with the study, such as NSGA-II's parents.
+        Every trial says where its batch begins and ends, in case it is only partly written; the
+        last one brings what the sampler keeps with the study, such as NSGA-II's parents.
         """
         batch = self.optuna.get_trials(deepcopy=False)[first : self.num_trials]
-        batch = [trial for trial in batch if _is_kept(trial)]
-        for trial in batch[len(self._stored) :]:
-            more: dict[str, Any] = {"batch_numbers": [first, first + len(batch)]}
-            state = self.memory.get_study_system_attrs(self._study_id)
-            if state and trial is batch[-1]:
-                more["sampler_state"] = state
-            written = copy(trial)
-            written.user_attrs = trial.user_attrs | more
-            self.store.add(written)
+        batch = [copy(trial) for trial in batch if _is_kept(trial)]
+        numbers = {"batch_numbers": [first, first + len(batch)]}
+        for trial in batch:
+            trial.user_attrs = trial.user_attrs | numbers
+        if batch and (state := self.memory.get_study_system_attrs(self._study_id)):
+            batch[-1].user_attrs |= {"sampler_state": state}
+        self.store.add(batch[len(self._stored) :])
         self._stored = []
 
     def _tell(self, trial: Trial, metrics: Metrics) -> None:

@@ -43,7 +43,7 @@ def test_ctrl_c_in_the_journal_is_ctrl_c_and_loses_nothing(tmp_path):
         store.set_note("kept", 1)
     assert store.note("kept", int) == 1
     with pytest.raises(KeyboardInterrupt):
-        store.add(optuna.trial.create_trial(values=[0.5, 1.0]))
+        store.add([optuna.trial.create_trial(values=[0.5, 1.0])])
     assert len(store.trials()) == 1
     assert not (tmp_path / "journal.log.lock").is_symlink()
     assert len(open_storage(tmp_path, None, "s").trials()) == 1
