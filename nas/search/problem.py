@@ -36,7 +36,6 @@ class Problem:
     latency_range: LatencyRange
     limits: Limits
     target_ms: float
-    target_given: bool
     exempt: frozenset[str]
 
     @cached_property
@@ -49,13 +48,6 @@ class Problem:
             return self.limits.latency_ms
         slack = LATENCY_SLACK * self.target_ms
         return slack if self.latency_range.fastest[0] <= slack else math.inf
-
-    def require_reachable(self) -> None:
-        """Raise UserError where the space is slower than what was asked for."""
-        if self.limits.latency_ms is not None:
-            self.latency_range.require(self.limits.latency_ms, "limit.latency_ms")
-        if self.target_given:
-            self.latency_range.require(self.target_ms)
 
     @cached_property
     def feasible(self) -> ConstrainedSpace:

@@ -14,34 +14,20 @@ from rich.table import Table
 
 from nas.arch.arch import Arch
 from nas.arch.serialization import dumps
-from nas.core.files import write_text
+from nas.core.files import write_all, write_text
 from nas.core.run_folder import write_json
-from nas.data.dataset import ImageData
 from nas.search.finalists import measure_fidelity
 from nas.search.frames import as_rows, front_of, published_rows
 from nas.search.pareto_page import pareto_page
 from nas.search.problem import Problem
 from nas.search.random_baseline import describe_gain, gain_over_random
 from nas.search.scores_page import scores_page
-from nas.space.bounds import cost_bounds
-from nas.space.choices import choices, size
 from nas.stats.pareto import best_under
 from search_spaces.lookup import at_width
 
 # Latency of the winner by the table and measured whole may differ by this much; more is said aloud.
 AGREES = 0.05
 MIN_COMPARED = 3  # networks, for an order to have any meaning
-
-
-def print_space(console: Console, name: str, space: Arch, data: ImageData) -> None:
-    """What is about to be searched."""
-    least, most = cost_bounds(space)
-    console.print(
-        f"space     {name} · {len(choices(space))} choices · "
-        f"{size(space):.2g} genomes · MACs {least.macs / 1e6:.3g} to {most.macs / 1e6:.3g} M · "
-        f"parameters {least.params / 1e6:.3g} to {most.params / 1e6:.3g} M"
-    )
-    console.print(f"data      {data.described()}")
 
 
 def print_target(console: Console, problem: Problem, target: float | str) -> None:
@@ -186,16 +172,12 @@ def write_front(
     folder: Path, archs: Sequence[Arch], rows: Sequence[Mapping[str, Any]], winner: Any
 ) -> None:
     """The networks of the front, fastest first, and the winner again, as YAML files."""
-    (folder / "front").mkdir(exist_ok=True)
-    written = set()
+    texts = {}
     for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), 1):
-        text = _describe(arch, row)
-        written.add(folder / "front" / f"{rank:02d}.yaml")
-        write_text(folder / "front" / f"{rank:02d}.yaml", text)
+        texts[f"{rank:02d}"] = _describe(arch, row)
         if row is winner:
-            write_text(folder / "winner.yaml", text)
-    for stale in set((folder / "front").glob("*.yaml")) - written:
-        stale.unlink()
+            write_text(folder / "winner.yaml", texts[f"{rank:02d}"])
+    write_all(folder / "front", ".yaml", texts)
 
 
 def subtitle(about: Mapping[str, Any]) -> str:

@@ -99,7 +99,7 @@ class SearchSettings:
             return 0 if trains_each else self.num_trials(trains_each)
         return self.random
 
-    def to_config(self) -> dict[str, Any]:
+    def to_config(self, data_fingerprint: str, latency_table: str) -> dict[str, Any]:
         """What a run keeps from its first call to its last, as plain data for config.yaml.
 
         `groups` names the options that may differ by nothing but the code behind them.
@@ -112,7 +112,11 @@ class SearchSettings:
         config["limit"] = self.limit.to_dict()
         config["references"] = list(self.references)
         groups = {name: getattr(self, name).name for name in ("space", "accuracy", "sampler")}
-        return {**config, "groups": groups}
+        return config | {
+            "groups": groups,
+            "data_fingerprint": data_fingerprint,
+            "latency_table": latency_table,
+        }
 
 
 def _limits(given: Any) -> Limits:

@@ -27,12 +27,12 @@ from nas.core.run_folder import (
     write_yaml,
 )
 from nas.data.dataset import ImageData
-from nas.latency.range import LatencyRange, latency_range
+from nas.latency.range import latency_range
+from nas.latency.report import describe_costs, describe_space
 from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
 from nas.search.problem import Problem
-from nas.search.report import print_space
 from nas.search.samplers.for_space import KnownCost
 from nas.search.samplers.warm_start import earlier_run
 from nas.search.settings import SearchSettings
@@ -99,49 +99,31 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     workers = stack.enter_context(WorkerPool(train, settings.workers))
     folder = open_folder(Path(settings.results) / "search" / settings.run)
     stack.enter_context(lock_folder(folder))
-    print_space(console, settings.space.name, space, data)
+    label = settings.space.name
+    console.print(f"space     {describe_space(label, space)} · {describe_costs(space)}")
+    console.print(f"data      {data.described()}")
     device, effort = settings.latency.make(), settings.table.make()
-    table = table_folder(settings.results, settings.space.name, space, device, effort)
-    config = run_config(settings, data, table)
+    table = table_folder(settings.results, label, space, device, effort)
+    config = settings.to_config(data.fingerprint, table.name)
     check_config(folder / "config.yaml", config)
     store = open_storage(folder, settings.storage, settings.run)
     latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
     evaluator = Evaluator(latency, workers, settings.limit)
-    reach = latency_range(latency)
-    problem = define_problem(
-        settings, space, latency, reach, measure_target(settings, space, store, evaluator)
-    )
-    problem.require_reachable()
-    evaluator = replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt)
-    if isinstance(sampler, KnownCost):
-        earlier = store.note("earlier", lambda: earlier) if earlier else []
-        sampler = sampler.for_space(
-            problem.feasible, target_ms=problem.target_ms, seed=settings.seed, earlier=earlier
-        )
+    problem = define_problem(settings, space, store, evaluator)
+    record_config(settings, config, latency, store, folder)
     evaluations = Evaluations(folder / "evaluations.jsonl")
     take_over(store, evaluations, problem, settings)
-    study = SearchStudy(
-        space,
-        store,
-        sampler,
-        seed=settings.seed,
-        infeasible_score=judge.infeasible_score(data.num_classes),
-    )
-    record_config(settings, config, latency, store, folder)
+    if isinstance(sampler, KnownCost):
+        kept = store.note("earlier", lambda: earlier) if earlier else []
+        sampler = sampler.for_space(
+            problem.feasible, target_ms=problem.target_ms, seed=settings.seed, earlier=kept
+        )
+    score = judge.infeasible_score(data.num_classes)
+    study = SearchStudy(space, store, sampler, seed=settings.seed, infeasible_score=score)
     return SearchRun(
-        settings=settings,
-        folder=folder,
-        load=load,
-        data=data,
-        problem=problem,
-        judge=judge,
-        workers=workers,
-        store=store,
-        study=study,
-        evaluations=evaluations,
-        evaluator=evaluator,
-        console=console,
-    )
+        settings, folder, load, data, problem, judge, workers, store, study, evaluations,
+        replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt), console,
+    )  # fmt: skip
 
 
 def check_sampler(sampler: Any, warm_start: str | None) -> None:
@@ -164,12 +146,6 @@ def sized_space(settings: SearchSettings, data: ImageData) -> tuple[SearchSettin
     return replace(settings, width=width, space=option), space
 
 
-def run_config(settings: SearchSettings, data: ImageData, table: Path) -> dict[str, Any]:
-    """What a run keeps from its first call to its last."""
-    found = {"data_fingerprint": data.fingerprint, "latency_table": table.name}
-    return settings.to_config() | found
-
-
 def measure_target(
     settings: SearchSettings, space: Arch, store: TrialStore, evaluator: Evaluator
 ) -> float:
@@ -190,28 +166,29 @@ def measure_target(
 
 
 def define_problem(
-    settings: SearchSettings,
-    space: Arch,
-    latency: LatencySource,
-    reach: LatencyRange,
-    target_ms: float,
+    settings: SearchSettings, space: Arch, store: TrialStore, evaluator: Evaluator
 ) -> Problem:
-    """The question that the settings ask, once latency is known."""
+    """The question that the settings ask; UserError where the space cannot answer it."""
     assert settings.width is not None
     inside = members(space, settings.width)
     references = {at_width(name, settings.width) for name in settings.references}
     exempt = {network_id(fill(space, inside[name])) for name in references & inside.keys()}
-    return Problem(
+    reach = latency_range(evaluator.latency)
+    problem = Problem(
         space=space,
         width=settings.width,
         members=inside,
-        latency=latency,
+        latency=evaluator.latency,
         latency_range=reach,
         limits=settings.limit,
-        target_ms=target_ms,
-        target_given=not isinstance(settings.target, str),
+        target_ms=measure_target(settings, space, store, evaluator),
         exempt=frozenset(exempt),
     )
+    if settings.limit.latency_ms is not None:
+        reach.require(settings.limit.latency_ms, "limit.latency_ms")
+    if not isinstance(settings.target, str):  # a network that the space cannot reach is a mark
+        reach.require(problem.target_ms)
+    return problem
 
 
 def record_config(
