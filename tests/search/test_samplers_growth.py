@@ -107,7 +107,7 @@ def test_all_is_read_until_it_is_much():
     assert evidence(0).informative.tolist() == []
 
 
-def test_of_much_the_first_the_last_the_best_and_the_nearest_to_the_front_are_read():
+def test_of_much_the_first_the_last_the_front_and_some_others_are_read():
     much = evidence(5000)
     rows = much.informative
     assert len(rows) == MAX_OBSERVED == len(set(rows))
@@ -118,7 +118,7 @@ def test_of_much_the_first_the_last_the_best_and_the_nearest_to_the_front_are_re
     assert set(much.front) <= set(rows)
     old = set(range(FIRST, 5000 - RECENT))
     chosen, left = sorted(set(rows) & old), sorted(old - set(rows))
-    assert much._gaps[chosen].mean() < 0.5 * much._gaps[left].mean()
+    assert much._gaps[chosen].mean() < 0.8 * much._gaps[left].mean()
     spread = [np.ptp(np.log(much.costs[part])) for part in (chosen, range(5000))]
     assert spread[0] > 0.8 * spread[1]
 

@@ -20,10 +20,12 @@ Ints = NDArray[np.int64]
 Row = tuple[int, Sequence[int], float]  # a trial's number, a genome and a value
 
 # The model reads this many networks at most, so that a proposal takes no longer at the 10,000th
-# trial than at the 500th: the FIRST (its hyperparameters are fitted to them), the RECENT, and for
-# the rest those nearest to the front, in equal shares from BINS ranges of the cost.
+# trial than at the 500th: the FIRST (its hyperparameters are fitted to them), the RECENT, those
+# NEAR the front in equal shares from BINS ranges of the cost, and for the rest some by lot.
+# Without the lot the poor networks are forgotten, and trials are spent on learning of them again.
 MAX_OBSERVED = 512
-FIRST, RECENT, BINS = 128, 64, 16
+FIRST, RECENT, NEAR, BINS = 128, 64, 160, 16
+GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples spread evenly over 0..1: a lot that never changes
 EARLIER = "earlier"  # the fidelity of another run
 
 
@@ -63,7 +65,7 @@ class Evidence:
 
     @cached_property
     def informative(self) -> Ints:
-        """Indices of those that the model reads, ascending: all, or the best MAX_OBSERVED."""
+        """Indices of those that the model reads, ascending: all, or MAX_OBSERVED of them."""
         num = len(self.values)
         if num <= MAX_OBSERVED:
             return np.arange(num)
@@ -73,8 +75,12 @@ class Evidence:
         bins = np.digitize(logs, np.linspace(logs.min(), logs.max(), BINS + 1)[1:-1])
         order = old[np.lexsort((-self.values[old], self._gaps[old], bins[old]))]
         rank = np.arange(len(order)) - np.searchsorted(bins[order], bins[order])
-        near = order[np.argsort(rank, kind="stable")[: MAX_OBSERVED - FIRST - RECENT]]
-        return np.sort(np.concatenate((np.arange(FIRST), near, np.arange(num - RECENT, num))))
+        order = order[np.argsort(rank, kind="stable")]
+        near, far = order[:NEAR], order[NEAR:]
+        lot = self.numbers[far] * GOLDEN_RATIO % 1
+        far = far[np.argsort(lot, kind="stable")[: MAX_OBSERVED - FIRST - RECENT - NEAR]]
+        recent = np.arange(num - RECENT, num)
+        return np.sort(np.concatenate((np.arange(FIRST), near, far, recent)))
 
     @property
     def _gaps(self) -> Floats:
