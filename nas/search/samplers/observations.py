@@ -23,7 +23,7 @@ Row = tuple[int, Sequence[int], float]  # a trial's number, a genome and a value
 # trial than at the 500th: the FIRST (its hyperparameters are fitted to them), the RECENT, those
 # NEAR the front in equal shares from BINS ranges of the cost, and for the rest some by lot.
 # Without the lot the poor networks are forgotten, and trials are spent on learning of them again.
-MAX_OBSERVED = 512
+MAX_OBSERVED = 480
 FIRST, RECENT, NEAR, BINS = 128, 64, 160, 16
 GOLDEN_RATIO = (5**0.5 - 1) / 2  # its multiples spread evenly over 0..1: a lot that never changes
 EARLIER = "earlier"  # the fidelity of another run
