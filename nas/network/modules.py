@@ -161,10 +161,7 @@ def build(arch: Arch, seed: int | None = None) -> Network:
 
 
 def build_rows(
-    rows: Sequence[Operator],
-    padding: str = "symmetric",
-    eps: float = 1e-5,
-    momentum: float = 0.1,
+    rows: Sequence[Operator], padding: str = "symmetric", eps: float = 1e-5, momentum: float = 0.1
 ) -> nn.Sequential:
     """Consecutive rows of a network as a module of their own, with torch's own initial weights.
 
