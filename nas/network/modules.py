@@ -57,11 +57,9 @@ class ConvNormAct(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
         if self.same:
-            (top, bottom), (left, right) = (
-                same_padding(side, self.conv.kernel_size[0], self.conv.stride[0])
-                for side in x.shape[-2:]
-            )
-            x = F.pad(x, (left, right, top, bottom))
+            kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+            rows, columns = (same_padding(side, kernel, stride) for side in x.shape[-2:])
+            x = F.pad(x, (*columns, *rows))
         out: torch.Tensor = self.act(self.bn(self.conv(x)))
         return out
 
@@ -143,10 +141,9 @@ class Network(nn.Sequential):
 
     def __init__(self, arch: Arch) -> None:
         super().__init__()
+        norm = arch.bn_eps, arch.bn_momentum
         for row in operators(arch):
-            self.add_module(
-                row.place, OperatorModule(row, arch.padding, arch.bn_eps, arch.bn_momentum)
-            )
+            self.add_module(row.place, OperatorModule(row, arch.padding, *norm))
 
 
 def build(arch: Arch, seed: int | None = None) -> Network:
@@ -160,17 +157,15 @@ def build(arch: Arch, seed: int | None = None) -> Network:
     return net
 
 
-def build_rows(
-    rows: Sequence[Operator], padding: str = "symmetric", eps: float = 1e-5, momentum: float = 0.1
-) -> nn.Sequential:
-    """Consecutive rows of a network as a module of their own, with torch's own initial weights.
+def build_rows(rows: Sequence[Operator], padding: str = "symmetric") -> nn.Sequential:
+    """Consecutive rows as a module of their own, with torch's own initial weights and norms.
 
     (N, cin, side, side) of the first row -> (N, cout, side_out, side_out) of the last, or
     (N, cout) after a linear layer.
     """
     net = nn.Sequential()
     for row in rows:
-        net.add_module(row.place, OperatorModule(row, padding, eps, momentum))
+        net.add_module(row.place, OperatorModule(row, padding, eps=1e-5, momentum=0.1))
     return net
 
 
