@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate
 from nas.core.download import cache_dir, download, existing_folder
 from nas.core.errors import UserError
 from nas.data.pictures import Bytes, Pictures, decode, require_memory
-from nas.data.splits import Ints, Source, hold_out
+from nas.data.splits import TEST, TRAIN, VAL, Ints, Source, check_count, stratified_choice
 
 EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_subset.npz"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -125,7 +125,10 @@ def _source(
 ) -> Source:
     """A source of the images that `read` gives for indices into training + test half."""
     train, test = (half.astype(np.int64) for half in halves)
-    part, order = hold_out(train, test, default_val if val is None else val, seed)
+    part = np.repeat([TRAIN, TEST], [len(train), len(test)])
+    order = np.random.default_rng(seed).random(len(part))
+    number = check_count("val", default_val if val is None else val, len(train) - 1)
+    part[stratified_choice(train, number, order[: len(train)])] = VAL  # they leave training
     return Source(classes, np.concatenate([train, test]), part, order, partial(_pixels, read))
 
 

@@ -95,7 +95,6 @@ class Batches:
         self._scale, self._offset = 1 / (255 * stds), -means / stds
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
         full, rest = divmod(len(self.labels), self.batch_size)
         return full if full and (self.shuffle or not rest) else full + 1
 

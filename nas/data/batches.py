@@ -22,7 +22,6 @@ class Resized:
     side: int
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
         return len(self.batches)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -153,7 +153,7 @@ def _drop_copies(rows: list[Ints], digests: Any) -> list[Ints]:
         return rows
     rows = [r[digests[r] != 0] for r in rows]
     for part, later in ((TRAIN, (VAL, TEST)), (VAL, (TEST,))):
-        held = np.concatenate([digests[rows[other]] for other in later])
+        held = digests[np.concatenate([rows[other] for other in later])]
         copies = np.isin(digests[rows[part]], held)
         if copies.any():
             name, where = SPLIT_NAMES[part], " and ".join(SPLIT_NAMES[other] for other in later)

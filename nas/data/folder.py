@@ -48,9 +48,7 @@ def load(
     top = existing_folder(root)
     classes, files, labels, part, split_level = _list_pictures(top)
     names = [file.relative_to(top).as_posix() for file in files]
-    present = set(part.tolist())
-    wanted = {TEST: test_share, VAL: val_share}
-    shares = {which: share for which, share in wanted.items() if which not in present}
+    shares = {w: s for w, s in ((TEST, test_share), (VAL, val_share)) if w not in part}
     if shares:
         part[part == TRAIN] = UNSPLIT
         keys = _group_keys(names, part, split_level) if together else names
@@ -115,14 +113,13 @@ def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
     """Refuse a training folder without two classes, and say what it looks like instead."""
     if len(by_class) > 1:
         return
-    loose = sum(1 for p in top.iterdir() if p.suffix.lower() in SUFFIXES)
     if by_class:
         (name,) = by_class
         found = f"holds one class folder only, {name!r}, where two or more are needed"
         inner = [p.name for p in _visible(top / name)]
         hint = f"if the classes are {', '.join(inner[:3])} ..., give data.root={top / name}"
         hint = hint if len(inner) > 1 else "add another class"
-    elif loose:
+    elif loose := sum(p.suffix.lower() in SUFFIXES for p in top.iterdir()):
         found, hint = f"holds {loose} pictures but no class folders", "put each class in a folder"
     else:
         found = "holds no pictures in class folders"
@@ -131,7 +128,6 @@ def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
 
 
 def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str]) -> None:
-    """Refuse a split folder without classes, or with one that training lacks."""
     if not by_class:
         raise UserError(
             f"{top} holds no pictures in class folders: name its classes as train does, or move "
@@ -182,7 +178,6 @@ def _pixels(
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    """Those pictures, from the cache while no name, size or time of change is another."""
     state = hashlib.sha256(os.path.realpath(top).encode())
     for i in indices:
         state.update(f"{names[i]}\0{_state(files[i])}\n".encode())

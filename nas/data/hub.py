@@ -42,8 +42,7 @@ def load(
     classes, labels = _number_classes(tables[TRAIN].features[label_column], values)
     part = np.repeat(list(tables), [len(table) for table in tables.values()]).astype(np.int64)
     names = [f"{SPLIT_NAMES[w]}[{row}]" for w, table in tables.items() for row in range(len(table))]
-    wanted = {TEST: test_share, VAL: val_share}
-    shares = {which: share for which, share in wanted.items() if which not in tables}
+    shares = {w: s for w, s in ((TEST, test_share), (VAL, val_share)) if w not in tables}
     if shares:
         part[part == TRAIN] = UNSPLIT
         part = by_hash(part, labels, classes, unit_hash(names, f"split {seed}"), shares)
@@ -125,7 +124,6 @@ def _pixels(
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    """Those pictures, from the cache where the table's own fingerprint is known."""
     import datasets
 
     encoded = {w: t.cast_column(column, datasets.Image(decode=False)) for w, t in tables.items()}

@@ -110,7 +110,6 @@ def _attempt(opener: Opener, side: int) -> tuple[Bytes, str]:
 
 
 def _header(number: int, channels: int, side: int) -> bytes:
-    """The head of an .npy file of that many uint8 pictures."""
     head, shape = BytesIO(), (number, channels, side, side)
     facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(head, facts)
@@ -137,18 +136,17 @@ def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -
                     digests.append(0 if why else int.from_bytes(digest, "big") or 1)
                     advance(1)
     if grey:
-        _drop_colour(target)
+        images = np.load(target, mmap_mode="r")
+        _write_rows(target, images, np.arange(len(images)), channels=1)
     with atomic_file(target.with_suffix(".npz")) as file:  # last: its presence means complete
         np.savez(file, digests=np.array(digests, np.uint64), failed=failed, reason=reason)
 
 
-def _drop_colour(target: Path) -> None:
-    """Keep the first channel of the pictures in `target`."""
-    images = np.load(target, mmap_mode="r")
+def _write_rows(target: Path, images: Bytes, rows: npt.NDArray[np.int64], channels: int) -> None:
     with atomic_file(target) as file:
-        file.write(_header(len(images), 1, images.shape[-1]))
-        for start in range(0, len(images), GROUP):
-            file.write(images[start : start + GROUP, :1].tobytes())
+        file.write(_header(len(rows), channels, images.shape[-1]))
+        for start in range(0, len(rows), GROUP):
+            file.write(images[rows[start : start + GROUP], :channels].tobytes())
 
 
 def decode_cached(
@@ -233,8 +231,5 @@ def take_rows(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
     target = base.with_name(f"{base.stem}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}.npy")
     if not target.exists():
         _require_space(target.parent, size)
-        with atomic_file(target) as file:
-            file.write(_header(len(rows), images.shape[1], images.shape[-1]))
-            for start in range(0, len(rows), GROUP):
-                file.write(images[rows[start : start + GROUP]].tobytes())
+        _write_rows(target, images, rows, images.shape[1])
     return np.asarray(np.load(target, mmap_mode="c"))

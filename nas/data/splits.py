@@ -79,15 +79,6 @@ def choose(source: Source, part: int, number: int | None) -> Ints:
     return available[stratified_choice(source.labels[available], number, source.order[available])]
 
 
-def hold_out(labels: Ints, test_labels: Ints, val: int | None, seed: int) -> tuple[Ints, Floats]:
-    """Parts and order of training images, of which `val` are held out, and then test images."""
-    order = np.random.default_rng(seed).random(len(labels) + len(test_labels))
-    part = np.repeat([TRAIN, TEST], [len(labels), len(test_labels)])
-    number = check_count("val", val, len(labels) - 1)
-    part[stratified_choice(labels, number, order[: len(labels)])] = VAL
-    return part, order
-
-
 def unit_hash(names: Sequence[str], salt: str) -> Floats:
     """A number in [0, 1) for each name, the same on every machine and whatever else is there."""
     digests = b"".join(blake2b(f"{salt}/{n}".encode(), digest_size=8).digest() for n in names)

@@ -1,10 +1,10 @@
 """Depthwise convolution whose gradients do not wait for oneDNN's slow paths on a CPU.
 
-oneDNN's weight gradient is quick for 3x3 kernels and slow for larger ones (128 images of 240
-channels at 7x7, one Zen 4 core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7), and in bfloat16
-its input gradient is slow at stride 2 as well.  Both gradients are rewritten here in terms of
-what is quick: dense products, 3x3 weight gradients and forward convolutions.  The values are
-autograd's but for the order of summation.  `benchmarks/training_speed.py` measures what it saves.
+oneDNN's weight gradient is slow for kernels over 3x3 (128 images of 240 channels at 7x7, one Zen 4
+core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7), and in bfloat16 its input gradient at stride 2.
+Both are rewritten here in terms of what is quick: dense products, 3x3 weight gradients and forward
+convolutions.  The values are autograd's but for the order of summation.
+`benchmarks/training_speed.py` measures what it saves.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def dense_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) 
 def shifted_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """The weight gradient for k >= 5 from 3x3 ones at shifts 0, 2, ..., k - 3 in both directions.
 
-    The images are laid end to end, one pixel after the other, with the zeros in between that a
-    kernel needs: a shifted image is then the same memory read from a later pixel on, uncopied.
+    The images are laid end to end, with the zeros in between that a kernel needs: a shifted image
+    is then the same memory read from a later pixel on, uncopied.
     """
     num, channels, height, width = x.shape
     kernel, pad = weight.shape[-1], weight.shape[-1] // 2
@@ -187,7 +187,7 @@ def _torchs_gradient(
     """Torch's own gradient by the input or by the weight; (k // 2, k // 2) is the usual `pad`."""
     pad, mask = pad or [weight.shape[-1] // 2] * 2, [of_input, not of_input, False]
     gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [stride] * 2, pad, [1, 1], False, [0, 0], len(weight), mask
+        grad, x, weight, None, [stride] * 2, pad, [1, 1], False, [0, 0], weight.shape[0], mask
     )
     return gradients[0 if of_input else 1]
 

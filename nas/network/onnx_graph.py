@@ -137,15 +137,9 @@ def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
         before, after = same_padding(layer.side, layer.kernel, layer.stride)
     shape = (layer.cout, layer.cin // layer.groups, layer.kernel, layer.kernel)
     folded = graph.folded(name, shape) if layer.norm else graph.parameters(f"{name}.conv", shape)
-    out = graph.add(
-        "Conv",
-        [x, *folded],
-        f"{name}.conv",
-        kernel_shape=[layer.kernel] * 2,
-        strides=[layer.stride] * 2,
-        group=layer.groups,
-        pads=[before, before, after, after],
-    )
+    sizes = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2}
+    pads = [before, before, after, after]
+    out = graph.add("Conv", [x, *folded], f"{name}.conv", **sizes, group=layer.groups, pads=pads)
     return _activate(graph, layer.act, out, name)
 
 
@@ -171,7 +165,6 @@ def _linear(graph: _Graph, layer: Linear, x: str, name: str) -> str:
 
 
 def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
-    """Emit one layer that reads the tensor `x`; returns the name of its output."""
     match layer:
         case Conv():
             return _conv(graph, layer, x, name)

@@ -1,8 +1,8 @@
 """Published weights into our networks: the state dicts of torchvision, timm, geffnet and others.
 
-Libraries name the same layers in their own ways, and the order of keys in a file says nothing
-(safetensors sorts them).  So the modules are put into the order of execution by their names, and
-both networks are compared module by module: every kind and shape must agree.
+Libraries name layers in their own ways, and safetensors sorts its keys.  So the modules are put
+into the order of execution by their names, and both networks are compared module by module: every
+kind and shape must agree.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from nas.network.modules import Network
 State = Mapping[str, Tensor]
 Tensors = dict[str, Tensor]  # of one module: weight, bias, running_mean, ...
 
-# Modules side by side, in order of execution.  The first row that knows all the modules of one
-# place is theirs, so depthwise-separable blocks come before the inverted residuals.
+# Modules side by side, in order of execution.  The first row that knows all modules of a place
+# is theirs, so depthwise-separable blocks come before the inverted residuals.
 ORDERS = (
     # ours: rows of a network, layers of a row, ConvNormAct, SqueezeExciteGate
     ("stem", "blocks", "head", "hidden", "classifier"),
@@ -45,6 +45,7 @@ ORDERS = (
     ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_se_reduce", "_se_expand",
      "_project_conv", "_bn2"),
 )  # fmt: skip
+ADVICE = "load it into the network that it was made for"
 COUNTER = "num_batches_tracked"  # of batch norm; old files lack it, and nothing here reads it
 
 
@@ -104,23 +105,18 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
     reset: tuple[str, ...] = ()
     for i, (name, own) in enumerate(ours):
         source, given = theirs[i] if i < len(theirs) else ("end", {})
-        if i == 0:
-            given = _stem(given, own)
+        given = given if i else _stem(given, own)
         if i == len(ours) - 1 and _differ_in_classes(given, own):
             reset = (name.partition(".")[0],)
             pairs += [(tensor, torch.zeros_like(tensor)) for tensor in own.values()]
         elif _shapes(given) == _shapes(own):
             pairs += [(own[key], given[key]) for key in own if key in given]
         else:
-            raise UserError(
-                f"the file's {source} holds {_text(given)} where {name} has {_text(own)}: "
-                "load it into the network that it was made for"
-            )
+            found = f"the file's {source} holds {_text(given)} where {name} has {_text(own)}"
+            raise UserError(f"{found}: {ADVICE}")
     if len(theirs) > len(ours):
-        raise UserError(
-            f"the file goes on with {theirs[len(ours)][0]} where the network ends: "
-            "load it into the network that it was made for"
-        )
+        found = f"the file goes on with {theirs[len(ours)][0]} where the network ends"
+        raise UserError(f"{found}: {ADVICE}")
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value.reshape(tensor.shape))
@@ -176,8 +172,7 @@ def for_channels(weight: Tensor, channels: int) -> Tensor:
     given = weight.shape[1]
     if channels == 1:
         return weight.sum(1, keepdim=True)
-    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
-    return repeated * (given / channels)
+    return weight.repeat(1, -(-channels // given), 1, 1)[:, :channels] * (given / channels)
 
 
 def _stem(given: Tensors, own: Tensors) -> Tensors:

@@ -20,8 +20,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory") 
 class Loader(Protocol):
     """What `train` and `evaluate` read: images float (B, C, H, W) and labels int64 (B,)."""
 
-    def __len__(self) -> int:
-        """Number of batches in an epoch."""
+    def __len__(self) -> int: ...  # batches in an epoch
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of that epoch, the same each time it is asked for."""
