@@ -24,7 +24,7 @@ from torch.nn.functional import interpolate
 from nas.core.download import cache_dir, download, existing_folder
 from nas.core.errors import UserError
 from nas.data.pictures import Bytes, Pictures, decode, require_memory
-from nas.data.splits import Ints, Source, hold_out
+from nas.data.splits import TEST, TRAIN, VAL, Ints, Source, check_count, stratified_choice
 
 EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_subset.npz"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  # of the package dataset-fashion-mnist
@@ -34,18 +34,13 @@ FASHION_CLASSES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )  # in the order of github.com/zalandoresearch/fashion-mnist, README
 FASHION_SHA256 = {  # of the official files, whose md5 sums that README gives
-    "train-images-idx3-ubyte.gz": (
-        "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"
-    ),
-    "train-labels-idx1-ubyte.gz": (
-        "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"
-    ),
-    "t10k-images-idx3-ubyte.gz": (
-        "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"
-    ),
-    "t10k-labels-idx1-ubyte.gz": (
-        "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"
-    ),
+    f"{name}-ubyte.gz": sha256
+    for name, sha256 in (
+        ("train-images-idx3", "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        ("train-labels-idx1", "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        ("t10k-images-idx3", "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        ("t10k-labels-idx1", "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    )
 }
 CIFAR_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 CIFAR_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
@@ -54,29 +49,25 @@ CIFAR_CLASSES = (
     *("dog", "frog", "horse", "ship", "truck"),
 )  # in the order of its batches.meta
 CIFAR_BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
-
+ARCHIVE_ERRORS = (zlib.error, lzma.LZMAError, BadZipFile, tarfile.TarError, pickle.UnpicklingError)
 GROUP = 1000  # images resized at a time
 Read = Callable[[Ints], Bytes]  # indices -> uint8 (n, C, H, W)
 
 
 def embedded(val: int | None, seed: int) -> Source:
-    """10,000 training, 2,000 search and 5,000 test images of Fashion-MNIST, from the package.
-
-    Training and search images are of the official training part, test images of the test part.
-    """
+    """10,000 training, 2,000 search and 5,000 test images of Fashion-MNIST, from the package."""
     with _reading(EMBEDDED), EMBEDDED.open("rb") as opened, np.load(opened) as file:
         arrays = {name: file[name] for name in file.files}
         images = np.concatenate([arrays["train_images"], arrays["test_images"]])[:, None]
         halves = (arrays["train_labels"], arrays["test_labels"])
-    val = 2_000 if val is None else val
-    return _source(FASHION_CLASSES, images.__getitem__, halves, val, seed)
+    return _source(FASHION_CLASSES, images.__getitem__, halves, val, seed, default_val=2_000)
 
 
 def fashion_mnist(root: str | Path | None, val: int | None, seed: int) -> Source:
     """Fashion-MNIST, 60,000 + 10,000 grey images 28x28, from its four IDX files.
 
-    They are looked for in `root`; where that is None in Debian's folder, then in the cache, to
-    which they are downloaded.  5,000 search images leave training unless `val` says otherwise.
+    They are in `root`, or where that is None in Debian's folder or downloaded to the cache.
+    5,000 search images leave training unless `val` says otherwise.
     """
     if root is not None or all((DEBIAN / name).exists() for name in FASHION_SHA256):
         folder = existing_folder(root or DEBIAN)
@@ -89,7 +80,7 @@ def fashion_mnist(root: str | Path | None, val: int | None, seed: int) -> Source
         raise UserError(f"{folder} holds other numbers of images than of labels: bring it again")
     images = np.concatenate([train, test])[:, None]
     halves = (train_labels, test_labels)
-    return _source(FASHION_CLASSES, images.__getitem__, halves, 5_000 if val is None else val, seed)
+    return _source(FASHION_CLASSES, images.__getitem__, halves, val, seed)
 
 
 def cifar10(root: str | Path | None, val: int | None, seed: int) -> Source:
@@ -109,7 +100,7 @@ def cifar10(root: str | Path | None, val: int | None, seed: int) -> Source:
         read, halves = _jpegs(jpegs)
     else:
         read, halves = _read_batches(folder, folder / archive)
-    return _source(CIFAR_CLASSES, read, halves, 5_000 if val is None else val, seed)
+    return _source(CIFAR_CLASSES, read, halves, val, seed)
 
 
 @contextmanager
@@ -119,33 +110,30 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path.name} is not in {path.parent}: bring it there") from error
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        zlib.error,
-        lzma.LZMAError,
-        BadZipFile,
-        tarfile.TarError,
-        pickle.UnpicklingError,
-    ) as error:
+    except (OSError, EOFError, KeyError, ValueError, *ARCHIVE_ERRORS) as error:
         reason = " ".join(str(error).split())  # one line
         raise UserError(f"{path} is damaged ({reason}): remove it, then bring it again") from error
 
 
 def _source(
-    classes: tuple[str, ...], read: Read, halves: tuple[Any, Any], val: int | None, seed: int
+    classes: tuple[str, ...],
+    read: Read,
+    halves: tuple[Any, Any],
+    val: int | None,
+    seed: int,
+    default_val: int = 5_000,
 ) -> Source:
     """A source of the images that `read` gives for indices into training + test half."""
-    train_labels, test_labels = (half.astype(np.int64) for half in halves)
-    part, order = hold_out(train_labels, test_labels, val, seed)
-    labels = np.concatenate([train_labels, test_labels])
-    return Source(classes, labels, part, order, partial(_pixels, read))
+    train, test = (half.astype(np.int64) for half in halves)
+    part = np.repeat([TRAIN, TEST], [len(train), len(test)])
+    order = np.random.default_rng(seed).random(len(part))
+    number = check_count("val", default_val if val is None else val, len(train) - 1)
+    part[stratified_choice(train, number, order[: len(train)])] = VAL  # they leave training
+    return Source(classes, np.concatenate([train, test]), part, order, partial(_pixels, read))
 
 
 def _pixels(read: Read, indices: Ints, resolution: int | None) -> Pictures:
-    """Those images, resized in groups, bicubic and antialiased, where their side is another."""
+    """Those images, resized (bicubic, antialiased) where their side is another."""
     images = read(indices)
     if resolution is None or images.shape[2:] == (resolution, resolution):
         return Pictures(images)
@@ -154,8 +142,8 @@ def _pixels(read: Read, indices: Ints, resolution: int | None) -> Pictures:
     resized = np.empty(shape, np.uint8)
     for start in range(0, len(images), GROUP):
         group = torch.from_numpy(images[start : start + GROUP])
-        bigger = interpolate(group, size=shape[2:], mode="bicubic", antialias=True)
-        resized[start : start + GROUP] = bigger.numpy()
+        group = interpolate(group, size=shape[2:], mode="bicubic", antialias=True)
+        resized[start : start + GROUP] = group.numpy()
     return Pictures(resized)
 
 
@@ -209,21 +197,19 @@ def _read_batches(folder: Path, archive: Path) -> tuple[Read, tuple[Any, Any]]:
     inner = "cifar-10-batches-py"
     unpacked = next((f for f in (folder, folder / inner) if (f / "test_batch").exists()), None)
     if unpacked is not None:
-        batches = [
-            _batch(unpacked / name, partial((unpacked / name).open, "rb")) for name in CIFAR_BATCHES
-        ]
+        paths = [unpacked / name for name in CIFAR_BATCHES]
+        batches = [_batch(path, partial(path.open, "rb")) for path in paths]
     elif archive.exists():
         with _reading(archive), tarfile.open(archive) as tar:
-            opens = [partial(tar.extractfile, f"{inner}/{name}") for name in CIFAR_BATCHES]
-            batches = [_batch(archive, opened) for opened in opens]
+            names = [f"{inner}/{name}" for name in CIFAR_BATCHES]
+            batches = [_batch(archive, partial(tar.extractfile, name)) for name in names]
     else:
         raise UserError(
             f"data.root={folder} holds neither {archive.name} nor its unpacked {inner} nor "
             "cifar10_train_jpeg.npz and cifar10_test_jpeg.npz: bring one of them there"
         )
-    images = np.concatenate([batch[0] for batch in batches])
-    halves = (np.concatenate([batch[1] for batch in batches[:-1]]), batches[-1][1])
-    return images.__getitem__, halves
+    images, labels = zip(*batches, strict=True)
+    return np.concatenate(images).__getitem__, (np.concatenate(labels[:-1]), labels[-1])
 
 
 def _batch(path: Path, opened: Callable[[], Any]) -> tuple[Bytes, Any]:

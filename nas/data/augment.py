@@ -19,10 +19,8 @@ FREE_PART = 4  # a split is kept on a GPU when it takes less than this part of t
 
 
 def fits_on(images: torch.Tensor, device: torch.device) -> bool:
-    """Whether the images are to lie on the device: on a CPU they do, where they are."""
-    if device.type == "cuda":
-        return images.nbytes < torch.cuda.mem_get_info(device)[0] // FREE_PART
-    return True
+    """Whether the images are to lie on the device."""
+    return device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] // FREE_PART
 
 
 def generator(seed: int, epoch: int) -> torch.Generator:
@@ -69,9 +67,9 @@ class Batches:
     """Batches of a split: images float (B, C, H, W), normalised, and labels int64 (B,).
 
     `mean` and `std` are those of the channels scaled to [0, 1].  An epoch depends on `seed` and
-    its number only, not on the device.  Shuffled, a last batch that is not full is left out
-    (unless it is the only one).  `augment` shifts images below MIN_ENLARGED pixels and
-    enlarges parts of larger ones, and mirrors half of them where `flip` is set.
+    its number only.  Shuffled, a last batch that is not full is left out (unless it is the only
+    one).  `augment` shifts images below MIN_ENLARGED pixels, enlarges parts of larger ones, and
+    mirrors half of them where `flip` is set.
     """
 
     def __init__(
@@ -87,19 +85,16 @@ class Batches:
         seed: int = 0,
         flip: bool = True,
     ) -> None:
-        assert batch_size > 0
-        assert len(split) > 0
+        assert min(batch_size, len(split)) > 0
         self.device = torch.device(device)
         self.images = split.images.to(self.device if fits_on(split.images, self.device) else "cpu")
         self.labels = split.labels.to(self.device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.shuffle, self.flip = augment, shuffle, flip
-        deviation = torch.tensor(std, device=self.device).view(1, -1, 1, 1)
-        self._scale = 1 / (255 * deviation)
-        self._offset = -torch.tensor(mean, device=self.device).view(1, -1, 1, 1) / deviation
+        means, stds = torch.tensor([mean, std], device=self.device).view(2, 1, -1, 1, 1)
+        self._scale, self._offset = 1 / (255 * stds), -means / stds
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
         full, rest = divmod(len(self.labels), self.batch_size)
         return full if full and (self.shuffle or not rest) else full + 1
 
@@ -116,7 +111,6 @@ class Batches:
             yield self._prepared(images, draws), self.labels[which.to(self.device)]
 
     def _prepared(self, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
-        """Augmented and normalised floats of a batch of bytes."""
         small = images.shape[-1] < MIN_ENLARGED
         if self.augment and small:
             images = shift(images, draws, self.flip)

@@ -16,24 +16,20 @@ from nas.data.splits import Split
 
 @dataclass(frozen=True)
 class Resized:
-    """Batches whose images are resized to `side` pixels after augmentation.
-
-    Bicubic with antialiasing, which the EfficientNet code resizes with.
-    """
+    """Batches resized to `side` pixels after augmentation, bicubic as in EfficientNet's code."""
 
     batches: Batches
     side: int
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
         return len(self.batches)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of that epoch: images (B, C, side, side), labels (B,)."""
+        size = (self.side, self.side)
         for images, labels in self.batches.epoch(number):
-            if images.shape[-1] != self.side:
-                size = (self.side, self.side)
-                images = interpolate(images, size, mode="bicubic", antialias=True)  # (B, C, s, s)
+            if images.shape[2:] != size:
+                images = interpolate(images, size, mode="bicubic", antialias=True)
             yield images, labels
 
 
@@ -52,8 +48,8 @@ def batches_for(
 ) -> Resized:
     """Batches of images of `data` at `side` pixels.
 
-    Without a `batch_size` as many as are scored at once; with one, for training, they are
-    shuffled unless `shuffle` says otherwise.  `mean` and `std` take the place of the data's own.
+    Without a `batch_size` as many as are scored at once; with one, for training, shuffled unless
+    `shuffle` says otherwise.  `mean` and `std` replace the data's own.
     """
     batches = Batches(
         getattr(data, split) if isinstance(split, str) else split,

@@ -1,8 +1,6 @@
-"""Data sets: images of bytes in three splits that never overlap, ready for a device.
+"""Data sets: images of bytes in three splits that never overlap.
 
 A new data set is one function that returns a `Source`, one entry in DATASETS and a short YAML.
-Inside, imports go down: this file; arrays, folder, hub (where data come from); augment (batches);
-splits; pictures (decoding).
 """
 
 from __future__ import annotations
@@ -21,21 +19,10 @@ from nas.arch.arch import ImageSpec
 from nas.core.checks import check_whole
 from nas.core.errors import UserError, unknown
 from nas.data import arrays, folder, hub
-from nas.data.augment import Batches
 from nas.data.pictures import Pictures, take_rows
-from nas.data.splits import (
-    SPLIT_NAMES,
-    TEST,
-    TRAIN,
-    VAL,
-    Ints,
-    Source,
-    Split,
-    check_count,
-    stratified_choice,
-)
+from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, VAL, Ints, Source, Split, choose
 
-__all__ = ["DATASETS", "Batches", "ImageData", "Split", "load_data"]
+__all__ = ["DATASETS", "ImageData", "Split", "load_data"]
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +79,13 @@ class ImageData:
         return ImageSpec(self.channels, self.num_classes, self.resolution)
 
     def described(self) -> str:
-        """All that in one line."""
+        """Name, size and numbers in one line."""
         size = f"{self.resolution}x{self.resolution}x{self.channels}"
+        skipped = f" · {self.skipped} unreadable" if self.skipped else ""
         return (
             f"{self.name} {size} · {len(self.train):,} train · {len(self.val):,} validation · "
-            f"{len(self.test):,} test · {self.num_classes} classes"
-        ) + (f" · {self.skipped} unreadable" if self.skipped else "")
+            f"{len(self.test):,} test · {self.num_classes} classes{skipped}"
+        )
 
 
 def load_data(
@@ -126,25 +114,15 @@ def load_data(
     source = _open_source(name, {"root": root, "val": val, "seed": seed}, more)
     splits, skipped, fingerprint = _read(source, (train, val, test), resolution)
     mean, std = channel_statistics(splits[TRAIN].images)
-    return ImageData(
-        name,
-        source.classes,
-        train=splits[TRAIN],
-        val=splits[VAL],
-        test=splits[TEST],
-        mean=mean,
-        std=std,
-        skipped=skipped,
-        fingerprint=fingerprint,
-        flip=flip,
-    )
+    parts = splits[TRAIN], splits[VAL], splits[TEST]
+    return ImageData(name, source.classes, *parts, mean, std, skipped, fingerprint, flip)
 
 
 def _read(
     source: Source, numbers: Sequence[int | None], resolution: int | None
 ) -> tuple[list[Split], int, str]:
     """The three splits with those numbers of images, how many were unreadable, a fingerprint."""
-    chosen = [_choose(source, part, number) for part, number in enumerate(numbers)]
+    chosen = [choose(source, part, number) for part, number in enumerate(numbers)]
     picked = np.unique(np.concatenate(chosen))
     pictures = source.pixels(picked, resolution)
     rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
@@ -160,7 +138,6 @@ def _read(
 
 
 def _open_source(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:
-    """The source of that data set; knobs that it does not have must be unset."""
     known = inspect.signature(DATASETS[name]).parameters
     for knob in more:
         if knob not in known:
@@ -170,37 +147,23 @@ def _open_source(name: str, common: dict[str, Any], more: dict[str, Any]) -> Sou
     return DATASETS[name](**{k: v for k, v in common.items() if k in known}, **more)
 
 
-def _choose(source: Source, part: int, number: int | None) -> Ints:
-    """Ascending indices of the images of that part, or of `number` of them."""
-    available = np.flatnonzero(source.part == part)
-    number = check_count(SPLIT_NAMES[part], number, len(available))
-    return available[stratified_choice(source.labels[available], number, source.order[available])]
-
-
 def _drop_copies(rows: list[Ints], digests: Any) -> list[Ints]:
-    """`rows` of the three splits without unreadable images and copies of a later split's images.
-
-    A picture that is in two splits stays in test before val, and in val before train.
-    """
+    """`rows` of the three splits without unreadable images and copies of a later split's images."""
     if digests is None:
         return rows
     rows = [r[digests[r] != 0] for r in rows]
     for part, later in ((TRAIN, (VAL, TEST)), (VAL, (TEST,))):
-        held = np.concatenate([digests[rows[other]] for other in later])
+        held = digests[np.concatenate([rows[other] for other in later])]
         copies = np.isin(digests[rows[part]], held)
         if copies.any():
-            where = " and ".join(SPLIT_NAMES[other] for other in later)
-            left = f"{copies.sum()} images of {SPLIT_NAMES[part]} are in {where} too"
-            log.warning("%s; left out of %s", left, SPLIT_NAMES[part])
+            name, where = SPLIT_NAMES[part], " and ".join(SPLIT_NAMES[other] for other in later)
+            log.warning(f"{copies.sum()} images of {name} are in {where} too; left out of {name}")
         rows[part] = rows[part][~copies]
     return rows
 
 
 def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel of bytes (N, C, H, W) scaled to [0, 1].
-
-    Of more than MAX_STATISTICS_BYTES, evenly spaced images are looked at.
-    """
+    """Mean and standard deviation of each channel of bytes (N, C, H, W) scaled to [0, 1]."""
     images = images[:: -(-images.nbytes // MAX_STATISTICS_BYTES)]
     first, second = [], []
     for start in range(0, len(images), GROUP):
@@ -216,20 +179,16 @@ def channel_statistics(images: torch.Tensor) -> tuple[tuple[float, ...], tuple[f
 def _fingerprint(
     classes: Sequence[str], splits: list[Split], rows: list[Ints], pictures: Pictures
 ) -> str:
-    """16 hexadecimal digits that stand for what the splits hold."""
     state = hashlib.sha256("\0".join(classes).encode())
     state.update(str(tuple(splits[TRAIN].images.shape[1:])).encode())
     for split, r in zip(splits, rows, strict=True):
         state.update(split.labels.numpy().tobytes())
-        if pictures.digests is None:
-            state.update(np.ascontiguousarray(split.images.numpy()).data)
-        else:
-            state.update(pictures.digests[r].tobytes())
+        held = split.images.numpy() if pictures.digests is None else pictures.digests[r]
+        state.update(np.ascontiguousarray(held).data)
     return state.hexdigest()[:16]
 
 
 def _check_left(source: Source, part: int, before: Ints, after: Ints) -> None:
-    """Refuse a split that lost a whole class to unreadable images and copies."""
     lost = set(source.labels[before].tolist()) - set(source.labels[after].tolist())
     if lost:
         raise UserError(

@@ -15,20 +15,14 @@ from nas.core.errors import UserError
 from nas.data.pictures import Pictures, decode_cached
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, regroup, unit_hash
 
-SUFFIXES = frozenset(
-    [
-        *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm"),
-        *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-    ]
-)  # of picture files; others, and names that begin with a dot, are passed over
+SUFFIXES = (  # of picture files; others, and names that begin with a dot, are passed over
+    *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm"),
+    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
 SPLIT_FOLDERS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
-    "test": TEST,
-    "testing": TEST,
+    TRAIN: ("train", "training"),
+    VAL: ("val", "valid", "validation"),
+    TEST: ("test", "testing"),
 }
 
 
@@ -46,18 +40,15 @@ def load(
     hold them.  A split that is not there is taken from train: in each class the shares given, by
     a hash of `seed` and file name (of the sub-folder where pictures are kept `together`), so a
     new picture moves no other.  Kept together, a sub-folder of the same name in several classes
-    (a patient) is in one split; each class needs sub-folders then.
-
-    Over `max_unreadable` (a share) of unreadable pictures is an error.
+    (a patient) is in one split; each class needs sub-folders then.  UserError where a share over
+    `max_unreadable` of the pictures cannot be read.
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
     top = existing_folder(root)
     classes, files, labels, part, split_level = _list_pictures(top)
     names = [file.relative_to(top).as_posix() for file in files]
-    present = set(part.tolist())
-    wanted = {TEST: test_share, VAL: val_share}
-    shares = {which: share for which, share in wanted.items() if which not in present}
+    shares = {w: s for w, s in ((TEST, test_share), (VAL, val_share)) if w not in part}
     if shares:
         part[part == TRAIN] = UNSPLIT
         keys = _group_keys(names, part, split_level) if together else names
@@ -70,7 +61,6 @@ def load(
 
 
 def _visible(top: Path) -> list[Path]:
-    """The folders in `top` whose names begin with no dot or double underscore, by name."""
     return sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
 
@@ -85,9 +75,8 @@ def _pictures(top: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
         for file in sorted(files):
-            found = Path(path, file)
-            if found.suffix.lower() in SUFFIXES and not file.startswith("."):
-                yield found
+            if file.lower().endswith(SUFFIXES) and not file.startswith("."):
+                yield Path(path, file)
 
 
 def _split_folders(top: Path) -> dict[int, Path]:
@@ -96,26 +85,19 @@ def _split_folders(top: Path) -> dict[int, Path]:
     They count as such when train is among them, alone or with another of SPLIT_FOLDERS.
     """
     folders = _visible(top)
-    found = {SPLIT_FOLDERS[p.name.lower()]: p for p in folders if p.name.lower() in SPLIT_FOLDERS}
-    if TRAIN not in found or (len(found) == 1 and len(folders) > 1):
-        return {}
-    return dict(sorted(found.items()))
+    found = {w: p for w, names in SPLIT_FOLDERS.items() for p in folders if p.name.lower() in names}
+    return found if TRAIN in found and (len(found) > 1 or len(folders) == 1) else {}
 
 
 def _list_pictures(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints, bool]:
-    """Class names, the paths of all pictures, their class numbers and their parts (TRAIN ...).
-
-    The last says whether the classes are in split folders.
-    """
+    """Classes; paths, labels and parts of all pictures; whether there are split folders."""
     own = _split_folders(top)
-    tops = own or {TRAIN: top}
     classes: list[str] = []
     files: list[Path] = []
     labels: list[int] = []
     part: list[int] = []
-    for which, split_top in tops.items():  # training comes first and settles the classes
-        by_class = {p.name: list(_pictures(p)) for p in _visible(split_top)}
-        by_class = {name: found for name, found in by_class.items() if found}
+    for which, split_top in (own or {TRAIN: top}).items():  # training settles the classes
+        by_class = {p.name: found for p in _visible(split_top) if (found := list(_pictures(p)))}
         if which == TRAIN:
             _check_classes(split_top, by_class)
             classes = list(by_class)
@@ -131,23 +113,21 @@ def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
     """Refuse a training folder without two classes, and say what it looks like instead."""
     if len(by_class) > 1:
         return
-    loose = sum(1 for p in top.iterdir() if p.suffix.lower() in SUFFIXES)
-    kinds = " ".join(sorted(SUFFIXES))
-    if not by_class and loose:
-        found, hint = f"holds {loose} pictures but no class folders", "put each class in a folder"
-    elif not by_class:
-        found, hint = "holds no pictures in class folders", f"pictures are files named {kinds}"
-    else:
+    if by_class:
         (name,) = by_class
-        inner = [p.name for p in _visible(top / name)]
         found = f"holds one class folder only, {name!r}, where two or more are needed"
+        inner = [p.name for p in _visible(top / name)]
         hint = f"if the classes are {', '.join(inner[:3])} ..., give data.root={top / name}"
         hint = hint if len(inner) > 1 else "add another class"
+    elif loose := sum(p.suffix.lower() in SUFFIXES for p in top.iterdir()):
+        found, hint = f"holds {loose} pictures but no class folders", "put each class in a folder"
+    else:
+        found = "holds no pictures in class folders"
+        hint = f"pictures are files named {' '.join(SUFFIXES)}"
     raise UserError(f"{top} {found}: {hint}")
 
 
 def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str]) -> None:
-    """Refuse a split folder without classes, or with one that training lacks."""
     if not by_class:
         raise UserError(
             f"{top} holds no pictures in class folders: name its classes as train does, or move "
@@ -164,15 +144,15 @@ def _group_keys(names: list[str], part: Ints, split_level: bool) -> list[str]:
 
     Raises UserError for a class of which no picture to split lies in a sub-folder.
     """
-    skip = 2 if split_level else 1  # class, or split and class
+    class_at = 1 if split_level else 0
     keys = []
     grouped: dict[str, bool] = {}  # whether a class has sub-folders
     for name, which in zip(names, part, strict=True):
-        *above, kind = PurePosixPath(name).parts[:skip]
-        inner = PurePosixPath(name).relative_to(*above, kind).parent
-        keys.append(str(inner) if inner.parts else name)
+        folders = PurePosixPath(name).parent.parts
+        kind, inner = folders[class_at], "/".join(folders[class_at + 1 :])
+        keys.append(inner or name)
         if which == UNSPLIT:
-            grouped[kind] = grouped.get(kind, False) or bool(inner.parts)
+            grouped[kind] = grouped.get(kind, False) or bool(inner)
     if flat := [kind for kind, found in grouped.items() if not found]:
         raise UserError(
             f"data.together=true, but class {flat[0]!r} has no sub-folders to keep together: put "
@@ -198,7 +178,6 @@ def _pixels(
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    """Those pictures, from the cache while no name, size or time of change is another."""
     state = hashlib.sha256(os.path.realpath(top).encode())
     for i in indices:
         state.update(f"{names[i]}\0{_state(files[i])}\n".encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nas.core.errors import UserError, unknown
+from nas.core.checks import check_option
+from nas.core.errors import UserError
 from nas.data.pictures import Pictures, decode_cached
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
 
@@ -30,8 +31,8 @@ def load(
 ) -> Source:
     """The data set `path`: a name on the hub, or a local folder (save_to_disk, parquet, pictures).
 
-    Columns are found by their types where there is one candidate only.  A split that is not
-    there is taken from train, by a hash of `seed` and row number.
+    Columns are found by their types where there is one candidate only.  A split that is not there
+    is taken from train, by a hash of `seed` and row number.
     """
     if path is None:
         raise UserError("data.path is missing: give a data set's name on the hub, or its folder")
@@ -41,8 +42,7 @@ def load(
     classes, labels = _number_classes(tables[TRAIN].features[label_column], values)
     part = np.repeat(list(tables), [len(table) for table in tables.values()]).astype(np.int64)
     names = [f"{SPLIT_NAMES[w]}[{row}]" for w, table in tables.items() for row in range(len(table))]
-    wanted = {TEST: test_share, VAL: val_share}
-    shares = {which: share for which, share in wanted.items() if which not in tables}
+    shares = {w: s for w, s in ((TEST, test_share), (VAL, val_share)) if w not in tables}
     if shares:
         part[part == TRAIN] = UNSPLIT
         part = by_hash(part, labels, classes, unit_hash(names, f"split {seed}"), shares)
@@ -74,7 +74,6 @@ def _load_tables(path: str, config: str | None) -> dict[int, Any]:
 
 
 def _find_columns(table: Any, image: str | None, label: str | None) -> tuple[str, str]:
-    """The names of the image and the label column, given or found."""
     import datasets
 
     kinds = {name: type(feature) for name, feature in table.features.items()}
@@ -84,15 +83,14 @@ def _find_columns(table: Any, image: str | None, label: str | None) -> tuple[str
     return _column("image", image, images, kinds), _column("label", label, labels, kinds)
 
 
-def _column(kind: str, chosen: str | None, fitting: list[str], every: Sequence[str] | Any) -> str:
+def _column(kind: str, chosen: str | None, fitting: list[str], known: Iterable[str]) -> str:
     """`chosen` if it is a column, or the only fitting one."""
     if chosen is not None:
-        if chosen not in every:
-            raise unknown(f"data.{kind}_column", chosen, every)
+        check_option(f"data.{kind}_column", chosen, known)
         return chosen
     if len(fitting) != 1:
         found = f"{len(fitting)} columns could be the {kind}"
-        raise UserError(f"{found}: give data.{kind}_column, one of {', '.join(fitting or every)}")
+        raise UserError(f"{found}: give data.{kind}_column, one of {', '.join(fitting or known)}")
     return fitting[0]
 
 
@@ -111,7 +109,6 @@ def _number_classes(feature: Any, values: dict[int, list[Any]]) -> tuple[tuple[s
 
 
 def _open_picture(table: Any, column: str, row: int) -> Path | BinaryIO:
-    """The encoded picture of one row."""
     cell = table[row][column]
     if not cell:
         raise ValueError("no picture in this row")
@@ -127,7 +124,6 @@ def _pixels(
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    """Those pictures, from the cache where the table's own fingerprint is known."""
     import datasets
 
     encoded = {w: t.cast_column(column, datasets.Image(decode=False)) for w, t in tables.items()}

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,15 +35,10 @@ FREE_PART = 2  # an array takes at most this part of the free memory: the splits
 GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
 MAX_IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
 MAX_SAMPLED = 100  # pictures whose size is looked at to find out a data set's own size
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    struct.error,
-    Image.DecompressionBombError,
-)  # what Pillow raises on damaged files, over all its formats
+UNREADABLE = (  # what Pillow raises on damaged files, over all its formats
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError),
+    *(struct.error, Image.DecompressionBombError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +53,7 @@ class Pictures:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any kind of picture as 8-bit RGB; 16 bits keep the upper 8, transparency turns white."""
+    """Any picture as 8-bit RGB; 16 bits keep the upper 8, transparency turns white."""
     if image.mode.startswith("I"):  # 16-bit grey, also in 32-bit containers
         grey = np.asarray(image).clip(0, 65535).astype(np.uint16) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
@@ -80,21 +76,19 @@ def decode(file: Path | BinaryIO, side: int) -> Bytes:
         image.draft(None, (2 * side, 2 * side))  # JPEG: decode no more than is needed
         upright = _rgb(ImageOps.exif_transpose(image))
         width, height = upright.size
-        edge = min(width, height)
+        edge, size, bicubic = min(width, height), (side, side), Image.Resampling.BICUBIC
         left, top = (width - edge) / 2, (height - edge) / 2
-        box = (left, top, left + edge, top + edge)
-        if upright.size != (side, side):
-            upright = upright.resize(
-                (side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0
-            )
+        if upright.size != size:
+            box = (left, top, left + edge, top + edge)
+            upright = upright.resize(size, bicubic, box=box, reducing_gap=3.0)
         return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
 
 
 def native_side(openers: Sequence[Opener]) -> int:
-    """Pixels to decode to when none are given: the pictures' own side where they share one.
+    """Pixels to decode to when none are given.
 
-    Up to MAX_SAMPLED pictures are looked at: if all are squares of one size up to DEFAULT_SIDE,
-    that size, and DEFAULT_SIDE otherwise.
+    The side of the pictures where those looked at (up to MAX_SAMPLED) are squares of one size up
+    to DEFAULT_SIDE, else DEFAULT_SIDE.
     """
     sizes = set()
     for index in np.linspace(0, len(openers) - 1, min(MAX_SAMPLED, len(openers)), dtype=int):
@@ -116,12 +110,9 @@ def _attempt(opener: Opener, side: int) -> tuple[Bytes, str]:
 
 
 def _header(number: int, channels: int, side: int) -> bytes:
-    """The head of an .npy file of that many uint8 pictures."""
-    shape = (number, channels, side, side)
-    head = BytesIO()
-    np.lib.format.write_array_header_1_0(
-        head, {"descr": "|u1", "fortran_order": False, "shape": shape}
-    )
+    head, shape = BytesIO(), (number, channels, side, side)
+    facts = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(head, facts)
     return head.getvalue()
 
 
@@ -135,7 +126,7 @@ def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -
         with show_progress(f"decoding {what}", len(openers)) as advance:
             for start in range(0, len(openers), GROUP):
                 group = openers[start : start + GROUP]
-                for pixels, why in pool.map(_attempt, group, [side] * len(group)):
+                for pixels, why in pool.map(_attempt, group, repeat(side)):
                     if why and failed < 0:
                         failed, reason = len(digests), why
                     grey = grey and bool((pixels == pixels[:1]).all())
@@ -145,18 +136,17 @@ def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -
                     digests.append(0 if why else int.from_bytes(digest, "big") or 1)
                     advance(1)
     if grey:
-        _drop_colour(target)
+        images = np.load(target, mmap_mode="r")
+        _write_rows(target, images, np.arange(len(images)), channels=1)
     with atomic_file(target.with_suffix(".npz")) as file:  # last: its presence means complete
         np.savez(file, digests=np.array(digests, np.uint64), failed=failed, reason=reason)
 
 
-def _drop_colour(target: Path) -> None:
-    """Keep the first channel of the pictures in `target`."""
-    images = np.load(target, mmap_mode="r")
+def _write_rows(target: Path, images: Bytes, rows: npt.NDArray[np.int64], channels: int) -> None:
     with atomic_file(target) as file:
-        file.write(_header(len(images), 1, images.shape[-1]))
-        for start in range(0, len(images), GROUP):
-            file.write(images[start : start + GROUP, :1].tobytes())
+        file.write(_header(len(rows), channels, images.shape[-1]))
+        for start in range(0, len(rows), GROUP):
+            file.write(images[rows[start : start + GROUP], :channels].tobytes())
 
 
 def decode_cached(
@@ -170,8 +160,8 @@ def decode_cached(
 ) -> Pictures:
     """The pictures of those files, decoded now or at an earlier call.
 
-    `key` stands for the state of all the files; `names` are used to report the unreadable ones.
-    Raises UserError when more than the share `max_unreadable` of them cannot be read.
+    `key` stands for the state of all the files; `names` are for the report of unreadable ones.
+    Raises UserError where more than the share `max_unreadable` of them cannot be read.
     """
     side = resolution or native_side(openers)
     target = cache_dir() / "pictures" / f"{key}-{side}-v{FORMAT}.npy"
@@ -190,16 +180,15 @@ def decode_cached(
         found = f"{bad} of {len(names)} images of {what} cannot be read, the first is "
         found += f"{names[failed]} ({' '.join(reason.split())})"
         if bad > max_unreadable * len(names):
-            share = f"data.max_unreadable={max_unreadable:g}"
-            raise UserError(f"{found}; the share allowed is {share}: mend or remove them")
+            allowed = f"the share allowed is data.max_unreadable={max_unreadable:g}"
+            raise UserError(f"{found}; {allowed}: mend or remove them")
         log.warning("%s; left out", found)
     return Pictures(np.load(target, mmap_mode="c"), digests)
 
 
 def _require_space(folder: Path, needed: int) -> None:
     """Refuse before the work, not after it, when the decoded images will not fit."""
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
     if needed > free:
         raise UserError(
             f"the decoded images need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB "
@@ -218,10 +207,7 @@ def free_memory() -> float:
 
 
 def require_memory(shape: tuple[int, ...]) -> None:
-    """Refuse before the work when images uint8 (N, C, H, W) take over 1/FREE_PART of what is free.
-
-    Raises UserError.
-    """
+    """UserError where images uint8 (N, C, H, W) would take over 1 / FREE_PART of what is free."""
     needed, free = math.prod(shape), free_memory()
     if needed > free / FREE_PART:
         raise UserError(
@@ -245,8 +231,5 @@ def take_rows(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
     target = base.with_name(f"{base.stem}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}.npy")
     if not target.exists():
         _require_space(target.parent, size)
-        with atomic_file(target) as file:
-            file.write(_header(len(rows), images.shape[1], images.shape[-1]))
-            for start in range(0, len(rows), GROUP):
-                file.write(images[rows[start : start + GROUP]].tobytes())
+        _write_rows(target, images, rows, images.shape[1])
     return np.asarray(np.load(target, mmap_mode="c"))

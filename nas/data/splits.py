@@ -36,9 +36,9 @@ class Split:
 class Source:
     """What a data set's loader returns: everything but the pixels, which are read when chosen.
 
-    `labels` (N,) number the `classes`; `part` (N,) is TRAIN, VAL or TEST; `order` (N,) says
-    which images of a class are taken first when fewer than all are asked for; `pixels(indices,
-    resolution)` reads those images, at the data set's own size where resolution is None.
+    `labels` (N,) number the `classes`; `part` (N,) is TRAIN, VAL or TEST; of a class the images
+    lowest in `order` (N,) are taken first; `pixels(indices, resolution)` reads those images, at
+    the data set's own size where resolution is None.
     """
 
     classes: tuple[str, ...]
@@ -51,8 +51,7 @@ class Source:
 def stratified_choice(labels: Ints, number: int, order: Floats) -> Ints:
     """Ascending indices of `number` of the labels, as even over the classes as they allow.
 
-    Within a class those of the lowest `order` are taken, so a smaller choice is part of a
-    larger one.
+    A smaller choice is part of a larger one: within a class the lowest of `order` are taken.
     """
     by_class = np.lexsort((order, labels))
     grouped = labels[by_class]
@@ -73,16 +72,11 @@ def check_count(what: str, value: int | None, available: int) -> int:
     return value
 
 
-def hold_out(labels: Ints, test_labels: Ints, val: int | None, seed: int) -> tuple[Ints, Floats]:
-    """Parts and order of a data set with a test half of its own: `val` images leave training.
-
-    The images are those of `labels` followed by those of `test_labels`.
-    """
-    order = np.random.default_rng(seed).random(len(labels) + len(test_labels))
-    part = np.repeat([TRAIN, TEST], [len(labels), len(test_labels)])
-    number = check_count("val", val, len(labels) - 1)
-    part[stratified_choice(labels, number, order[: len(labels)])] = VAL
-    return part, order
+def choose(source: Source, part: int, number: int | None) -> Ints:
+    """Ascending indices of the images of that part, or of `number` of them."""
+    available = np.flatnonzero(source.part == part)
+    number = check_count(SPLIT_NAMES[part], number, len(available))
+    return available[stratified_choice(source.labels[available], number, source.order[available])]
 
 
 def unit_hash(names: Sequence[str], salt: str) -> Floats:
@@ -96,8 +90,8 @@ def by_hash(
 ) -> Ints:
     """`part` with the UNSPLIT images dealt to training and to the parts named by `shares`.
 
-    An image goes where its `place` in [0, 1) falls, so a new image moves no other one.  Only a
-    class so small that a part would get none of it is dealt by the rank of its places instead.
+    An image goes where its `place` in [0, 1) falls, so a new image moves no other.  Only a class
+    of which a part would get none is dealt by the rank of its places instead.
     """
     if not all(0 < share < 1 for share in shares.values()) or sum(shares.values()) >= 1:
         given = ", ".join(f"data.{SPLIT_NAMES[p]}_share={share}" for p, share in shares.items())
@@ -114,10 +108,9 @@ def by_hash(
 
 
 def regroup(dealt: Ints, before: Ints, labels: Ints, classes: Sequence[str], place: Floats) -> Ints:
-    """`dealt` with the images of one `place`, of whatever classes, in one part: their last one.
+    """`dealt` by by_hash from `before`, with all images of one `place` in the last of their parts.
 
-    `before` is what was given to by_hash, which deals class by class.  Raises UserError where a
-    class is left without a part.
+    Raises UserError where a class is left without a part.
     """
     mine = before == UNSPLIT
     groups, member = np.unique(place[mine], return_inverse=True)
@@ -126,7 +119,8 @@ def regroup(dealt: Ints, before: Ints, labels: Ints, classes: Sequence[str], pla
     part = dealt.copy()
     part[mine] = latest[member]
     for label, name in enumerate(classes):
-        if lost := set(dealt[mine & (labels == label)]) - set(part[mine & (labels == label)]):
+        own = mine & (labels == label)
+        if lost := set(dealt[own]) - set(part[own]):
             raise UserError(
                 f"class {name!r} has no group of images left for {SPLIT_NAMES[min(lost)]}, as "
                 "groups are in several classes: add some, or try another data.seed"

@@ -1,16 +1,16 @@
 """Depthwise convolution whose gradients do not wait for oneDNN's slow paths on a CPU.
 
-oneDNN's weight gradient is quick for 3x3 kernels and slow for larger ones (128 images of 240
-channels at 7x7, one Zen 4 core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7), and in bfloat16
-its input gradient is slow at stride 2 as well.  Both gradients are rewritten here in terms of
-what is quick: dense products, 3x3 weight gradients and forward convolutions.  The values are
-autograd's but for the order of summation.  `benchmarks/training_speed.py` measures what it saves.
+oneDNN's weight gradient is slow for kernels over 3x3 (128 images of 240 channels at 7x7, one Zen 4
+core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7), and in bfloat16 its input gradient at stride 2.
+Both are rewritten here in terms of what is quick: dense products, 3x3 weight gradients and forward
+convolutions.  The values are autograd's but for the order of summation.
+`benchmarks/training_speed.py` measures what it saves.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any
@@ -51,14 +51,12 @@ def is_depthwise(module: nn.Module) -> bool:
     """Whether `module` is a plain square depthwise convolution with padding k // 2."""
     if type(module) is not nn.Conv2d or module.bias is not None:
         return False
-    kernel, stride = module.kernel_size, module.stride
+    kernel, stride = module.kernel_size[0], module.stride[0]
     return (
         module.groups == module.in_channels == module.out_channels
-        and kernel[0] == kernel[1]
-        and kernel[0] % 2 == 1
-        and stride[0] == stride[1]
-        and module.padding == (kernel[0] // 2, kernel[0] // 2)
-        and module.dilation == (1, 1)
+        and (module.kernel_size, module.stride) == ((kernel, kernel), (stride, stride))
+        and kernel % 2 == 1
+        and (module.padding, module.dilation) == ((kernel // 2, kernel // 2), (1, 1))
         and module.padding_mode == "zeros"
     )
 
@@ -67,8 +65,7 @@ def is_depthwise(module: nn.Module) -> bool:
 def quick_depthwise(module: nn.Module) -> Iterator[None]:
     """Give the depthwise convolutions inside `module` the quicker gradients, for the time being.
 
-    Parameters and state-dict keys stay what they are; afterwards every layer is as it was, so
-    that what is saved, traced or exported never hears of this file.
+    Parameters and state-dict keys stay, and afterwards every layer is as it was.
     """
     layers = [layer for layer in module.modules() if is_depthwise(layer)]
     try:
@@ -81,10 +78,7 @@ def quick_depthwise(module: nn.Module) -> Iterator[None]:
 
 
 def _pays(x: Tensor, kernel: int, stride: int) -> bool:
-    """The measured rule: on x86 from 5x5 on, and in bfloat16 at stride 2 too.
-
-    In float32 it held with AVX2 and with AVX-512; in bfloat16 only where instructions for it are.
-    """
+    """The measured rule: on x86 from 5x5 on; in bfloat16 only with AVX512_BF16, at stride 2 too."""
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if x.device.type != "cpu" or tracing or torch.compiler.is_compiling():
         return False
@@ -128,35 +122,32 @@ def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tens
     """d loss / d x, (N, C, H, W): torch's own, or by a forward convolution in strided bfloat16."""
     if stride > 1 and x.dtype == torch.bfloat16:
         return flipped_input_gradient(grad, x, weight, stride)
-    return _autograd(grad, x, weight, stride, x_wanted=True)
+    return _torchs_gradient(grad, x, weight, stride, of_input=True)
 
 
 def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """d loss / d weight, (C, 1, k, k), by the way that is quickest for these shapes."""
     kernel = weight.shape[-1]
-    if kernel == 3:
-        return _autograd(grad, x, weight, stride, x_wanted=False)
-    if x.shape[2] * x.shape[3] <= DENSE_LIMIT * kernel**2:
+    if kernel > 3 and x.shape[2] * x.shape[3] <= DENSE_LIMIT * kernel**2:
         return dense_weight_gradient(grad, x, weight, stride)
-    if stride == 1 or x.dtype == torch.bfloat16:
+    if kernel > 3 and (stride == 1 or x.dtype == torch.bfloat16):
         return shifted_weight_gradient(grad, x, weight, stride)
-    return _autograd(grad, x, weight, stride, x_wanted=False)
+    return _torchs_gradient(grad, x, weight, stride, of_input=False)
 
 
 def flipped_input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """The input gradient as a stride-1 convolution of the zero-stuffed gradient, kernel flipped."""
     stuffed = torch.zeros_like(x)
     stuffed[:, :, ::stride, ::stride] = grad
-    return F.conv2d(
-        stuffed, weight.flip(2, 3), padding=weight.shape[-1] // 2, groups=weight.shape[0]
-    )
+    flipped, pad = weight.flip(2, 3), weight.shape[-1] // 2
+    return F.conv2d(stuffed, flipped, padding=pad, groups=weight.shape[0])
 
 
 def dense_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """The weight gradient by one dense product per channel, then sums along its diagonals.
 
-    Per channel the convolution is a matrix (output pixels x input pixels) in which each tap of
-    the kernel fills one diagonal band; the gradient of a tap is the sum over its band.
+    Per channel the convolution is a matrix (output x input pixels) in which each tap of the
+    kernel fills one diagonal band; the gradient of a tap is the sum over its band.
     """
     dense = torch.bmm(_by_channel(grad).transpose(1, 2), _by_channel(x))  # (C, Ho*Wo, H*W)
     bands = _bands(x.shape[2], x.shape[3], weight.shape[-1], stride)  # (Ho*Wo*H*W, k*k)
@@ -166,8 +157,8 @@ def dense_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) 
 def shifted_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """The weight gradient for k >= 5 from 3x3 ones at shifts 0, 2, ..., k - 3 in both directions.
 
-    The images are laid end to end, one pixel after the other, with the zeros in between that a
-    kernel needs: a shifted image is then the same memory read from a later pixel on, uncopied.
+    The images are laid end to end, with the zeros in between that a kernel needs: a shifted image
+    is then the same memory read from a later pixel on, uncopied.
     """
     num, channels, height, width = x.shape
     kernel, pad = weight.shape[-1], weight.shape[-1] // 2
@@ -184,29 +175,21 @@ def shifted_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int
         for j in range(0, kernel - 2, 2):
             first = margin + (i - pad) * row + j + 1 - pad
             shifted = pixels[first : first + (rows + 2) * row].view(1, rows + 2, row, channels)
-            part = _convolution_gradient(
-                tall_grad, shifted.permute(0, 3, 1, 2), small, 1, (0, 1), x_wanted=False
-            )
+            shifted = shifted.permute(0, 3, 1, 2)
+            part = _torchs_gradient(tall_grad, shifted, small, 1, (0, 1), of_input=False)
             result[:, :, i : i + 3, j : j + 3] = part
     return result
 
 
-def _autograd(grad: Tensor, x: Tensor, weight: Tensor, stride: int, *, x_wanted: bool) -> Tensor:
-    pad = weight.shape[-1] // 2
-    return _convolution_gradient(grad, x, weight, stride, (pad, pad), x_wanted=x_wanted)
-
-
-def _convolution_gradient(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: int, pad: tuple[int, int], *, x_wanted: bool
+def _torchs_gradient(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, pad: Sequence[int] = (), *, of_input: bool
 ) -> Tensor:
-    """Torch's own gradient by the input (`x_wanted`) or by the weight."""
-    mask = [x_wanted, not x_wanted, False]
-    strides, pads = [stride, stride], list(pad)
-    gradients = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, strides, pads, [1, 1], False, [0, 0], weight.shape[0], mask
+    """Torch's own gradient by the input or by the weight; (k // 2, k // 2) is the usual `pad`."""
+    pad, mask = pad or [weight.shape[-1] // 2] * 2, [of_input, not of_input, False]
+    gradients: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, [stride] * 2, pad, [1, 1], False, [0, 0], weight.shape[0], mask
     )
-    result: Tensor = gradients[0 if x_wanted else 1]
-    return result
+    return gradients[0 if of_input else 1]
 
 
 def _by_channel(x: Tensor) -> Tensor:

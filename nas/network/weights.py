@@ -1,8 +1,8 @@
 """Published weights into our networks: the state dicts of torchvision, timm, geffnet and others.
 
-Libraries name the same layers in their own ways, and the order of keys in a file says nothing
-(safetensors sorts them).  So the modules are put into the order of execution by their names, and
-both networks are compared module by module: every kind and shape must agree.
+Libraries name layers in their own ways, and safetensors sorts its keys.  So the modules are put
+into the order of execution by their names, and both networks are compared module by module: every
+kind and shape must agree.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,8 @@ from nas.network.modules import Network
 State = Mapping[str, Tensor]
 Tensors = dict[str, Tensor]  # of one module: weight, bias, running_mean, ...
 
-# Modules side by side, in order of execution.  The first row that knows all the modules of one
-# place is theirs, so depthwise-separable blocks come before the inverted residuals.
+# Modules side by side, in order of execution.  The first row that knows all modules of a place
+# is theirs, so depthwise-separable blocks come before the inverted residuals.
 ORDERS = (
     # ours: rows of a network, layers of a row, ConvNormAct, SqueezeExciteGate
     ("stem", "blocks", "head", "hidden", "classifier"),
@@ -46,25 +45,28 @@ ORDERS = (
     ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_se_reduce", "_se_expand",
      "_project_conv", "_bn2"),
 )  # fmt: skip
+ADVICE = "load it into the network that it was made for"
 COUNTER = "num_batches_tracked"  # of batch norm; old files lack it, and nothing here reads it
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The state dict in a file: tensors by name, on the CPU.
 
-    .safetensors needs that package; every other file is read as torch.save writes it, and holds
-    tensors only (nothing in it is executed).  A dict around the state dict ("state_dict",
-    "model") and the prefix "module." of data-parallel training are taken off.  Raises UserError
-    for a file that is missing, damaged or something else.
+    .safetensors needs that package; every other file is read as torch.save writes it, without
+    executing anything in it.  A dict around the state dict ("state_dict", "model") and the prefix
+    "module." of data-parallel training are taken off.  Raises UserError for a file that is
+    missing, damaged or something else.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file of weights {path}: give a .pth, .pt or .safetensors")
-    read_file = _read_safetensors if path.suffix == ".safetensors" else _read_torch
     try:
-        content = read_file(path)
-    except UserError:
-        raise
+        if path.suffix == ".safetensors":
+            content = import_module("safetensors.torch").load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError as error:
+        raise UserError(f"{path.name} needs a package: pip install safetensors") from error
     except Exception as error:  # whatever a damaged archive or pickle makes torch raise
         raise UserError(
             f"{path} cannot be read as weights ({type(error).__name__}): bring the file again, "
@@ -73,7 +75,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(map(_is_entry, content.items())):
+    named = isinstance(content, Mapping) and all(isinstance(key, str) for key in content)
+    if not named or not content or not all(isinstance(t, Tensor) for t in content.values()):
         raise UserError(
             f"{path} holds no state dict, which maps names to tensors: "
             "save one with torch.save(net.state_dict(), path)"
@@ -82,31 +85,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return {key.removeprefix("module.") if wrapped else key: t for key, t in content.items()}
 
 
-def _read_torch(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read_safetensors(path: Path) -> Any:
-    try:
-        library = import_module("safetensors.torch")
-    except ImportError as error:
-        raise UserError(f"{path.name} needs a package: pip install safetensors") from error
-    return library.load_file(path)
-
-
-def _is_entry(item: tuple[object, object]) -> bool:
-    return isinstance(item[0], str) and isinstance(item[1], Tensor)
-
-
 def load_weights(net: Network, state: State) -> tuple[str, ...]:
     """Put a published state dict, or one of ours, into `net`, in place.
 
-    Understood are our own names and those of torchvision, timm, geffnet, efficientnet_pytorch
-    and efficientnet-lite-pytorch.  A linear layer fits a 1x1 convolution.  A stem for another
-    number of input channels is made by `for_channels`.  Returns the rows of `net` that are reset:
-    ("classifier",) where the file has another number of classes, else ().  Such a classifier is
-    set to zero (Big Transfer, Kolesnikov et al. 2020): random answers of 1280 good features are
-    large, and the first steps would spoil the features.
+    A linear layer fits a 1x1 convolution.  A stem for another number of input channels is made by
+    `for_channels`.  Returns the rows of `net` that are reset: ("classifier",) where the file has
+    another number of classes, else ().  Such a classifier is set to zero (Big Transfer, Kolesnikov
+    et al. 2020): random answers of 1280 good features are large, and would spoil the features.
     Raises UserError, and leaves `net` as it was, at the first place that does not fit.
     """
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
@@ -120,23 +105,18 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
     reset: tuple[str, ...] = ()
     for i, (name, own) in enumerate(ours):
         source, given = theirs[i] if i < len(theirs) else ("end", {})
-        if i == 0:
-            given = _stem(given, own)
+        given = given if i else _stem(given, own)
         if i == len(ours) - 1 and _differ_in_classes(given, own):
             reset = (name.partition(".")[0],)
             pairs += [(tensor, torch.zeros_like(tensor)) for tensor in own.values()]
-        elif _fit(given, own):
+        elif _shapes(given) == _shapes(own):
             pairs += [(own[key], given[key]) for key in own if key in given]
         else:
-            raise UserError(
-                f"the file's {source} holds {_text(given)} where {name} has {_text(own)}: "
-                "load it into the network that it was made for"
-            )
+            found = f"the file's {source} holds {_text(given)} where {name} has {_text(own)}"
+            raise UserError(f"{found}: {ADVICE}")
     if len(theirs) > len(ours):
-        raise UserError(
-            f"the file goes on with {theirs[len(ours)][0]} where the network ends: "
-            "load it into the network that it was made for"
-        )
+        found = f"the file goes on with {theirs[len(ours)][0]} where the network ends"
+        raise UserError(f"{found}: {ADVICE}")
     with torch.no_grad():
         for tensor, value in pairs:
             tensor.copy_(value.reshape(tensor.shape))
@@ -176,9 +156,9 @@ def _place(name: str, siblings: set[str]) -> int:
     for row in ORDERS:
         if siblings <= set(row):
             return row.index(name)
-    some = ", ".join(sorted(siblings)[:4])
+    first = ", ".join(sorted(siblings)[:4])
     raise UserError(
-        f"the file's modules ({some:.120}) are named as in no library known here: allowed are "
+        f"the file's modules ({first:.120}) are named as in no library known here: allowed are "
         "torchvision, timm, geffnet, efficientnet_pytorch, efficientnet-lite-pytorch and ours"
     )
 
@@ -186,15 +166,13 @@ def _place(name: str, siblings: set[str]) -> int:
 def for_channels(weight: Tensor, channels: int) -> Tensor:
     """A first convolution's weight (O, C, k, k) for pictures of other `channels`.
 
-    A grey picture seen as C equal channels gives the sum over C times the picture, so one
-    channel takes the sum: the answer stays the same.  More channels repeat the weights, times
-    C / channels so that equal channels give the same answer there as well.
+    One channel takes the sum over C, which is what C equal channels give.  More channels repeat
+    the weights, times C / channels, so that equal channels give the same answer there too.
     """
     given = weight.shape[1]
     if channels == 1:
         return weight.sum(1, keepdim=True)
-    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels]
-    return repeated * (given / channels)
+    return weight.repeat(1, -(-channels // given), 1, 1)[:, :channels] * (given / channels)
 
 
 def _stem(given: Tensors, own: Tensors) -> Tensors:
@@ -204,18 +182,10 @@ def _stem(given: Tensors, own: Tensors) -> Tensors:
     return {**given, "weight": for_channels(weight, channels)}
 
 
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    """The shape; that of a 1x1 convolution as a linear layer's."""
-    shape = tuple(tensor.shape)
-    return shape[:2] if shape[2:] == (1, 1) else shape
-
-
 def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
-    return {key: _shape(tensor) for key, tensor in tensors.items() if key != COUNTER}
-
-
-def _fit(given: Tensors, own: Tensors) -> bool:
-    return _shapes(given) == _shapes(own)
+    """Shapes by name; that of a 1x1 convolution as a linear layer's."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items() if key != COUNTER}
+    return {key: shape[:2] if shape[2:] == (1, 1) else shape for key, shape in shapes.items()}
 
 
 def _differ_in_classes(given: Tensors, own: Tensors) -> bool:
@@ -223,7 +193,7 @@ def _differ_in_classes(given: Tensors, own: Tensors) -> bool:
     a, b = _shapes(given), _shapes(own)
     if a.keys() != b.keys() or len(a["weight"]) != 2:
         return False
-    return a["weight"][1] == b["weight"][1] and a["weight"][0] != b["weight"][0]
+    return a["weight"][1:] == b["weight"][1:] and a["weight"] != b["weight"]
 
 
 def _text(tensors: Tensors) -> str:

@@ -15,8 +15,7 @@ from nas.core.files import write_bytes
 
 def write(path: Path, state: dict[str, Any]) -> None:
     """Write the state, plain values and tensors."""
-    data = io.BytesIO()
-    torch.save(state, data)
+    torch.save(state, data := io.BytesIO())
     write_bytes(path, data.getvalue())
 
 
@@ -29,10 +28,8 @@ def read(path: Path, what: str, settings: str, device: torch.device) -> dict[str
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         began = state["settings"]
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"cannot read the {what} in {path} ({type(error).__name__}): remove the file to "
-            "train anew"
-        ) from None
+        reason = f"cannot read the {what} in {path} ({type(error).__name__})"
+        raise UserError(f"{reason}: remove the file to train anew") from None
     if began != settings:
         raise UserError(
             f"{path} holds a {what} that began with other settings (network or space, seed, data, "

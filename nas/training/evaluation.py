@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.network.device import autocast, layout, resolve_precision, to_device
+from nas.network.device import layout, to_device
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's wordings
 
@@ -20,8 +20,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory") 
 class Loader(Protocol):
     """What `train` and `evaluate` read: images float (B, C, H, W) and labels int64 (B,)."""
 
-    def __len__(self) -> int:
-        """Number of batches in an epoch."""
+    def __len__(self) -> int: ...  # batches in an epoch
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of that epoch, the same each time it is asked for."""
@@ -49,19 +48,16 @@ class Score:
     num_images: int
 
 
-def evaluate(
-    module: nn.Module, batches: Loader, *, device: torch.device, precision: str = "fp32"
-) -> Score:
+def evaluate(module: nn.Module, batches: Loader, *, device: torch.device) -> Score:
     """Score `module` on the batches of epoch 0.  Raises TrainingFailed for want of memory."""
-    return scored(*image_losses(module, batches, device=device, precision=precision))
+    return scored(*image_losses(module, batches, device=device))
 
 
 def scored(losses: Tensor, correct: Tensor) -> Score:
     """The Score of what `image_losses` found, (N,) each; TrainingFailed where it is not finite."""
     if not losses.isfinite().all():
         raise TrainingFailed("not_finite", "the network answers with numbers that are not finite")
-    number = len(losses)
-    accuracy = correct.double().mean().item()
+    accuracy, number = correct.double().mean().item(), len(losses)
     return Score(
         accuracy,
         accuracy_se=math.sqrt(accuracy * (1 - accuracy) / number),
@@ -76,22 +72,18 @@ def image_losses(
     batches: Loader,
     *,
     device: torch.device,
-    precision: str = "fp32",
     progress: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy (N,), float64, and whether the answer is right (N,), bool, image by image.
 
-    Both on the CPU and in the order of the batches, so that two networks scored on the same ones
-    can be compared by `paired_difference`.  The module is left in evaluation mode.
+    Both are on the CPU and in the order of the batches.  The module is left in evaluation mode.
     `progress(batches done)` is called after every batch.
     """
-    dtype = resolve_precision(precision, device)
     to_device(module, device).eval()
     losses, correct = [], []
     with name_failures("scoring"), torch.inference_mode():
         for done, (images, labels) in enumerate(batches.epoch(0), 1):
-            with autocast(device, dtype):
-                logits = module(images.contiguous(memory_format=layout(device)))
+            logits = module(images.contiguous(memory_format=layout(device)))
             losses.append(F.cross_entropy(logits.float(), labels, reduction="none"))
             correct.append(logits.argmax(1) == labels)
             if progress is not None:

@@ -29,7 +29,6 @@ from nas.network.device import (
 from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
 
-OPTIMIZERS = ("sgd", "adamw")
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
 Progress = Callable[[int, int], None]  # steps done, steps in all
 
@@ -40,9 +39,9 @@ class Budget:
 
     The learning rate climbs linearly to `lr`, which belongs to `batch_size`, over the first part
     `warmup` of all steps (Goyal et al. 2017), and falls to zero along a cosine (Loshchilov and
-    Hutter 2017).  `momentum` is for sgd, with Nesterov's correction.  `clip_norm` bounds the norm
-    of each step's gradient, 0: no bound.  `precision` is fp32, bf16 (autocast) or auto: whichever
-    is quicker.  `augment` is for whoever makes the batches.
+    Hutter 2017).  `momentum` is sgd's, Nesterov's.  `clip_norm` bounds the norm of each step's
+    gradient, 0: no bound.  `precision` auto is the quicker of fp32 and bf16 (autocast).
+    `augment` is for whoever makes the batches.
     """
 
     epochs: int
@@ -58,7 +57,7 @@ class Budget:
     augment: bool = True
 
     def __post_init__(self) -> None:
-        check_option("budget.optimizer", self.optimizer, OPTIMIZERS)
+        check_option("budget.optimizer", self.optimizer, ("sgd", "adamw"))
         check_option("budget.precision", self.precision, PRECISIONS)
         check_bool("budget.augment", self.augment)
         for name in ("epochs", "batch_size"):
@@ -81,7 +80,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class History:
-    """What a training did, epoch by epoch."""
+    """What a training did."""
 
     epochs: tuple[Epoch, ...]
 
@@ -94,8 +93,7 @@ class History:
 def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum or AdamW, without weight decay on norms and biases.
 
-    That is "no bias decay" of Bag of Tricks (He et al. 2019, section 3.1): only weights with
-    more than one dimension decay.
+    That is "no bias decay" of Bag of Tricks (He et al. 2019, section 3.1).
     """
     weights = [p for p in module.parameters() if p.requires_grad]
     groups = [
@@ -104,8 +102,8 @@ def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:
     ]
     if budget.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=budget.lr, fused=True)
-    rate, momentum = budget.lr, budget.momentum
-    return torch.optim.SGD(groups, rate, momentum, nesterov=momentum > 0, fused=True)
+    momentum = budget.momentum
+    return torch.optim.SGD(groups, budget.lr, momentum, nesterov=momentum > 0, fused=True)
 
 
 def lr_factor(step: int, steps: int, warmup: float) -> float:
@@ -130,16 +128,11 @@ def train(
 ) -> History:
     """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
 
-    seed         of what the module draws while it trains (dropout, stochastic depth); torch's own
-                 generators are given back as they were.
-    progress     is told steps done and steps in all after every step.
-    validation   is scored after every epoch.
-    stop         is asked after every epoch but the last, with the epochs done and the module ready
-                 to be evaluated, and ends the training if true.
-    checkpoint   a file to go on from, written after every epoch.
-
-    Equal seeds give equal weights on a CPU with an equal number of threads, killed and resumed or
-    not.  Raises TrainingFailed.
+    `validation` is scored after every epoch.  `stop` is called after every epoch but the last,
+    with the epochs done and the module ready to be evaluated; true ends the training.
+    `checkpoint`, a file to go on from, is written after every epoch.  Equal seeds give equal
+    weights on a CPU with equally many threads, killed and resumed or not; torch's own generators
+    are given back as they were.  Raises TrainingFailed.
     """
     if device.type == "cpu":
         tune_malloc()
@@ -163,27 +156,25 @@ def train(
     return History(tuple(rows))
 
 
+@dataclass
 class _Run:
-    """The state of one training: what changes from step to step."""
+    """One training, `step` steps into it."""
 
-    def __init__(
-        self,
-        module: nn.Module,
-        batches: Loader,
-        budget: Budget,
-        device: torch.device,
-        progress: Progress | None,
-    ) -> None:
-        self.module, self.batches, self.budget, self.device = module, batches, budget, device
-        self.progress = progress
-        self.optimizer = make_optimizer(module, budget)
-        self.dtype = resolve_precision(budget.precision, device)
-        self.step, self.steps = 0, budget.epochs * len(batches)
+    module: nn.Module
+    batches: Loader
+    budget: Budget
+    device: torch.device
+    progress: Progress | None
+    step: int = 0
+
+    def __post_init__(self) -> None:
+        self.optimizer = make_optimizer(self.module, self.budget)
+        self.dtype = resolve_precision(self.budget.precision, self.device)
+        self.steps = self.budget.epochs * len(self.batches)
 
     def epoch(self, number: int) -> float:
         """Train on the batches of that epoch; their mean loss."""
-        total = torch.zeros((), device=self.device)
-        first = self.step
+        total, first = torch.zeros((), device=self.device), self.step
         for images, labels in self.batches.epoch(number):
             total += self.update(images, labels)
             self.step += 1
@@ -196,9 +187,10 @@ class _Run:
 
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of the optimizer; the loss, which stays on the device."""
-        budget, images = self.budget, images.contiguous(memory_format=layout(self.device))
+        budget = self.budget
         for group in self.optimizer.param_groups:
             group["lr"] = budget.lr * lr_factor(self.step, self.steps, budget.warmup)
+        images = images.contiguous(memory_format=layout(self.device))
         with autocast(self.device, self.dtype):
             logits = self.module(images)  # (B, classes)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=budget.label_smoothing)
@@ -210,7 +202,7 @@ class _Run:
         return loss.detach()
 
     def state(self, rows: Sequence[Epoch], began: str) -> dict[str, Any]:
-        """All that the next epoch depends on, in plain types and tensors."""
+        """All that the next epoch depends on."""
         return {
             "settings": began,
             "weights": self.module.state_dict(),
@@ -225,18 +217,13 @@ class _Run:
         self.module.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"], self.device)
-        rows = [
-            Epoch(**{**r, "score": r["score"] and Score(**r["score"])}) for r in state["epochs"]
-        ]
+        rows = [Epoch(**r | {"score": r["score"] and Score(**r["score"])}) for r in state["epochs"]]
         self.step = len(rows) * len(self.batches)
         self.module.eval()
         return rows
 
     def check_finite(self, total: Tensor) -> None:
-        """Raise TrainingFailed if a loss so far was not finite."""
         if not math.isfinite(value := total.item()):
-            raise TrainingFailed(
-                "not_finite",
-                f"the loss became {value} by step {self.step} of {self.steps}: "
-                f"lower budget.lr={self.budget.lr:g} or set a budget.clip_norm",
-            )
+            where = f"the loss became {value} by step {self.step} of {self.steps}"
+            advice = f"lower budget.lr={self.budget.lr:g} or set a budget.clip_norm"
+            raise TrainingFailed("not_finite", f"{where}: {advice}")
