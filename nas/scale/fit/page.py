@@ -21,6 +21,7 @@ COLOURS = {
     "fitted": PURPLE, "efficientnet": YELLOW, "depth": BLUE, "width": ORANGE,
     "resolution": GREEN, "dwr": GREY, "uniform": GREY,
 }  # fmt: skip
+SYMBOLS = {"fitted": "star", "efficientnet": "diamond", "uniform": "square"}
 MESH = 36  # divisions of a side of the triangle
 REGION = 0.95  # part of the resampled surfaces whose best triples are ringed
 
@@ -32,8 +33,8 @@ def notes(fit: Fit) -> list[str]:
         "(ResNet-RS, Bello et al. 2021): what holds here need not hold for long trainings.",
         "Factors are those that rounding gave: blocks, mean channels, pixels over the baseline's; "
         f"costs are those of the rounded networks, {_target(fit):g} ± "
-        f"{fit.tolerance * _target(fit) / DOUBLE:.2g} times the "
-        "baseline's where they are called equal.",
+        f"{fit.tolerance * _target(fit) / DOUBLE:.2g} times the baseline's where they are called "
+        "equal.",
         "Intervals of the confirmed differences are over seeds, for all comparisons at once, and "
         "for these validation images.",
     ]
@@ -44,9 +45,10 @@ def notes(fit: Fit) -> list[str]:
         )
     if fit.agreement:
         a = fit.agreement
+        low, high = ("–" if a[end] is None else f"{a[end]:.2f}" for end in ("low", "high"))
         lines.append(
             f"The first scores order {a['num_networks']} networks as longer trainings do at "
-            f"Kendall's tau {a['kendall']:.2f} ({_number(a['low'])} to {_number(a['high'])})."
+            f"Kendall's tau {a['kendall']:.2f} ({low} to {high})."
         )
     return lines
 
@@ -58,22 +60,16 @@ def fit_sections(fit: Fit) -> list[Section]:
 
 
 def _target(fit: Fit) -> float:
-    """The cost ratio at which networks were compared."""
     return DOUBLE**fit.phi
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 def _against_cost(fit: Fit) -> Section:
     """EfficientNet's Figure 8, with error bars."""
     unit = "multiply-adds" if fit.objective == "macs" else "latency"
     figure = blank(f"{unit}, times the baseline's", "accuracy (%)")
-    start = [row for row in fit.confirmation if row["name"] == "baseline"]
+    known = [row for row in fit.confirmation if row["accuracy"] is not None]
     for name, colour in COLOURS.items():
-        rows = [row for row in fit.confirmation if row["name"] == name]
-        rows = [row for row in (*start, *rows) if row["accuracy"] is not None]
+        rows = [row for row in known if row["name"] in ("baseline", name)]
         figure.add_scatter(
             x=[row["ratio"] for row in rows],
             y=[100 * row["accuracy"] for row in rows],
@@ -83,7 +79,7 @@ def _against_cost(fit: Fit) -> Section:
             },
             mode="lines+markers", name=LABELS[name],
             line={"color": colour, "dash": "dot" if name in ("dwr", "uniform") else "solid"},
-            marker={"size": 9 if name == "fitted" else 7, "symbol": _symbol(name)},
+            marker={"size": 9 if name == "fitted" else 7, "symbol": SYMBOLS.get(name, "circle")},
             text=[_hover(row) for row in rows], hoverinfo="text",
         )  # fmt: skip
     epochs = max(row["epochs"] for row in fit.rows)
@@ -93,10 +89,6 @@ def _against_cost(fit: Fit) -> Section:
         "better known than the bars say: see below)."
     )
     return Section("Accuracy against cost, by way of scaling", words, figure)
-
-
-def _symbol(name: str) -> str:
-    return {"fitted": "star", "efficientnet": "diamond", "uniform": "square"}.get(name, "circle")
 
 
 def _hover(row: Plain) -> str:
@@ -111,9 +103,7 @@ def _hover(row: Plain) -> str:
 
 
 def _factors(triple: Sequence[float]) -> str:
-    return ", ".join(
-        f"{n} {v:.3g}" for n, v in zip(("alpha", "beta", "gamma"), triple, strict=True)
-    )
+    return "alpha {:.3g}, beta {:.3g}, gamma {:.3g}".format(*triple)
 
 
 def _mesh(fit: Fit) -> tuple[Any, Any]:
@@ -136,6 +126,7 @@ def _triangle(fit: Fit) -> Section:
         figure, shares, "the surface", marker={**colours, "symbol": "hexagon", "size": 11},
         opacity=0.75, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
+    edge = {"color": "black", "width": 1}
     ring = {"color": "rgba(0,0,0,0)", "size": 15, "line": {"color": PURPLE, "width": 2.5}}
     _candidates(figure, _region(fit.candidates), f"{REGION:.0%} confidence region", ring)
     others = [c for c in fit.candidates if not c["judged"]]
@@ -144,13 +135,11 @@ def _triangle(fit: Fit) -> Section:
     judged = [c for c in fit.candidates if c["judged"]]
     _candidates(figure, judged, "judged", {"color": "white", "size": 7, "line": {"width": 1}})
     for name, rival in fit.rivals.items():
-        look = {"color": COLOURS[name], "size": 11, "symbol": "diamond"}
-        if name != "efficientnet":
-            look |= {"symbol": "square", "size": 8}
-        look |= {"line": {"color": "black", "width": 1}}
+        size, symbol = (11, "diamond") if name == "efficientnet" else (8, "square")
+        look = {"color": COLOURS[name], "size": size, "symbol": symbol, "line": edge}
         _candidates(figure, [rival], LABELS[name], look)
     best = [c for c in fit.candidates if c["triple"] == [fit.alpha, fit.beta, fit.gamma]]
-    star = {"color": PURPLE, "size": 20, "symbol": "star", "line": {"color": "black", "width": 1}}
+    star = {"color": PURPLE, "size": 20, "symbol": "star", "line": edge}
     _candidates(figure, best, LABELS["fitted"], star)
     figure.update_layout(ternary=_axes(), legend={"y": -0.1}, margin={"t": 45, "b": 45})
     return Section("Where the best triple lies", _triangle_words(fit), figure)
@@ -186,16 +175,13 @@ def _candidates(figure: go.Figure, rows: Sequence[Plain], name: str, marker: Pla
     texts = [
         f"{name}<br>{_factors(row['triple'])}<br>rounded: depth x {row['depth']:.3g}, width x "
         f"{row['width']:.3g}, resolution x {row['resolution']:.3g}<br>{row['ratio']:.3f} times "
-        f"the cost{_chosen(row)}"
+        "the cost"
+        + (f"<br>best of {row['chosen']:.1%} of resampled surfaces" if "chosen" in row else "")
         for row in rows
     ]
     if rows:
         shares = [row["shares"] for row in rows]
         _dots(figure, shares, name, marker=marker, text=texts, hoverinfo="text")
-
-
-def _chosen(row: Plain) -> str:
-    return f"<br>best of {row['chosen']:.1%} of resampled surfaces" if "chosen" in row else ""
 
 
 def _region(candidates: Sequence[Plain]) -> list[Plain]:
@@ -229,6 +215,6 @@ def _differences(fit: Fit) -> Section:
     others = list(reversed(LABELS))[:-1]
     figure.update_yaxes(tickvals=list(range(len(others))), ticktext=[LABELS[n] for n in others])
     figure.update_layout(margin={"l": 150})
-    said = fit.verdict[:1].upper() + fit.verdict[1:]
-    words = f"Right of zero a rule is worse than the fitted triple at equal cost. {said}."
+    verdict = fit.verdict[:1].upper() + fit.verdict[1:]
+    words = f"Right of zero a rule is worse than the fitted triple at equal cost. {verdict}."
     return Section("What the other rules lose", words, figure)

@@ -12,10 +12,8 @@ Plain = dict[str, Any]
 class Fit:
     """The fitted triple and everything that its report and its pictures show.
 
-    alpha, beta, gamma   what depth, width and resolution are multiplied by for each phi
     phi            where it was fitted: 1, by networks of twice the cost, or -1, of half of it
-    intervals      95 % intervals of the three: [low, high] by name
-    objective      "macs", "latency" or "lacs"
+    intervals      95 % intervals of alpha, beta and gamma: [low, high] by name
     num_points     distinct networks that the surface was fitted to
     verdict        in words, what the longer trainings can tell
     judge          in words, how networks were judged
@@ -57,11 +55,10 @@ class Fit:
     rows: list[Plain]
 
     def to_json(self) -> Plain:
-        """Plain data, which `Fit(**data)` takes; `summary` is its short part."""
+        """Plain data, which `Fit(**data)` takes."""
         return asdict(self)
 
     def summary(self) -> Plain:
         """The triple, its intervals and the verdict, without what they were found from."""
-        names = ("alpha", "beta", "gamma", "phi", "intervals", "objective", "num_points", "verdict")
-        more = ("judge", "tolerance", "regret", "confirmation", "agreement")
-        return {name: getattr(self, name) for name in (*names, *more)}
+        left_out = {"baseline", "surface", "candidates", "rivals", "rows"}
+        return {name: value for name, value in self.to_json().items() if name not in left_out}
