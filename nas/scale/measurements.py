@@ -12,8 +12,7 @@ from rich.console import Console
 
 from nas.accuracy.elastic import elastic
 from nas.accuracy.estimate import Estimate, Failure
-from nas.accuracy.judge import Estimates, JudgeContext
-from nas.accuracy.judge import Judge as OpenJudge
+from nas.accuracy.judge import Estimates, Judge, JudgeContext
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id, operators
@@ -63,11 +62,11 @@ def run_jobs(
 
 
 def supernet_judge(
-    console: Console, open_judge: Callable[[JudgeContext], OpenJudge], context: JudgeContext
+    console: Console, open_judge: Callable[[JudgeContext], Judge], context: JudgeContext
 ) -> Elastic:
     """What makes a judge of networks by weights that they share, trained with progress."""
 
-    def open_with_progress(context: JudgeContext) -> OpenJudge:
+    def open_with_progress(context: JudgeContext) -> Judge:
         with ProgressBar(console, "elastic", 100) as bar:
             what = "% of the training"
             context = replace(context, progress=lambda part, *_: bar(int(100 * part), what))
@@ -105,13 +104,9 @@ def train_cached(
 def _row(answer: Estimate | Failure) -> dict[str, Any]:
     if isinstance(answer, Failure):
         return asdict(answer)
-    assert answer.val is not None
-    assert answer.test is not None
-    return {
-        "accuracy": answer.val.accuracy,
-        "accuracy_se": answer.val.accuracy_se,
-        "test_accuracy": answer.test.accuracy,
-        "test_accuracy_se": answer.test.accuracy_se,
-        "cross_entropy": answer.val.cross_entropy,
-        "seconds": answer.seconds,
-    }
+    val, test = answer.val, answer.test
+    assert val is not None
+    assert test is not None
+    row = {"accuracy": val.accuracy, "accuracy_se": val.accuracy_se}
+    row |= {"test_accuracy": test.accuracy, "test_accuracy_se": test.accuracy_se}
+    return row | {"cross_entropy": val.cross_entropy, "seconds": answer.seconds}

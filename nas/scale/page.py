@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
-from nas.scale.fit.page import fit_sections
-from nas.scale.fit.page import notes as fit_notes
+from nas.scale.fit.page import fit_sections, notes
 from nas.scale.fit.result import Fit
 
 Rows = Sequence[Mapping[str, Any]]
@@ -30,18 +29,15 @@ def scale_page(
     """Write the page to `path`; `summary` is what summary.json holds."""
     rows: Rows = summary["family"]
     sections = [_front(summary, rows, search)] if any(row["latency_ms"] for row in rows) else []
-    sections.append(_rounding(rows))
-    if fit is not None:
-        sections += fit_sections(fit)
-    notes = _notes(summary) + ([] if fit is None else fit_notes(fit))
-    figures_page(path, f"{summary['baseline']}, scaled", _lead(summary, rows), sections, notes)
+    sections += [_rounding(rows), *(fit_sections(fit) if fit else [])]
+    below = [*_notes(summary), *(notes(fit) if fit else [])]
+    figures_page(path, f"{summary['baseline']}, scaled", _lead(summary, rows), sections, below)
 
 
 def _lead(summary: Mapping[str, Any], rows: Rows) -> list[str]:
-    last, triple, how = rows[-1], summary["coefficients"], f"rule {summary['rule']}"
-    if triple:
-        alpha, beta, gamma = triple
-        how += f", alpha {alpha:.4g}, beta {beta:.4g}, gamma {gamma:.4g}"
+    last, how = rows[-1], f"rule {summary['rule']}"
+    if summary["coefficients"]:
+        how += ", alpha {:.4g}, beta {:.4g}, gamma {:.4g}".format(*summary["coefficients"])
     latency = last["latency_ratio"]
     times = f", and {latency:.3f} times its latency" if latency else ""
     lines = [
@@ -81,10 +77,8 @@ def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -
     figure.update_yaxes(type="linear" if trained else "log", tickformat=".0%" if trained else "")
     words = "The family, from the baseline on"
     if search:
-        front = search.front.assign(
-            ms=search.front["measured_ms"].fillna(search.front["latency_ms"])
-        )
-        front = front.sort_values("ms")
+        front = search.front
+        front = front.assign(ms=front["measured_ms"].fillna(front["latency_ms"])).sort_values("ms")
         figure.add_scatter(
             x=front["ms"].tolist(),
             y=(front["accuracy"] if trained else front["macs"] / 1e6).tolist(),
@@ -143,13 +137,11 @@ def _rounding(rows: Rows) -> Section:
 
 
 def _hover(row: Mapping[str, Any]) -> str:
-    accuracy = ""
-    if "accuracy" in row:
-        accuracy = f"<br>accuracy {row['accuracy']:.1%} ± {row['accuracy_se']:.1%}"
+    scored = "accuracy" in row
+    accuracy = f"<br>accuracy {row['accuracy']:.1%} ± {row['accuracy_se']:.1%}" if scored else ""
     return (
         f"{row['name']}: {row['latency_ms']:.4g} ms, {row['macs']:,} MACs, {row['params']:,} "
         f"parameters<br>depth {row['depth_exact']:.3f} → {row['depth']:.3f} ({row['num_blocks']} "
         f"blocks)<br>width {row['width_exact']:.3f} → {row['width']:.3f}<br>"
-        f"resolution {row['resolution_exact']:.1f} → {row['resolution']}"
-        f"{accuracy}"
+        f"resolution {row['resolution_exact']:.1f} → {row['resolution']}{accuracy}"
     )

@@ -28,15 +28,15 @@ class CostModel:
     def __init__(
         self, costs: CostRatios, nets: Sequence[Candidate], num_asked: int, target: float
     ) -> None:
-        self.costs, self.target = costs, target
-        self.surface: Surface | None = self._fit(nets, num_asked) if costs.slow else None
+        self.costs, self.num_asked, self.target = costs, num_asked, target
+        self.surface: Surface | None = self._fit(nets) if costs.slow else None
 
-    def _fit(self, nets: Sequence[Candidate], num_asked: int) -> Surface:
+    def _fit(self, nets: Sequence[Candidate]) -> Surface:
         """From networks at a quarter of the way to the target to GROWTH_STEPS times as far."""
         baseline, way = self.costs.baseline, math.log(self.target)
         unit = cost(baseline).macs
         near = [n for n in nets if 0.25 < math.log(cost(n.arch).macs / unit) / way < GROWTH_STEPS]
-        asked = [near[i] for i in kennard_stone([net.x for net in near], num_asked)]
+        asked = [near[i] for i in kennard_stone([net.x for net in near], self.num_asked)]
         x = np.array([np.zeros(3), *(net.x for net in asked)])
         ratios = self.costs([baseline, *(net.arch for net in asked)])
         return fit_surface(Data.of(x, np.log(ratios)))
@@ -81,20 +81,14 @@ def near_target(
 
 
 def select_candidates(
-    nets: Sequence[Candidate],
-    costs: CostModel,
-    *,
-    tolerance: float,
-    min_number: int,
-    max_asked: int,
-    soft: bool,
+    nets: Sequence[Candidate], costs: CostModel, *, tolerance: float, min_number: int, soft: bool
 ) -> tuple[list[Candidate], float]:
     """Those of `nets` that truly cost the target, in the mean over further phi too.
 
     Returned with the tolerance that this took.  Small baselines round coarsely: the `tolerance`, of
     a ratio of 2 and in proportion of another, is widened until `min_number` networks are within, at
-    most to MAX_TOLERANCE.  With `soft` all in LACS_BAND are.  Where costs are slow, the `max_asked`
-    most promising are measured.
+    most to MAX_TOLERANCE.  With `soft` all in LACS_BAND are.  Where costs are slow, only the most
+    promising are measured.
     """
 
     def distance(net: Candidate) -> float:
@@ -107,8 +101,8 @@ def select_candidates(
     if costs.surface is not None:
         if soft:  # all over the band, not only its middle
             inside = [net for net in known if distance(net) < band]
-            known = [inside[i] for i in kennard_stone([net.x for net in inside], max_asked)]
-        known = costs.measure(known[:max_asked])
+            known = [inside[i] for i in kennard_stone([net.x for net in inside], costs.num_asked)]
+        known = costs.measure(known[: costs.num_asked])
     if soft:
         selected = [net for net in known if distance(net) < band]
     else:

@@ -136,15 +136,9 @@ def _describe_scores(
 ) -> Plain:
     """A network's mean scores, with their standard errors over the seeds."""
     own = [record for record in records if record.id == net.id]
-    row: Plain = {
-        "name": name,
-        "phi": phi,
-        "id": net.id,
-        "triple": net.triple,
-        "ratio": net.ratio,
-        "within": relative_deviation(net.ratio, DOUBLE**phi) < tolerance,
-        "num_seeds": len(own),
-    }
+    row: Plain = {"name": name, "phi": phi, "id": net.id, "triple": net.triple, "ratio": net.ratio}
+    row["within"] = relative_deviation(net.ratio, DOUBLE**phi) < tolerance
+    row["num_seeds"] = len(own)
     for score in ("accuracy", "cross_entropy"):
         values = np.array([getattr(record, score) for record in own])
         error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan

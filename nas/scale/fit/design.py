@@ -77,13 +77,9 @@ def design_fit(
         raise UserError("nothing on the grid changes the baseline; raise fit.high")
     costs = CostModel(ratios, grid, budget.costed // 2, target)
     estimates = costs.estimate(grid)
+    near = near_target(grid, estimates, scaler, costs, phi)
     chosen, tolerance = select_candidates(
-        near_target(grid, estimates, scaler, costs, phi),
-        costs,
-        tolerance=budget.tolerance,
-        min_number=budget.points // 2,
-        max_asked=budget.costed // 2,
-        soft=soft,
+        near, costs, tolerance=budget.tolerance, min_number=budget.points // 2, soft=soft
     )
     if not chosen:
         raise _no_candidates(phi, estimates)

@@ -97,7 +97,7 @@ def _score_by_shared_weights(
 ) -> list[TrainingRecord]:
     """Scores of all that may be chosen, as trainings of no epoch."""
     archs = [net.arch for net in design.by_id().values()]
-    scorings = Trainings(elastic(archs), trainings.journal, lambda done, total, what: None)
+    scorings = Trainings(elastic(archs), trainings.journal, lambda done, total, what: None, 0)
     records = scorings([(arch, 0, design.seed) for arch in archs], "")
     trainings.seen += scorings.seen
     return records
@@ -139,7 +139,8 @@ def _build_result(
     long: Confirmation | None,
     trainings: Trainings,
 ) -> Fit:
-    judged, arch, surface = {record.id for record in short}, design.baseline.arch, found.surface
+    judged, surface = {record.id for record in short}, found.surface
+    resolution, macs = design.baseline.arch.resolution, arithmetic(design.baseline.arch).macs
     fidelities = (record.fidelity for record in trainings.seen if record.fidelity)
     regret = {name: percents(difference) for name, difference in found.regret.items()}
     candidates = [
@@ -147,11 +148,10 @@ def _build_result(
         | {"growth": net.growth, "predicted": loss, "chosen": part, "judged": net.id in judged}
         for net, loss, part in zip(design.candidates, found.values, found.chosen, strict=True)
     ]
-    alpha, beta, gamma = design.candidates[found.best].triple
+    best = design.candidates[found.best]
+    triple = dict(zip(("alpha", "beta", "gamma"), best.triple, strict=True))
     values = {
-        "alpha": alpha,
-        "beta": beta,
-        "gamma": gamma,
+        **triple,
         "phi": design.phi,
         "intervals": found.intervals,
         "objective": design.objective,
@@ -159,11 +159,7 @@ def _build_result(
         "verdict": long.verdict if long else _unconfirmed(regret),
         "judge": ", ".join(dict.fromkeys(fidelities)),
         "tolerance": design.tolerance,
-        "baseline": {
-            "resolution": arch.resolution,
-            "macs": arithmetic(arch).macs,
-            "exponents": design.exponents,
-        },
+        "baseline": {"resolution": resolution, "macs": macs, "exponents": design.exponents},
         "surface": {
             **{name: getattr(surface, name) for name in ("terms", "r2", "loo", "ridge")},
             "level": surface.levels.mean(),

@@ -66,9 +66,7 @@ def _record(entry: Mapping[str, Any]) -> TrainingRecord:
 class Trainings:
     """Asks the judge for what the journal does not know; counts epochs, since trainings differ."""
 
-    def __init__(
-        self, judge: Judge, journal: KeyedJournal, progress: Progress, total: int = 0
-    ) -> None:
+    def __init__(self, judge: Judge, journal: KeyedJournal, progress: Progress, total: int) -> None:
         self.judge, self.journal, self.progress = judge, journal, progress
         self.done, self.total = 0, total  # epochs
         self.seen: list[TrainingRecord] = []  # everything asked for, failures included
@@ -77,9 +75,7 @@ class Trainings:
         """The records of the jobs, in that order, failures left out."""
         keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in jobs]
         missing = {k: job for k, job in zip(keys, jobs, strict=True) if k not in self.journal}
-        known = [job for key, job in zip(keys, jobs, strict=True) if key not in missing]
-        # what is known is no work
-        self.total -= sum(epochs for _, epochs, _ in known)
+        self.total -= sum(key[1] for key in keys if key not in missing)  # which is no work
         self._count(0, what)
         order, asked = list(missing), list(missing.values())
         for i, answer in self.judge(asked) if asked else ():

@@ -22,6 +22,7 @@ COLOURS = {
     "resolution": GREEN, "dwr": GREY, "uniform": GREY,
 }  # fmt: skip
 SYMBOLS = {"fitted": "star", "efficientnet": "diamond", "uniform": "square"}
+BARS = {"thickness": 1.5, "width": 4}
 MESH = 36  # divisions of a side of the triangle
 REGION = 0.95  # part of the resampled surfaces whose best triples are ringed
 
@@ -73,10 +74,7 @@ def _against_cost(fit: Fit) -> Section:
         figure.add_scatter(
             x=[row["ratio"] for row in rows],
             y=[100 * row["accuracy"] for row in rows],
-            error_y={
-                "array": [100 * (row["accuracy_se"] or 0) for row in rows],
-                "thickness": 1.5, "width": 4,
-            },
+            error_y={"array": [100 * (row["accuracy_se"] or 0) for row in rows], **BARS},
             mode="lines+markers", name=LABELS[name],
             line={"color": colour, "dash": "dot" if name in ("dwr", "uniform") else "solid"},
             marker={"size": 9 if name == "fitted" else 7, "symbol": SYMBOLS.get(name, "circle")},
@@ -205,8 +203,7 @@ def _differences(fit: Fit) -> Section:
             y=[list(reversed(LABELS)).index(name) + 0.2 * (1 - 2 * shift) for name in names],
             error_x={
                 "array": [row["high"] - row["value"] for row in rows],
-                "arrayminus": [row["value"] - row["low"] for row in rows],
-                "thickness": 1.5, "width": 4,
+                "arrayminus": [row["value"] - row["low"] for row in rows], **BARS,
             },
             mode="markers", name=label, marker={"color": colour, "size": 9},
             hovertemplate="%{x:.2f} %",
