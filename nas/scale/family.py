@@ -61,7 +61,7 @@ def steps(phi: float) -> list[float]:
 
 
 def family(baseline: Arch, rule: Rule, phi: float) -> list[Member]:
-    """The networks from the baseline (phi = 0) to `phi`, one for each whole step and the last."""
+    """The networks from the baseline (phi = 0) to `phi`, at `steps`."""
     return [rule.member(baseline, step) for step in steps(phi)]
 
 
@@ -74,12 +74,13 @@ def published_family(baseline: Arch, name: str) -> list[Member]:
 
 
 def _published_member(baseline: Arch, name: str) -> Member:
+    factors = published(name)
     try:
         arch = as_published(baseline, name)
         cost(arch)
     except UserError as error:
         raise UserError(f"name={name} is not possible: {error}") from None
-    factors, arch = published(name), replace(arch, name=f"{baseline.name}_{name}".strip("_"))
+    arch = replace(arch, name=f"{baseline.name}_{name}".strip("_"))
     return Member(name, math.log2(factors.cost), factors, arch)
 
 

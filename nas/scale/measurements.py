@@ -83,7 +83,8 @@ def train_cached(
     `salt` stands for data and training budget; `bar` counts epochs.  A row holds scores, the
     cross_entropy (nats) of the validation images, or the `reason` where the training failed.
     """
-    journal, failed = KeyedJournal(path), dict[str, dict[str, Any]]()  # tried again next time
+    journal = KeyedJournal(path)
+    failed: dict[str, dict[str, Any]] = {}  # which the next call tries again
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
     missing = [i for i, key in enumerate(keys) if key not in journal]
     done = sum(epochs for (_, epochs, _), key in zip(jobs, keys, strict=True) if key in journal)

@@ -12,6 +12,7 @@ from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_
 from nas.scale.fit.page import fit_sections, notes
 from nas.scale.fit.result import Fit
 
+Summary = Mapping[str, Any]  # what summary.json holds
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -20,13 +21,11 @@ class SearchFront(NamedTuple):
 
     name: str
     front: pd.DataFrame
-    summary: Mapping[str, Any]
+    summary: Summary
 
 
-def scale_page(
-    path: Path, summary: Mapping[str, Any], search: SearchFront | None, fit: Fit | None
-) -> None:
-    """Write the page to `path`; `summary` is what summary.json holds."""
+def scale_page(path: Path, summary: Summary, search: SearchFront | None, fit: Fit | None) -> None:
+    """Write the page to `path`."""
     rows: Rows = summary["family"]
     sections = [_front(summary, rows, search)] if any(row["latency_ms"] for row in rows) else []
     sections += [_rounding(rows), *(fit_sections(fit) if fit else [])]
@@ -34,7 +33,7 @@ def scale_page(
     figures_page(path, f"{summary['baseline']}, scaled", _lead(summary, rows), sections, below)
 
 
-def _lead(summary: Mapping[str, Any], rows: Rows) -> list[str]:
+def _lead(summary: Summary, rows: Rows) -> list[str]:
     last, how = rows[-1], f"rule {summary['rule']}"
     if summary["coefficients"]:
         how += ", alpha {:.4g}, beta {:.4g}, gamma {:.4g}".format(*summary["coefficients"])
@@ -49,10 +48,10 @@ def _lead(summary: Mapping[str, Any], rows: Rows) -> list[str]:
     return lines + ([f"{verdict[:1].upper()}{verdict[1:]}."] if verdict else [])
 
 
-def _notes(summary: Mapping[str, Any]) -> list[str]:
+def _notes(summary: Summary) -> list[str]:
     notes = [
         "Exact factors are rounded as the EfficientNet code does: channels to multiples of 8, "
-        "repeats up, pixels to the nearest; depth is counted in blocks, width in mean channels.",
+        "repeats up, pixels to the nearest; depth is counted in blocks, width in mean channels."
     ]
     if summary["latency"]:
         notes.append(
@@ -68,7 +67,7 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -> Section:
+def _front(summary: Summary, rows: Rows, search: SearchFront | None) -> Section:
     """The family and the search's front: accuracy or, where none was trained, MACs by latency."""
     trained = any("accuracy" in row for row in rows)
     kept = [r for r in rows if r["latency_ms"] and ("accuracy" in r or not trained)]
@@ -99,7 +98,7 @@ def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -
     return Section("The family", f"{words.removesuffix('.')}.", figure)
 
 
-def _unlike(summary: Mapping[str, Any], search: SearchFront | None) -> str:
+def _unlike(summary: Summary, search: SearchFront | None) -> str:
     """How the search's trainings differed from the family's, so that nobody compares the two."""
     if not search:
         return ""

@@ -18,7 +18,7 @@ from nas.core.files import write_all, write_text
 from nas.core.run_folder import environment, write_json, write_yaml
 from nas.scale.family import Member, PhiSolution
 from nas.scale.fit.result import Fit
-from nas.scale.page import SearchFront, scale_page
+from nas.scale.page import Rows, SearchFront, Summary, scale_page
 from nas.scale.setup import ScaleRun
 
 TABLE_WIDTH = 150  # characters; in a narrower window or a pipe lines are long, and none is cut
@@ -38,7 +38,7 @@ COLUMNS = (
 SCORE_COLUMNS = ("accuracy", "test")
 
 
-def print_family(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+def print_family(console: Console, rows: Rows) -> None:
     """Print the family as a table, exact beside rounded."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     trained = any("accuracy" in row for row in rows)
@@ -78,14 +78,12 @@ def describe_fit(fit: Fit) -> list[tuple[str, str]]:
         f"{name} {getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
         for name, (low, high) in fit.intervals.items()
     ]
-    origin = f"from the first scores of {fit.num_points} networks"
+    shown.append(f"from the first scores of {fit.num_points} networks")
     longer = "after longer trainings " if fit.confirmation else ""
-    return [("fitted", f"{' · '.join(shown)} · {origin}"), ("verdict", f"{longer}{fit.verdict}")]
+    return [("fitted", " · ".join(shown)), ("verdict", f"{longer}{fit.verdict}")]
 
 
-def remarks(
-    rows: Sequence[Mapping[str, Any]], solution: PhiSolution | None, made_for: int
-) -> list[tuple[str, str]]:
+def remarks(rows: Rows, solution: PhiSolution | None, made_for: int) -> list[tuple[str, str]]:
     """Lines with their labels: what rounding did to the cost, to a budget, and what to beware.
 
     The rule was made to grow networks where `made_for` is 1, to shrink them where it is -1.
@@ -115,7 +113,7 @@ def remarks(
 
 
 def write_results(
-    run: ScaleRun, summary: Mapping[str, Any], members: Sequence[Member], fit: Fit | None
+    run: ScaleRun, summary: Summary, members: Sequence[Member], fit: Fit | None
 ) -> None:
     """Write all that the command leaves, summary.json last."""
     folder, rows = run.folder, summary["family"]

@@ -53,7 +53,7 @@ NUM_SOLVE_STEPS = 12  # prices that a bisection asks for, about
 def scale(settings: ScaleSettings) -> dict[str, Any]:
     """Write the family that `settings` describe; returns what its summary.json holds.
 
-    A second call redoes nothing that was trained or timed, a stopped one's share included.
+    What an earlier call trained or timed, even one that was stopped, is not done again.
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, TABLE_WIDTH)

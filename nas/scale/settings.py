@@ -129,9 +129,8 @@ class ScaleSettings:
             text = f"name={self.name} is a row of rule=published: give that too, or drop it"
             raise UserError(text)
         if self.coefficients is not None and self.rule not in (None, "formula"):
-            raise UserError(
-                f"coefficients= are those of rule=formula, not of rule={self.rule}: drop one"
-            )
+            text = f"coefficients= are those of rule=formula, not of rule={self.rule}: drop one"
+            raise UserError(text)
         if self.shares_weights and self.fit_budget.confirm_seeds == 0:
             raise UserError(
                 "accuracy=oneshot needs longer trainings to test its order by: give "

@@ -26,13 +26,7 @@ from nas.scale.fit.candidates import (
 )
 from nas.scale.fit.comparison import LABELS, Comparison, verdict
 from nas.scale.fit.design import design_fit
-from nas.scale.fit.grid import (
-    Scaler,
-    distinct_networks,
-    effective,
-    grid_values,
-    triples,
-)
+from nas.scale.fit.grid import Scaler, distinct_networks, effective, grid_values, triples
 from nas.scale.fit.journal import CostRatios, open_journal
 from nas.scale.fit.response_surface import Data, fit_surface, quadratic, resampled
 from nas.stats.correlation import spearman

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 
@@ -141,8 +141,7 @@ def rivals(
     multiples = np.exp2(NOMINAL_PHIS if target > 1 else -NOMINAL_PHIS)
     num_measured = 1 if costs.surface is None else 3
     for name, way in ways.items():
-        double = way(DOUBLE)
-        triple = (double.depth, double.width, double.resolution)
+        triple = astuple(way(DOUBLE))
         made = (scaler.try_scale(way(float(m)), triple) for m in multiples)
         tried = list({net.arch: net for net in made if net and net.x.any()}.values())
         if not tried:

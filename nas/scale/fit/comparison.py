@@ -38,7 +38,7 @@ class Comparison:
         effects = self.inverse @ design.T @ y
         self.num_free = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
         self.variance = float(np.sum((y - design @ effects) ** 2)) / max(1, self.num_free)
-        by_name, by_seed = effects[: len(self.names)], effects[len(self.names) :]
+        by_name, by_seed = np.split(effects, [len(self.names)])
         # a network's level is its loss with an average seed
         self.level = dict(zip(self.names, by_name + by_seed.mean(), strict=True))
 

@@ -49,16 +49,14 @@ def confirm(design: FitDesign, best: Candidate, trainings: Trainings) -> Confirm
             }
             for name, net in networks.items()
         }
-        twins = _twins(networks)
+        rows, twins = [], _twins(networks)
         comparison = Comparison({k: v for k, v in losses.items() if k not in twins})
-        rows = []
         for name, net in networks.items():
             row = _describe_scores(name, phi, net, records, design.tolerance)
             row |= {"same_as": twins.get(name, ""), "moved": percent(added[name])}
             rows.append(row | _over_fitted(comparison, twins.get(name, name)))
         table += rows
-        ratios = {name: net.ratio for name, net in networks.items()}
-        conclusion = verdict(comparison, ratios, twins)
+        conclusion = verdict(comparison, {k: net.ratio for k, net in networks.items()}, twins)
         words.append(conclusion if phi == design.phi else f"at phi = {phi}: {conclusion}")
         words += _warn_too_short(phi, rows, table[0])
     return Confirmation(table, records, "; ".join(words))
@@ -78,8 +76,8 @@ def _networks_by_phi(design: FitDesign, best: Candidate) -> dict[int, ByName]:
 def _train_longer(
     design: FitDesign, by_phi: Mapping[int, ByName], trainings: Trainings
 ) -> list[TrainingRecord]:
-    budget = design.budget
-    epochs, first = budget.confirm_epochs, first_seed(design.seed, budget.rungs, len(budget.rungs))
+    budget, epochs = design.budget, design.budget.confirm_epochs
+    first = first_seed(design.seed, budget.rungs, len(budget.rungs))
     seeds = range(first, first + budget.confirm_seeds)
     nets = [design.baseline, *(net for networks in by_phi.values() for net in networks.values())]
     unique = {net.id: net.arch for net in nets}
@@ -101,12 +99,11 @@ def _warn_too_short(phi: int, rows: Sequence[Plain], baseline: Plain) -> list[st
     known = [row for row in rows if row["num_seeds"] and not row["same_as"]]
     way, word = (1, "better") if phi > 0 else (-1, "worse")
     odd = [r for r in known if way * (r["cross_entropy"] - baseline["cross_entropy"]) >= 0]
-    if not odd:
-        return []
-    return [
+    text = (
         f"{len(odd)} of {len(known)} networks of {DOUBLE**phi:g} times the cost are no {word} "
         "than the baseline: these trainings are too short for what they are asked"
-    ]
+    )
+    return [text] if odd else []
 
 
 def _added_for_equal_cost(

@@ -50,9 +50,7 @@ def grid_values(step: float, low: float, high: float) -> list[float]:
     return [round(low + i * step, 9) for i in range(number + 1)]
 
 
-def triples(
-    step: float = 0.05, tolerance: float = 0.10, low: float = 1.0, high: float = 2.0
-) -> list[Triple]:
+def triples(step: float, tolerance: float, low: float = 1.0, high: float = 2.0) -> list[Triple]:
     """EfficientNet's grid: triples with alpha * beta^2 * gamma^2 less than `tolerance` from 2."""
     values = grid_values(step, low, high)
     return [
@@ -116,6 +114,6 @@ def distinct_networks(scaler: Scaler, values: Sequence[float], phi: int) -> list
                 off = round(abs(phi * math.log(value) - net.x[axis]), 9)
                 nearest[net.id] = min(nearest.get(net.id, (math.inf, value)), (off, value))
         chosen.append([value for _, value in nearest.values()])
-    every = itertools.product(chosen[0], chosen[1], chosen[2])
-    made = (scaler.try_scale(formula(*triple, phi), triple) for triple in every)
+    crossed = itertools.product(chosen[0], chosen[1], chosen[2])
+    made = (scaler.try_scale(formula(*triple, phi), triple) for triple in crossed)
     return [net for net in made if net]

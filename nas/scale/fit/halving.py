@@ -45,8 +45,7 @@ def successive_halving(design: FitDesign, trainings: Trainings) -> list[Training
     for i, (epochs, number) in enumerate(rungs):
         start = first_seed(design.seed, rungs, i)
         jobs = [(net.arch, epochs, s) for net in alive for s in range(start, start + number)]
-        unit = "epoch" if epochs == 1 else "epochs"
-        new = trainings(jobs, f"{len(alive)} networks x {epochs} {unit}")
+        new = trainings(jobs, f"{len(alive)} networks x {epochs} epoch{'s' * (epochs > 1)}")
         records += new
         losses = mean_losses(new, {net.id: net for net in alive}, design.objective)
         alive = sorted((n for n in alive if n.id in losses), key=lambda net: losses[net.id])

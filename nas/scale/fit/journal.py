@@ -28,16 +28,13 @@ COSTS_AT_ONCE = 16  # networks whose cost is asked for before it is written down
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """One training of the network `id`; scores are NaN where it failed, for the `reason`.
-
-    Standard errors are over the images.
-    """
+    """One training of the network `id`; scores are NaN where it failed, for the `reason`."""
 
     id: str
     epochs: int
     seed: int
     cross_entropy: float
-    cross_entropy_se: float
+    cross_entropy_se: float  # over the images, as the other
     accuracy: float
     accuracy_se: float
     fidelity: str = ""
@@ -75,9 +72,9 @@ class Trainings:
         """The records of the jobs, in that order, failures left out."""
         keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in jobs]
         missing = {k: job for k, job in zip(keys, jobs, strict=True) if k not in self.journal}
-        self.total -= sum(key[1] for key in keys if key not in missing)  # which is no work
+        self.total -= sum(key[1] for key in keys if key not in missing)  # no work
         self._count(0, what)
-        order, asked = list(missing), list(missing.values())
+        asked, order = list(missing.values()), list(missing)
         for i, answer in self.judge(asked) if asked else ():
             self.journal.add(asdict(_row(order[i], answer)))
             self._count(asked[i][1], what)

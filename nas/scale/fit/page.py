@@ -105,12 +105,10 @@ def _factors(triple: Sequence[float]) -> str:
 
 
 def _mesh(fit: Fit) -> tuple[Any, Any]:
-    """Shares [n, 3] all over the triangle, and the surface's loss there, as a change in per cent.
-
-    A share s of the logarithm of the cost is a factor of exp(s log(target) / exponent).
-    """
+    """Shares [n, 3] all over the triangle, and the surface's loss there in per cent."""
     cells = [(i, j, MESH - i - j) for i in range(MESH + 1) for j in range(MESH + 1 - i)]
     shares = np.array(cells) / MESH
+    # a share s of the logarithm of the cost is a factor of exp(s log(target) / exponent)
     x = shares * math.log(_target(fit)) / np.array(fit.baseline["exponents"])
     return shares, 100 * np.expm1(quadratic(x) @ np.array(fit.surface["terms"]))
 
@@ -127,9 +125,8 @@ def _triangle(fit: Fit) -> Section:
     edge = {"color": "black", "width": 1}
     ring = {"color": "rgba(0,0,0,0)", "size": 15, "line": {"color": PURPLE, "width": 2.5}}
     _candidates(figure, _region(fit.candidates), f"{REGION:.0%} confidence region", ring)
-    others = [c for c in fit.candidates if not c["judged"]]
     hollow = {"color": "rgba(0,0,0,0)", "size": 6, "line": {"color": GREY, "width": 1.5}}
-    _candidates(figure, others, "candidates", hollow)
+    _candidates(figure, [c for c in fit.candidates if not c["judged"]], "candidates", hollow)
     judged = [c for c in fit.candidates if c["judged"]]
     _candidates(figure, judged, "judged", {"color": "white", "size": 7, "line": {"width": 1}})
     for name, rival in fit.rivals.items():
@@ -193,9 +190,8 @@ def _differences(fit: Fit) -> Section:
     figure = blank("loss over the fitted triple's (%)", "")
     confirmed = [r for r in fit.confirmation if r.get("low") is not None and r["phi"] == fit.phi]
     longer = {row["name"]: row for row in confirmed}
-    for shift, (label, by_name, colour) in enumerate(
-        (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))
-    ):
+    shown = (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))
+    for shift, (label, by_name, colour) in enumerate(shown):
         names = [name for name in reversed(LABELS) if name in by_name]
         rows = [by_name[name] for name in names]
         figure.add_scatter(

@@ -20,19 +20,17 @@ class Fit:
     tolerance      of a cost ratio of 2, in proportion of another, as far as it had to be widened
     baseline       resolution, macs, and exponents [3] of cost in depth, width, resolution
     surface        terms, r2, loo (of the logarithm of the loss), ridge, loss
-    candidates     networks of that cost: triple, depth, width, resolution (effective
-                   factors), shares (of log cost), ratio, predicted (loss), chosen (part of the
-                   resampled surfaces), judged
+    candidates     networks of that cost: triple, effective depth, width and resolution, shares
+                   (of log cost), ratio, predicted (loss), chosen (part of the surfaces), judged
     rivals         the same by name
     regret         by rival, in per cent of the loss: what taking it and not the fitted triple
                    costs by the surface: value, low, high
     confirmation   what was trained longer: name, phi, ratio, within (the tolerance), num_seeds,
-                   accuracy, accuracy_se, cross_entropy, cross_entropy_se (errors over seeds),
-                   value, low, high (of the loss over the fitted one's at equal cost, in per
-                   cent), moved (what equal cost added to the loss, in per cent)
+                   scores (errors over seeds), value, low, high (of the loss over the fitted one's
+                   at equal cost, in per cent), moved (what equal cost added, in per cent)
     agreement      order of short against longer trainings: num_networks, kendall, low, high;
                    None where too few networks had both
-    rows           every training: id, epochs, seed, scores, and the reason where it failed
+    rows           every training, as `TrainingRecord`
     """
 
     alpha: float
