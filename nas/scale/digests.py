@@ -26,16 +26,13 @@ def digest_of(*parts: Any) -> str:
 
 
 def training_digest(settings: ScaleSettings, images: ImageData) -> str:
-    """Of what decides a trained network's score, but for its epochs and its seed."""
+    """The digest of what decides a trained network's score, but for its epochs and its seed."""
     budget = {key: value for key, value in settings.budget.node.items() if key != "epochs"}
     return digest_of(images.fingerprint, images.flip, _with_earlier_targets(budget))
 
 
 def fit_digest(settings: ScaleSettings, baseline: Arch, images: ImageData, timer: Any) -> str:
-    """Of what decides the scores and costs of a fit of `baseline`.
-
-    The `timer` counts where the fit is by its latencies.
-    """
+    """The digest of what decides a fit's scores and costs; of `timer` where it goes by latency."""
     priced = settings.objective != "macs" and timer.identity()
     rounding = [settings.repeats, settings.fixed_ends]
     shared = []

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.arch.scaling import EFFICIENTNET_LITES, TABLES, Factors, apply, as_published, published
-from nas.core.errors import UserError, unknown
+from nas.core.checks import check_option
+from nas.core.errors import UserError
 
 STEPS_PER_PHI = 1000  # how finely phi is solved for
 MAX_ABS_PHI = 100
@@ -40,11 +42,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a family.
+    """One network of a family, with its `factors` before anything was rounded.
 
-    phi       logarithm (base 2) of the cost ratio that was asked for; of a published row, of the
-              ratio that its factors promise
-    factors   exact, before anything was rounded
+    `phi` is the logarithm (base 2) of the cost ratio that was asked for, or that the factors of a
+    published row promise.
     """
 
     name: str
@@ -55,27 +56,24 @@ class Member:
 
 def steps(phi: float) -> list[float]:
     """0, 1, 2 and so on as far as `phi`, which is the last; towards -1 where it is negative."""
-    sign = -1.0 if phi < 0 else 1.0
-    whole = [sign * i for i in range(math.floor(abs(phi)) + 1)]
-    return [0.0, *whole[1:]] if whole[-1] == phi else [0.0, *whole[1:], phi]
+    whole = [math.copysign(i, phi) for i in range(1, math.ceil(abs(phi)))]
+    return [0.0, *whole, float(phi)] if phi else [0.0]
 
 
 def family(baseline: Arch, rule: Rule, phi: float) -> list[Member]:
-    """The networks from the baseline (phi = 0) to `phi`, one for each whole step and the last."""
+    """The networks from the baseline (phi = 0) to `phi`, at `steps`."""
     return [rule.member(baseline, step) for step in steps(phi)]
 
 
 def published_family(baseline: Arch, name: str) -> list[Member]:
     """The rows of the released table as far as `name` (b3: b0 to b3), applied to `baseline`."""
-    if name not in TABLES:
-        raise unknown("name", name, TABLES)
+    check_option("name", name, TABLES)
     lite = name in EFFICIENTNET_LITES
     rows = [row for row in TABLES if (row in EFFICIENTNET_LITES) == lite]
     return [_published_member(baseline, row) for row in rows[: rows.index(name) + 1]]
 
 
 def _published_member(baseline: Arch, name: str) -> Member:
-    """One row of the released tables, applied to `baseline`."""
     factors = published(name)
     try:
         arch = as_published(baseline, name)
@@ -86,45 +84,40 @@ def _published_member(baseline: Arch, name: str) -> Member:
     return Member(name, math.log2(factors.cost), factors, arch)
 
 
-def num_blocks(arch: Arch) -> int:
-    """Blocks of all stages."""
+def _num_blocks(arch: Arch) -> int:
     return sum(stage.depth for stage in arch.stages)
 
 
-def mean_width(arch: Arch) -> float:
-    """Channels on average, over the stages that have blocks."""
+def _mean_width(arch: Arch) -> float:
     widths = [stage.width for stage in arch.stages if stage.depth]
     return sum(widths) / max(1, len(widths))
 
 
 def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dict[str, Any]]:
-    """One row a member, exact and rounded side by side; `latencies` are ms by `network_id`.
+    """One row a member, exact and rounded side by side; the first member is the baseline.
 
     depth_exact, width_exact   factors before rounding;  resolution_exact: pixels before rounding
     depth, width   after rounding: blocks and mean channels over those of the baseline
     macs_promised  depth * width^2 * resolution^2 of the exact factors
-    macs_ratio     multiply-adds after rounding over those of the baseline
     two_to_phi     the cost ratio that EfficientNet's rule asks for
-    latency_ms     None where it was not measured;  latency_ratio: over the baseline's
-
-    The first member is the baseline.
+    latency_ms     of `latencies`, by `network_id`; None where it was not measured
     """
     base = members[0].arch
     base_macs, base_ms = cost(base).macs, latencies.get(network_id(base))
     rows = []
     for member in members:
-        arch, key = member.arch, network_id(member.arch)
-        costs, ms = cost(arch), latencies.get(key)
+        arch, key, costs = member.arch, network_id(member.arch), cost(member.arch)
+        ms = latencies.get(key)
         rows.append({
             "name": member.name,
             "phi": member.phi,
             "depth_exact": member.factors.depth,
-            "depth": num_blocks(arch) / max(1, num_blocks(base)),
+            "depth": _num_blocks(arch) / max(1, _num_blocks(base)),
             "width_exact": member.factors.width,
-            "width": mean_width(arch) / mean_width(base),
+            "width": _mean_width(arch) / _mean_width(base),
             "resolution_exact": base.resolution * member.factors.resolution,
             "resolution": arch.resolution,
-            "num_blocks": num_blocks(arch),
+            "num_blocks": _num_blocks(arch),
             "two_to_phi": 2**member.phi,
             "macs_promised": member.factors.cost,
             "macs_ratio": costs.macs / base_macs,
@@ -142,7 +135,7 @@ def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> l
 class PhiSolution:
     """The largest phi, in steps of 1 / STEPS_PER_PHI, whose rounded network is within a budget.
 
-    price   of that network, in the budget's unit;  next_price: of the first one beyond it
+    `price` is in the budget's unit; next_phi and next_price are of the first network beyond it.
     """
 
     member: Member
@@ -158,14 +151,8 @@ class PhiSolution:
 
     def to_json(self) -> dict[str, float]:
         """Plain numbers for summary.json."""
-        return {
-            "phi": self.member.phi,
-            "budget": self.budget,
-            "price": self.price,
-            "slack": self.slack,
-            "next_phi": self.next_phi,
-            "next_price": self.next_price,
-        }
+        names = ("budget", "price", "slack", "next_phi", "next_price")
+        return {"phi": self.member.phi, **{name: getattr(self, name) for name in names}}
 
 
 def largest_phi_within(
@@ -173,9 +160,8 @@ def largest_phi_within(
 ) -> PhiSolution:
     """Bisect for the largest phi whose network costs at most `budget` by `price(arch)`.
 
-    Rounding makes the price a staircase, which is searched between the first whole phi that fits
-    and the first that does not.  `what` names budget and unit in errors: "macs=3e+08".
-    Raises UserError where not even the smallest network fits, or the largest still does.
+    Rounding makes the price a staircase, which is searched between a whole phi that fits and the
+    next.  Raises UserError, which names the budget as `what`, where no network fits or all do.
     """
 
     def member_at(k: int) -> Member | None:
@@ -187,8 +173,7 @@ def largest_phi_within(
             return None
 
     def fits(k: int) -> bool:
-        """Whether it is cheap enough, as a network that is too small to be built would be."""
-        member = member_at(k)
+        member = member_at(k)  # None: too small to be built, so cheap enough, or too large
         return k < 0 if member is None else price(member.arch) <= budget
 
     low = high = 0
@@ -201,35 +186,25 @@ def largest_phi_within(
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     inside, beyond = member_at(low), member_at(high)
-    if beyond is None:
-        assert inside is not None
-        raise _out_of_reach(what, "largest", inside, price(inside.arch), rule)
-    if inside is None:
-        raise _out_of_reach(what, "smallest", beyond, price(beyond.arch), rule)
+    if inside is None or beyond is None:
+        which, last = ("largest", inside) if beyond is None else ("smallest", beyond)
+        assert last is not None
+        raise UserError(
+            f"{what} is out of reach: the {which} network that rule={rule.name} makes of this "
+            f"baseline (phi={last.phi:g}, {last.arch.resolution} pixels) has "
+            f"{price(last.arch):.4g}; take another budget or another baseline (arch=)"
+        )
     return PhiSolution(inside, price(inside.arch), budget, beyond.phi, price(beyond.arch))
 
 
 def members_within_budget(
     rows: Sequence[Member], budget: float, price: Callable[[Arch], float], what: str
 ) -> list[Member]:
-    """The first of `rows`, which grow, that are within the budget; UserError where none is.
-
-    `what` names the budget in the error.
-    """
-    for i, row in enumerate(rows):
-        if (row_price := price(row.arch)) > budget:
-            if i == 0:
-                raise UserError(
-                    f"{what} is out of reach: {row.name}, the smallest row of the table, has "
-                    f"{row_price:.4g}; raise it, or take a smaller baseline (arch=)"
-                )
-            return list(rows[:i])
-    return list(rows)
-
-
-def _out_of_reach(what: str, which: str, member: Member, price: float, rule: Rule) -> UserError:
-    return UserError(
-        f"{what} is out of reach: the {which} network that rule={rule.name} makes of this baseline "
-        f"(phi={member.phi:g}, {member.arch.resolution} pixels) has {price:.4g}; take another "
-        "budget or another baseline (arch=)"
-    )
+    """The first of `rows`, which grow, that are within the budget, named `what` in the error."""
+    within = list(takewhile(lambda row: price(row.arch) <= budget, rows))
+    if not within:
+        raise UserError(
+            f"{what} is out of reach: {rows[0].name}, the smallest row of the table, has "
+            f"{price(rows[0].arch):.4g}; raise it, or take a smaller baseline (arch=)"
+        )
+    return within

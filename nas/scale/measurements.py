@@ -12,8 +12,7 @@ from rich.console import Console
 
 from nas.accuracy.elastic import elastic
 from nas.accuracy.estimate import Estimate, Failure
-from nas.accuracy.judge import Estimates, JudgeContext
-from nas.accuracy.judge import Judge as OpenJudge
+from nas.accuracy.judge import Estimates, Judge, JudgeContext
 from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id, operators
@@ -22,16 +21,13 @@ from nas.core.progress import ProgressBar
 from nas.latency.lookup import Lookup
 from nas.latency.timing_journal import TimingJournal
 from nas.scale.digests import digest_of
-from nas.scale.fit.journal import Job, Judge
+from nas.scale.fit.journal import Elastic, Job
 
 Milliseconds = Callable[..., list[float]]  # of networks; quiet: without a bar of its own
 
 
 def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> Milliseconds:
-    """Latency in ms of whole networks by `timer`, each measured once in the life of `folder`.
-
-    A table of somebody else's device is read anew each time.
-    """
+    """Latency in ms of whole networks by `timer`, each measured once in the life of `folder`."""
     if isinstance(timer, Lookup):
         return lambda archs, quiet=False: [t.median_ms for t in timer.measure_many(archs)]
     path = folder / f"latency-{timer.name}-{digest_of(timer.identity())}.jsonl"
@@ -56,10 +52,7 @@ def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> 
 def run_jobs(
     pool: WorkerPool, on_partial: Callable[[float], None], jobs: Sequence[Job]
 ) -> Estimates:
-    """(index, Estimate or Failure) of each job, as soon as it is known.
-
-    `on_partial` hears now and then how many epochs are done in those that have not ended.
-    """
+    """The answer to each job; `on_partial` hears the epochs done in jobs that have not ended."""
 
     def on_progress(parts: Mapping[int, float]) -> None:
         on_partial(sum(jobs[i][1] * part for i, part in parts.items()))
@@ -69,17 +62,15 @@ def run_jobs(
 
 
 def supernet_judge(
-    console: Console, open_judge: Callable[[JudgeContext], OpenJudge], context: JudgeContext
-) -> Callable[[Sequence[Arch]], Judge]:
+    console: Console, open_judge: Callable[[JudgeContext], Judge], context: JudgeContext
+) -> Elastic:
     """What makes a judge of networks by weights that they share, trained with progress."""
 
-    def open_with_progress(context: JudgeContext) -> OpenJudge:
+    def open_with_progress(context: JudgeContext) -> Judge:
         with ProgressBar(console, "elastic", 100) as bar:
-
-            def progress(part: float, left: float, history: Any) -> None:
-                bar(int(100 * part), "% of the training")
-
-            return open_judge(replace(context, progress=progress))
+            what = "% of the training"
+            context = replace(context, progress=lambda part, *_: bar(int(100 * part), what))
+            return open_judge(context)
 
     return partial(elastic, open_with_progress, context=context)
 
@@ -89,38 +80,34 @@ def train_cached(
 ) -> list[dict[str, Any]]:
     """What each job scored, in order; those that the file at `path` knows are not trained again.
 
-    `salt` stands for whatever else decides a score: data and training budget; `bar` counts
-    epochs.  A row holds accuracy and test_accuracy with their standard errors, cross_entropy
-    (nats, of the validation images) and seconds, or the `reason` where the training failed.
+    `salt` stands for data and training budget; `bar` counts epochs.  A row holds scores, the
+    cross_entropy (nats) of the validation images, or the `reason` where the training failed.
     """
-    journal, failures = KeyedJournal(path), dict[str, dict[str, Any]]()
+    journal = KeyedJournal(path)
+    failed: dict[str, dict[str, Any]] = {}  # which the next call tries again
     keys = [f"{salt}-{network_id(arch)}-{epochs}-{seed}" for arch, epochs, seed in jobs]
     missing = [i for i, key in enumerate(keys) if key not in journal]
     done = sum(epochs for (_, epochs, _), key in zip(jobs, keys, strict=True) if key in journal)
     bar(done, "epochs")
-    answers = run_jobs(pool, bar.set_partial, [jobs[i] for i in missing]) if missing else ()
-    for i, answer in answers:
+    asked = [jobs[i] for i in missing]
+    for i, answer in run_jobs(pool, bar.set_partial, asked) if asked else ():
         key, row = keys[missing[i]], _row(answer)
-        if "reason" in row:  # what failed is tried again by the next call
-            failures[key] = row
+        if "reason" in row:
+            failed[key] = row
         else:
             journal.add({"key": key, **row})
-        done += jobs[missing[i]][1]
+        done += asked[i][1]
         bar(done, "epochs")
-    rows = (failures.get(key) or journal[key] for key in keys)
+    rows = (failed.get(key) or journal[key] for key in keys)
     return [{name: value for name, value in row.items() if name != "key"} for row in rows]
 
 
 def _row(answer: Estimate | Failure) -> dict[str, Any]:
     if isinstance(answer, Failure):
         return asdict(answer)
-    assert answer.val is not None
-    assert answer.test is not None
-    return {
-        "accuracy": answer.val.accuracy,
-        "accuracy_se": answer.val.accuracy_se,
-        "test_accuracy": answer.test.accuracy,
-        "test_accuracy_se": answer.test.accuracy_se,
-        "cross_entropy": answer.val.cross_entropy,
-        "seconds": answer.seconds,
-    }
+    val, test = answer.val, answer.test
+    assert val is not None
+    assert test is not None
+    row = {"accuracy": val.accuracy, "accuracy_se": val.accuracy_se}
+    row |= {"test_accuracy": test.accuracy, "test_accuracy_se": test.accuracy_se}
+    return row | {"cross_entropy": val.cross_entropy, "seconds": answer.seconds}

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
-from nas.scale.fit.page import fit_sections
-from nas.scale.fit.page import notes as fit_notes
+from nas.scale.fit.page import fit_sections, notes
 from nas.scale.fit.result import Fit
 
+Summary = Mapping[str, Any]  # what summary.json holds
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -21,27 +21,22 @@ class SearchFront(NamedTuple):
 
     name: str
     front: pd.DataFrame
-    summary: Mapping[str, Any]
+    summary: Summary
 
 
-def scale_page(
-    path: Path, summary: Mapping[str, Any], search: SearchFront | None, fit: Fit | None
-) -> None:
-    """Write the page to `path`; `summary` is what summary.json holds."""
+def scale_page(path: Path, summary: Summary, search: SearchFront | None, fit: Fit | None) -> None:
+    """Write the page to `path`."""
     rows: Rows = summary["family"]
     sections = [_front(summary, rows, search)] if any(row["latency_ms"] for row in rows) else []
-    sections.append(_rounding(rows))
-    if fit is not None:
-        sections += fit_sections(fit)
-    notes = _notes(summary) + ([] if fit is None else fit_notes(fit))
-    figures_page(path, f"{summary['baseline']}, scaled", _lead(summary, rows), sections, notes)
+    sections += [_rounding(rows), *(fit_sections(fit) if fit else [])]
+    below = [*_notes(summary), *(notes(fit) if fit else [])]
+    figures_page(path, f"{summary['baseline']}, scaled", _lead(summary, rows), sections, below)
 
 
-def _lead(summary: Mapping[str, Any], rows: Rows) -> list[str]:
-    last, triple, how = rows[-1], summary["coefficients"], f"rule {summary['rule']}"
-    if triple:
-        alpha, beta, gamma = triple
-        how += f", alpha {alpha:.4g}, beta {beta:.4g}, gamma {gamma:.4g}"
+def _lead(summary: Summary, rows: Rows) -> list[str]:
+    last, how = rows[-1], f"rule {summary['rule']}"
+    if summary["coefficients"]:
+        how += ", alpha {:.4g}, beta {:.4g}, gamma {:.4g}".format(*summary["coefficients"])
     latency = last["latency_ratio"]
     times = f", and {latency:.3f} times its latency" if latency else ""
     lines = [
@@ -53,10 +48,10 @@ def _lead(summary: Mapping[str, Any], rows: Rows) -> list[str]:
     return lines + ([f"{verdict[:1].upper()}{verdict[1:]}."] if verdict else [])
 
 
-def _notes(summary: Mapping[str, Any]) -> list[str]:
+def _notes(summary: Summary) -> list[str]:
     notes = [
         "Exact factors are rounded as the EfficientNet code does: channels to multiples of 8, "
-        "repeats up, pixels to the nearest; depth is counted in blocks, width in mean channels.",
+        "repeats up, pixels to the nearest; depth is counted in blocks, width in mean channels."
     ]
     if summary["latency"]:
         notes.append(
@@ -72,7 +67,7 @@ def _notes(summary: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -> Section:
+def _front(summary: Summary, rows: Rows, search: SearchFront | None) -> Section:
     """The family and the search's front: accuracy or, where none was trained, MACs by latency."""
     trained = any("accuracy" in row for row in rows)
     kept = [r for r in rows if r["latency_ms"] and ("accuracy" in r or not trained)]
@@ -81,10 +76,8 @@ def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -
     figure.update_yaxes(type="linear" if trained else "log", tickformat=".0%" if trained else "")
     words = "The family, from the baseline on"
     if search:
-        front = search.front.assign(
-            ms=search.front["measured_ms"].fillna(search.front["latency_ms"])
-        )
-        front = front.sort_values("ms")
+        front = search.front
+        front = front.assign(ms=front["measured_ms"].fillna(front["latency_ms"])).sort_values("ms")
         figure.add_scatter(
             x=front["ms"].tolist(),
             y=(front["accuracy"] if trained else front["macs"] / 1e6).tolist(),
@@ -105,7 +98,7 @@ def _front(summary: Mapping[str, Any], rows: Rows, search: SearchFront | None) -
     return Section("The family", f"{words.removesuffix('.')}.", figure)
 
 
-def _unlike(summary: Mapping[str, Any], search: SearchFront | None) -> str:
+def _unlike(summary: Summary, search: SearchFront | None) -> str:
     """How the search's trainings differed from the family's, so that nobody compares the two."""
     if not search:
         return ""
@@ -143,13 +136,11 @@ def _rounding(rows: Rows) -> Section:
 
 
 def _hover(row: Mapping[str, Any]) -> str:
-    accuracy = ""
-    if "accuracy" in row:
-        accuracy = f"<br>accuracy {row['accuracy']:.1%} ± {row['accuracy_se']:.1%}"
+    scored = "accuracy" in row
+    accuracy = f"<br>accuracy {row['accuracy']:.1%} ± {row['accuracy_se']:.1%}" if scored else ""
     return (
         f"{row['name']}: {row['latency_ms']:.4g} ms, {row['macs']:,} MACs, {row['params']:,} "
         f"parameters<br>depth {row['depth_exact']:.3f} → {row['depth']:.3f} ({row['num_blocks']} "
         f"blocks)<br>width {row['width_exact']:.3f} → {row['width']:.3f}<br>"
-        f"resolution {row['resolution_exact']:.1f} → {row['resolution']}"
-        f"{accuracy}"
+        f"resolution {row['resolution_exact']:.1f} → {row['resolution']}{accuracy}"
     )

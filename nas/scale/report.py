@@ -13,19 +13,20 @@ from rich.console import Console
 from rich.table import Table
 
 from nas.arch.serialization import dumps
+from nas.core.config import config_of
 from nas.core.files import write_all, write_text
 from nas.core.run_folder import environment, write_json, write_yaml
 from nas.scale.family import Member, PhiSolution
 from nas.scale.fit.result import Fit
-from nas.scale.page import SearchFront, scale_page
+from nas.scale.page import Rows, SearchFront, Summary, scale_page
+from nas.scale.setup import ScaleRun
 
 TABLE_WIDTH = 150  # characters; in a narrower window or a pipe lines are long, and none is cut
 REPORTED_ROUNDING = 1.1  # cost over 2^phi from which on the report says what rounding did
 MIRRORED_DOWN = (
     "phi below 0 mirrors a rule that grows networks, which is known to make poor small ones (Han "
     'et al. 2020, "Model Rubik\'s Cube": in tiny networks resolution and depth matter more than '
-    "width): "
-    "fit.phi=-1 fits how to shrink; or search at that size"
+    "width): fit.phi=-1 fits how to shrink; or search at that size"
 )
 MIRRORED_UP = (
     "phi above 0 mirrors a rule that was fitted to shrink the baseline: drop fit.phi=-1 to grow it"
@@ -37,8 +38,8 @@ COLUMNS = (
 SCORE_COLUMNS = ("accuracy", "test")
 
 
-def print_family(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The family as a table, exact beside rounded."""
+def print_family(console: Console, rows: Rows) -> None:
+    """Print the family as a table, exact beside rounded."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     trained = any("accuracy" in row for row in rows)
     for name in COLUMNS + SCORE_COLUMNS if trained else COLUMNS:
@@ -73,26 +74,26 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, str]:
 
 def describe_fit(fit: Fit) -> list[tuple[str, str]]:
     """Lines with their labels: the fitted triple, and what the longer trainings say of it."""
-    values = {"alpha": fit.alpha, "beta": fit.beta, "gamma": fit.gamma}
-    shown = []
-    for name, value in values.items():
-        low, high = fit.intervals[name]
-        shown.append(f"{name} {value:.3f} ({low:.3f} to {high:.3f})")
-    origin = f"from the first scores of {fit.num_points} networks"
+    shown = [
+        f"{name} {getattr(fit, name):.3f} ({low:.3f} to {high:.3f})"
+        for name, (low, high) in fit.intervals.items()
+    ]
+    shown.append(f"from the first scores of {fit.num_points} networks")
     longer = "after longer trainings " if fit.confirmation else ""
-    return [("fitted", f"{' · '.join(shown)} · {origin}"), ("verdict", f"{longer}{fit.verdict}")]
+    return [("fitted", " · ".join(shown)), ("verdict", f"{longer}{fit.verdict}")]
 
 
-def remarks(
-    rows: Sequence[Mapping[str, Any]], solution: PhiSolution | None, made_for: int
-) -> list[tuple[str, str]]:
+def remarks(rows: Rows, solution: PhiSolution | None, made_for: int) -> list[tuple[str, str]]:
     """Lines with their labels: what rounding did to the cost, to a budget, and what to beware.
 
-    `made_for` is 1 where the rule was made to grow networks, -1 where to shrink them.
+    The rule was made to grow networks where `made_for` is 1, to shrink them where it is -1.
     """
-    lines = []
-    off = max(rows, key=lambda row: abs(math.log(row["macs_ratio"] / row["two_to_phi"])))
-    if abs(math.log(off["macs_ratio"] / off["two_to_phi"])) > math.log(REPORTED_ROUNDING):
+
+    def deviation(row: Mapping[str, Any]) -> float:
+        return abs(math.log(row["macs_ratio"] / row["two_to_phi"]))
+
+    lines, off = [], max(rows, key=deviation)
+    if deviation(off) > math.log(REPORTED_ROUNDING):
         text = (
             f"{off['name']} costs {off['macs_ratio']:.3f} times the multiply-adds of the baseline, "
             f"where its factors promise {off['macs_promised']:.3f} and 2^phi is "
@@ -112,29 +113,19 @@ def remarks(
 
 
 def write_results(
-    folder: Path,
-    *,
-    config: Mapping[str, Any],
-    made_with: Mapping[str, Any],
-    summary: Mapping[str, Any],
-    members: Sequence[Member],
-    fit: Fit | None,
+    run: ScaleRun, summary: Summary, members: Sequence[Member], fit: Fit | None
 ) -> None:
-    """Write all that the command leaves, summary.json last.
-
-    `made_with` is what environment.json says beside the machine.
-    """
-    rows = summary["family"]
-    write_yaml(folder / "config.yaml", config)
-    write_json(folder / "environment.json", environment(**made_with))
+    """Write all that the command leaves, summary.json last."""
+    folder, rows = run.folder, summary["family"]
+    write_yaml(folder / "config.yaml", config_of(run.settings))
+    made_with = environment(seed=run.settings.seed, latency=run.timer.describe())
+    write_json(folder / "environment.json", made_with)
     write_text(folder / "family.csv", pd.DataFrame(rows).to_csv(index=False))
-    texts = {
-        member.name: f"{_comment(row)}\n{dumps(member.arch)}"
-        for member, row in zip(members, rows, strict=True)
-    }
+    named = zip(members, rows, strict=True)
+    texts = {member.name: f"{_comment(row)}\n{dumps(member.arch)}" for member, row in named}
     write_all(folder / "family", ".yaml", texts)
-    search = folder.parents[1] / "search"
-    scale_page(folder / "scale.html", summary, newest_front(search), fit)
+    search = newest_front(folder.parents[1] / "search")
+    scale_page(folder / "scale.html", summary, search, fit)
     write_json(folder / "summary.json", summary)
 
 
@@ -151,7 +142,6 @@ def newest_front(searches: Path) -> SearchFront | None:
 
 
 def _comment(row: Mapping[str, Any]) -> str:
-    """What a network is, for the first line of its YAML."""
     latency = f", {row['latency_ms']:.4f} ms" if row["latency_ms"] else ""
     return (
         f"# {row['macs_ratio']:.3f} times the multiply-adds of the baseline: {row['macs']:,} MACs, "

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,6 @@ from nas.accuracy.judge import JudgeContext, make_judge
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
-from nas.core.config import config_of
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
 from nas.core.run_folder import open_folder
@@ -50,10 +51,9 @@ NUM_SOLVE_STEPS = 12  # prices that a bisection asks for, about
 
 
 def scale(settings: ScaleSettings) -> dict[str, Any]:
-    """Write the family that `settings` describe to results/scale/<baseline>/.
+    """Write the family that `settings` describe; returns what its summary.json holds.
 
-    Returns what its summary.json holds.  A call that was stopped goes on where it was, and a
-    second one redoes nothing that was trained or timed.
+    What an earlier call trained or timed, even one that was stopped, is not done again.
     """
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, TABLE_WIDTH)
@@ -92,31 +92,19 @@ def _scale(settings: ScaleSettings, console: Console, began: float) -> dict[str,
             "seconds": time.perf_counter() - began,
             "family": rows,
         }
-        write_results(
-            run.folder,
-            config=config_of(settings),
-            made_with={"seed": settings.seed, "latency": run.timer.describe()},
-            summary=summary,
-            members=members,
-            fit=fit,
-        )
+        write_results(run, summary, members, fit)
         run.say("wrote", f"{run.folder}/: scale.html family.csv family/ summary.json ...")
     return summary
 
 
 def _fit(run: ScaleRun) -> Fit:
-    """Fit alpha, beta and gamma to the baseline; what an earlier call learned is not redone."""
     settings, images = run.settings, run.images()
     key = fit_digest(settings, run.baseline, images, run.timer)
     folder = open_folder(run.folder / f"fit-{key}")
-    elastic = None
+    elastic, seed = None, settings.seed
     if settings.shares_weights:
         context = JudgeContext(
-            space=run.baseline,
-            load=run.images,
-            device=settings.device,
-            seed=settings.seed,
-            checkpoint=folder / "supernet.pt",
+            run.baseline, run.images, settings.device, seed=seed, checkpoint=folder / "supernet.pt"
         )
         elastic = supernet_judge(run.console, make_judge(settings.accuracy).open, context)
     with run.open_pool(test=False) as pool, ProgressBar(run.console, "fit") as bar:
@@ -139,7 +127,7 @@ def _fit(run: ScaleRun) -> Fit:
             objective=settings.objective,
             folder=folder,
             elastic=elastic,
-            seed=settings.seed,
+            seed=seed,
             say=partial(run.say, "fit"),
             progress=on_progress,
             repeats=settings.repeats,
@@ -152,49 +140,39 @@ def _fit(run: ScaleRun) -> Fit:
 
 def _members(run: ScaleRun, rule: Rule) -> tuple[list[Member], PhiSolution | None]:
     """The family as far as phi, name or budget; how the budget was met."""
-    settings, baseline = run.settings, run.baseline
-    limit, solution = settings.cost_limit, None
+    settings, limit, solution = run.settings, run.settings.cost_limit, None
     if settings.rule == "published":
-        rows = published_family(baseline, settings.name or "b7")
+        rows = published_family(run.baseline, settings.name or "b7")
         if limit:
             name, budget = limit
             rows = members_within_budget(rows, budget, _price(run, name), f"{name}={budget:g}")
         return rows, None
-    phi = settings.phi
     if limit:
         solution = _solve(run, rule, *limit)
-        phi = solution.member.phi
+    phi = solution.member.phi if solution else settings.phi
     assert phi is not None
-    return family(baseline, rule, phi), solution
+    return family(run.baseline, rule, phi), solution
 
 
 def _price(run: ScaleRun, name: str) -> Callable[[Arch], float]:
-    """What a network costs in the unit of the budget `name`."""
-
-    def price(arch: Arch) -> float:
-        return cost(arch).macs if name == "macs" else run.latency([arch])[0]
-
-    return price
+    return lambda arch: cost(arch).macs if name == "macs" else run.latency([arch])[0]
 
 
 def _solve(run: ScaleRun, rule: Rule, name: str, budget: float) -> PhiSolution:
-    """The phi of the largest network within the budget, found with progress."""
-    price, what, num_asked = _price(run, name), f"{name}={budget:g}", 0
+    price, what, num_asked = _price(run, name), f"{name}={budget:g}", count(1)
     if name == "macs":  # which takes no time
         return largest_phi_within(run.baseline, rule, budget, price, what)
     with ProgressBar(run.console, "solve", NUM_SOLVE_STEPS) as bar:
 
         def price_with_progress(arch: Arch) -> float:
-            nonlocal num_asked
-            num_asked = min(num_asked + 1, NUM_SOLVE_STEPS)
-            bar(num_asked, what)
+            bar(min(next(num_asked), NUM_SOLVE_STEPS), what)
             return price(arch)
 
         return largest_phi_within(run.baseline, rule, budget, price_with_progress, what)
 
 
 def _latencies(run: ScaleRun, members: Sequence[Member]) -> dict[str, float]:
-    """Milliseconds by network id; what the device or table cannot tell is said, and absent."""
+    """Milliseconds by network id, without those that the device or table cannot tell."""
     if not run.settings.measure:
         return {}
     archs = {network_id(member.arch): member.arch for member in members}
@@ -204,10 +182,8 @@ def _latencies(run: ScaleRun, members: Sequence[Member]) -> dict[str, float]:
         run.say("latency", f"of some is unknown: {error}")
     known = {}
     for key, arch in archs.items():
-        try:
+        with suppress(UserError):  # said above
             known[key] = run.latency([arch])[0]
-        except UserError:
-            continue  # said above
     return known
 
 
@@ -217,10 +193,7 @@ def _train(run: ScaleRun, members: Sequence[Member], rows: Sequence[dict[str, An
     jobs = [(member.arch, epochs, settings.seed) for member in members]
     path, salt = run.folder / "trained.jsonl", training_digest(settings, run.images())
     num_epochs = epochs * len(jobs)
-    with (
-        run.open_pool(test=True) as pool,
-        ProgressBar(run.console, "train", num_epochs) as bar,
-    ):
+    with run.open_pool(test=True) as pool, ProgressBar(run.console, "train", num_epochs) as bar:
         scores = train_cached(pool, jobs, path, salt, bar)
     for row, score in zip(rows, scores, strict=True):
         row |= score

@@ -29,8 +29,7 @@ OPTIONS = {
 class ScaleSettings:
     """The settings of conf/scale.yaml, where each is explained; `of` composes them.
 
-    Raises UserError for values out of range and for settings that contradict each other.  `phi`
-    and the coefficients of rule=formula are filled in where nothing else is given.
+    Raises UserError for values out of range and for settings that contradict each other.
     """
 
     data: Component
@@ -58,7 +57,7 @@ class ScaleSettings:
 
     @classmethod
     def of(cls, *overrides: str) -> ScaleSettings:
-        """The settings after `overrides`, words as on the command line: "phi=2", "fit=thorough"."""
+        """The settings after `overrides`, words as on the command line: "phi=2"."""
         return cls(**compose("scale", overrides))
 
     def __post_init__(self) -> None:
@@ -77,13 +76,13 @@ class ScaleSettings:
 
     @cached_property
     def fit_budget(self) -> FitBudget:
-        """How finely a fit looks, and how much it trains."""
+        """The settings of the fit."""
         made: FitBudget = self.fit.make()
         return made
 
     @property
     def is_fitted(self) -> bool:
-        """Whether the coefficients are fitted here, since neither they nor a rule are given."""
+        """Whether coefficients are fitted, since neither they nor a rule are given."""
         return self.rule is None and self.coefficients is None
 
     @property
@@ -93,7 +92,7 @@ class ScaleSettings:
 
     @property
     def cost_limit(self) -> tuple[str, float] | None:
-        """What is given in the place of phi, "macs" or "latency_ms", and how much of it."""
+        """What is given in place of phi, "macs" or "latency_ms", and how much of it."""
         if self.macs is not None:
             return "macs", float(self.macs)
         return None if self.latency_ms is None else ("latency_ms", float(self.latency_ms))
@@ -118,24 +117,20 @@ class ScaleSettings:
         _ = self.fit_budget  # checks its own settings
 
     def _check_together(self) -> None:
-        """Refuse settings that contradict each other."""
         bounds = [name for name in ("phi", "macs", "latency_ms") if getattr(self, name) is not None]
         if len(bounds) > 1:
             raise UserError(f"give one of phi=, macs= and latency_ms=, not {' and '.join(bounds)}")
         if self.latency_ms is not None and not self.measure:
             raise UserError("latency_ms= needs latencies: drop measure=false")
         if self.rule == "published" and (self.phi is not None or not (self.name or bounds)):
-            raise UserError(
-                "rule=published follows a table and has no phi: give name=b3, or a budget"
-            )
+            text = "rule=published follows a table and has no phi: give name=b3, or a budget"
+            raise UserError(text)
         if self.name and self.rule != "published":
-            raise UserError(
-                f"name={self.name} is a row of rule=published: give that too, or drop it"
-            )
+            text = f"name={self.name} is a row of rule=published: give that too, or drop it"
+            raise UserError(text)
         if self.coefficients is not None and self.rule not in (None, "formula"):
-            raise UserError(
-                f"coefficients= are those of rule=formula, not of rule={self.rule}: drop one"
-            )
+            text = f"coefficients= are those of rule=formula, not of rule={self.rule}: drop one"
+            raise UserError(text)
         if self.shares_weights and self.fit_budget.confirm_seeds == 0:
             raise UserError(
                 "accuracy=oneshot needs longer trainings to test its order by: give "

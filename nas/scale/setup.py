@@ -27,11 +27,7 @@ from search_spaces.lookup import resolve_baseline
 
 @dataclass(frozen=True)
 class ScaleRun:
-    """What is open while the command runs.
-
-    images    loads the data at its first call
-    timer     what measures or knows latencies;  latency: by it, each network once
-    """
+    """What is open while the command runs; `images` loads the data at its first call."""
 
     settings: ScaleSettings
     console: Console
@@ -43,7 +39,7 @@ class ScaleRun:
     latency: Milliseconds
 
     def say(self, label: str, text: str) -> None:
-        """Print one line beside its label."""
+        """Print a line after its label."""
         self.console.print(f"{label:<9} {text}")
 
     def open_pool(self, test: bool) -> WorkerPool:
@@ -57,13 +53,9 @@ def open_run(settings: ScaleSettings, console: Console) -> Iterator[ScaleRun]:
     """Find the baseline, and hold its folder against other processes."""
     images: Callable[[], ImageData] = cache(settings.data.make)
     training, timer = settings.budget.make(), settings.latency.make()
-    baseline, origin = resolve_baseline(
-        settings.arch,
-        settings.results,
-        lambda: images().spec,
-        trained=settings.is_fitted or settings.train,
-        resolution=settings.resolution,
-    )
+    trained = settings.is_fitted or settings.train
+    find = partial(resolve_baseline, settings.arch, settings.results, lambda: images().spec)
+    baseline, origin = find(trained=trained, resolution=settings.resolution)
     folder = open_folder(Path(settings.results) / "scale" / folder_name(baseline.name))
     with lock_folder(folder):
         latency = cached_latency(timer, folder, baseline.padding, console)

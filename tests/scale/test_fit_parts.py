@@ -26,13 +26,7 @@ from nas.scale.fit.candidates import (
 )
 from nas.scale.fit.comparison import LABELS, Comparison, verdict
 from nas.scale.fit.design import design_fit
-from nas.scale.fit.grid import (
-    Scaler,
-    distinct_networks,
-    effective,
-    grid_values,
-    triples,
-)
+from nas.scale.fit.grid import Scaler, distinct_networks, effective, grid_values, triples
 from nas.scale.fit.journal import CostRatios, open_journal
 from nas.scale.fit.response_surface import Data, fit_surface, quadratic, resampled
 from nas.stats.correlation import spearman
@@ -88,9 +82,6 @@ def test_effective_factors_are_those_of_what_was_built():
     assert not effective(BASE, BASE).any()
 
 
-HARD = {"max_asked": 99, "soft": False}
-
-
 def near_target_of(nets, costs, phi=1):
     scaler = Scaler(BASE)
     return near_target(nets, costs.estimate(nets), scaler, costs, phi)
@@ -98,11 +89,12 @@ def near_target_of(nets, costs, phi=1):
 
 def test_candidates_truly_cost_twice_as_much_and_few_widen_the_tolerance(costs):
     nets = near_target_of([net for net in grid_of(BASE) if net.x.any()], costs)
-    few, tolerance = select_candidates(nets, costs, tolerance=0.10, min_number=3, **HARD)
+    few, tolerance = select_candidates(nets, costs, tolerance=0.10, min_number=3, soft=False)
     assert tolerance == 0.10
     unit = macs([BASE])[0]
     assert all(abs(macs([net.arch])[0] / unit - 2) < 0.10 for net in few)
-    more, wider = select_candidates(nets, costs, tolerance=0.01, min_number=len(few) + 1, **HARD)
+    number = len(few) + 1
+    more, wider = select_candidates(nets, costs, tolerance=0.01, min_number=number, soft=False)
     assert wider > 0.10
     assert len(more) > len(few)
 
@@ -117,7 +109,7 @@ def test_what_rounding_hides_at_first_shows_further_on(tmp_path):
     nets = [net for net in distinct_networks(scaler, grid_values(0.05, 1.0, 2.0), 1) if net.x.any()]
     hidden = [n for n in nets if macs([n.arch])[0] / unit < 2.1 and min(n.triple) >= 1.1]
     near = near_target(nets, costs.estimate(nets), scaler, costs, 1)
-    found, tolerance = select_candidates(near, costs, tolerance=0.15, min_number=1, **HARD)
+    found, tolerance = select_candidates(near, costs, tolerance=0.15, min_number=1, soft=False)
     for net in found:
         far = macs([scaler(formula(*net.triple, 3))])[0] / unit
         assert net.growth == pytest.approx(far ** (1 / 3))

@@ -9,24 +9,21 @@ from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.scale.fit.candidates import MAX_TOLERANCE
 
-Rung = tuple[int, int]  # epochs, and seeds each of them is trained with
-
 
 @dataclass(frozen=True)
 class FitBudget:
     """The settings of a fit; raises UserError for what makes no sense.
 
     step, low, high   the grid of alpha, beta and gamma, each
-    phi               1 compares networks of twice the baseline's cost, -1 those of half of it
-    tolerance         of a cost ratio of 2, in proportion of another, both of the rounded network
-                      and per phi up to phi = 3; widened where too few networks are within
-    points            networks trained at first: the baseline, the rivals, single axes, and others
-    rungs             (epochs, seeds) of each rung of successive halving
+    phi             1 compares networks of twice the baseline's cost, -1 those of half of it
+    tolerance       of a cost ratio of 2, in proportion of another, both of the rounded network and
+                    per phi up to phi = 3; widened where too few networks are within
+    points          networks trained at first: the baseline, the rivals, single axes, and others
+    rungs           (epochs, seeds) of each rung of successive halving
     confirm_epochs, confirm_seeds   of the longer trainings; without seeds there are none
-    confirm_phis      at how many times phi the fitted triple meets its rivals
-    costed            networks whose cost is measured, where that takes time: half as many
-                      candidates, each at phi and further on
-    resamples         surfaces fitted to data drawn anew, for the intervals
+    confirm_phis    at how many times phi the fitted triple meets its rivals
+    costed          networks to measure, where costs are slow: half as many candidates, each twice
+    resamples       surfaces fitted to data drawn anew, for the intervals
     """
 
     step: float = 0.05
@@ -71,7 +68,3 @@ class FitBudget:
                 )
         if not self.confirm_phis or any(phi not in (1, 2, 3) for phi in self.confirm_phis):
             raise UserError(f"fit.confirm_phis={list(self.confirm_phis)} (allowed: 1, 2, 3)")
-
-    def halving(self) -> list[Rung]:
-        """The rungs as pairs."""
-        return [(epochs, seeds) for epochs, seeds in self.rungs]

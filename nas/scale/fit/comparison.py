@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import numpy as np
 from scipy import stats
 
-from nas.scale.fit.response_surface import Floats
+from nas.stats.correlation import Interval
 
 CONFIDENCE = 0.95
 LABELS = {
@@ -19,20 +19,11 @@ LABELS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """By how much a network's loss exceeds another's, with its confidence interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 class Comparison:
     """Losses of networks by seed, modelled as an effect of the network plus one of the seed.
 
     Networks share their seeds (randomised blocks), so a seed's luck drops out of differences.
-    What is left is normal noise, whose variance is estimated from all cells together.
+    What is left is normal noise, of one variance.
     """
 
     def __init__(self, losses: Mapping[str, Mapping[int, float]]) -> None:
@@ -47,22 +38,22 @@ class Comparison:
         effects = self.inverse @ design.T @ y
         self.num_free = len(cells) - int(np.linalg.matrix_rank(design)) if cells else 0
         self.variance = float(np.sum((y - design @ effects) ** 2)) / max(1, self.num_free)
-        by_name, by_seed = effects[: len(self.names)], effects[len(self.names) :]
+        by_name, by_seed = np.split(effects, [len(self.names)])
         # a network's level is its loss with an average seed
         self.level = dict(zip(self.names, by_name + by_seed.mean(), strict=True))
 
-    def over(self, name: str, other: str, comparisons: int) -> Difference:
+    def over(self, name: str, other: str, comparisons: int) -> Interval:
         """`name` less `other`; the interval holds for all `comparisons` at once (Bonferroni)."""
         contrast = np.zeros(len(self.inverse))
         contrast[self.names.index(name)] += 1
         contrast[self.names.index(other)] -= 1
         value = self.level[name] - self.level[other]
         if self.num_free < 1:
-            return Difference(value, -math.inf, math.inf)
+            return Interval(value, -math.inf, math.inf)
         error = math.sqrt(max(0.0, self.variance * float(contrast @ self.inverse @ contrast)))
         level = 1 - (1 - CONFIDENCE) / (2 * max(1, comparisons))
         half = float(stats.t.ppf(level, self.num_free)) * error
-        return Difference(value, value - half, value + half)
+        return Interval(value, value - half, value + half)
 
     def contenders(self) -> list[str]:
         """The network of least loss, then those whose interval over it holds zero."""
@@ -74,8 +65,7 @@ class Comparison:
 def verdict(comparison: Comparison, ratios: Mapping[str, float], twins: Mapping[str, str]) -> str:
     """In words, what the comparison says of "fitted" and of the others.
 
-    `ratios` are true costs over the baseline's; `twins` are names of networks that are the same
-    as another one after rounding, with the name of that.
+    `ratios` are true costs over the baseline's; `twins` round to the network that they name.
     """
     if "fitted" not in comparison.names:
         return "the fitted network could not be trained to the end: nothing is confirmed"
@@ -98,14 +88,13 @@ def verdict(comparison: Comparison, ratios: Mapping[str, float], twins: Mapping[
         parts.append(f"these data do not tell them apart: {_join(['fitted', *even], twins)}")
     contenders = comparison.contenders()
     best, cheapest = contenders[0], min(contenders, key=lambda name: ratios[name])
-    ending = f"{LABELS[best]} did best, and nothing cheaper is as good ({ratios[best]:.2f} times)"
+    ending = f"nothing cheaper is as good ({ratios[best]:.2f} times)"
     if cheapest != best:
         ending = (
-            f"{LABELS[best]} did best, and the cheapest that is not shown to be worse is "
-            f"{LABELS[cheapest]} ({ratios[cheapest]:.2f} times the baseline's cost, not "
-            f"{ratios[best]:.2f})"
+            f"the cheapest that is not shown to be worse is {LABELS[cheapest]} "
+            f"({ratios[cheapest]:.2f} times the baseline's cost, not {ratios[best]:.2f})"
         )
-    return "; ".join([*parts, ending])
+    return "; ".join([*parts, f"{LABELS[best]} did best, and {ending}"])
 
 
 def _join(names: Sequence[str], twins: Mapping[str, str]) -> str:
@@ -116,6 +105,11 @@ def _join(names: Sequence[str], twins: Mapping[str, str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def percent(loss: float | Floats) -> float:
+def percent(loss: float) -> float:
     """A difference of logarithms in per cent."""
-    return 100 * math.expm1(float(loss))
+    return 100 * math.expm1(loss)
+
+
+def percents(difference: Interval) -> dict[str, float]:
+    """Its value, low and high in per cent."""
+    return {name: percent(end) for name, end in asdict(difference).items()}

@@ -19,15 +19,7 @@ from nas.scale.fit.candidates import (
     rules,
     select_candidates,
 )
-from nas.scale.fit.grid import (
-    DOUBLE,
-    Candidate,
-    Scaler,
-    cost_exponents,
-    distinct_networks,
-    grid_values,
-    triples,
-)
+from nas.scale.fit.grid import DOUBLE, Candidate, Scaler, distinct_networks, grid_values, triples
 from nas.scale.fit.journal import CostRatios
 from nas.scale.fit.response_surface import Floats
 
@@ -42,7 +34,6 @@ class FitDesign:
                 the surface its curvature along phi, and candidates spread out
     tolerance   of the cost ratio, as far as it had to be widened
     exponents   [3] of cost in depth, width and resolution
-    words       what was counted
     """
 
     budget: FitBudget
@@ -60,7 +51,7 @@ class FitDesign:
 
     @property
     def phi(self) -> int:
-        """At which the fit is made: 1 for twice the cost, -1 for half of it."""
+        """1 for twice the cost, -1 for half of it."""
         return self.budget.phi
 
     def by_id(self) -> Mapping[str, Candidate]:
@@ -72,8 +63,7 @@ class FitDesign:
         factors = dict(zip(AXES, np.exp(net.x), strict=True))
         parts = np.maximum(self.phi * net.x, 0) * self.exponents
         shares = parts / max(parts.sum(), 1e-12)
-        named = {"id": net.id, "triple": net.triple}
-        return {**named, **factors, "shares": shares, "ratio": net.ratio}
+        return {"id": net.id, "triple": net.triple, **factors, "shares": shares, "ratio": net.ratio}
 
 
 def design_fit(
@@ -87,13 +77,9 @@ def design_fit(
         raise UserError("nothing on the grid changes the baseline; raise fit.high")
     costs = CostModel(ratios, grid, budget.costed // 2, target)
     estimates = costs.estimate(grid)
+    near = near_target(grid, estimates, scaler, costs, phi)
     chosen, tolerance = select_candidates(
-        near_target(grid, estimates, scaler, costs, phi),
-        costs,
-        tolerance=budget.tolerance,
-        min_number=budget.points // 2,
-        max_asked=budget.costed // 2,
-        soft=soft,
+        near, costs, tolerance=budget.tolerance, min_number=budget.points // 2, soft=soft
     )
     if not chosen:
         raise _no_candidates(phi, estimates)
@@ -102,7 +88,8 @@ def design_fit(
     axes = {name: way for name, way in rules().items() if name in AXES}
     half_way = rivals(scaler, costs, axes, math.sqrt(target))
     anchors = {net.id: net for net in (start, *against.values(), *half_way.values())}
-    exponents = cost_exponents(grid, estimates)
+    slopes = np.linalg.lstsq(np.array([net.x for net in grid]), np.log(estimates), rcond=None)[0]
+    exponents = np.maximum(slopes, 0.05)  # more than 0, since a share of the cost is divided by it
     num_triples = len(triples(budget.step, budget.tolerance, budget.low, budget.high))
     band = f"about {target:g}" if soft else f"{target:g} ± {tolerance * target / DOUBLE:.2g}"
     return FitDesign(
@@ -134,10 +121,9 @@ def _no_candidates(phi: int, estimates: Floats) -> UserError:
 def _spread_out(
     anchors: Sequence[Candidate], chosen: Sequence[Candidate], number: int, exponents: Floats
 ) -> list[Candidate]:
-    """The anchors, and of the `chosen` those farthest from them, up to a `number` in all."""
+    """The anchors and the `chosen` farthest from them, up to a `number` in all."""
     taken = {net.id for net in anchors}
     free = [net for net in chosen if net.id not in taken]
-    places = [net.x * exponents for net in free]
-    first = [net.x * exponents for net in anchors]
+    places, first = ([net.x * exponents for net in nets] for nets in (free, anchors))
     picked = kennard_stone(places, max(0, number - len(anchors)), first)
     return [*anchors, *(free[i] for i in picked)]

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.arch.scaling import Factors, apply, formula
 from nas.core.errors import UserError
+from nas.scale.fit.response_surface import Floats
 
-Floats = NDArray[np.float64]
 Triple = tuple[float, float, float]
 
 DOUBLE = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 4, step 1)
@@ -24,10 +23,9 @@ DOUBLE = 2.0  # phi = 1 is to cost twice the baseline (Tan and Le 2019, section 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A rounded network: the factors that were asked for and those that rounding made of them.
+    """A network that alpha, beta and gamma (`triple`) round to.
 
-    triple   alpha, beta, gamma;  arch: what they round to where the fit is made
-    x        [3] logarithms of the depth, width and resolution that it has over the baseline's
+    x        [3] logarithms of its depth, width and resolution over the baseline's
     ratio    its cost over the baseline's, NaN while unknown
     growth   mean cost ratio per unit of phi, measured at 3 phi; NaN while unknown
     at_three_phi   the network that its triple makes there, where that is known
@@ -42,7 +40,7 @@ class Candidate:
 
     @cached_property
     def id(self) -> str:
-        """That of the network (`nas.arch.operators.network_id`)."""
+        """The `network_id` of the network."""
         return network_id(self.arch)
 
 
@@ -52,14 +50,8 @@ def grid_values(step: float, low: float, high: float) -> list[float]:
     return [round(low + i * step, 9) for i in range(number + 1)]
 
 
-def triples(
-    step: float = 0.05, tolerance: float = 0.10, low: float = 1.0, high: float = 2.0
-) -> list[Triple]:
-    """Triples with alpha * beta^2 * gamma^2 less than `tolerance` from 2.
-
-    EfficientNet's grid as its paper words it; 108 triples at the defaults.  This counts the
-    formula's cost; `fit_scaling` goes by what the rounded networks cost.
-    """
+def triples(step: float, tolerance: float, low: float = 1.0, high: float = 2.0) -> list[Triple]:
+    """EfficientNet's grid: triples with alpha * beta^2 * gamma^2 less than `tolerance` from 2."""
     values = grid_values(step, low, high)
     return [
         (a, b, c)
@@ -74,17 +66,15 @@ def effective(baseline: Arch, arch: Arch) -> Floats:
     Depth counts blocks; width is the geometric mean over the stages; resolution is in pixels.
     """
     blocks = [sum(stage.depth for stage in a.stages) for a in (baseline, arch)]
-    widths = [
-        math.log(new.width / old.width)
-        for new, old in zip(arch.stages, baseline.stages, strict=True)
-    ]
+    stages = zip(arch.stages, baseline.stages, strict=True)
+    width = float(np.mean([math.log(new.width / old.width) for new, old in stages]))
     resolution = math.log(arch.resolution / baseline.resolution)
-    return np.array([math.log(blocks[1] / blocks[0]), float(np.mean(widths)), resolution])
+    return np.array([math.log(blocks[1] / blocks[0]), width, resolution])
 
 
 @dataclass(frozen=True)
 class Scaler:
-    """A baseline, and how it is rounded when it is scaled (`nas.arch.scaling.apply`)."""
+    """A baseline, and how `apply` rounds it."""
 
     baseline: Arch
     repeats: str = "ceil"
@@ -104,7 +94,7 @@ class Scaler:
         try:
             arch = self(factors)
             made = Candidate(triple, arch, effective(self.baseline, arch))
-            _ = made.id
+            _ = made.id  # raises UserError there
         except UserError:
             return None
         return made
@@ -113,30 +103,17 @@ class Scaler:
 def distinct_networks(scaler: Scaler, values: Sequence[float], phi: int) -> list[Candidate]:
     """Every distinct rounded network of the grid at `phi` (1 or -1), with one triple each.
 
-    Depth, width and resolution are rounded apart from one another, so values that round alike
-    are found in each alone.  The value nearest to the effective factor stands for them all, since
-    further powers of it then go on as the first began.
+    Each axis is rounded alone.  Of values that round alike the one nearest to the effective factor
+    stands for all, since further powers of it go on as the first began.
     """
     chosen: list[list[float]] = []
     for axis, name in enumerate(("depth", "width", "resolution")):
         nearest: dict[str, tuple[float, float]] = {}
         for value in values:
-            net = scaler.try_scale(Factors(**{name: value**phi}), (value, value, value))
-            if net:
+            if net := scaler.try_scale(Factors(**{name: value**phi}), (value, value, value)):
                 off = round(abs(phi * math.log(value) - net.x[axis]), 9)
                 nearest[net.id] = min(nearest.get(net.id, (math.inf, value)), (off, value))
         chosen.append([value for _, value in nearest.values()])
-    made = (
-        scaler.try_scale(formula(*triple, phi), triple)
-        for triple in ((a, b, c) for a, b, c in itertools.product(*chosen))
-    )
+    crossed = itertools.product(chosen[0], chosen[1], chosen[2])
+    made = (scaler.try_scale(formula(*triple, phi), triple) for triple in crossed)
     return [net for net in made if net]
-
-
-def cost_exponents(nets: Sequence[Candidate], ratios: Floats) -> Floats:
-    """Exponents [3] of cost in depth, width and resolution, by least squares over `nets`."""
-    x = np.array([net.x for net in nets])
-    slopes = np.linalg.lstsq(x, np.log(ratios), rcond=None)[0]
-    # at least a little: a share of the cost is divided by what it grows with
-    exponents: Floats = np.maximum(slopes, 0.05)
-    return exponents

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import Estimates
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.journal import KeyedJournal
+from nas.scale.fit.response_surface import Floats
 
-Floats = NDArray[np.float64]
 Cost = Callable[[Sequence[Arch]], Floats]
 Job = tuple[Arch, int, int]  # network, epochs, seed
 Judge = Callable[[Sequence[Job]], Estimates]
@@ -29,17 +28,13 @@ COSTS_AT_ONCE = 16  # networks whose cost is asked for before it is written down
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """One training: `id` of the network, how long and with what seed, and what came of it.
-
-    Scores are fractions and nats with their standard errors over the images, NaN where the
-    training failed, for the reason given.
-    """
+    """One training of the network `id`; scores are NaN where it failed, for the `reason`."""
 
     id: str
     epochs: int
     seed: int
     cross_entropy: float
-    cross_entropy_se: float
+    cross_entropy_se: float  # over the images, as the other
     accuracy: float
     accuracy_se: float
     fidelity: str = ""
@@ -47,15 +42,14 @@ class TrainingRecord:
 
 
 def open_journal(path: Path) -> KeyedJournal:
-    """The journal of a fit; the file belongs to one judge and one device."""
+    """The journal of a fit, of one judge and one device."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return KeyedJournal(path, _key_of)
 
 
 def _key_of(entry: Mapping[str, Any]) -> Hashable:
-    """The network of a cost; network, epochs and seed of a training."""
     if "cost" in entry:
-        float(entry["cost"])
+        float(entry["cost"])  # raises where the entry is damaged
         return str(entry["id"])
     record = _record(entry)
     return record.id, record.epochs, record.seed
@@ -69,9 +63,7 @@ def _record(entry: Mapping[str, Any]) -> TrainingRecord:
 class Trainings:
     """Asks the judge for what the journal does not know; counts epochs, since trainings differ."""
 
-    def __init__(
-        self, judge: Judge, journal: KeyedJournal, progress: Progress, total: int = 0
-    ) -> None:
+    def __init__(self, judge: Judge, journal: KeyedJournal, progress: Progress, total: int) -> None:
         self.judge, self.journal, self.progress = judge, journal, progress
         self.done, self.total = 0, total  # epochs
         self.seen: list[TrainingRecord] = []  # everything asked for, failures included
@@ -80,9 +72,7 @@ class Trainings:
         """The records of the jobs, in that order, failures left out."""
         keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in jobs]
         missing = {k: job for k, job in zip(keys, jobs, strict=True) if k not in self.journal}
-        known = [job for key, job in zip(keys, jobs, strict=True) if key not in missing]
-        # what is known is no work, and would make the time left look short
-        self.total -= sum(epochs for _, epochs, _ in known)
+        self.total -= sum(key[1] for key in keys if key not in missing)  # no work
         self._count(0, what)
         asked, order = list(missing.values()), list(missing)
         for i, answer in self.judge(asked) if asked else ():
@@ -98,17 +88,15 @@ class Trainings:
 
 
 def _row(key: tuple[str, int, int], answer: Estimate | Failure) -> TrainingRecord:
-    nan = math.nan
+    unknown = (math.nan,) * 4
     if isinstance(answer, Failure):
-        return TrainingRecord(*key, nan, nan, nan, nan, reason=answer.reason)
+        return TrainingRecord(*key, *unknown, reason=answer.reason)
     assert answer.val is not None
     val = answer.val
     if not (math.isfinite(val.cross_entropy) and math.isfinite(val.accuracy)):
-        return TrainingRecord(*key, nan, nan, nan, nan, reason="its scores are not finite")
-    return TrainingRecord(
-        *key, val.cross_entropy, val.cross_entropy_se, val.accuracy, val.accuracy_se,
-        fidelity=answer.fidelity,
-    )  # fmt: skip
+        return TrainingRecord(*key, *unknown, reason="its scores are not finite")
+    scores = (val.cross_entropy, val.cross_entropy_se, val.accuracy, val.accuracy_se)
+    return TrainingRecord(*key, *scores, fidelity=answer.fidelity)
 
 
 class CostRatios:

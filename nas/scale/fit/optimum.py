@@ -12,14 +12,8 @@ from nas.scale.fit.design import FitDesign
 from nas.scale.fit.grid import DOUBLE, Candidate
 from nas.scale.fit.halving import loss
 from nas.scale.fit.journal import TrainingRecord
-from nas.scale.fit.response_surface import (
-    Data,
-    Floats,
-    Surface,
-    fit_surface,
-    quadratic,
-    resampled,
-)
+from nas.scale.fit.response_surface import Data, Floats, Surface, fit_surface, quadratic, resampled
+from nas.stats.correlation import Interval
 from nas.stats.rewards import MNAS_EXPONENT
 
 LEVELS = (0.025, 0.975)  # of 95 % intervals
@@ -30,9 +24,9 @@ class Optimum:
     """The candidate of least predicted loss.
 
     best       its index;  values: predicted losses [n] of all candidates, at equal cost
-    chosen     [n] for each candidate, the part of the resampled surfaces on which it is best
+    chosen     [n] the part of the resampled surfaces on which each candidate is best
     intervals  of alpha, beta, gamma over the resampled surfaces
-    regret     by rival: the loss (value, low, high) of taking it and not the best
+    regret     by rival: the loss of taking it and not the best
     """
 
     surface: Surface
@@ -40,21 +34,17 @@ class Optimum:
     values: Floats
     chosen: Floats
     intervals: dict[str, list[float]]
-    regret: dict[str, tuple[float, float, float]]
+    regret: dict[str, Interval]
 
 
-def surface_data(
+def _surface_data(
     records: Sequence[TrainingRecord], nets: Mapping[str, Candidate], objective: str
 ) -> Data:
-    """What the surface is fitted to.
-
-    Its value is that of `halving.loss` without the cost, which is known and need not be learnt.
-    """
     _, groups = np.unique([record.id for record in records], return_inverse=True)
     lengths = sorted({(record.epochs, record.seed) for record in records})
     return Data(
         x=np.array([nets[record.id].x for record in records]),
-        y=np.array([loss(record, 1.0, objective) for record in records]),
+        y=np.array([loss(record, 1.0, objective) for record in records]),  # the cost is known
         groups=groups,
         blocks=np.array([lengths.index((record.epochs, record.seed)) for record in records]),
     )
@@ -63,7 +53,6 @@ def surface_data(
 def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
     """What to add to losses [..., n] so that networks of cost `ratios` [n] compare at `target`.
 
-    Rounding leaves costs a little apart, and 2.1 times the cost should do better than 1.9 times.
     `drops` [..., n] are losses less the baseline's.  They are assumed to follow one power law of
     the cost, whose exponent is estimated from all networks together.  Where larger networks do
     worse, as after too little training, nothing is added.
@@ -84,7 +73,7 @@ def _comparable(drops: Floats, ratios: Floats, objective: str, target: float) ->
 def find_optimum(records: Sequence[TrainingRecord], design: FitDesign) -> Optimum:
     """Fit a surface, find its best candidate, and do both for resampled data too."""
     objective, num_draws = design.objective, design.budget.resamples
-    data = surface_data(records, design.by_id(), objective)
+    data = _surface_data(records, design.by_id(), objective)
     surface, seeds = fit_surface(data), np.array([record.seed for record in records])
     nets, rivals, target = design.candidates, design.rivals, DOUBLE**design.phi
     everyone = [*nets, *rivals.values()]
@@ -104,7 +93,7 @@ def find_optimum(records: Sequence[TrainingRecord], design: FitDesign) -> Optimu
     regret = {}
     for i, name in enumerate(rivals, len(nets)):
         low, high = np.quantile(drawn[:, i] - drawn[:, best], LEVELS)
-        regret[name] = (float(values[i] - values[best]), float(low), float(high))
+        regret[name] = Interval(float(values[i] - values[best]), float(low), float(high))
     return Optimum(
         surface=surface,
         best=best,

@@ -21,6 +21,8 @@ COLOURS = {
     "fitted": PURPLE, "efficientnet": YELLOW, "depth": BLUE, "width": ORANGE,
     "resolution": GREEN, "dwr": GREY, "uniform": GREY,
 }  # fmt: skip
+SYMBOLS = {"fitted": "star", "efficientnet": "diamond", "uniform": "square"}
+BARS = {"thickness": 1.5, "width": 4}
 MESH = 36  # divisions of a side of the triangle
 REGION = 0.95  # part of the resampled surfaces whose best triples are ringed
 
@@ -32,8 +34,8 @@ def notes(fit: Fit) -> list[str]:
         "(ResNet-RS, Bello et al. 2021): what holds here need not hold for long trainings.",
         "Factors are those that rounding gave: blocks, mean channels, pixels over the baseline's; "
         f"costs are those of the rounded networks, {_target(fit):g} ± "
-        f"{fit.tolerance * _target(fit) / DOUBLE:.2g} times the "
-        "baseline's where they are called equal.",
+        f"{fit.tolerance * _target(fit) / DOUBLE:.2g} times the baseline's where they are called "
+        "equal.",
         "Intervals of the confirmed differences are over seeds, for all comparisons at once, and "
         "for these validation images.",
     ]
@@ -44,9 +46,10 @@ def notes(fit: Fit) -> list[str]:
         )
     if fit.agreement:
         a = fit.agreement
+        low, high = ("–" if a[end] is None else f"{a[end]:.2f}" for end in ("low", "high"))
         lines.append(
             f"The first scores order {a['num_networks']} networks as longer trainings do at "
-            f"Kendall's tau {a['kendall']:.2f} ({_number(a['low'])} to {_number(a['high'])})."
+            f"Kendall's tau {a['kendall']:.2f} ({low} to {high})."
         )
     return lines
 
@@ -58,32 +61,23 @@ def fit_sections(fit: Fit) -> list[Section]:
 
 
 def _target(fit: Fit) -> float:
-    """The cost ratio at which networks were compared."""
     return DOUBLE**fit.phi
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 def _against_cost(fit: Fit) -> Section:
     """EfficientNet's Figure 8, with error bars."""
     unit = "multiply-adds" if fit.objective == "macs" else "latency"
     figure = blank(f"{unit}, times the baseline's", "accuracy (%)")
-    start = [row for row in fit.confirmation if row["name"] == "baseline"]
+    known = [row for row in fit.confirmation if row["accuracy"] is not None]
     for name, colour in COLOURS.items():
-        rows = [row for row in fit.confirmation if row["name"] == name]
-        rows = [row for row in (*start, *rows) if row["accuracy"] is not None]
+        rows = [row for row in known if row["name"] in ("baseline", name)]
         figure.add_scatter(
             x=[row["ratio"] for row in rows],
             y=[100 * row["accuracy"] for row in rows],
-            error_y={
-                "array": [100 * (row["accuracy_se"] or 0) for row in rows],
-                "thickness": 1.5, "width": 4,
-            },
+            error_y={"array": [100 * (row["accuracy_se"] or 0) for row in rows], **BARS},
             mode="lines+markers", name=LABELS[name],
             line={"color": colour, "dash": "dot" if name in ("dwr", "uniform") else "solid"},
-            marker={"size": 9 if name == "fitted" else 7, "symbol": _symbol(name)},
+            marker={"size": 9 if name == "fitted" else 7, "symbol": SYMBOLS.get(name, "circle")},
             text=[_hover(row) for row in rows], hoverinfo="text",
         )  # fmt: skip
     epochs = max(row["epochs"] for row in fit.rows)
@@ -93,10 +87,6 @@ def _against_cost(fit: Fit) -> Section:
         "better known than the bars say: see below)."
     )
     return Section("Accuracy against cost, by way of scaling", words, figure)
-
-
-def _symbol(name: str) -> str:
-    return {"fitted": "star", "efficientnet": "diamond", "uniform": "square"}.get(name, "circle")
 
 
 def _hover(row: Plain) -> str:
@@ -111,18 +101,14 @@ def _hover(row: Plain) -> str:
 
 
 def _factors(triple: Sequence[float]) -> str:
-    return ", ".join(
-        f"{n} {v:.3g}" for n, v in zip(("alpha", "beta", "gamma"), triple, strict=True)
-    )
+    return "alpha {:.3g}, beta {:.3g}, gamma {:.3g}".format(*triple)
 
 
 def _mesh(fit: Fit) -> tuple[Any, Any]:
-    """Shares [n, 3] all over the triangle, and the surface's loss there, as a change in per cent.
-
-    A share s of the logarithm of the cost is a factor of exp(s log(target) / exponent).
-    """
+    """Shares [n, 3] all over the triangle, and the surface's loss there in per cent."""
     cells = [(i, j, MESH - i - j) for i in range(MESH + 1) for j in range(MESH + 1 - i)]
     shares = np.array(cells) / MESH
+    # a share s of the logarithm of the cost is a factor of exp(s log(target) / exponent)
     x = shares * math.log(_target(fit)) / np.array(fit.baseline["exponents"])
     return shares, 100 * np.expm1(quadratic(x) @ np.array(fit.surface["terms"]))
 
@@ -136,21 +122,19 @@ def _triangle(fit: Fit) -> Section:
         figure, shares, "the surface", marker={**colours, "symbol": "hexagon", "size": 11},
         opacity=0.75, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
+    edge = {"color": "black", "width": 1}
     ring = {"color": "rgba(0,0,0,0)", "size": 15, "line": {"color": PURPLE, "width": 2.5}}
     _candidates(figure, _region(fit.candidates), f"{REGION:.0%} confidence region", ring)
-    others = [c for c in fit.candidates if not c["judged"]]
     hollow = {"color": "rgba(0,0,0,0)", "size": 6, "line": {"color": GREY, "width": 1.5}}
-    _candidates(figure, others, "candidates", hollow)
+    _candidates(figure, [c for c in fit.candidates if not c["judged"]], "candidates", hollow)
     judged = [c for c in fit.candidates if c["judged"]]
     _candidates(figure, judged, "judged", {"color": "white", "size": 7, "line": {"width": 1}})
     for name, rival in fit.rivals.items():
-        look = {"color": COLOURS[name], "size": 11, "symbol": "diamond"}
-        if name != "efficientnet":
-            look |= {"symbol": "square", "size": 8}
-        look |= {"line": {"color": "black", "width": 1}}
+        size, symbol = (11, "diamond") if name == "efficientnet" else (8, "square")
+        look = {"color": COLOURS[name], "size": size, "symbol": symbol, "line": edge}
         _candidates(figure, [rival], LABELS[name], look)
     best = [c for c in fit.candidates if c["triple"] == [fit.alpha, fit.beta, fit.gamma]]
-    star = {"color": PURPLE, "size": 20, "symbol": "star", "line": {"color": "black", "width": 1}}
+    star = {"color": PURPLE, "size": 20, "symbol": "star", "line": edge}
     _candidates(figure, best, LABELS["fitted"], star)
     figure.update_layout(ternary=_axes(), legend={"y": -0.1}, margin={"t": 45, "b": 45})
     return Section("Where the best triple lies", _triangle_words(fit), figure)
@@ -186,16 +170,13 @@ def _candidates(figure: go.Figure, rows: Sequence[Plain], name: str, marker: Pla
     texts = [
         f"{name}<br>{_factors(row['triple'])}<br>rounded: depth x {row['depth']:.3g}, width x "
         f"{row['width']:.3g}, resolution x {row['resolution']:.3g}<br>{row['ratio']:.3f} times "
-        f"the cost{_chosen(row)}"
+        "the cost"
+        + (f"<br>best of {row['chosen']:.1%} of resampled surfaces" if "chosen" in row else "")
         for row in rows
     ]
     if rows:
         shares = [row["shares"] for row in rows]
         _dots(figure, shares, name, marker=marker, text=texts, hoverinfo="text")
-
-
-def _chosen(row: Plain) -> str:
-    return f"<br>best of {row['chosen']:.1%} of resampled surfaces" if "chosen" in row else ""
 
 
 def _region(candidates: Sequence[Plain]) -> list[Plain]:
@@ -209,9 +190,8 @@ def _differences(fit: Fit) -> Section:
     figure = blank("loss over the fitted triple's (%)", "")
     confirmed = [r for r in fit.confirmation if r.get("low") is not None and r["phi"] == fit.phi]
     longer = {row["name"]: row for row in confirmed}
-    for shift, (label, by_name, colour) in enumerate(
-        (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))
-    ):
+    shown = (("by the surface", fit.regret, GREY), ("trained longer", longer, PURPLE))
+    for shift, (label, by_name, colour) in enumerate(shown):
         names = [name for name in reversed(LABELS) if name in by_name]
         rows = [by_name[name] for name in names]
         figure.add_scatter(
@@ -219,8 +199,7 @@ def _differences(fit: Fit) -> Section:
             y=[list(reversed(LABELS)).index(name) + 0.2 * (1 - 2 * shift) for name in names],
             error_x={
                 "array": [row["high"] - row["value"] for row in rows],
-                "arrayminus": [row["value"] - row["low"] for row in rows],
-                "thickness": 1.5, "width": 4,
+                "arrayminus": [row["value"] - row["low"] for row in rows], **BARS,
             },
             mode="markers", name=label, marker={"color": colour, "size": 9},
             hovertemplate="%{x:.2f} %",
@@ -229,6 +208,6 @@ def _differences(fit: Fit) -> Section:
     others = list(reversed(LABELS))[:-1]
     figure.update_yaxes(tickvals=list(range(len(others))), ticktext=[LABELS[n] for n in others])
     figure.update_layout(margin={"l": 150})
-    said = fit.verdict[:1].upper() + fit.verdict[1:]
-    words = f"Right of zero a rule is worse than the fitted triple at equal cost. {said}."
+    verdict = fit.verdict[:1].upper() + fit.verdict[1:]
+    words = f"Right of zero a rule is worse than the fitted triple at equal cost. {verdict}."
     return Section("What the other rules lose", words, figure)

@@ -18,19 +18,16 @@ RIDGES = (1e-8, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3)
 def quadratic(x: Floats) -> Floats:
     """Terms [n, k + k (k + 1) / 2] of points [n, k]: all x_i, then all x_i x_j with i <= j."""
     first, second = np.triu_indices(x.shape[1])
-    terms: Floats = np.column_stack((x, x[:, first] * x[:, second]))
-    return terms
+    return np.column_stack((x, x[:, first] * x[:, second]))
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A fitted surface and how well it fits.
+    """A fitted surface: coefficients of the terms of `quadratic`, and levels of the blocks.
 
-    terms     coefficients of `quadratic`;  levels: of the blocks, by their order
-    ridge     what was chosen of RIDGES;  num_free: parameters that this leaves, blocks included
+    num_free  parameters that the ridge leaves, blocks included
     r2        explained part of the variance within blocks
     loo       root mean square error on a group that was left out
-    residuals [n] of the rows fitted to
     """
 
     terms: Floats
@@ -51,8 +48,7 @@ class Surface:
 class Data:
     """Rows for a surface: points [n, k], values [n], and two labels [n] from 0 on.
 
-    groups   rows of one network, which have its peculiarities in common
-    blocks   rows of one length of training and one seed, which have their level in common
+    A group is of one network; a block, of one length of training and one seed, has one level.
     """
 
     x: Floats
@@ -64,11 +60,10 @@ class Data:
     def of(cls, x: ArrayLike, y: ArrayLike) -> Data:
         """Every row a group of its own, all of one block."""
         points, values = np.asarray(x, float), np.asarray(y, float)
-        number = len(values)
-        return cls(points, values, np.arange(number), np.zeros(number, np.int64))
+        return cls(points, values, np.arange(len(values)), np.zeros(len(values), np.int64))
 
     def columns(self) -> tuple[Floats, Floats]:
-        """Blocks and terms at mean 0 and variance 1 [n, p], and the scales [terms]."""
+        """Blocks and terms at mean 0 and variance 1 [n, p]; the scales [terms]."""
         terms = quadratic(self.x)
         scale = np.where(terms.std(axis=0) > 1e-12, terms.std(axis=0), np.inf)
         indicators = np.eye(int(self.blocks.max()) + 1)[self.blocks]
@@ -131,18 +126,14 @@ def resampled(
 
     Rows are weighed by the product of an exponential weight of their network and one of their
     seed, the smooth form of drawing both with replacement (Owen and Eckles 2012, "Bootstrapping
-    data arrays of arbitrary order").  Residuals are first enlarged by sqrt(n / (n - p)), since
-    p parameters were fitted to them (Davison and Hinkley 1997, section 6.2).
+    data arrays of arbitrary order").  Residuals are enlarged by sqrt(n / (n - p)), since p
+    parameters were fitted to them (Davison and Hinkley 1997, section 6.2).
     """
     columns, scale = data.columns()
-    num = columns.shape[1] - len(scale)
-    number = len(data.y)
+    num, number = columns.shape[1] - len(scale), len(data.y)
     factor = np.sqrt(number / max(1.0, number - surface.num_free))
     y = data.y + (factor - 1) * surface.residuals
-    labels = [
-        np.unique(data.groups, return_inverse=True)[1],
-        np.unique(seeds, return_inverse=True)[1],
-    ]
+    labels = [np.unique(ids, return_inverse=True)[1] for ids in (data.groups, seeds)]
     for _ in range(num_draws):
         by = [rng.exponential(size=int(label.max()) + 1)[label] for label in labels]
         weights = (by[0] * by[1])[None]

@@ -12,29 +12,25 @@ Plain = dict[str, Any]
 class Fit:
     """The fitted triple and everything that its report and its pictures show.
 
-    alpha, beta, gamma   what depth, width and resolution are multiplied by for each phi
     phi            where it was fitted: 1, by networks of twice the cost, or -1, of half of it
-    intervals      95 % intervals of the three: [low, high] by name
-    objective      "macs", "latency" or "lacs"
+    intervals      95 % intervals of alpha, beta and gamma: [low, high] by name
     num_points     distinct networks that the surface was fitted to
     verdict        in words, what the longer trainings can tell
     judge          in words, how networks were judged
     tolerance      of a cost ratio of 2, in proportion of another, as far as it had to be widened
     baseline       resolution, macs, and exponents [3] of cost in depth, width, resolution
     surface        terms, r2, loo (of the logarithm of the loss), ridge, loss
-    candidates     networks of that cost: triple, depth, width, resolution (effective
-                   factors), shares (of log cost), ratio, predicted (loss), chosen (part of the
-                   resampled surfaces), judged
+    candidates     networks of that cost: triple, effective depth, width and resolution, shares
+                   (of log cost), ratio, predicted (loss), chosen (part of the surfaces), judged
     rivals         the same by name
     regret         by rival, in per cent of the loss: what taking it and not the fitted triple
                    costs by the surface: value, low, high
     confirmation   what was trained longer: name, phi, ratio, within (the tolerance), num_seeds,
-                   accuracy, accuracy_se, cross_entropy, cross_entropy_se (errors over seeds),
-                   value, low, high (of the loss over the fitted one's at equal cost, in per
-                   cent), moved (what equal cost added to the loss, in per cent)
+                   scores (errors over seeds), value, low, high (of the loss over the fitted one's
+                   at equal cost, in per cent), moved (what equal cost added, in per cent)
     agreement      order of short against longer trainings: num_networks, kendall, low, high;
                    None where too few networks had both
-    rows           every training: id, epochs, seed, scores, and the reason where it failed
+    rows           every training, as `TrainingRecord`
     """
 
     alpha: float
@@ -57,11 +53,10 @@ class Fit:
     rows: list[Plain]
 
     def to_json(self) -> Plain:
-        """Plain data, which `Fit(**data)` takes; `summary` is its short part."""
+        """Plain data, which `Fit(**data)` takes."""
         return asdict(self)
 
     def summary(self) -> Plain:
         """The triple, its intervals and the verdict, without what they were found from."""
-        names = ("alpha", "beta", "gamma", "phi", "intervals", "objective", "num_points", "verdict")
-        more = ("judge", "tolerance", "regret", "confirmation", "agreement")
-        return {name: getattr(self, name) for name in (*names, *more)}
+        left_out = {"baseline", "surface", "candidates", "rivals", "rows"}
+        return {name: value for name, value in self.to_json().items() if name not in left_out}
