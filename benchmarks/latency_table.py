@@ -10,6 +10,7 @@ results/benchmarks/latency_table_<space>_<backend>.json.
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -85,7 +86,11 @@ def plain_sum(settings: LatencySettings) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print and write."""
-    words = sys.argv[1:]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", help="settings of nas.latency, name=value")
+    words = parser.parse_args().words
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         one, summary, blocks = build(Path(first), words)
         other, again, blocks_again = build(Path(second), words)

@@ -11,6 +11,7 @@ results/benchmarks/scaling_grid.json.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import math
@@ -83,7 +84,11 @@ def advice(x: Floats, y: Floats, surface: Surface, powers: dict[str, float]) -> 
 
 def main() -> None:
     """Fit, print and write."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("path", nargs="?", type=Path, default=FILE, help="the published grid")
+    path = parser.parse_args().path
     if not path.is_file():
         sys.exit(f"{path} is not here; give the file of the published grid")
     grid = read(path)
