@@ -153,19 +153,6 @@ def test_rungs_of_what_was_evaluated_anyhow_add_nothing():
     assert study.sampler._history(study).read(study).known.lower == {}
 
 
-@pytest.mark.parametrize("directions", [("maximize", "minimize"), ("maximize",)])
-def test_the_most_promising_of_the_stopped_comes_first(directions):
-    study = stopped_study(directions, make(seed=2), 12, 12)
-    order = study.sampler.rank_stopped(study, 12)
-    assert {t.number for t in order} == set(range(12, 24))
-    assert study.sampler.rank_stopped(study)[0].number == order[0].number
-    if len(directions) == 1:
-        values = [accuracy(t.params) for t in order]
-        assert values[0] >= sorted(values)[-2]
-    assert study.sampler.rank_stopped(stopped_study(directions, make(), 3, 9)) == []
-    assert study.sampler.rank_stopped(stopped_study(directions, make(), 9, 0)) == []
-
-
 def test_an_earlier_run_is_evidence_and_no_result():
     earlier = [(p, accuracy(p) / 100 - 0.3) for p in ALL[::5]]
     outside = [({**ALL[0], "width": 17}, 3.0), ({"width": 16}, 3.0)]

@@ -20,7 +20,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from nas.core.errors import UserError
 from nas.search.samplers.candidates import Candidates
@@ -30,7 +30,6 @@ from nas.search.samplers.observations import (
     History,
     Known,
     Observations,
-    reported,
 )
 from nas.search.samplers.surrogate import Expected, Points, Surrogate
 from nas.stats.gaussian_process import scale_of
@@ -189,27 +188,6 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
                 "under an objective)"
             )
         return len(names) == 2
-
-    def rank_stopped(self, study: optuna.Study, num: int = 1) -> list[FrozenTrial]:
-        """The stopped trials that most deserve to be trained to the end, the best first.
-
-        Those that are pruned and have reported values, by the gain that is expected of them: at
-        most `num`, and none while fewer than NUM_INITIAL values are told.
-        """
-        two, now = self._is_two(study), self._history(study).read(study)
-        stopped = [
-            (trial, genome)
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-            if (genome := self.genomes.genome(trial.params)) is not None and reported(trial)
-        ]
-        if len(now.known.told.values) < NUM_INITIAL or not stopped:
-            return []
-        genomes = np.array([genome for _, genome in stopped], np.int64)
-        costs = self.genomes.costs(genomes)
-        gain = self._gain(now, self._rule(now.known.told, 0), two)
-        gains = gain(self.candidates.columns(genomes), costs)
-        gains = np.where(costs <= self.candidates.limit, gains, -np.inf)
-        return [stopped[i][0] for i in np.argsort(-gains, kind="stable")[:num]]
 
     def _rule(self, told: Evidence, number: int) -> Objective | None:
         """The objective of that trial, as it stands after what was told; None for the front."""
