@@ -1,8 +1,7 @@
-"""What a network is: frozen, hashable, plain data, in and out of YAML.
+"""What a network is: frozen, hashable, plain data.
 
-An `Arch` says what a paper's table says, one `Stage` a row, and nothing about how it runs: its
-layers come from `nas.arch.operators`, its torch module from `nas.network`.  A field may hold a
-hole (`nas.space.choices.OneOf`) instead of a value; an `Arch` with holes is a search space.
+An `Arch` says what a paper's table says, one `Stage` a row.  A field may hold a hole
+(`nas.space.choices.OneOf`) instead of a value; an `Arch` with holes is a search space.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ class Stage:
     """`depth` blocks of one `width` (output channels); the first block has the `stride`.
 
     `blocks` is one `Block` for all of them, or a tuple with one per slot; the last of the tuple
-    repeats when `depth` is greater, and blocks beyond `depth` have no effect.  A stage of depth
-    0 is skipped and leaves its stride to the next one that has none.
+    repeats when `depth` is greater, and blocks beyond `depth` have no effect.
     """
 
     width: int
@@ -36,10 +34,8 @@ class Stage:
 
     def slots(self) -> tuple[Block, ...]:
         """The `depth` blocks that the stage is made of, in order."""
-        if not isinstance(self.blocks, tuple):
-            return (self.blocks,) * self.depth
-        last = len(self.blocks) - 1
-        return tuple(self.blocks[min(i, last)] for i in range(self.depth))
+        blocks = self.blocks if isinstance(self.blocks, tuple) else (self.blocks,)
+        return (*blocks[: self.depth], *blocks[-1:] * (self.depth - len(blocks)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +84,10 @@ class ImageSpec(NamedTuple):
 class Arch:
     """A whole network.
 
-    resolution   side of the square input, in pixels;  channels: of the input;  classes: outputs.
+    resolution   side of the square input, in pixels;  channels: of the input.
     padding      "symmetric" (kernel // 2 on all sides) or TensorFlow's "same".
-    bn_eps, bn_momentum   of every batch norm, the momentum as torch counts it.
+    bn_momentum  of every batch norm, as torch counts it.
     drop_path    stochastic depth: block i of n drops its residual branch at rate drop_path * i/n.
-    name         for people; not part of what the network is.
     """
 
     stages: tuple[Stage, ...]

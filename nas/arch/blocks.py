@@ -1,7 +1,6 @@
 """Blocks: what describes one, and the layers of each kind, in the words of its paper.
 
-A new kind is one function and one entry in `BLOCKS`: spaces, costs, torch, ONNX, latency tables
-and what is printed read it from there.
+A new kind is one function and one entry in `BLOCKS`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from nas.arch.fields import check_fields
 from nas.arch.layers import Conv, Layer, Operator, SqueezeExcite, round_channels
@@ -20,7 +20,7 @@ Layers = tuple[Layer, ...]
 class Block:
     """One block of a stage, before its widths and sizes are known.
 
-    op        its kind, one of `BLOCKS`.
+    op        its kind in `BLOCKS`.
     kernel    odd side of the (depthwise) kernel, in pixels.
     expand    expansion ratio, hidden over input channels; fractions as in MobileNetV3 (2.3).
     se        squeeze-and-excitation ratio, 0 for none.  `se_from="input"` squeezes to
@@ -50,7 +50,7 @@ class Block:
 class BlockKind:
     """A kind of block.
 
-    layers     its layers, from the block, input channels, output channels, stride, input side.
+    layers     from the block, input channels, output channels, stride, input side.
     residual   whether the input is added to the output where their shapes agree.
     expands    whether the expansion ratio has an effect.
     convolves  whether kernel, activation and squeeze-and-excitation have one.
@@ -69,33 +69,20 @@ def _hidden_channels(block: Block, cin: int) -> int:
 
 
 def _squeeze_excite(block: Block, cin: int, hidden: int, side: int) -> Layers:
-    """Squeeze-and-excitation, if the block has it.
-
-    From the block's input: max(1, int(se * cin)) (MnasNet and EfficientNet, official code).
-    From the expanded width: a multiple of 8 near se * hidden (MobileNetV3, section 5.3).
-    """
+    """Squeeze-and-excitation, if the block has it; `side` is behind the kxk convolution."""
     if not block.se:
         return ()
-    from_input, expanded = max(1, int(block.se * cin)), round_channels(block.se * hidden)
-    squeeze = from_input if block.se_from == "input" else expanded
+    if block.se_from == "input":  # MnasNet and EfficientNet, official code
+        squeeze = max(1, int(block.se * cin))
+    else:  # MobileNetV3, section 5.3
+        squeeze = round_channels(block.se * hidden)
     act = block.se_act or block.act
     return (SqueezeExcite(hidden, squeeze, act=act, gate=block.se_gate, side=side),)
 
 
-def _spatial(
-    role: str, block: Block, cin: int, cout: int, stride: int, side: int, groups: int = 1
-) -> Conv:
+def _spatial(role: str, block: Block, cin: int, cout: int, **sizes: Any) -> Conv:
     """The kxk convolution of a block."""
-    return Conv(
-        role=role,
-        cin=cin,
-        cout=cout,
-        kernel=block.kernel,
-        stride=stride,
-        groups=groups,
-        act=block.act,
-        side=side,
-    )
+    return Conv(role=role, cin=cin, cout=cout, kernel=block.kernel, act=block.act, **sizes)
 
 
 def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
@@ -104,18 +91,14 @@ def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     With expand=1 the depthwise separable block of MobileNetV3, MnasNet and EfficientNet.
     """
     hidden = _hidden_channels(block, cin)
-    layers: list[Layer] = []
-    # expand
-    if hidden != cin:
-        layers.append(Conv(role="expand", cin=cin, cout=hidden, act=block.act, side=side))
-    # depthwise
-    layers.append(_spatial("depthwise", block, hidden, hidden, stride, side, groups=hidden))
-    # squeeze and excitation
-    side = -(-side // stride)
-    layers += _squeeze_excite(block, cin, hidden, side)
-    # project
-    layers.append(Conv(role="project", cin=hidden, cout=cout, side=side))
-    return tuple(layers)
+    expand = Conv(role="expand", cin=cin, cout=hidden, act=block.act, side=side)
+    depthwise = _spatial(
+        "depthwise", block, hidden, hidden, stride=stride, side=side, groups=hidden
+    )
+    excite = _squeeze_excite(block, cin, hidden, depthwise.side_out)
+    project = Conv(role="project", cin=hidden, cout=cout, side=depthwise.side_out)
+    layers = (depthwise, *excite, project)
+    return layers if hidden == cin else (expand, *layers)
 
 
 def fused(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
@@ -123,17 +106,14 @@ def fused(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     hidden = _hidden_channels(block, cin)
     if hidden == cin:
         return conv(block, cin, cout, stride, side)
-    # expand
-    expand = _spatial("fused", block, cin, hidden, stride, side)
-    # squeeze and excitation
+    expand = _spatial("fused", block, cin, hidden, stride=stride, side=side)
     excite = _squeeze_excite(block, cin, hidden, expand.side_out)
-    # project
     return (expand, *excite, Conv(role="project", cin=hidden, cout=cout, side=expand.side_out))
 
 
 def separable(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     """MobileNetV1's block, activated after the pointwise convolution too (Howard et al. 2017)."""
-    depthwise = _spatial("depthwise", block, cin, cin, stride, side, groups=cin)
+    depthwise = _spatial("depthwise", block, cin, cin, stride=stride, side=side, groups=cin)
     excite = _squeeze_excite(block, cin, cin, depthwise.side_out)
     pointwise = Conv(role="pointwise", cin=cin, cout=cout, act=block.act, side=depthwise.side_out)
     return (depthwise, *excite, pointwise)
@@ -141,7 +121,7 @@ def separable(block: Block, cin: int, cout: int, stride: int, side: int) -> Laye
 
 def conv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     """A plain convolution with norm and activation."""
-    return (_spatial("conv", block, cin, cout, stride, side),)
+    return (_spatial("conv", block, cin, cout, stride=stride, side=side),)
 
 
 def identity(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
@@ -172,7 +152,6 @@ def block_row(
     layers = _block_layers(block, cin, cout, stride, side)
     if not layers:
         return None
-    same = stride == 1 and cin == cout
     return Operator(
         place=place,
         op=block.op,
@@ -181,5 +160,5 @@ def block_row(
         cout=cout,
         side=side,
         side_out=-(-side // stride),
-        residual=block.skip and same and BLOCKS[block.op].residual,
+        residual=block.skip and stride == 1 and cin == cout and BLOCKS[block.op].residual,
     )

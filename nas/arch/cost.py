@@ -1,4 +1,4 @@
-"""What a network costs, by arithmetic on its layers; no torch, a fraction of a millisecond."""
+"""What a network costs, by arithmetic on its layers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ class Cost:
                   pooling or gating (torch's FlopCounterMode counts exactly twice this).
     params        trainable parameters, norms and biases included, running statistics not.
     activations   elements that convolutions and linear layers put out (pycls's count).
-    peak_memory_bytes   the largest tensor that must be kept between blocks, in 16 bit, as
-                  MobileNetV2 counts it (Sandler et al. 2018, Table 3: MobileNetV1 1600 KB,
-                  MobileNetV2 400 KB at 224 pixels): the outputs of blocks and of the head; what
-                  is inside a block need not be materialised whole, and the stem, as in the
-                  table, counts with the block that follows it.
+    peak_memory_bytes   the largest output of a block or of the head, as MobileNetV2 counts it
+                  (Sandler et al. 2018, Table 3: MobileNetV1 1600 KB, MobileNetV2 400 KB at 224
+                  pixels); the stem, as in the table, counts with the block that follows it.
     """
 
     macs: int

@@ -1,4 +1,4 @@
-"""The layers that every network is made of, with their true sizes, and rows of them."""
+"""The layers that every network is made of, with their sizes, and rows of them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import assert_never
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv:
-    """A convolution with its norm and activation on a `side` x `side` input.
-
-    `act` is "" for none (a linear bottleneck).  It has a bias exactly where it has no norm.
-    """
+    """A convolution with norm (or else bias) and activation (or "") on a `side` x `side` input."""
 
     role: str
     cin: int
@@ -72,7 +69,7 @@ Layer = Conv | SqueezeExcite | Pool | Linear | Dropout
 class Operator:
     """One row of a network: its place, its layers, whether the input is added to their output.
 
-    `drop_path` is the rate at which training drops the layers and keeps the input alone.
+    `drop_path` is the rate at which training drops the layers.
     """
 
     place: str
@@ -115,7 +112,7 @@ def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, never below 90 % of `channels`.
 
     The rule of all TensorFlow mobile networks (slim `make_divisible`, EfficientNet
-    `round_filters`): 19.2 would round to 16, which is under 17.28, and so becomes 24.
+    `round_filters`): 19.2 becomes 24, since 16 is under 17.28.
     """
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

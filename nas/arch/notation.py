@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
-from nas.arch.arch import Arch, Stage, Stem, strides
+from nas.arch.arch import Arch, Stage, strides
 from nas.arch.blocks import BLOCKS, Block
 
 
 def arch_string(arch: Arch) -> str:
-    """One line a person can read, stages joined by " | "; for output only, never parsed.
+    """The stages joined by " | ", blocks of one stage that differ by " + "; never parsed.
 
     `mbconv_k5_s2_e6_c40_se0.25_hswish_d2`: operation, kernel, stride, expansion ratio, width,
-    SE ratio, activation, depth; blocks of one stage that differ are joined by " + ".
+    SE ratio, activation, depth.
     """
-    parts = [f"r{arch.resolution}", _words("stem", arch.stem)]
+    stem, head = arch.stem, arch.head
+    parts = [f"r{arch.resolution} stem_k{stem.kernel}_s{stem.stride}_c{stem.width}_{stem.act}"]
     taken = zip(arch.stages, strides(arch), strict=True)
     parts += [" + ".join(_runs(stage, stride)) for stage, stride in taken if stage.depth]
-    hidden = f"_h{arch.head.hidden}" if arch.head.hidden else ""
-    if arch.head.width:
-        parts.append(f"head_c{arch.head.width}{hidden}_{arch.head.act}")
-    return " | ".join(parts).replace(" | ", " ", 1)
-
-
-def _words(kind: str, stem: Stem) -> str:
-    return f"{kind}_k{stem.kernel}_s{stem.stride}_c{stem.width}_{stem.act}"
+    if head.width:
+        hidden = f"_h{head.hidden}" if head.hidden else ""
+        parts.append(f"head_c{head.width}{hidden}_{head.act}")
+    return " | ".join(parts)
 
 
 def _runs(stage: Stage, first: int) -> Iterator[str]:
-    slots = stage.slots()
-    start = 0
-    for i in range(1, len(slots) + 1):
-        if i == len(slots) or slots[i] != slots[start]:
-            stride = 1 if start else first
-            yield _block_form(slots[start], stride, stage.width, i - start)
-            start = i
+    for i, (block, run) in enumerate(groupby(stage.slots())):
+        yield _block_form(block, 1 if i else first, stage.width, len(list(run)))
 
 
 def _block_form(block: Block, stride: int, width: int, depth: int) -> str:

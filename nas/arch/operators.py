@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from functools import lru_cache
 
-from nas.arch.arch import Arch, Stem, strides
+from nas.arch.arch import Arch, strides
 from nas.arch.blocks import block_row
 from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool
 from nas.core.errors import UserError
@@ -20,13 +20,14 @@ def operators(arch: Arch) -> tuple[Operator, ...]:
 
     Raises UserError where the input is too small for the strides.
     """
-    stem = _stem(arch, arch.stem)
+    stem = _stem(arch)
     body = _body(arch, stem)
     last = body[-1] if body else stem
     return (stem, *body, *_head(arch, last.cout, last.side_out))
 
 
-def _stem(arch: Arch, stem: Stem) -> Operator:
+def _stem(arch: Arch) -> Operator:
+    stem = arch.stem
     _check_side(arch, arch.resolution, stem.stride)
     layer = Conv(
         role="conv",
@@ -41,9 +42,7 @@ def _stem(arch: Arch, stem: Stem) -> Operator:
 
 
 def _conv_row(place: str, layer: Conv) -> Operator:
-    return Operator(
-        place, "conv", (layer,), layer.cin, layer.cout, layer.side, side_out=layer.side_out
-    )
+    return Operator(place, "conv", (layer,), layer.cin, layer.cout, layer.side, layer.side_out)
 
 
 def _check_side(arch: Arch, side: int, stride: int) -> None:
@@ -66,17 +65,10 @@ def _body(arch: Arch, stem: Operator) -> list[Operator]:
             if row:
                 rows.append(row)
                 cin, side = row.cout, row.side_out
-    return _with_drop_path(rows, arch.drop_path)
-
-
-def _with_drop_path(rows: list[Operator], rate: float) -> list[Operator]:
-    """Stochastic depth grows linearly: rate * i / n for block i of n, on residual blocks only."""
-    if not rate:
+    if not arch.drop_path:
         return rows
-    return [
-        replace(row, drop_path=rate * i / len(rows)) if row.residual else row
-        for i, row in enumerate(rows)
-    ]
+    rates = (arch.drop_path * i / len(rows) for i in range(len(rows)))
+    return [replace(r, drop_path=p) if r.residual else r for r, p in zip(rows, rates, strict=True)]
 
 
 def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
@@ -88,11 +80,10 @@ def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
         cin = head.width
     rows.append(Operator("pool", "pool", (Pool(cin, side),), cin, cin, side, side_out=1))
     if head.hidden:
-        hidden: Layer = Linear("hidden", cin, head.hidden, head.act)
+        role, width, act = "hidden", head.hidden, head.act
+        hidden: Layer = Linear(role, cin, width, act)
         if head.hidden_layer == "conv":
-            hidden = Conv(
-                role="hidden", cin=cin, cout=head.hidden, act=head.act, norm=False, side=1
-            )
+            hidden = Conv(role=role, cin=cin, cout=width, act=act, norm=False, side=1)
         rows.append(Operator("hidden", head.hidden_layer, (hidden,), cin, head.hidden, 1, 1))
         cin = head.hidden
     last = (Dropout(float(head.dropout)), Linear("linear", cin, arch.classes, ""))
@@ -104,9 +95,7 @@ def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
 def network_id(arch: Arch) -> str:
     """12 hex digits that two architectures share exactly when they build the same network.
 
-    What has no effect does not count (slots beyond the depth, identities that vanish, ratios that
-    round to the same widths, the name): the id is of the layers and the constants of norm and
-    padding.
+    It is of the layers and the constants of norm and padding; what has no effect does not count.
     """
     rows = [(r.layers, r.residual, r.drop_path) for r in operators(arch)]
     text = repr((rows, arch.padding, float(arch.bn_eps), float(arch.bn_momentum)))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 from nas.arch.arch import Arch, Stage
 from nas.arch.layers import round_channels
 from nas.core.errors import UserError, unknown
 
-# Tan and Le 2019, section 4: alpha, beta, gamma found by a small grid search at phi = 1.
+# Tan and Le 2019, section 4: alpha, beta, gamma.
 EFFICIENTNET = (1.2, 1.1, 1.15)
 
 # EfficientNet and EfficientNet-Lite code: (width, depth, resolution, dropout).
@@ -25,10 +26,9 @@ EFFICIENTNET_LITES = {
     "lite3": (1.2, 1.4, 280, 0.3), "lite4": (1.4, 1.8, 300, 0.3),
 }  # fmt: skip
 TABLES = {**EFFICIENTNETS, **EFFICIENTNET_LITES}
-TABLES_SIDE = 224  # pixels, the resolution of B0 and Lite0
 
 REPEATS = ("ceil", "nearest")
-MIN_FACTOR = 1e-3  # a thousandth or a thousand times: what lies beyond is a slip of the keyboard
+MIN_FACTOR = 1e-3  # and its inverse is the largest: what lies beyond is a slip of the keyboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,7 @@ class Factors:
     resolution: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("depth", "width", "resolution"):
-            value = getattr(self, name)
+        for name, value in asdict(self).items():
             if not MIN_FACTOR <= value <= 1 / MIN_FACTOR:
                 raise UserError(
                     f"the factor of {name} is {value:.4g}: allowed is "
@@ -72,20 +71,17 @@ def dwr(cost: float, share: float = 0.8) -> Factors:
 
     Dollar, Singh and Girshick 2021, "Fast and Accurate Model Scaling", and pycls's scaler: width
     takes the part `share` of the logarithm of the cost, depth and resolution half of the rest
-    each, so depth cost^((1 - share) / 2), width cost^(share / 2), resolution
-    cost^((1 - share) / 4): at 0.8 the exponents are 0.1, 0.4 and 0.05.
+    each; at 0.8 the exponents of depth, width and resolution are 0.1, 0.4 and 0.05.
     """
     rest, log = (1 - share) / 2, math.log(cost)
     return Factors(*(_power(log * e) for e in (rest, share / 2, rest / 2)))
 
 
-def uniform(cost: float) -> Factors:
-    """Factors of `cost` times the multiply-adds, a third of its logarithm by each dimension."""
-    return dwr(cost, 1 / 3)
+uniform = partial(dwr, share=1 / 3)  # a third of the logarithm by each dimension
 
 
 def single_axis(axis: str, cost: float) -> Factors:
-    """One dimension alone: multiply-adds grow as depth, as width^2 and as resolution^2."""
+    """Factors that cost `cost` times the multiply-adds, by one dimension alone."""
     exponents = {"depth": 1.0, "width": 0.5, "resolution": 0.5}
     if axis not in exponents:
         raise unknown("dimension", axis, exponents)
@@ -96,28 +92,22 @@ def single_axis(axis: str, cost: float) -> Factors:
 RULES: dict[str, Callable[[float], Factors]] = {
     "dwr": dwr,
     "uniform": uniform,
-    "depth": lambda cost: single_axis("depth", cost),
-    "width": lambda cost: single_axis("width", cost),
-    "resolution": lambda cost: single_axis("resolution", cost),
+    "depth": partial(single_axis, "depth"),
+    "width": partial(single_axis, "width"),
+    "resolution": partial(single_axis, "resolution"),
 }
 
 
 def published(name: str) -> Factors:
-    """The factors of B0..B8 and L2 over B0, and of Lite0..4 over Lite0, by the released tables.
-
-    They are no powers of EFFICIENTNET: the tables were written by hand.
-    """
+    """The factors of B0..B8 and L2 over B0, and of Lite0..4 over Lite0, by the tables."""
     if name not in TABLES:
         raise unknown("published scaling", name, TABLES)
     width, depth, side, _ = TABLES[name]
-    return Factors(depth, width, side / TABLES_SIDE)
+    return Factors(depth, width, side / 224)  # pixels of B0 and Lite0
 
 
 def as_published(arch: Arch, name: str) -> Arch:
-    """`arch` scaled as that row of the tables was from its baseline, dropout included.
-
-    The Lite rows keep stem, head and the depths of first and last stage.
-    """
+    """`arch` scaled as that row of the tables was from its baseline, dropout included."""
     grown = apply(arch, published(name), fixed_ends=name in EFFICIENTNET_LITES)
     return replace(grown, head=replace(grown.head, dropout=TABLES[name][3]))
 
@@ -127,12 +117,11 @@ def apply(arch: Arch, factors: Factors, *, fixed_ends: bool = False, repeats: st
 
     Raises UserError where the input becomes too small for the strides, or too large to be one.
     """
-    side = round(arch.resolution * factors.resolution)
     return scaled(
         arch,
         depth=factors.depth,
         width=factors.width,
-        resolution=max(1, side),
+        resolution=max(1, round(arch.resolution * factors.resolution)),
         fixed_ends=fixed_ends,
         repeats=repeats,
     )
@@ -149,17 +138,16 @@ def scaled(
 ) -> Arch:
     """`arch` with its depths times `depth` (ceil) and its widths times `width` (multiples of 8).
 
-    The rules of the EfficientNet code: `round_repeats` is ceil(depth * repeats) and
-    `round_filters` is `round_channels`; `resolution` is in pixels.  With `fixed_ends`
-    the stem, the head, and the depths of first and last stage stay (EfficientNet-Lite).  With
+    The rules of the EfficientNet code; `resolution` is in pixels.  With `fixed_ends` the stem, the
+    head, and the depths of first and last stage stay (EfficientNet-Lite).  With
     `repeats="nearest"` depths go to the nearest whole number, but not from 1 to 0.
     """
     if repeats not in REPEATS:
         raise unknown("rounding of repeats", repeats, REPEATS)
 
     def wide(channels: int) -> int:
-        # 1 leaves alone even what is no multiple of 8, as MobileNetV1's and users' widths
-        return channels if width == 1 else round_channels(channels * width)
+        # 1 leaves alone even what is no multiple of 8; a head may have width 0
+        return channels if width == 1 or not channels else round_channels(channels * width)
 
     def stage(index: int, old: Stage) -> Stage:
         end = fixed_ends and index in {0, len(arch.stages) - 1}
@@ -168,16 +156,10 @@ def scaled(
 
     stem, head = arch.stem, arch.head
     if not fixed_ends:
-        stem = replace(stem, width=wide(stem.width))
-        if head.width:
-            head = replace(head, width=wide(head.width))
-    return replace(
-        arch,
-        stages=tuple(stage(i, s) for i, s in enumerate(arch.stages)),
-        stem=stem,
-        head=head,
-        resolution=resolution or arch.resolution,
-    )
+        stem, head = replace(stem, width=wide(stem.width)), replace(head, width=wide(head.width))
+    stages = tuple(stage(i, s) for i, s in enumerate(arch.stages))
+    side = resolution or arch.resolution
+    return replace(arch, stages=stages, stem=stem, head=head, resolution=side)
 
 
 def _repeats(exact: float, rounding: str) -> int:
@@ -191,8 +173,7 @@ def for_resolution(arch: Arch, resolution: int, least_side: int = 3) -> Arch:
 
     A stride that would leave a feature map of fewer than `least_side` pixels a side becomes 1.
     3 pixels is what the smallest published configuration leaves (MobileNetV1 and V2 at 96
-    pixels), so published networks are unchanged wherever they were published, and at 28 or 32
-    pixels the first three strides remain.  Raises UserError where the input itself is smaller.
+    pixels).  Raises UserError where the input itself is smaller.
     """
     if resolution < least_side:
         raise UserError(f"resolution {resolution} is too small: allowed is {least_side} or more")

@@ -17,13 +17,9 @@ _NODES: dict[str, type] = {"stem": Stem, "head": Head, "stages": Stage, "blocks"
 
 
 def to_dict(node: Any) -> dict[str, Any]:
-    """Plain dicts, lists and numbers, without the fields that hold their defaults."""
-    out = {}
-    for f in fields(node):
-        value = getattr(node, f.name)
-        if value != f.default:
-            out[f.name] = _plain(value)
-    return out
+    """Plain dicts, lists and numbers, without fields that hold their defaults."""
+    values = ((f, getattr(node, f.name)) for f in fields(node))
+    return {f.name: _plain(value) for f, value in values if value != f.default}
 
 
 def _plain(value: Any) -> Any:
@@ -67,14 +63,10 @@ def dumps(arch: Arch) -> str:
         text: str = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
         return text.removesuffix("...\n").strip()
 
-    lines = []
-    for key, value in sorted(to_dict(arch).items(), key=lambda item: item[0] == "stages"):
-        if key != "stages":
-            lines.append(f"{key}: {line(value)}")
-            continue
-        lines.append("stages:")
-        lines += [f"- {line(stage)}" for stage in value]
-    return "\n".join(lines) + "\n"
+    values = to_dict(arch)
+    stages = [f"- {line(stage)}" for stage in values.pop("stages")]
+    lines = [f"{key}: {line(value)}" for key, value in values.items()]
+    return "\n".join([*lines, "stages:", *stages]) + "\n"
 
 
 def loads(text: str, source: str = "arch") -> Arch:
@@ -83,8 +75,7 @@ def loads(text: str, source: str = "arch") -> Arch:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
-    arch = from_dict(data, Arch, source)
-    assert isinstance(arch, Arch)
+    arch: Arch = from_dict(data, Arch, source)
     return arch
 
 

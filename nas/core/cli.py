@@ -21,10 +21,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a f
 
 
 def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
-    """Print the help, or `run` the command with the words of sys.argv, and exit.
+    """Print the help, or `run` the command with the words of sys.argv.
 
     `run` imports what it needs by itself, so that the help answers at once.
-    Exit codes: 0, or 2 for a user's mistake (one line, no traceback), or 130 after Ctrl-C.
+    Exits with 2 after a user's mistake (one line, no traceback), with 130 after Ctrl-C.
     """
     arguments = sys.argv[1:]
     try:
@@ -40,15 +40,13 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # the reader of our output went away (say, `| head`), which is no mistake
+        # the reader of our output went away (say, `| head`)
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        advice = "make room, then give the same command again"
-        print(
-            f"python -m nas.{command}: cannot write ({error.strerror}): {advice}", file=sys.stderr
-        )
+        mistake = f"cannot write ({error.strerror}): make room, then give the same command again"
+        print(f"python -m nas.{command}: {mistake}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -58,7 +56,7 @@ def options(group: str) -> list[str]:
 
 
 def help_text(command: str, about: str) -> str:
-    """Usage, the groups with their options, and the command's settings as its config says them."""
+    """Usage, the groups with their options, and the settings as the command's config has them."""
     text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
     defaults, _, settings = text.partition("\n\n")
     chosen = dict(re.findall(r"^ *- (\w+): (\w+)", defaults, re.MULTILINE))
@@ -66,10 +64,9 @@ def help_text(command: str, about: str) -> str:
     if chosen:
         lines += ["", "groups (name=option; the first is the default):"]
         for group, default in chosen.items():
-            rest = [o for o in options(group) if o != default]
+            rest = (option for option in options(group) if option != default)
             lines.append(f"  {group:<10}{', '.join([default, *rest])}")
         lines.append("  every option has settings of its own: group.name=value, shown by --cfg")
-    lines += ["", "settings (name=value):"]
-    lines += [f"  {line}" for line in settings.strip().splitlines()]
+    lines += ["", "settings (name=value):", *(f"  {s}" for s in settings.strip().splitlines())]
     lines += ["", "-h, --help  this text;  --cfg  the whole configuration as it would be used"]
     return "\n".join(lines)

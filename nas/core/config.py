@@ -1,7 +1,7 @@
 """The configuration of a command: composed by Hydra from conf/ and what the user gave.
 
-Hydra composes and parses; its own entry point is not used, because it prints mistakes over several
-lines, exits with 1, and changes folder and logging.
+Hydra's own entry point is not used: it prints mistakes over several lines, exits with 1, and
+changes folder and logging.
 """
 
 from __future__ import annotations
@@ -13,13 +13,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.errors import (
-    ConfigCompositionException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
+from hydra import errors, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -53,31 +47,29 @@ class Component:
         """Call what `_target_` names; a UserError inside stays one."""
         try:
             return instantiate(dict(self.node), **more, _convert_="all")
-        except InstantiationException as error:
-            if isinstance(error.__cause__, UserError):
-                raise error.__cause__ from None
-            if isinstance(error.__cause__, TypeError):
-                target = self.node["_target_"]
-                raise UserError(f"wrong settings for {target}: {error.__cause__}") from None
-            if isinstance(error.__cause__, ImportError):  # of a class or module of the user's
-                raise UserError(" ".join(str(error.__cause__).split())) from None
+        except errors.InstantiationException as error:
+            cause = error.__cause__
+            if isinstance(cause, UserError):
+                raise cause from None
+            if isinstance(cause, TypeError):
+                raise UserError(f"wrong settings for {self.node['_target_']}: {cause}") from None
+            if isinstance(cause, ImportError):  # of a class or module of the user's
+                raise UserError(" ".join(str(cause).split())) from None
             raise
 
 
 def config_of(settings: Any) -> dict[str, Any]:
     """A command's settings, a dataclass, as config.yaml shows them: groups as their YAML does."""
-    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    groups = {key: value for key, value in values.items() if isinstance(value, Component)}
-    nodes = {group: dict(component.node) for group, component in groups.items()}
-    choices = {group: component.name for group, component in groups.items()}
-    return {**values, **nodes, "choices": choices}
+    config = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    groups = {key: value for key, value in config.items() if isinstance(value, Component)}
+    config |= {group: dict(component.node) for group, component in groups.items()}
+    return config | {"choices": {group: component.name for group, component in groups.items()}}
 
 
 def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The settings of `command`, groups as Components, after what the user gave.
 
-    `overrides` are words as on the command line: "data=folder", "target=1.5".  Every mistake in
-    them becomes one UserError line.
+    `overrides` are words as on the command line: "data=folder", "target=1.5".
     """
     cfg = compose_config(command, overrides)
     try:
@@ -89,7 +81,7 @@ def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     for group, name in out.pop("choices").items():
         if group in out:
             out[group] = Component(name, out[group])
-    return {str(key): value for key, value in out.items()}
+    return dict(out)
 
 
 def compose_config(command: str, overrides: Sequence[str]) -> Any:
@@ -103,18 +95,16 @@ def compose_config(command: str, overrides: Sequence[str]) -> Any:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             cfg = hydra_compose(command, overrides=list(overrides), return_hydra_config=True)
-    except MissingConfigException as error:
+    except errors.MissingConfigException as error:
         raise _missing(str(error)) from None
-    except OverrideParseException as error:
+    except errors.OverrideParseException as error:
         word = next((w for w in overrides if w in str(error)), " ".join(overrides))
         raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
-    except ConfigCompositionException as error:
+    except errors.ConfigCompositionException as error:
         raise _unknown_setting(command, str(error), overrides) from None
     except (ValueError, TypeError) as error:  # such as data=null
-        raise UserError(
-            f"cannot use {' '.join(overrides)}: {' '.join(str(error).split())}"
-        ) from None
-
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot use {' '.join(overrides)}: {reason}") from None
     with open_dict(cfg):
         cfg.choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
         del cfg["hydra"]
@@ -131,21 +121,15 @@ def _unknown_setting(command: str, message: str, overrides: Sequence[str]) -> Us
     found = re.search(r"'([^']+)'", message)
     key = found[1] if found else " ".join(message.split())
     groups = [word for word in overrides if (CONF / word.partition("=")[0]).is_dir()]
-    return unknown("setting", key, _keys(compose_config(command, groups)))
+    return unknown("setting", key, _keys(OmegaConf.to_container(compose_config(command, groups))))
 
 
-def _keys(cfg: Any) -> list[str]:
-    """Every setting of a composed configuration, nested ones with dots."""
-
-    def walk(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
-        for key, value in node.items():
-            if not key.startswith("_") and f"{prefix}{key}" != "choices":
-                yield f"{prefix}{key}"
-                yield from walk(value, f"{prefix}{key}.") if isinstance(value, Mapping) else ()
-
-    plainly = OmegaConf.to_container(cfg)
-    assert isinstance(plainly, dict)
-    return list(walk({str(k): v for k, v in plainly.items()}, ""))
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Every setting of a configuration, nested ones with dots."""
+    for key, value in node.items():
+        if not key.startswith("_") and f"{prefix}{key}" != "choices":
+            yield f"{prefix}{key}"
+            yield from _keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) else ()
 
 
 def show_if_asked(command: str, arguments: Sequence[str]) -> None:

@@ -6,11 +6,10 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import BinaryIO, cast
+from typing import BinaryIO
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nas.core.errors import UserError
+from nas.core.files import open_whole
 
 CHUNK = 1 << 20  # bytes read at a time
 QUIET_S = 2.0  # a bar is shown for what takes longer
@@ -43,7 +43,7 @@ def existing_folder(root: str | Path) -> Path:
 
 @contextmanager
 def show_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told what is done, piece by piece; if slow, a bar is shown."""
+    """Yield a function that is told what is done, piece by piece."""
     columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     bar = Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True))
     task = bar.add_task(what, total=total or None)
@@ -63,29 +63,23 @@ def show_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def atomic_file(target: Path) -> Iterator[BinaryIO]:
-    """Yield a file to write: it becomes `target` if the block ends well, else it is removed."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = NamedTemporaryFile(dir=target.parent, prefix=target.name, delete=False)  # noqa: SIM115
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {target.parent} ({error.strerror}): "
-            "set NAS_CACHE to a folder that can be written"
-        ) from error
-    try:
-        with file:
-            yield cast(BinaryIO, file)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(target)
-    finally:
-        Path(file.name).unlink(missing_ok=True)
+    """As `open_whole`, in a folder of the cache that is made where it is missing."""
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open_whole(target))
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {target.parent} ({error.strerror}): "
+                "set NAS_CACHE to a folder that can be written"
+            ) from error
+        yield file
 
 
 def download(url: str, target: Path, sha256: str, bring: str = "") -> Path:
     """Fetch `url` to `target` unless it is there; a file with another hash is never kept.
 
-    `sha256` may be the first digits alone, as some file names hold them.  Raises UserError where
-    the server cannot be reached or sends something else; it ends in `bring`, what to do.
+    `sha256` may be the first digits alone.  `bring` ends the UserError: what to do.
     """
     if target.exists():
         return target
@@ -93,9 +87,8 @@ def download(url: str, target: Path, sha256: str, bring: str = "") -> Path:
     bring = bring or f"bring {target.name} yourself and set data.root to its folder"
     try:
         with urlopen(url, timeout=TIMEOUT_S) as reply, atomic_file(target) as file:
-            with show_progress(
-                target.name, int(reply.headers.get("Content-Length") or 0)
-            ) as advance:
+            total = int(reply.headers.get("Content-Length") or 0)
+            with show_progress(target.name, total) as advance:
                 while block := reply.read(CHUNK):
                     digest.update(block)
                     file.write(block)

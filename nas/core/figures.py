@@ -36,7 +36,7 @@ def figures_page(
     """Write a page that shows one figure below the other."""
     for section in sections:
         label_logarithms(section.figure)
-    figures: list[Any] = [json.loads(section.figure.to_json()) for section in sections]
+    figures = [json.loads(section.figure.to_json()) for section in sections]
     body = "".join(
         f"<section><h2>{escape(section.heading)}</h2><p>{escape(section.words)}</p>"
         f'<div class="figure" id="figure{i}"></div></section>'
@@ -82,11 +82,9 @@ def as_list(lines: Sequence[str]) -> str:
 
 def blank(x: str, y: str, log: bool = False) -> go.Figure:
     """An empty figure with the titles of its axes."""
-    figure = go.Figure(layout={"template": "none"})
     kind = "log" if log else "-"
-    figure.update_xaxes(title_text=x, type=kind)
-    figure.update_yaxes(title_text=y, type=kind)
-    return figure
+    figure = go.Figure(layout={"template": "none"})
+    return figure.update_xaxes(title_text=x, type=kind).update_yaxes(title_text=y, type=kind)
 
 
 def label_logarithms(figure: go.Figure) -> None:

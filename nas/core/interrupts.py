@@ -26,7 +26,7 @@ def defer_sigint() -> Iterator[None]:
 
 @contextmanager
 def block_sigint() -> Iterator[None]:
-    """As `defer_sigint`; processes that are started within the block never get Ctrl-C.
+    """As `defer_sigint`; processes started within the block never get Ctrl-C.
 
     Each would print a traceback while it is still importing.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,19 +14,17 @@ LINE_EVERY_S = 60.0  # in a file or a pipe, where a tenth of the whole takes lon
 class ProgressBar:
     """A progress bar with time left; in a file or a pipe, a line now and then.
 
-    Without a `total` it is shown only once `start` tells how much there is to do: bars may be
-    nested as long as one is shown at a time.
+    Without a `total` it is shown once `start` is called: of nested bars one may be shown at a time.
     """
 
     def __init__(
         self, console: Console, label: str, total: int | None = None, done: int = 0
     ) -> None:
         self.console, self.label = console, label
+        columns = (BarColumn(30), MofNCompleteColumn(), TimeRemainingColumn())
         self.bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(30),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            *columns,
             TextColumn("{task.fields[say]}"),
             console=console,
             disable=not console.is_terminal,
@@ -38,7 +35,7 @@ class ProgressBar:
             self.start(total, done)
 
     def start(self, total: int, done: int = 0) -> None:
-        """There are `total` to do, of which an earlier process did `done`; once is enough."""
+        """There are `total` to do, of which `done` were done before; further calls do nothing."""
         if self.started:
             return
         self.started, self.total = True, total
@@ -56,26 +53,21 @@ class ProgressBar:
     def __enter__(self) -> ProgressBar:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def set_total(self, total: int) -> None:
-        """The total is another one now."""
+        """Change the total."""
         self.total, self.ended = total, self.ended and self.done >= total
         self.bar.update(self.task, total=total)
 
     def __call__(self, done: int, say: str) -> None:
-        """`done` of the total, with what there is to say about it."""
+        """`done` of the total are done, with a remark."""
         self.done, self.say = done, say
         self.set_partial(0.0)
 
     def set_partial(self, part: float) -> None:
-        """`part` more is done, in the unit of the total, of what has not ended yet."""
+        """Of what has not ended yet `part` more is done, in the unit of the total."""
         reached = self.reached = max(self.reached, min(self.done + part, self.total))
         self.bar.update(self.task, completed=reached, say=self.say)
         now = time.perf_counter()

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
     """Hold the run folder for this process; UserError where another one has it."""
     try:
         import fcntl
-    except ImportError:  # Windows, where nothing keeps two processes apart
+    except ImportError:  # Windows
         yield
         return
     with (folder / ".lock").open("w") as lock:
@@ -56,7 +56,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def folder_name(name: str) -> str:
-    """The name of a folder for a network of any name: a/b becomes a_b."""
+    """The name of a folder for any name: a/b becomes a_b."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "network"
 
 
@@ -74,10 +74,7 @@ def _finite(data: Any) -> Any:
 
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse `config` where the run of the file at `path` began with another.
-
-    Raises UserError that names each setting that differs, here and there.
-    """
+    """Raise UserError with each setting that differs from what the run of `path` began with."""
     if not path.exists():
         return
     try:
@@ -96,16 +93,12 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """The settings that differ, with both values; "" where none does.
 
     Keys that begin with "_" are no settings: they name code (Hydra's `_target_`), which may move.
-    `groups` are not compared where a run of version 0.1 did not write them down.
     """
-    if "groups" not in there:
+    if "groups" not in there:  # a run of version 0.1
         here = {key: value for key, value in here.items() if key != "groups"}
-    ours, theirs, missing = _flat(here), _flat(there), object()
-    return "; ".join(
-        f"{k}: {ours.get(k, 'absent')} here, {theirs.get(k, 'absent')} there"
-        for k in sorted(ours.keys() | theirs.keys())
-        if ours.get(k, missing) != theirs.get(k, missing)
-    )
+    ours, theirs = _flat(here), _flat(there)
+    pairs = {k: (ours.get(k, "absent"), theirs.get(k, "absent")) for k in sorted(ours | theirs)}
+    return "; ".join(f"{k}: {a} here, {b} there" for k, (a, b) in pairs.items() if a != b)
 
 
 def write_yaml(path: Path, config: Mapping[str, Any]) -> None:
@@ -127,14 +120,14 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def environment(**more: Any) -> dict[str, Any]:
     """Where and with what a result was made: machine, versions, commit, command."""
-    versions: dict[str, str | None] = {}
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    module = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
     return {
-        "command": " ".join(["python -m", _module(), *sys.argv[1:]]),
+        "command": " ".join(["python -m", module, *sys.argv[1:]]),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -145,19 +138,11 @@ def environment(**more: Any) -> dict[str, Any]:
     }
 
 
-def _module() -> str:
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    return spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
-
-
 def cpu_model() -> str:
     """The processor's name as the system tells it."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:(.*)", info.read_text(), re.M) if info.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

@@ -20,7 +20,7 @@ def trellis_of(space: Arch) -> Trellis:
 
 
 def by_cost(space: Arch) -> dict[str, list[Label]]:
-    """The labels of every choice, fewest MACs first, while all others have their most MACs."""
+    """The labels of every choice, fewest MACs first while all others have their most."""
     trellis = trellis_of(space)
     order = {key: list(labels) for key, labels in choices(space).items()}
     for _ in range(2):  # a second round, since the order of labels may depend on later choices
@@ -32,18 +32,17 @@ def by_cost(space: Arch) -> dict[str, list[Label]]:
     return order
 
 
-def _extreme(space: Arch, metric: str, most: bool) -> tuple[float, dict[str, Label]]:
+def _extreme(space: Arch, metric: str, most: bool) -> float:
     trellis = trellis_of(space)
     values = getattr(trellis.row_costs, metric)
-    return trellis.extreme(values, most=most, peak=metric == "peak_memory_bytes")
+    return trellis.extreme(values, most=most, peak=metric == "peak_memory_bytes")[0]
 
 
 def cost_bounds(space: Arch) -> tuple[Cost, Cost]:
     """(least, most) of each cost, exact over the whole space, each by a network of its own."""
     names = [f.name for f in fields(Cost)]
     least, most = (
-        Cost(**{name: int(_extreme(space, name, end)[0]) for name in names})
-        for end in (False, True)
+        Cost(**{name: int(_extreme(space, name, end)) for name in names}) for end in (False, True)
     )
     return least, most
 
@@ -66,7 +65,7 @@ def check_limits(limits: Limits, space: Arch) -> None:
     """Raise UserError where a limit on a cost is below all of the space."""
     for name, (field, unit) in COSTS.items():
         limit = getattr(limits, name)
-        have = _extreme(space, field, False)[0] / unit
+        have = _extreme(space, field, most=False) / unit
         if limit is not None and have > limit:
             raise UserError(
                 f"limit.{name}={limit:.4g} is out of reach: the least in the space is {have:.4g}; "

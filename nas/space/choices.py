@@ -4,9 +4,8 @@
     choices(space)                  {"stages.0.depth": (2, 3), "stages.0.blocks.kernel": (3, 5)}
     fill(space, {"stages.0.depth": 3, "stages.0.blocks.kernel": 5})
 
-A hole is known by its path, or by its name, and holes of one name are one choice.  The genome
-has a fixed length: genes without effect (a slot beyond the depth) still have a value, and
-`nas.arch.operators.network_id` is equal for all genomes of one network.
+A hole is known by its path, or by its name, and holes of one name are one choice.  Choices without
+effect (of a slot beyond the depth) still have a value.
 """
 
 from __future__ import annotations
@@ -52,15 +51,13 @@ def one_of(*options: Any, name: str = "") -> Any:
 
     Options are plain values, their own labels; or one mapping of labels to anything (say, to
     whole `Block`s).  Holes of one `name` are one choice and must have the same labels in the
-    same order; a mapping ties different values together: {"small": 16, "large": 24}.
+    same order.
     """
     labelled = options[0] if len(options) == 1 and isinstance(options[0], Mapping) else None
     values = tuple(labelled.values()) if labelled else tuple(dict.fromkeys(options))
     if not values:
         raise UserError("a choice needs at least one option, not an empty list")
-    if len(values) == 1:
-        return values[0]
-    return OneOf(values, tuple(labelled) if labelled else values, name)
+    return OneOf(values, tuple(labelled or values), name) if len(values) > 1 else values[0]
 
 
 def _listed(labels: tuple[Label, ...]) -> str:
@@ -139,8 +136,8 @@ def random_picks(space: Arch, rng: random.Random) -> dict[str, Label]:
 def picks_of(space: Arch, arch: Arch) -> dict[str, Label]:
     """The picks that make `space` into `arch`; UserError names a field that the space cannot have.
 
-    What the data or the training decide (resolution, classes, norm constants, dropout, ...) is
-    compared only where the space has a hole for it.  Genes without effect take their first label.
+    What the data or the training decide is compared only where the space has a hole for it.
+    Choices without effect take their first label.
     """
     found: dict[str, Label] = {}
     _match(space, arch, "", found)

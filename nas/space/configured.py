@@ -19,10 +19,7 @@ def default_width(resolution: int) -> float:
 
 
 def configured_space(make: Callable[..., Arch], name: str, images: ImageSpec) -> Arch:
-    """The space that `make` makes of channels and classes, for such images; `name` is for errors.
-
-    Its width is decided before: `default_width`.
-    """
+    """The space that `make` makes of channels and classes, for such images."""
     space = make(channels=images.channels, classes=images.classes)
     if not choices(space):
         raise UserError(f"space={name} has no choice left: widen its ranges")

@@ -20,7 +20,7 @@ MAX_DRAWS = 200  # of those: a part of the space under one in a million counts a
 class ConstrainedSpace:
     """The networks of `trellis` that are within limits.
 
-    row_ms        (rows,) milliseconds of each row, and `overhead_ms` of a network beside them.
+    row_ms        (rows,) milliseconds of each row;  overhead_ms: of a network beside them.
     max_ms        no network may be slower;  limits: nor exceed these, by the names in COSTS.
     """
 
@@ -46,10 +46,7 @@ class ConstrainedSpace:
         return np.asarray(np.isfinite(ms) & (ms <= self.max_ms))
 
     def random(self, n: int, rng: np.random.Generator) -> Ints:
-        """Genomes of up to `n` distinct networks within the limits, uniform over such genomes.
-
-        Fewer where the space has no more, or next to none within the limits.
-        """
+        """Genomes of up to `n` distinct networks within the limits, uniform over such genomes."""
         found = np.empty((0, len(self.trellis.keys)), np.int64)
         for _ in range(MAX_DRAWS):
             if len(found) >= n:
@@ -61,10 +58,7 @@ class ConstrainedSpace:
         return found[:n]
 
     def sample_even_in_latency(self, n: int, rng: np.random.Generator) -> Ints:
-        """Genomes of up to `n` distinct networks within the limits, evenly over log latency.
-
-        Random networks crowd around the middle of a space, and what is fast is rare among them.
-        """
+        """Genomes of up to `n` distinct networks within the limits, evenly over log latency."""
         found = self.random(NUM_DRAWN, rng)
         if len(found) <= n:
             return found

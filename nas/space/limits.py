@@ -6,6 +6,9 @@ from dataclasses import asdict, dataclass
 
 from nas.arch.cost import Cost
 
+# Limits on costs, with the field of `Cost` that each bounds and how much one unit of it is.
+COSTS = {"macs": ("macs", 1), "params": ("params", 1), "memory_kb": ("peak_memory_bytes", 1024)}
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -22,15 +25,7 @@ class Limits:
 
     def over(self, latency_ms: float, cost: Cost) -> dict[str, float]:
         """By how much each limit is exceeded, relative to it; at most 0 where it is met."""
-        values = {
-            "latency_ms": latency_ms,
-            "macs": cost.macs,
-            "params": cost.params,
-            "memory_kb": cost.peak_memory_bytes / 1024,
-        }
+        values = {name: getattr(cost, field) / unit for name, (field, unit) in COSTS.items()}
+        values["latency_ms"] = latency_ms
         limits = {k: v for k, v in self.to_dict().items() if v is not None}
         return {k: values[k] / limit - 1 for k, limit in limits.items()}
-
-
-# Limits on costs, with the field of `Costs` that each bounds and how much one unit of it is.
-COSTS = {"macs": ("macs", 1), "params": ("params", 1), "memory_kb": ("peak_memory_bytes", 1024)}

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
+Measure = Callable[[Floats, Floats], float]  # of predictions [n] and the truth [n]
 RESAMPLES = 1000  # Efron and Tibshirani 1993: enough for percentile intervals
 
 
@@ -27,7 +28,7 @@ def mape(predicted: Floats, true: Floats) -> float:
     return float(np.mean(np.abs(predicted / true - 1)))
 
 
-def fraction_within(share: float) -> Callable[[Floats, Floats], float]:
+def fraction_within(share: float) -> Measure:
     """The part of predictions whose relative error is at most `share`."""
     return lambda predicted, true: float(np.mean(np.abs(predicted / true - 1) <= share))
 
@@ -48,7 +49,7 @@ def kendall(predicted: Floats, true: Floats) -> float:
     return float((first * second).sum() / spread) if spread else float("nan")
 
 
-def top_regret(k: int) -> Callable[[Floats, Floats], float]:
+def top_regret(k: int) -> Measure:
     """What is lost by trusting the prediction: best true value less the best among its top `k`."""
     return lambda predicted, true: float(true.max() - true[np.argsort(-predicted)[:k]].max())
 
@@ -59,13 +60,8 @@ def share_interval(share: float, number: int) -> Interval:
     return Interval(share, float(low), float(high))
 
 
-def interval(
-    measure: Callable[[Floats, Floats], float],
-    predicted: ArrayLike,
-    true: ArrayLike,
-    seed: int = 0,
-) -> Interval:
-    """`measure(predicted, true)` of n networks and its interval; resamples without a value drop."""
+def interval(measure: Measure, predicted: ArrayLike, true: ArrayLike, seed: int = 0) -> Interval:
+    """`measure` of n networks and its interval; resamples without a value drop out."""
     a, b = np.asarray(predicted, float), np.asarray(true, float)
     draws = np.random.default_rng(seed).integers(len(a), size=(RESAMPLES, len(a)))
     values = np.array([measure(a[i], b[i]) for i in draws])

@@ -1,4 +1,4 @@
-"""What is on the Pareto front, how large it is, and which of its points to take (NumPy only)."""
+"""What is on the Pareto front, how large it is, and which of its points to take."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ Floats = NDArray[np.float64]
 def non_dominated(points: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.bool_]:
     """A mask [n]: which rows of `points` [n, objectives] no other row dominates.
 
-    One point dominates another if it is at least as good in every objective and better in one.
-    Exact copies do not dominate each other: all copies of a front point are on the front.  A row
-    that is not finite (a failed trial) is never on it.
-
-    Raises `UserError` if `points` and `maximize` disagree on the number of objectives.
+    One point dominates another if it is at least as good in every objective and better in one, so
+    all copies of a front point are on the front.  A row that is not finite is never on it.
     """
     costs = _costs(points, maximize)
     finite = np.isfinite(costs).all(axis=1)
@@ -33,9 +30,8 @@ def hypervolume(points: ArrayLike, reference: ArrayLike, maximize: Sequence[bool
     """The volume that `points` [n, objectives] dominate, bounded by `reference` [objectives].
 
     Exact for any number of objectives, by slicing (While et al. 2006, "A faster algorithm for
-    calculating hypervolume"): n log n for two, n^2 log n for three.  Its unit is the product of
-    the objectives' units.  Points that are not finite or not better than the reference in every
-    objective count for nothing.  Raises `UserError` if the shapes disagree.
+    calculating hypervolume"): n log n for two, n^2 log n for three.  Points that are not finite or
+    not better than the reference in every objective count for nothing.
     """
     costs = _costs(points, maximize)
     worst = _costs(np.asarray(reference)[None], maximize)[0]
@@ -44,10 +40,9 @@ def hypervolume(points: ArrayLike, reference: ArrayLike, maximize: Sequence[bool
 
 
 def best_under(values: ArrayLike, costs: ArrayLike, limit: float) -> int | None:
-    """The index of the largest of `values` [n] whose cost [n] is at most `limit`.
+    """The index of the largest finite value [n] whose cost [n] is at most `limit`, or None.
 
-    Of equal values the cheapest is taken, of equal costs the first.  None if nothing finite is
-    within the limit.
+    Of equal values the cheapest is taken, of equal costs the first.
     """
     values, costs = np.asarray(values, np.float64), np.asarray(costs, np.float64)
     allowed = np.flatnonzero(np.isfinite(values) & np.isfinite(costs) & (costs <= limit))
@@ -59,10 +54,9 @@ def best_under(values: ArrayLike, costs: ArrayLike, limit: float) -> int | None:
 def knee(values: ArrayLike, costs: ArrayLike) -> int | None:
     """The index of the front's knee, values [n] maximised and costs [n] minimised.
 
-    It is the point of the front farthest above the straight line between the front's ends, both
-    axes scaled to 0..1 on the front (Das 1999, "On characterizing the 'knee' of the Pareto curve
-    based on normal-boundary intersection").  A front without a bulge gives its cheapest point;
-    None if no row is finite.
+    It is the point farthest above the straight line between the front's ends, both axes scaled to
+    0..1 (Das 1999, "On characterizing the 'knee' of the Pareto curve based on normal-boundary
+    intersection").  A front without a bulge gives its cheapest point; None if no row is finite.
     """
     values, costs = np.asarray(values, np.float64), np.asarray(costs, np.float64)
     front = np.flatnonzero(non_dominated(np.column_stack((values, costs)), (True, False)))
@@ -75,8 +69,7 @@ def knee(values: ArrayLike, costs: ArrayLike) -> int | None:
 def _costs(points: ArrayLike, maximize: Sequence[bool]) -> Floats:
     """`points` [n, objectives] with every objective to be minimised."""
     array = np.asarray(points, np.float64)
-    if array.size == 0:
-        array = array.reshape(0, len(maximize))
+    array = array if array.size else array.reshape(0, len(maximize))
     if array.ndim != 2 or array.shape[1] != len(maximize):
         raise UserError(
             f"points of shape {array.shape} do not fit {len(maximize)} objectives "
@@ -90,8 +83,7 @@ def _first(costs: Floats) -> NDArray[np.bool_]:
     if costs.shape[1] == 2:  # those that better the second objective of all before
         best = np.minimum.accumulate(costs[:, 1])
         return np.append(True, costs[1:, 1] < best[:-1])[: len(costs)]
-    # No row is dominated by a later one: the first that is left is on the front and takes out what
-    # it dominates.
+    # no row is dominated by a later one: the first left is on the front and takes out others
     index = np.arange(len(costs))
     on_front = np.zeros(len(costs), dtype=bool)
     while len(costs):

@@ -1,14 +1,7 @@
 """What a search maximises, and how much of it a network of known cost can be expected to add.
 
-The scalar objectives are pure functions of a value (accuracy, higher is better), a cost
-(latency) and a target cost in the same unit.  All are straight lines in the value:
-
-    mnas        value * (cost / target) ** w             MnasNet (Tan et al. 2019), section 3
-    mnas_hard   value * min(1, target / cost)            the same, alpha = 0 and beta = -1
-    tunas       value - 0.10 * |cost / target - 1|       TuNAS (Bender et al. 2020), absolute
-    limit       value where cost <= target, else -inf    the constraint of MnasNet's problem
-
-`pareto` is none of them: there the gain of a network is the hypervolume it adds to the front.
+The scalar objectives are straight lines in a value (accuracy, higher is better), by a cost
+(latency) and a target cost in the same unit.
 """
 
 from __future__ import annotations
@@ -21,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from nas.core.errors import UserError, unknown
+from nas.core.checks import check_option
+from nas.core.errors import UserError
 from nas.stats.pareto import non_dominated
 
 Floats = NDArray[np.float64]
@@ -35,29 +29,29 @@ TUNAS_WEIGHT = -0.10
 
 
 def mnas(values: ArrayLike, costs: ArrayLike, target: float, w: float = MNAS_EXPONENT) -> Floats:
-    """MnasNet's soft reward value * (cost / target) ** w (alpha = beta = w)."""
+    """MnasNet's soft reward value * (cost / target) ** w (Tan et al. 2019, section 3)."""
     return np.asarray(values, np.float64) * _ratio(costs, target) ** w
 
 
 def mnas_hard(values: ArrayLike, costs: ArrayLike, target: float) -> Floats:
-    """MnasNet's hard reward: alpha = 0 up to the target, beta = -1 beyond it."""
+    """MnasNet's hard reward value * min(1, target / cost): alpha = 0, beta = -1."""
     return np.asarray(values, np.float64) * np.minimum(1.0, 1 / _ratio(costs, target))
 
 
 def tunas(
     values: ArrayLike, costs: ArrayLike, target: float, weight: float = TUNAS_WEIGHT
 ) -> Floats:
-    """TuNAS's absolute reward; values from 0 to 1 (for per cent give 100 times the weight)."""
+    """TuNAS's value + weight * |cost / target - 1|, values from 0 to 1 (Bender et al. 2020)."""
     return np.asarray(values, np.float64) + weight * np.abs(_ratio(costs, target) - 1)
 
 
 def limit(values: ArrayLike, costs: ArrayLike, target: float) -> Floats:
-    """The value itself where the cost is within the target, -inf elsewhere."""
+    """The value itself where the cost is within the target, -inf elsewhere (MnasNet's problem)."""
     return np.where(_ratio(costs, target) <= 1, np.asarray(values, np.float64), -np.inf)
 
 
 OBJECTIVES: dict[str, Callable[..., Floats] | None] = {
-    "pareto": None,
+    "pareto": None,  # there the gain of a network is the hypervolume it adds to the front
     "mnas": mnas,
     "mnas_hard": mnas_hard,
     "tunas": tunas,
@@ -65,17 +59,12 @@ OBJECTIVES: dict[str, Callable[..., Floats] | None] = {
 }
 
 
-def exponent(values: ArrayLike, costs: ArrayLike) -> float:
-    """MnasNet's w that makes a front's own points equal on average: -d log value / d log cost.
+def power_law(values: ArrayLike, costs: ArrayLike, target: float) -> tuple[float, float]:
+    """(exponent, value at cost `target`) of the front of networks [n], on its least-squares line.
 
-    `values` [n] and `costs` [n] of any networks; the least-squares slope over their front.
-    UserError where the front has fewer than two points.
+    With the exponent -d log value / d log cost as its w, MnasNet's reward of the front's own
+    points is equal on average.  UserError where the front has fewer than two points.
     """
-    return _power_law(values, costs, 1.0)[0]
-
-
-def _power_law(values: ArrayLike, costs: ArrayLike, target: float) -> tuple[float, float]:
-    """(exponent, value at cost `target`) of the front of networks, on its least-squares line."""
     values, costs = np.asarray(values, np.float64), np.asarray(costs, np.float64)
     front = non_dominated(np.column_stack((values, costs)), (True, False))
     front &= (values > 0) & (costs > 0)
@@ -93,25 +82,22 @@ def _power_law(values: ArrayLike, costs: ArrayLike, target: float) -> tuple[floa
 class Calibrated:
     """mnas or tunas with what a front itself says that cost is worth, read anew each time.
 
-    MnasNet's exponent is `exponent`; TuNAS's weight is what makes its reward fall as much with
-    the cost around the target: the exponent times the front's value there.
+    TuNAS's weight is the exponent times the front's value at the target: with it the reward falls
+    as much with the cost there.
     """
 
     name: str
     target: float
 
     def __post_init__(self) -> None:
-        if self.name not in {"mnas", "tunas"}:
-            raise unknown("objective with exponent=auto", self.name, ("mnas", "tunas"))
+        check_option("objective with exponent=auto", self.name, ("mnas", "tunas"))
 
     def at(self, values: ArrayLike, costs: ArrayLike) -> Objective:
         """The objective by networks [n]; the published one until their front has two points."""
-        rule = OBJECTIVES[self.name]
-        assert rule is not None
         try:
-            w, value = _power_law(values, costs, self.target)
+            w, value = power_law(values, costs, self.target)
         except UserError:
-            return partial(rule, target=self.target)
+            return partial(mnas if self.name == "mnas" else tunas, target=self.target)
         if self.name == "mnas":
             return partial(mnas, target=self.target, w=w)
         return partial(tunas, target=self.target, weight=w * value)
@@ -129,7 +115,7 @@ def _ratio(costs: ArrayLike, target: float) -> Floats:
 
 def line(objective: Objective, costs: Floats) -> tuple[Floats, Floats]:
     """(slope [n], intercept [n]) of an objective in the value, at given costs."""
-    at_zero, at_one = objective(np.zeros_like(costs), costs), objective(np.ones_like(costs), costs)
+    at_zero, at_one = (objective(np.full_like(costs, value), costs) for value in (0, 1))
     slope = np.zeros_like(costs)
     np.subtract(at_one, at_zero, out=slope, where=np.isfinite(at_zero))
     return slope, at_zero
@@ -138,15 +124,14 @@ def line(objective: Objective, costs: Floats) -> tuple[Floats, Floats]:
 def expected_excess(mean: Floats, sd: Floats, level: Floats | float, top: float) -> Floats:
     """E[max(0, v - level)] for v = top - exp(-z), z normal with `mean` and `sd`, level < top.
 
-    The value of a put on a log-normal price (Black and Scholes 1973, with no interest): the
-    distance to the top is the price, its distance at the level the strike.
+    The value of a put (Black and Scholes 1973, no interest): the distance to the top is the
+    log-normal price, its distance at the level the strike.
     """
     strike = np.maximum(top - level, 0.0)
     with np.errstate(divide="ignore"):
         d = (np.log(strike) + mean) / sd
     price = np.exp(np.minimum(0.5 * sd * sd - mean, 700.0))  # exp overflows beyond 709
-    excess: Floats = np.maximum(strike * ndtr(d) - price * ndtr(d - sd), 0.0)
-    return excess
+    return np.asarray(np.maximum(strike * ndtr(d) - price * ndtr(d - sd), 0.0))
 
 
 def expected_hypervolume(
@@ -158,8 +143,8 @@ def expected_hypervolume(
     front       [n, 2] values and costs known so far; reference the least value, the most cost
     mean, sd    [m] of the transformed value, as in `expected_excess`
 
-    At a known cost only the value is uncertain, and what it adds is a sum over the steps of the
-    front to the right of that cost: the step's width times the excess over its level.
+    It is a sum over the steps of the front to the right of that cost: the step's width times the
+    excess over its level.
     """
     inside = (front[:, 0] > reference[0]) & (front[:, 1] < reference[1])
     front = front[inside & non_dominated(front, (True, False))]
@@ -185,15 +170,13 @@ def expected_gain(
     front       [n, 2] values and costs known so far
     """
     if goal is None:
-        within = front[:, 1] <= limit
-        best = front[within, 0].max(initial=-np.inf)
+        best = front[front[:, 1] <= limit, 0].max(initial=-np.inf)
         best = best if np.isfinite(best) else front[:, 0].min()
         return expected_excess(mean, sd, np.full(len(costs), best), top)
     rewards = goal(front[:, 0], front[:, 1])
     if not np.isfinite(rewards).any():  # nothing told is within the target
-        return expected_excess(mean, sd, np.full(len(costs), front[:, 0].min()), top) * (
-            np.isfinite(goal(mean, costs))
-        )
+        excess = expected_excess(mean, sd, np.full(len(costs), front[:, 0].min()), top)
+        return excess * np.isfinite(goal(mean, costs))
     best = float(rewards[np.isfinite(rewards)].max())
     slope, intercept = line(goal, costs)
     level = np.full(len(costs), top)

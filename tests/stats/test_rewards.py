@@ -50,10 +50,11 @@ def test_costs_and_targets_must_be_positive(costs, target):
 def test_the_exponent_is_read_from_the_front_alone():
     costs = np.array([10.0, 20.0, 40.0, 80.0])
     values = 0.5 * costs**0.085
-    assert ob.exponent(values, costs) == pytest.approx(-0.085)
-    rewards = ob.mnas(values, costs, 33.0, ob.exponent(values, costs))
+    exponent, _ = ob.power_law(values, costs, 1.0)
+    assert exponent == pytest.approx(-0.085)
+    rewards = ob.mnas(values, costs, 33.0, exponent)
     assert np.ptp(rewards) < 1e-12
-    dominated = ob.exponent([*values, 0.1, 0.2], [*costs, 50.0, 90.0])
+    dominated, _ = ob.power_law([*values, 0.1, 0.2], [*costs, 50.0, 90.0], 1.0)
     assert dominated == pytest.approx(-0.085)
 
 
@@ -78,7 +79,7 @@ def test_calibrated_objectives_begin_with_the_published_trade():
 
 def test_one_point_has_no_exponent():
     with pytest.raises(UserError, match="run more trials"):
-        ob.exponent([0.5, 0.4], [10.0, 20.0])
+        ob.power_law([0.5, 0.4], [10.0, 20.0], 1.0)
 
 
 @given(

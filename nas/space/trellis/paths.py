@@ -17,7 +17,7 @@ Values = NDArray[Any]  # of int64 or float64
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class Rule:
     """Which of the paths is best."""
 
     most: bool
@@ -34,8 +34,8 @@ class _Rule:
         return -_UNREACHABLE if self.peak else 0
 
     def both(self, a: Values, b: Values) -> Values:
-        result: Values = np.maximum(a, b) if self.peak else a + b
-        return result
+        """What both count together."""
+        return np.asarray(np.maximum(a, b) if self.peak else a + b)
 
     def best(self, values: Values, axis: int) -> tuple[Values, Ints]:
         """The best along the axis, and where."""
@@ -75,17 +75,10 @@ class TrellisSearch:
     """The least (or most) sum (or peak) of row values over all paths."""
 
     def __init__(
-        self,
-        units: Sequence[Unit],
-        combined: Sequence[Sequence[Fixed]],
-        values: Values,
-        *,
-        most: bool,
-        peak: bool,
+        self, units: Sequence[Unit], combined: Sequence[Sequence[Fixed]], values: Values, rule: Rule
     ) -> None:
-        whole = values.dtype.kind == "i"
-        self.rule = _Rule(most, peak)
-        known = values if whole else values.astype(np.float64)
+        self.rule = rule
+        known = values if values.dtype.kind == "i" else values.astype(np.float64)
         self.values = np.append(known, np.array(self.rule.nothing, known.dtype))
         self.units, self.combined = units, combined
         shared = {column for fixed in combined for own in fixed for column, _ in own}
@@ -130,8 +123,7 @@ class TrellisSearch:
         exist = [(exits == state).any(axis=1) for state in range(after)]
         values, codes = (np.stack(side, axis=1) for side in zip(*found, strict=True))
         edges = _Edges(values, codes, np.stack(exist, axis=1), free)
-        self.known[number, fixed] = edges
-        return edges
+        return self.known.setdefault((number, fixed), edges)
 
     def genome(self, num_choices: int) -> Ints:
         """A genome (1, num_choices) on the best path."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.space.choices import Label, Picks, fill
-from nas.space.trellis.paths import MAX_VALUE, TrellisSearch
+from nas.space.trellis.paths import MAX_VALUE, Rule, TrellisSearch
 from nas.space.trellis.units import (
     Bools,
     Field,
@@ -50,9 +51,8 @@ class Trellis:
     """The networks of `space`; a genome is an index into the labels of every choice.
 
     keys   the choices in order;  rows: all distinct rows, as layers, residual and being the stem
-    tell them apart; the place of a row is the first one found.  Raises UserError where the input
-    is too small for every network, or where stem, stages and head share choices of more than
-    MAX_SHARED combinations.
+    tell them apart.  Raises UserError where the input is too small for every network, or where
+    stem, stages and head share choices of more than MAX_SHARED combinations.
     """
 
     def __init__(self, space: Arch) -> None:
@@ -82,15 +82,9 @@ class Trellis:
         kind = unit.kind
         contexts: dict[Any, int] = {None: 0}
         blocks: dict[Any, int] = {}
-        context = np.array(
-            [
-                [
-                    contexts.setdefault(kind.context(slot, state, frame), len(contexts))
-                    for frame in unit.frame.values
-                ]
-                for state in states
-            ]
-        )
+        seen = product(states, unit.frame.values)
+        known = [contexts.setdefault(kind.context(slot, *c), len(contexts)) for c in seen]
+        context = np.array(known).reshape(mask.shape[:2])
         block = np.array([blocks.setdefault(kind.part(slot, v), len(blocks)) for v in part.values])
         s, f, v = np.nonzero(mask & (context > 0)[:, :, None])
         needed = np.zeros((len(contexts), len(blocks)), bool)
@@ -136,13 +130,11 @@ class Trellis:
 
     def decode(self, genomes: ArrayLike) -> list[dict[str, Label]]:
         """Picks of genomes (n, num_choices)."""
-        columns = [
-            [labels[i] for i in column]
-            for labels, column in zip(self._labels, self._checked(genomes).T.tolist(), strict=True)
+        known = self.labels.items()
+        return [
+            {key: labels[i] for (key, labels), i in zip(known, row, strict=True)}
+            for row in self._checked(genomes).tolist()
         ]
-        if not columns:
-            return [{} for _ in np.asarray(genomes)]
-        return [dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True)]
 
     @property
     def labels(self) -> dict[str, tuple[Label, ...]]:
@@ -180,10 +172,7 @@ class Trellis:
         raise AssertionError("a network that runs has no path in the trellis")
 
     def row_ids(self, genomes: ArrayLike) -> NDArray[np.int32]:
-        """Row ids (n, longest) in order of execution, -1 where a network has no such row.
-
-        Raises UserError for a network whose input is too small for its strides.
-        """
+        """Row ids (n, longest) in order of execution, -1 where a network has no such row."""
         known = self._checked(genomes)
         state = np.zeros(len(known), np.int64)
         columns: list[NDArray[np.int32]] = []
@@ -230,25 +219,20 @@ class Trellis:
     def costs(self, genomes: ArrayLike) -> NetworkCosts:
         """Equal to `nas.arch.cost.cost` of every network, an array (n,) a field."""
         ids, rows = self.row_ids(genomes), self.row_costs
-        return NetworkCosts(
-            _along(rows.macs, ids, peak=False),
-            _along(rows.params, ids, peak=False),
-            _along(rows.peak_memory_bytes, ids, peak=True),
-            _along(rows.activations, ids, peak=False),
-        )
+        peaks = (name == "peak_memory_bytes" for name in NetworkCosts._fields)
+        return NetworkCosts(*(_along(c, ids, peak=p) for c, p in zip(rows, peaks, strict=True)))
 
     def extreme(
         self, values: ArrayLike, *, most: bool = False, peak: bool = False
     ) -> tuple[float, dict[str, Label]]:
         """The least (or `most`) sum (or `peak`) of row values in the whole space, and its picks.
 
-        Exact for whole numbers, and for others up to the rounding of a sum.  Raises UserError for
-        values that are not finite or not below 2^50.
+        Exact for whole numbers, and for others up to the rounding of a sum.
         """
         array = self._values(values)
         if not np.isfinite(array).all() or np.abs(array).max() >= MAX_VALUE:
             raise UserError("values must be finite and below 2^50: give every row one")
-        search = TrellisSearch(self._units, self._combinations, array, most=most, peak=peak)
+        search = TrellisSearch(self._units, self._combinations, array, Rule(most=most, peak=peak))
         genome = search.genome(len(self.keys))
         result = _along(array, self.row_ids(genome), peak=peak)[0].item()
         return result, self.decode(genome)[0]

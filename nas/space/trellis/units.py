@@ -72,14 +72,15 @@ class UnitKind(Protocol):
     def context(self, slot: int, state: State, frame: Any) -> Hashable:
         """What the row in `slot` depends on beside the part; None for no such slot."""
 
-    def part(self, slot: int, part: Any) -> Hashable:
-        """What of the part the row in `slot` depends on."""
+    def part(self, slot: int, part: Any) -> Any:
+        """What of the part the row in `slot` depends on; by default all of it."""
+        return part
 
     def row(self, slot: int, context: Any, part: Any) -> Operator | None:
         """The row; None for a block without layers."""
 
 
-class _StemKind:
+class _StemKind(UnitKind):
     """The first convolution; its frame is a network of only that."""
 
     def exit(self, state: State, frame: Arch) -> State | None:
@@ -90,15 +91,12 @@ class _StemKind:
     def context(self, slot: int, state: State, frame: Arch) -> Arch:
         return frame
 
-    def part(self, slot: int, part: None) -> None:
-        return part
-
     def row(self, slot: int, context: Arch, part: None) -> Operator:
         return operators(context)[0]
 
 
 @dataclass(frozen=True)
-class _StageKind:
+class _StageKind(UnitKind):
     """A stage of blocks; its frame is the stage, whose blocks are not read."""
 
     number: int
@@ -130,7 +128,7 @@ class _StageKind:
         return block_row(f"stage{self.number}_block{slot + 1}", part, *context)
 
 
-class _HeadKind:
+class _HeadKind(UnitKind):
     """What follows the stages; its one part is a network of only that."""
 
     def exit(self, state: State, frame: None) -> State:
@@ -138,9 +136,6 @@ class _HeadKind:
 
     def context(self, slot: int, state: State, frame: None) -> Hashable:
         return state[:2]
-
-    def part(self, slot: int, part: Arch) -> Arch:
-        return part
 
     def row(self, slot: int, context: tuple[int, int], part: Arch) -> Operator | None:
         rows = _head_rows(part.head, part.classes, *context)
@@ -208,25 +203,20 @@ class Layout:
         path = f"stages.{index}"
         plain = stage if isinstance(stage, OneOf) else replace(stage, blocks=Block())
         frame = self._field(plain, path)
-        most = max(option.depth for option in frame.values)
-        nodes = [
-            (node, where, range(*slots.indices(most))) for node, where, slots in _parts(stage, path)
-        ]
-        parts = [(self._field(node, where), slots) for node, where, slots in nodes if slots]
-        return Unit(_StageKind(index + 1), frame, parts)
+        parts = _parts(stage, path, max(option.depth for option in frame.values))
+        fields = [(self._field(node, where), slots) for node, where, slots in parts if slots]
+        return Unit(_StageKind(index + 1), frame, fields)
 
 
-def _parts(stage: Stage | OneOf, path: str) -> list[tuple[Any, str, slice]]:
-    """What the stage's blocks are read from: node, path and the slots that it fills."""
+def _parts(stage: Stage | OneOf, path: str, depth: int) -> list[tuple[Any, str, range]]:
+    """What the stage's blocks are read from: node, path and which of `depth` slots it fills."""
     if isinstance(stage, OneOf):
-        return [(stage, path, slice(None))]
+        return [(stage, path, range(depth))]
     if not isinstance(stage.blocks, tuple):
-        return [(stage.blocks, f"{path}.blocks", slice(None))]
-    ends = [*range(1, len(stage.blocks)), None]  # the last repeats
-    return [
-        (block, f"{path}.blocks.{i}", slice(i, end))
-        for i, (block, end) in enumerate(zip(stage.blocks, ends, strict=True))
-    ]
+        return [(stage.blocks, f"{path}.blocks", range(depth))]
+    slots = [range(i, min(i + 1, depth)) for i in range(len(stage.blocks))]
+    slots[-1] = range(len(slots) - 1, depth)  # the last repeats
+    return [(stage.blocks[i], f"{path}.blocks.{i}", own) for i, own in enumerate(slots)]
 
 
 def _stages(space: Arch) -> Sequence[Stage | OneOf]:
@@ -241,10 +231,7 @@ def _stages(space: Arch) -> Sequence[Stage | OneOf]:
 
 
 def combinations(layout: Layout) -> list[list[Fixed]]:
-    """Every combination of the choices that units share, as far as each unit has them.
-
-    Raises UserError where there are more than MAX_SHARED.
-    """
+    """Every combination of the choices that units share, as far as each unit has them."""
     uses = Counter(column for unit in layout.units for column in unit.columns)
     labels = list(layout.labels.values())
     shared = sorted(column for column, units in uses.items() if units > 1)
