@@ -64,10 +64,9 @@ def embedded(val: int | None, seed: int) -> Source:
 
 
 def fashion_mnist(root: str | Path | None, val: int | None, seed: int) -> Source:
-    """Fashion-MNIST, 60,000 + 10,000 grey images 28x28, from its four IDX files.
+    """Fashion-MNIST, 60,000 + 10,000 grey images 28x28, from its four IDX files in `root`.
 
-    They are in `root`, or where that is None in Debian's folder or downloaded to the cache.
-    5,000 search images leave training unless `val` says otherwise.
+    Where that is None they are in Debian's folder, or downloaded to the cache.
     """
     if root is not None or all((DEBIAN / name).exists() for name in FASHION_SHA256):
         folder = existing_folder(root or DEBIAN)
@@ -88,7 +87,7 @@ def cifar10(root: str | Path | None, val: int | None, seed: int) -> Source:
 
     `root` holds cifar-10-python.tar.gz, or its unpacked batches, or cifar10_train_jpeg.npz and
     cifar10_test_jpeg.npz (`blob` of JPEG bytes, `offsets` (n + 1,), `labels` (n,)); where it is
-    None the archive is downloaded.  5,000 search images leave training unless `val` says otherwise.
+    None the archive is downloaded.
     """
     archive = "cifar-10-python.tar.gz"
     if root is None:
@@ -123,12 +122,15 @@ def _source(
     seed: int,
     default_val: int = 5_000,
 ) -> Source:
-    """A source of the images that `read` gives for indices into training + test half."""
+    """A source of the images that `read` gives for indices into training + test half.
+
+    `val` search images, by default `default_val`, leave training.
+    """
     train, test = (half.astype(np.int64) for half in halves)
     part = np.repeat([TRAIN, TEST], [len(train), len(test)])
     order = np.random.default_rng(seed).random(len(part))
     number = check_count("val", default_val if val is None else val, len(train) - 1)
-    part[stratified_choice(train, number, order[: len(train)])] = VAL  # they leave training
+    part[stratified_choice(train, number, order[: len(train)])] = VAL
     return Source(classes, np.concatenate([train, test]), part, order, partial(_pixels, read))
 
 

@@ -126,9 +126,13 @@ def _read(
     picked = np.unique(np.concatenate(chosen))
     pictures = source.pixels(picked, resolution)
     rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
-    for part, before in enumerate(chosen):
-        _check_left(source, part, before, picked[rows[part]])
     labels = source.labels[picked]
+    for before, after, name in zip(chosen, rows, SPLIT_NAMES, strict=True):
+        if lost := set(source.labels[before]) - set(labels[after]):
+            raise UserError(
+                f"no image of class {source.classes[min(lost)]!r} is left in {name} once "
+                "unreadable ones and copies of other splits' images are out: add some to it"
+            )
     splits = [
         Split(torch.from_numpy(take_rows(pictures.images, r)), torch.from_numpy(labels[r]))
         for r in rows
@@ -186,12 +190,3 @@ def _fingerprint(
         held = split.images.numpy() if pictures.digests is None else pictures.digests[r]
         state.update(np.ascontiguousarray(held).data)
     return state.hexdigest()[:16]
-
-
-def _check_left(source: Source, part: int, before: Ints, after: Ints) -> None:
-    lost = set(source.labels[before].tolist()) - set(source.labels[after].tolist())
-    if lost:
-        raise UserError(
-            f"no image of class {source.classes[min(lost)]!r} is left in {SPLIT_NAMES[part]} once "
-            "unreadable ones and copies of other splits' images are out: add some to it"
-        )

@@ -53,7 +53,7 @@ class Pictures:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Any picture as 8-bit RGB; 16 bits keep the upper 8, transparency turns white."""
+    """Any picture as 8-bit RGB; transparency turns white."""
     if image.mode.startswith("I"):  # 16-bit grey, also in 32-bit containers
         grey = np.asarray(image).clip(0, 65535).astype(np.uint16) >> 8
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
@@ -187,7 +187,6 @@ def decode_cached(
 
 
 def _require_space(folder: Path, needed: int) -> None:
-    """Refuse before the work, not after it, when the decoded images will not fit."""
     free = shutil.disk_usage(next(p for p in (folder, *folder.parents) if p.exists())).free
     if needed > free:
         raise UserError(

@@ -30,8 +30,7 @@ def export_onnx(
     facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
-    data: bytes = model.SerializeToString()
-    return data
+    return bytes(model.SerializeToString())
 
 
 def largest_difference(model: bytes, net: Network, images: Tensor) -> float:

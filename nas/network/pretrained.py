@@ -136,7 +136,7 @@ PRETRAINED = {
 def fetch_pretrained(name: str) -> Path:
     """The file of published weights for the network `name`.
 
-    From an installed package, else from `weights` in the cache folder, else downloaded there.
+    It is in an installed package, or in `weights` in the cache folder, or downloaded there.
     Raises UserError where there are none, or they cannot be had.
     """
     entry = PRETRAINED[check_option("network with published weights", name, PRETRAINED)]
