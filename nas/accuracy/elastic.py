@@ -22,33 +22,26 @@ def common_space(archs: Sequence[Arch]) -> Arch:
     They are one network scaled in different ways; a choice is among the depths of all stages, or
     the widths of stem, stages and head, that one of `archs` has together.
     """
-    depths = sorted({tuple(s.depth for s in arch.stages) for arch in archs})
-    widths = sorted({_widths(arch) for arch in archs})
-    stages = tuple(
-        replace(
-            stage,
-            depth=_tied([d[i] for d in depths], "depth"),
-            width=_tied([w[i + 1] for w in widths], "width"),
-        )
-        for i, stage in enumerate(archs[0].stages)
+    base = archs[0]
+    depths = _tied("depth", [[s.depth for s in arch.stages] for arch in archs])
+    stem, *widths, head = _tied(
+        "width", [[a.stem.width, *(s.width for s in a.stages), a.head.width] for a in archs]
     )
+    sizes = zip(base.stages, depths, widths, strict=True)
     return replace(
-        archs[0],
+        base,
         name="",
-        stem=replace(archs[0].stem, width=_tied([w[0] for w in widths], "width")),
-        stages=stages,
-        head=replace(archs[0].head, width=_tied([w[-1] for w in widths], "width")),
+        stem=replace(base.stem, width=stem),
+        stages=tuple(replace(stage, depth=depth, width=width) for stage, depth, width in sizes),
+        head=replace(base.head, width=head),
         resolution=one_of(*sorted({arch.resolution for arch in archs}), name="resolution"),
     )
 
 
-def _widths(arch: Arch) -> tuple[int, ...]:
-    return (arch.stem.width, *(stage.width for stage in arch.stages), arch.head.width)
-
-
-def _tied(values: Sequence[int], name: str) -> Any:
-    """One choice with every other of that name: the first value goes with the first of those."""
-    return one_of({str(i): value for i, value in enumerate(values)}, name=name)
+def _tied(name: str, rows: Sequence[list[int]]) -> list[Any]:
+    """A choice for each place in the rows, all of one name: together they give one of the rows."""
+    columns = zip(*sorted(set(map(tuple, rows))), strict=True)
+    return [one_of({str(i): value for i, value in enumerate(c)}, name=name) for c in columns]
 
 
 def elastic(
@@ -56,11 +49,9 @@ def elastic(
 ) -> Callable[[Sequence[tuple[Arch, int, int]]], Estimates]:
     """A judge of `archs` alone, for a fit: a supernet that is trained when it is first asked.
 
-    `open_judge` is that of `OneShotSettings`; space and feasible networks of `context` are set
-    here.  Other combinations of their depths, widths and resolutions are not trained; epochs and
-    seeds that are asked for have no meaning, there is one training for all.  What counts is the
-    plain cross-entropy (`val`), in the same nats as that of trainings: weighed by what tells these
-    networks apart it was mostly how far an input's side is from the others.
+    `open_judge` is that of `OneShotSettings`; the epochs and seeds of a job have no meaning.  What
+    counts is the plain cross-entropy (`val`): weighed by what tells these networks apart it was
+    mostly how far an input's side is from the others.
     """
     space = common_space(archs)
     trellis, ids = Trellis(space), {network_id(arch) for arch in archs}

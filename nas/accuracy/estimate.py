@@ -11,31 +11,20 @@ from nas.training.evaluation import Score
 
 P = ParamSpec("P")
 T = TypeVar("T")
-MAX_REASON = 300  # characters
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A judge's opinion of one network.
+    """A judge's opinion of one network."""
 
-    value            higher is better; its unit is the judge's own.
-    standard_error   of the value; NaN where the judge cannot know it.
-    seconds          that the judgement took.
-    fidelity         how it was come by, in a word or two: "2 epochs", "supernet", "naswot".
-    val              accuracy and cross-entropy on the validation images, where it saw some.
-    test             the same on images that no decision sees, where that was asked for.
-    rungs            values on the way of a training, by epochs done, where it was looked at.
-    threshold        that the last rung missed, where the training was stopped early.
-    """
-
-    value: float
-    standard_error: float
-    seconds: float
-    fidelity: str
-    val: Score | None = None
-    test: Score | None = None
-    rungs: Mapping[int, float] = field(default_factory=dict)
-    threshold: float | None = None
+    value: float  # higher is better; its unit is the judge's own
+    standard_error: float  # of the value; NaN where the judge cannot know it
+    seconds: float  # that the judgement took
+    fidelity: str  # how it was come by, in a word or two: "2 epochs", "supernet", "naswot"
+    val: Score | None = None  # on the validation images, where it saw some
+    test: Score | None = None  # on images that no decision sees, where that was asked for
+    rungs: Mapping[int, float] = field(default_factory=dict)  # values on the way, by epochs done
+    threshold: float | None = None  # that the last rung missed, where a training stopped early
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +42,4 @@ def call_safely(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         raise  # the user's to mend, and the same for every network
     except Exception as error:
         text = " ".join(str(error).split())
-        return Failure(f"{type(error).__name__}: {text}"[:MAX_REASON])
+        return Failure(f"{type(error).__name__}: {text}"[:300])

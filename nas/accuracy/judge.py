@@ -3,8 +3,7 @@
     judge = make_judge(settings["accuracy"])     # checked: nothing is loaded or trained yet
     for i, estimate in judge.open(context).estimate(archs): ...
 
-A judge of your own is a class with the members of `JudgeSettings`, whose fields are its settings,
-and a file conf/accuracy/<name>.yaml that names the class as `_target_`.
+README.md beside this file tells how to write a judge of your own.
 """
 
 from __future__ import annotations
@@ -25,46 +24,35 @@ from nas.supernet.training import SupernetProgress
 
 Estimates = Iterator[tuple[int, Estimate | Failure]]  # (index of the network, what is said of it)
 Thresholds = Mapping[int, float]  # by epochs done: the value below which a training stops
+Load = Callable[[], ImageData]
 
 
 class Judge(Protocol):
     """Says how accurate networks are; ready to be asked."""
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """An Estimate or a Failure of each of `archs`, as soon as it is known, in any order.
-
-        `thresholds`, one for each network or none, are for judges that train every network.
-        """
+        """Of each network, as soon as it is known, in any order; as many `thresholds` or none."""
 
 
 def one_by_one(judge: Callable[[Arch], Estimate], archs: Sequence[Arch]) -> Estimates:
-    """What a judge of single networks says of each; one that fails costs no other."""
+    """For judges of single networks: one that fails costs no other."""
     return ((i, call_safely(judge, arch)) for i, arch in enumerate(archs))
 
 
 @dataclass(frozen=True)
 class JudgeContext:
-    """What a search hands to a judge that is opened; each takes what it needs.
+    """What a search hands to a judge that is opened; each takes what it needs."""
 
-    space        whose networks will be asked for; `feasible` tells which of them, None for all.
-    load         gives the images.
-    train        trains networks from scratch, several at a time.
-    label        the same, but each network once in the life of the run; None: `train`.
-    draw         gives so many networks to be labelled; None: random ones, by the seed.
-    checkpoint   a file from which a supernet's training goes on.
-    progress     is told how far a supernet's training is.
-    """
-
-    space: Arch
-    load: Callable[[], ImageData]
+    space: Arch  # whose networks will be asked for
+    load: Load  # gives the images
     device: str = "auto"
     seed: int = 0
-    train: Judge | None = None
-    label: Judge | None = None
-    draw: Callable[[int], Sequence[Arch]] | None = None
-    feasible: FeasibleMask | None = None
-    checkpoint: Path | None = None
-    progress: SupernetProgress | None = None
+    train: Judge | None = None  # trains networks from scratch, several at a time
+    label: Judge | None = None  # the same, each network once in the life of the run; None: `train`
+    draw: Callable[[int], Sequence[Arch]] | None = None  # networks to label; None: random, by seed
+    feasible: FeasibleMask | None = None  # which networks of the space; None: all
+    checkpoint: Path | None = None  # from which a supernet's training goes on
+    progress: SupernetProgress | None = None  # is told how far a supernet's training is
 
 
 @runtime_checkable
@@ -73,7 +61,7 @@ class JudgeSettings(Protocol):
 
     @property
     def trains_each(self) -> bool:
-        """Whether every network that it is asked for is trained by itself."""
+        """Whether it trains every network by itself."""
         return False
 
     def infeasible_score(self, num_classes: int) -> float:
@@ -85,7 +73,7 @@ class JudgeSettings(Protocol):
 
 
 def make_judge(component: Component) -> JudgeSettings:
-    """The judge of a configuration; UserError where its settings are wrong."""
+    """The judge of a configuration; raises UserError."""
     return check_judge("accuracy", component.make())
 
 

@@ -43,21 +43,16 @@ class OneShotSettings(JudgeSettings):
 
     def open(self, context: JudgeContext) -> OneShot:
         """Train a supernet for the networks of the context, or go on from its checkpoint."""
-        judge = OneShot(
-            Supernet(context.space, context.seed),
-            context.load(),
-            self.budget,
-            resolve_device(context.device),
-            context.seed,
-            context.feasible,
-        )
+        supernet, data = Supernet(context.space, context.seed), context.load()
+        device, seed, feasible = resolve_device(context.device), context.seed, context.feasible
+        judge = OneShot(supernet, data, self.budget, device, seed, feasible)
         judge.history = train_supernet(
-            judge.supernet,
+            supernet,
             judge._training_batches(),
             self.budget,
-            device=judge.device,
-            seed=context.seed,
-            feasible=context.feasible,
+            device=device,
+            seed=seed,
+            feasible=feasible,
             probe=judge._scoring_batches(NUM_PROBED),
             checkpoint=context.checkpoint,
             progress=context.progress,
@@ -69,12 +64,10 @@ class OneShotSettings(JudgeSettings):
 class OneShot:
     """A trained supernet that scores networks on images it has not seen.
 
-    A value is there to rank a network by, and is not what it would reach: minus the cross-entropy
-    in nats of images weighed by what they tell (`image_weights`); accuracy and a plain mean rank
-    worse.  Its standard error is over the images, which are the same for all networks; that of
-    the `difference` between two is smaller.  `known` keeps the estimate of every network that was
-    asked for and its losses, weighed, image by image.  `feasible` is what the training was
-    limited to (`nas.supernet.sampling`).
+    A value ranks a network, and is not what it would reach: minus the cross-entropy in nats of
+    images weighed by what they tell (`image_weights`); accuracy and a plain mean rank worse.  Its
+    standard error is over the images, the same for all networks; that of the `difference` between
+    two is smaller.  `known` keeps every estimate and its losses, weighed, image by image.
     """
 
     supernet: Supernet
@@ -87,49 +80,39 @@ class OneShot:
     known: dict[str, tuple[Estimate, Tensor]] = field(default_factory=dict)
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """(index, estimate) of each of `archs`, which share the work of their common beginnings.
-
-        Seconds are an equal part of those that were scored together.
-        """
+        """Seconds are an equal part of those of all that were scored together."""
         ids = [network_id(arch) for arch in archs]
         new = {key: arch for key, arch in zip(ids, archs, strict=True) if key not in self.known}
         if new:
-            self._score(list(new), list(new.values()))
+            start = time.perf_counter()
+            losses, right = self._losses(list(new.values()))
+            seconds = (time.perf_counter() - start) / len(new)
+            for key, loss, correct in zip(new, losses, right, strict=True):
+                weighed = loss * self.weights
+                value, error = paired_difference(torch.zeros_like(weighed), weighed)
+                val = scored(loss, correct)
+                self.known[key] = Estimate(value, error, seconds, "supernet", val=val), weighed
         yield from ((i, self.known[key][0]) for i, key in enumerate(ids))
 
-    def _score(self, ids: list[str], archs: list[Arch]) -> None:
-        start = time.perf_counter()
-        threads = self.budget.threads
-        losses, right = subnet_losses(
-            self.supernet, archs, self._scoring_batches(), device=self.device, threads=threads
-        )
-        seconds = (time.perf_counter() - start) / len(archs)
-        for key, loss, correct in zip(ids, losses, right, strict=True):
-            weighed = loss * self.weights
-            value, error = paired_difference(torch.zeros_like(weighed), weighed)
-            val = scored(loss, correct)
-            self.known[key] = Estimate(value, error, seconds, "supernet", val=val), weighed
+    def _losses(self, archs: Sequence[Arch]) -> tuple[Tensor, Tensor]:
+        batches, threads = self._scoring_batches(), self.budget.threads
+        return subnet_losses(self.supernet, archs, batches, device=self.device, threads=threads)
 
     @cached_property
     def weights(self) -> Tensor:
-        """(N,) what each validation image tells about networks, from random ones of the space."""
+        """(N,) what each validation image tells about networks, from random ones."""
         space, rng = self.supernet.space, random.Random(f"{self.seed}:weights")
         sampler = FeasibleSampler(space, self.feasible, self.seed) if self.feasible else None
         probes = Sandwich(space, NUM_PROBES, sampler).sample(NUM_PROBES, rng)
-        threads = self.budget.threads
-        losses, _ = subnet_losses(
-            self.supernet, probes, self._scoring_batches(), device=self.device, threads=threads
-        )
-        return image_weights(losses)
+        return image_weights(self._losses(probes)[0])
 
     def difference(self, first: Arch, second: Arch) -> tuple[float, float]:
-        """How much more value the first has than the second, and the standard error of that."""
+        """How much more value the first has, and the standard error of that."""
         list(self.estimate([first, second]))
-        losses = [self.known[network_id(arch)][1] for arch in (second, first)]
-        return paired_difference(*losses)
+        return paired_difference(*(self.known[network_id(arch)][1] for arch in (second, first)))
 
     def extract_network(self, arch: Arch) -> Network:
-        """A plain network with a copy of the weights and statistics of its own, ready for use."""
+        """A plain network with a copy of the weights, ready for use."""
         net = extract(self.supernet, arch)
         num_batches = math.ceil(NUM_RECALIBRATED / self.budget.training.batch_size)
         recalibrate(net, islice(self._training_batches().epoch(0), num_batches))
@@ -149,11 +132,9 @@ class OneShot:
 
     def _scoring_batches(self, num_images: int | None = None) -> Resized:
         """The validation images in batches of one size, mixed: norms look at whole batches."""
-        val, side = self.data.val, self.data.resolution
+        data, val, side = self.data, self.data.val, self.data.resolution
         order = torch.randperm(len(val), generator=torch.Generator().manual_seed(0))[:num_images]
         split = Split(val.images[order], val.labels[order])
         at_once = max(16, min(MAX_BATCH_SIZE, MAX_BATCH_SIZE * 32**2 // side**2))
         size = math.ceil(len(split) / math.ceil(len(split) / at_once))
-        return batches_for(
-            self.data, split, side, batch_size=size, shuffle=False, device=self.device
-        )
+        return batches_for(data, split, side, batch_size=size, shuffle=False, device=self.device)

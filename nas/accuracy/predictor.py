@@ -1,8 +1,7 @@
-"""Accuracy from a few true trainings (labels), with a cheap judge's scores as the prior mean.
+"""Accuracy by a Gaussian process: few true trainings (labels), a cheap judge's scores as its mean.
 
-A Gaussian process over what networks are made of corrects the cheap judge where labels contradict
-it.  Labelled are random networks, in a search evenly over latency: those that would take most
-variance away are odd ones, and ranked the others worse.
+Labelled are random networks, in a search evenly over latency: those that would take most variance
+away are odd ones, and ranked the others worse.
 """
 
 from __future__ import annotations
@@ -42,26 +41,22 @@ Ints = NDArray[np.int64]
 Key = tuple[Any, ...]
 
 # Variances of interactions between blocks, of main effects and of noise, in units of that of the
-# labels, by factors of about ten from "the scores say it all" up.  All combinations count, each by
-# its evidence; a single most probable one ranked worse below 50 labels, a finer grid no better
-# (NAS-Bench-Macro, other networks than those that benchmarks/rank_fidelity.py judges).
+# labels.  All combinations count, each by its evidence; a single most probable one ranked worse
+# below 50 labels, a finer grid no better (NAS-Bench-Macro, other networks than those that
+# benchmarks/rank_fidelity.py judges).
 INTERACTIONS, EFFECTS, NOISES = (0.003, 0.03, 0.3), (0.003, 0.03, 0.3), (0.01, 0.05, 0.2)
 MIN_LABELS = 5  # fewer say nothing of a spread
 MAX_LABELS = 400  # random networks by which columns are scaled; the first of them are labelled
 
 
 def features(arch: Arch) -> dict[Key, float]:
-    """What tells networks apart: the blocks in their places one-hot, MACs, parameters.
+    """What tells networks apart; the first word of a key is its group.
 
-    Places count the blocks that have layers, stage by stage, so that equal networks have equal
-    features.  The first word of a key is its group.
+    Places count the blocks that have layers, so that equal networks have equal features.
     """
     counts = cost(arch)
-    values: dict[Key, float] = {
-        ("macs",): float(np.log(counts.macs)),
-        ("params",): float(np.log(counts.params)),
-        ("resolution",): float(np.log(arch.resolution)),
-    }
+    sizes = {"macs": counts.macs, "params": counts.params, "resolution": arch.resolution}
+    values: dict[Key, float] = {(name,): float(np.log(size)) for name, size in sizes.items()}
     places: dict[str, int] = {}
     for row in operators(arch):
         stage = row.place.partition("_")[0]
@@ -82,7 +77,7 @@ def _shape(row: Operator) -> tuple[float, float, bool]:
 
 
 class Columns:
-    """Networks as rows of standardised features; those of one of the `groups` [d] share a scale."""
+    """Networks as rows of standardised features; a group of `groups` [d] shares a scale."""
 
     def __init__(self, sample: Sequence[Arch]) -> None:
         rows = [features(arch) for arch in sample]
@@ -91,8 +86,7 @@ class Columns:
         self.keys = sorted(varying, key=repr)
         words = sorted({key[0] for key in self.keys})
         self.groups: Ints = np.array([words.index(key[0]) for key in self.keys], np.int64)
-        raw = self._raw(rows)
-        self.centre, self.scale = standardisation(raw, self.groups)
+        self.centre, self.scale = standardisation(self._raw(rows), self.groups)
 
     def __call__(self, archs: Sequence[Arch]) -> Floats:
         """[n, d] for n networks; features that the sample did not have do not count."""
@@ -114,13 +108,12 @@ class Correction:
         self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
         y = -np.log(self.top - labels)
         self.models: list[tuple[float, GaussianProcess]] = []
-        evidence = []
         for signal, effect, noise in product(INTERACTIONS, EFFECTS, NOISES):
             hyper = Hyperparameters(self.weights, signal, noise)
-            model = GaussianProcess(x, y, groups, hyper, self._trend(x, scores, effect))
-            self.models.append((effect, model))
-            evidence.append(model.log_evidence)
-        shares = np.exp(np.array(evidence) - max(evidence))
+            trend = self._trend(x, scores, effect)
+            self.models.append((effect, GaussianProcess(x, y, groups, hyper, trend)))
+        evidence = np.array([model.log_evidence for _, model in self.models])
+        shares = np.exp(evidence - evidence.max())
         self.shares: Floats = shares / shares.sum()
 
     def _trend(self, x: Floats, scores: Floats, effect: float) -> Floats:
@@ -145,7 +138,6 @@ class Correction:
 
 
 def _random_archs(space: Arch, seed: int, number: int) -> list[Arch]:
-    """Up to `number` distinct random networks."""
     rng = random.Random(seed)
     drawn = (fill(space, random_picks(space, rng)) for _ in range(MAX_LABELS))
     return list({network_id(arch): arch for arch in drawn}.values())[:number]
@@ -163,7 +155,7 @@ class PredictorSettings(JudgeSettings):
         check_whole("accuracy.num_labels", self.num_labels, MIN_LABELS, MAX_LABELS)
 
     def open(self, context: JudgeContext) -> Predictor:
-        """Have networks trained, and learn from them; UserError where too few trainings succeed."""
+        """Raises UserError where too few networks can be trained."""
         draw = context.draw or partial(_random_archs, context.space, context.seed)
         train = context.label or context.train
         assert train is not None
@@ -183,10 +175,9 @@ class PredictorSettings(JudgeSettings):
 
 @dataclass(eq=False)
 class Predictor:
-    """The judge; its estimates are in the unit of the labels.
+    """The judge; its estimates are in the unit of the labels, of which more may be told.
 
-    `prior` scores any network cheaply; `labels` are the true values, by id, and `scores` what the
-    prior says of those networks.  More labels may be told.
+    `labels` are by id, `scores` what the prior says of those networks.
     """
 
     prior: Judge
@@ -196,12 +187,12 @@ class Predictor:
     _correction: Correction | None = None
 
     def tell(self, arch: Arch, value: float) -> None:
-        """Add a label; the next estimate knows it."""
+        """Add a label."""
         self.labels[network_id(arch)] = arch, value
         self._correction = None
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """(index, Estimate, or the Failure of the prior judge) of each of `archs`."""
+        """Where the prior judge fails, its Failure."""
         start = time.perf_counter()
         correction = self._correction = self._correction or self._learn()
         priors: dict[int, Estimate] = {}
@@ -224,13 +215,12 @@ class Predictor:
         for i, prior in self.prior.estimate(new):
             if isinstance(prior, Estimate):
                 self.scores[network_id(new[i])] = prior.value
-        kept = [key for key in self.labels if key in self.scores]
-        if len(kept) < MIN_LABELS:
-            raise RuntimeError(f"the prior judge scored {len(kept)} of {len(self.labels)} labels")
-        x = self.columns([self.labels[key][0] for key in kept])
-        scores = np.array([self.scores[key] for key in kept])
-        labels = np.array([self.labels[key][1] for key in kept])
-        return Correction(x, self.columns.groups, scores, labels)
+        rows = [(*label, self.scores[k]) for k, label in self.labels.items() if k in self.scores]
+        if len(rows) < MIN_LABELS:
+            raise RuntimeError(f"the prior judge scored {len(rows)} of {len(self.labels)} labels")
+        archs, labels, scores = zip(*rows, strict=True)
+        x = self.columns(archs)
+        return Correction(x, self.columns.groups, np.array(scores), np.array(labels))
 
 
 def predictor_fidelity(

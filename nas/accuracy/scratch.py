@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
 from nas.accuracy.estimate import Estimate
-from nas.accuracy.judge import Estimates, Judge, JudgeContext, JudgeSettings, Thresholds
+from nas.accuracy.judge import Estimates, Judge, JudgeContext, JudgeSettings, Load, Thresholds
 from nas.accuracy.worker_pool import part_done
 from nas.arch.arch import Arch
 from nas.core.checks import check_bool
@@ -19,17 +19,12 @@ from nas.network.modules import build
 from nas.training.evaluation import Score, evaluate
 from nas.training.loop import Budget, train
 
-NO_THRESHOLDS: Thresholds = MappingProxyType({})
-
 
 @dataclass(frozen=True)
 class Scratch:
     """Train with one budget and one seed for every network, then score it: `scratch(arch)`.
 
-    Weights, order of images and augmentation begin from the same seed, so that two networks
-    differ by what they are and not by their luck with the batches.  Images are kept at their own
-    size and resized to `arch.resolution` batch by batch.  Without `test` the test images are left
-    alone.
+    Images are resized to `arch.resolution`; without `test` the test images are left alone.
     """
 
     data: ImageData
@@ -40,29 +35,22 @@ class Scratch:
 
     @classmethod
     def open(
-        cls,
-        load: Callable[[], ImageData],
-        budget: Budget,
-        device: str,
-        seed: int = 0,
-        test: bool = True,
+        cls, load: Load, budget: Budget, device: str, seed: int = 0, test: bool = True
     ) -> Scratch:
-        """The same on the data that `load()` gives, for processes that load their own."""
+        """For processes that load their own data."""
         return cls(load(), budget, device, seed, test)
 
     def __call__(
         self,
         arch: Arch,
-        thresholds: Thresholds = NO_THRESHOLDS,
+        thresholds: Thresholds = MappingProxyType({}),
         epochs: int | None = None,
         seed: int | None = None,
     ) -> Estimate:
         """Train and score `arch`; raises TrainingFailed with the reason where that fails.
 
-        The value is minus the cross-entropy on the validation images, in nats: it says of every
-        image how right a network is, where accuracy counts right and wrong; benchmarks/judges.py
-        tells how far two seeds agree by either.  `thresholds` are the rungs, in epochs, at which
-        it is scored on the way, and the value below which the training stops.  `epochs` and
+        The value is minus the cross-entropy on the validation images, in nats;
+        benchmarks/judges.py tells how far two seeds agree by it and by accuracy.  `epochs` and
         `seed` take the place of those of all.
         """
         budget = replace(self.budget, epochs=self.budget.epochs if epochs is None else epochs)
@@ -76,9 +64,9 @@ class Scratch:
             scores[done] = evaluate(net, batches("val"), device=device)
             return -scores[done].cross_entropy < thresholds[done]
 
-        training = batches("train", batch_size=budget.batch_size, augment=budget.augment)
+        loader = batches("train", batch_size=budget.batch_size, augment=budget.augment)
         history = train(
-            net, training, budget, device=device, seed=seed, stop=stop, progress=part_done
+            net, loader, budget, device=device, seed=seed, stop=stop, progress=part_done
         )
         rungs = {done: -score.cross_entropy for done, score in scores.items()}
         if (done := len(history.epochs)) < budget.epochs:
@@ -86,20 +74,14 @@ class Scratch:
             fidelity, missed = f"{done} of {budget.epochs} epochs", thresholds[done]
             return Estimate(value, error, history.seconds, fidelity, rungs=rungs, threshold=missed)
         val = evaluate(net, batches("val"), device=device)
-        return Estimate(
-            -val.cross_entropy,
-            val.cross_entropy_se,
-            history.seconds,
-            f"{budget.epochs} epochs",
-            val=val,
-            test=evaluate(net, batches("test"), device=device) if self.test else None,
-            rungs=rungs,
-        )
+        test = evaluate(net, batches("test"), device=device) if self.test else None
+        value, error, fidelity = -val.cross_entropy, val.cross_entropy_se, f"{budget.epochs} epochs"
+        return Estimate(value, error, history.seconds, fidelity, val=val, test=test, rungs=rungs)
 
 
 @dataclass(frozen=True)
 class ScratchSettings(JudgeSettings):
-    """Every network is trained; with `prune`, until it is too unlikely to reach the front."""
+    """With `prune`, a training stops where it is too unlikely to reach the front."""
 
     prune: bool = True
     trains_each = True
@@ -108,17 +90,14 @@ class ScratchSettings(JudgeSettings):
         check_bool("accuracy.prune", self.prune)
 
     def open(self, context: JudgeContext) -> Judge:
-        """What the context trains networks with."""
+        """`context.train`, whose trainings run to their end without `prune`."""
         assert context.train is not None
         return context.train if self.prune else _Unpruned(context.train)
 
 
 @dataclass(frozen=True)
 class _Unpruned:
-    """A judge whose trainings all run to their end."""
-
     judge: Judge
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """What the judge says without thresholds."""
         return self.judge.estimate(archs)

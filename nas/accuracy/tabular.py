@@ -20,19 +20,17 @@ from nas.core.checks import check_option
 from nas.core.errors import UserError, unknown
 from nas.space.choices import choices, fill
 
-NAMED_BY = ("id", "code")
 UNITS = {"percent": 100.0, "fraction": 1.0}
 Entry = tuple[float, float]  # accuracy and its standard error, both fractions
 
 
 @dataclass(frozen=True)
 class TabularSettings(JudgeSettings):
-    """A CSV (also .gz) with a line for every network.
+    """A CSV (also .gz); where several lines name one network, their mean counts.
 
     The column `arch` holds `network_id`s, or, `named_by="code"`, the labels of the space's
     choices in order, one character each, as NAS-Bench-Macro writes them.  Of several columns
-    `accuracy` the mean counts, and the standard error that they show; one column may have a
-    column `se` beside it.  Networks that several lines name have the mean of them.
+    `accuracy` the mean counts, and the standard error that they show.
     """
 
     path: str | Path
@@ -43,7 +41,7 @@ class TabularSettings(JudgeSettings):
     unit: str = "fraction"
 
     def __post_init__(self) -> None:
-        check_option("accuracy.named_by", self.named_by, NAMED_BY)
+        check_option("accuracy.named_by", self.named_by, ("id", "code"))
         check_option("accuracy.unit", self.unit, UNITS)
         if not self.columns or (self.se is not None and len(self.columns) > 1):
             raise UserError(
@@ -62,8 +60,8 @@ class TabularSettings(JudgeSettings):
 
     def open(self, context: JudgeContext) -> Tabular:
         """Read the file; UserError for what cannot be read."""
-        wanted = [self.arch, *self.columns, *([self.se] if self.se else [])]
         entries: dict[str, list[Entry]] = {}
+        wanted = [self.arch, *self.columns, *([self.se] if self.se else [])]
         for where, (name, *texts) in _lines(Path(self.path), wanted):
             key = name if self.named_by == "id" else _id_of_code(context.space, name, where)
             figures = [_fraction(text, UNITS[self.unit], where) for text in texts]
@@ -73,19 +71,18 @@ class TabularSettings(JudgeSettings):
 
 @dataclass(frozen=True)
 class Tabular:
-    """The accuracies (fractions) of networks by id; `judge(arch)` looks one up."""
+    """Accuracies and their standard errors by id; `judge(arch)` looks one up."""
 
     entries: Mapping[str, Entry]
     source: str
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """What the table says of each."""
+        """A UserError where the table has no line of a network."""
         return one_by_one(self, archs)
 
     def __call__(self, arch: Arch) -> Estimate:
         """The accuracy of `arch` and its standard error, NaN where the table does not tell."""
-        start = time.perf_counter()
-        key = network_id(arch)
+        start, key = time.perf_counter(), network_id(arch)
         if key not in self.entries:
             raise UserError(
                 f"{self.source} has no accuracy for the network {key} ({arch_string(arch)}); it "
@@ -113,16 +110,14 @@ def _lines(path: Path, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
 
 
 def _id_of_code(space: Arch, code: str, where: str) -> str:
-    """The id of the network that a code, one label a character, means in the space."""
-    allowed = choices(space)
-    labels = {key: {str(label): label for label in of} for key, of in allowed.items()}
-    fits = len(code) == len(labels)
-    if not fits or any(c not in of for c, of in zip(code, labels.values(), strict=True)):
+    labels = {key: {str(label): label for label in of} for key, of in choices(space).items()}
+    try:
+        picks = {key: of[c] for c, (key, of) in zip(code, labels.items(), strict=True)}
+    except (KeyError, ValueError):
         raise UserError(
             f"{where}: {code!r} is no code of the space (allowed: {len(labels)} characters, labels "
             "of its choices in order); see accuracy.arch and accuracy.named_by"
-        )
-    picks = {key: of[c] for c, (key, of) in zip(code, labels.items(), strict=True)}
+        ) from None
     return network_id(fill(space, picks))
 
 

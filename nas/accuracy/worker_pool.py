@@ -15,7 +15,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
@@ -30,19 +29,17 @@ from nas.core.interrupts import block_sigint, defer_sigint
 
 Task = tuple[Any, ...]  # an Arch, and plain values that are given beside it
 Watch = Callable[[Mapping[int, float]], None]  # told how much is done of each task under way
-
 REPORT_SECONDS = 0.5  # between two looks at how far the workers are
 
 _report: ContextVar[Callable[[float], None]] = ContextVar("report", default=lambda part: None)
 
 
 def part_done(done: int, total: int) -> None:
-    """For a function that a pool runs to say how far it is; whoever watches the pool is told."""
+    """A function that a pool runs calls this; whoever watches the pool is told."""
     _report.get()(done / total)
 
 
 def _reported(report: Callable[[float], None], function: Callable[..., Any], task: Task) -> Any:
-    """What the function makes of the task, or a Failure; `report` hears of `part_done`."""
     token = _report.set(report)
     try:
         return call_safely(function, *task)
@@ -50,29 +47,11 @@ def _reported(report: Callable[[float], None], function: Callable[..., Any], tas
         _report.reset(token)
 
 
-@dataclass(frozen=True)
-class _Worker:
-    """What a process of the pool keeps from task to task; `board` says what it is at, how far."""
-
-    function: Callable[..., Any]
-    board: Any
-    place: int
-
-    def run(self, index: int, task: Task) -> Any:
-        """The result of one task."""
-
-        def report(part: float) -> None:
-            self.board[self.place + 1] = part  # first: who reads in between sees too little
-            self.board[self.place] = index
-
-        return _reported(report, self.function, task)
-
-
-_worker: _Worker | Exception  # of this process, or why there is none
+# Of this process: its function, and its place on the board of what is under way; or why it has none
+_worker: tuple[Callable[..., Any], Any, int] | Exception
 
 
 def _start(make: Callable[[], Callable[..., Any]], threads: int, board: Any, started: Any) -> None:
-    """Prepare a worker, which ends with its parent (and which Ctrl-C does not reach)."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `block_sigint` could do nothing
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -81,7 +60,7 @@ def _start(make: Callable[[], Callable[..., Any]], threads: int, board: Any, sta
         place = 2 * started.value
         started.value += 1
     try:
-        _worker = _Worker(make(), board, place)
+        _worker = make(), board, place
     except Exception as error:  # told to whoever asks; raised here, it would look like a crash
         _worker = error
 
@@ -89,7 +68,13 @@ def _start(make: Callable[[], Callable[..., Any]], threads: int, board: Any, sta
 def _run(index: int, task: Task) -> Any:
     if isinstance(_worker, Exception):
         raise _worker
-    return _worker.run(index, task)
+    function, board, place = _worker
+
+    def report(part: float) -> None:
+        board[place + 1] = part  # first: who reads in between sees too little
+        board[place] = index
+
+    return _reported(report, function, task)
 
 
 def _end_with_parent() -> None:
@@ -126,25 +111,27 @@ class WorkerPool:
         self.close()
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """The pool as a judge, where its functions are: (index, Estimate or Failure) of each."""
+        """The pool as a judge, where its functions are."""
         if not thresholds:
             return self.run([(arch,) for arch in archs])
         return self.run(list(zip(archs, thresholds, strict=True)))
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
-        """(index, result or Failure) of each task, a network and what goes with it, as it ends."""
+        """(index, result or Failure) of each task as it ends."""
         if self.workers == 1:
-            yield from self._run_here(tasks)
+            self._function = function = self._function or self.make()
+            for i, task in enumerate(tasks):
+                yield i, _reported(partial(self._watch_one, i), function, task)
             return
         # the longest first, so that no worker is left with it alone at the end
         order = sorted(range(len(tasks)), key=lambda i: -cost(tasks[i][0]).macs)
         self._board[:] = [-1.0, 0.0] * (len(self._board) // 2)  # not what an earlier call left
         died, asked = [], {}
         for i in order:
-            if (future := self._submit(i, tasks[i])) is None:
+            try:
+                asked[self._submit(i, tasks[i])] = i
+            except BrokenProcessPool:
                 died.append(i)
-            else:
-                asked[future] = i
         for future in self._as_completed(asked):
             try:
                 yield asked[future], future.result()
@@ -153,22 +140,12 @@ class WorkerPool:
         for i in sorted(died):
             yield i, self._run_alone(i, tasks[i])
 
-    def _run_here(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
-        """One task after the other, in this process."""
-        self._function = function = self._function or self.make()
-
-        def report(index: int, part: float) -> None:
-            self._watch({index: part})
-
-        for i, task in enumerate(tasks):
-            yield i, _reported(partial(report, i), function, task)
+    def _watch_one(self, index: int, part: float) -> None:
+        self._watch({index: part})
 
     @contextmanager
     def watched(self, watch: Watch) -> Iterator[None]:
-        """Within, `watch` is told now and then how much is done (0 to 1) of what is under way.
-
-        By index of the task; only functions that call `part_done` are heard of.
-        """
+        """Within, `watch` is told now and then how much of each task is done, from 0 to 1."""
         before, self._watch = self._watch, watch
         try:
             yield
@@ -176,7 +153,6 @@ class WorkerPool:
             self._watch = before
 
     def _as_completed(self, asked: Mapping[Future[Any], int]) -> Iterator[Future[Any]]:
-        """The futures as they end; meanwhile the watcher is told how far the others are."""
         pending = set(asked)
         while pending:
             with defer_sigint():  # or it may keep the futures' locks; not for longer than this
@@ -186,28 +162,20 @@ class WorkerPool:
             parts = zip(board[::2], board[1::2], strict=True)
             self._watch({int(i): part for i, part in parts if i in left})
 
-    def _submit(self, index: int, task: Task) -> Future[Any] | None:
-        """A future result, or None where the pool is broken already."""
+    def _submit(self, index: int, task: Task) -> Future[Any]:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
             self._board = context.Array("d", [-1.0, 0.0] * self.workers, lock=False)
-            shared = (self._board, context.Value("i", 0))
-            self._executor = ProcessPoolExecutor(
-                self.workers, context, _start, (self.make, self.threads, *shared)
-            )
-        try:
-            with block_sigint():
-                return self._executor.submit(_run, index, task)
-        except BrokenProcessPool:
-            return None
+            args = self.make, self.threads, self._board, context.Value("i", 0)
+            self._executor = ProcessPoolExecutor(self.workers, context, _start, args)
+        with block_sigint():
+            return self._executor.submit(_run, index, task)
 
     def _run_alone(self, index: int, task: Task) -> Any:
-        """A second try, in a new pool by itself: a process died, over this network or another."""
+        """A second try, in a new pool: a process died, over this network or another."""
         self.close()
-        future = self._submit(index, task)
-        assert future is not None
         try:
-            return future.result()
+            return self._submit(index, task).result()
         except BrokenProcessPool:
             self.close()
             return Failure("its process died (out of memory?)")

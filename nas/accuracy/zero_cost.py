@@ -1,7 +1,5 @@
 """Accuracy guessed without training, from one mini-batch and random weights; good to rank by.
 
-    PROXIES["naswot"](build(arch, seed=0), images, labels)
-
 A proxy is a pure function of a module, images float (B, C, H, W) and labels int64 (B,): it works
 on a copy, and higher is better.  Modules are in training mode (norms use the batch) without
 dropout and stochastic depth.
@@ -15,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import chain, count
+from itertools import chain, count, islice
 from typing import Any
 
 import torch
@@ -66,9 +64,7 @@ def naswot(module: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 def grad_norm(module: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Sum over layers of the Euclidean norm of the loss's gradient (Abdelfattah et al. 2021)."""
-    net = _copy(module)
-    gradients = torch.autograd.grad(F.cross_entropy(net(images), labels), _weights(net))
-    return float(sum(gradient.norm().item() for gradient in gradients))
+    return float(sum(g.norm().item() for g in _gradients(_copy(module), images, labels)))
 
 
 def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -76,11 +72,9 @@ def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     The batches are ZICO_PARTS of the mini-batch; weights whose gradients do not vary are left out.
     """
-    net, parts = _copy(module), []
-    for x, y in zip(images.chunk(ZICO_PARTS), labels.chunk(ZICO_PARTS), strict=True):
-        parts.append(torch.autograd.grad(F.cross_entropy(net(x), y), _weights(net)))
-    score = 0.0
-    for layer in zip(*parts, strict=True):
+    net, score = _copy(module), 0.0
+    batches = zip(images.chunk(ZICO_PARTS), labels.chunk(ZICO_PARTS), strict=True)
+    for layer in zip(*(_gradients(net, x, y) for x, y in batches), strict=True):
         gradients = torch.stack(layer).double()
         deviation, size = gradients.std(0, correction=0), gradients.abs().mean(0)
         varies = deviation > 0
@@ -90,10 +84,10 @@ def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Zen score (Lin et al. 2021): log change of features under input noise.
+    """Zen score (Lin et al. 2021): log change of the features before the last pool under noise.
 
-    The features are those before the last pool; weights are standard normal, residual branches
-    stand alone, and what norms divide by is given back.  Of images only the shape matters.
+    Weights are standard normal, residual branches stand alone, and what norms divide by is given
+    back.  Of images only the shape matters.
     """
     net, noise = _copy(module), torch.Generator().manual_seed(0)
     scales: list[float] = []
@@ -101,9 +95,6 @@ def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
 
     def keep_scale(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         scales.append(inputs[0].var((0, 2, 3)).mean().sqrt().log().item())
-
-    def keep_features(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        features.append(inputs[0].clone())
 
     for each in net.modules():
         if isinstance(each, OperatorModule):
@@ -113,7 +104,7 @@ def zen(module: nn.Module, images: Tensor, labels: Tensor) -> float:
         elif isinstance(each, nn.BatchNorm2d):
             each.register_forward_pre_hook(keep_scale)
     pools = [each for each in net.modules() if isinstance(each, nn.AdaptiveAvgPool2d)]
-    pools[-1].register_forward_pre_hook(keep_features)
+    pools[-1].register_forward_pre_hook(lambda _, inputs: features.append(inputs[0].clone()))
     scores = []
     for _ in range(ZEN_REPEATS):
         first, second = torch.randn((2, *images.shape), generator=noise).to(images.device)
@@ -136,23 +127,15 @@ def synflow(module: nn.Module, images: Tensor, labels: Tensor) -> float:
         for name, child in row.named_children():
             if isinstance(child, nn.BatchNorm2d):
                 setattr(row, name, nn.Identity())
-    with torch.no_grad():
-        for weight in net.parameters():
-            weight.abs_()
+    for weight in net.parameters():
+        weight.data.abs_()
     weights = _weights(net)
     total = net(torch.ones(1, *images.shape[1:], dtype=torch.float64)).sum()
     gradients = torch.autograd.grad(total, weights)
-    flow = sum((w * g).sum().item() for w, g in zip(weights, gradients, strict=True))
-    return math.log(flow)
+    return math.log(sum((w * g).sum().item() for w, g in zip(weights, gradients, strict=True)))
 
 
-PROXIES: dict[str, Proxy] = {
-    "naswot": naswot,
-    "grad_norm": grad_norm,
-    "zen": zen,
-    "zico": zico,
-    "synflow": synflow,
-}
+PROXIES: dict[str, Proxy] = {f.__name__: f for f in (naswot, grad_norm, zen, zico, synflow)}
 LOG_MACS = "log_macs"  # size alone, to compare with: arithmetic, without images or weights
 
 
@@ -168,13 +151,17 @@ def _copy(module: nn.Module) -> nn.Module:
 
 
 def _weights(net: nn.Module) -> list[Tensor]:
-    """The weights of convolutions and linear layers, each one a layer."""
+    """The weights of convolutions and linear layers."""
     return [weight for weight in net.parameters() if weight.ndim > 1]
+
+
+def _gradients(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(F.cross_entropy(net(images), labels), _weights(net))
 
 
 @dataclass(frozen=True)
 class ZeroCostSettings(JudgeSettings):
-    """A proxy, and of how many random weights and mini-batches (`draws`) the mean is taken."""
+    """A proxy, the mean over so many `draws` of random weights and a mini-batch."""
 
     proxy: str = "naswot"
     batch_size: int = 64
@@ -190,16 +177,15 @@ class ZeroCostSettings(JudgeSettings):
         return 0.0
 
     def open(self, context: JudgeContext) -> ZeroCost:
-        """A judge on the data of the context."""
+        """A judge that has the data."""
         return ZeroCost(context.load(), self, context.device, context.seed)
 
 
 @dataclass(frozen=True)
 class ZeroCost:
-    """A proxy as a judge, `judge(arch)`.
+    """A proxy as a judge, `judge(arch)`, with the same images and seeds for all networks.
 
-    All networks see the same images and start from the same seeds.  The standard error is that
-    of the mean of the draws, NaN for one draw.
+    The standard error is that of the mean of the draws, NaN for one draw.
     """
 
     data: ImageData
@@ -208,7 +194,7 @@ class ZeroCost:
     seed: int = 0
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """The proxy of each."""
+        """A Failure where a network has no finite proxy."""
         return one_by_one(self, archs)
 
     def __call__(self, arch: Arch) -> Estimate:
@@ -218,8 +204,7 @@ class ZeroCost:
             return Estimate(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, proxy)
         values = []
         with name_failures("scoring"):
-            batches = zip(range(self.settings.draws), self._batches(), strict=False)
-            for draw, (images, labels) in batches:
+            for draw, (images, labels) in enumerate(islice(self._batches(), self.settings.draws)):
                 net = to_device(build(arch, seed=self.seed + draw), device)
                 values.append(PROXIES[proxy](net, images, labels))
         if not all(math.isfinite(value) for value in values):
@@ -229,12 +214,8 @@ class ZeroCost:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless mini-batches of the training images, the same at every call."""
+        data, size, device = self.data, self.settings.batch_size, resolve_device(self.device)
         batches = batches_for(
-            self.data,
-            "train",
-            self.data.resolution,
-            batch_size=self.settings.batch_size,
-            device=resolve_device(self.device),
-            seed=self.seed,
+            data, "train", data.resolution, batch_size=size, device=device, seed=self.seed
         )
-        return chain.from_iterable(batches.epoch(number) for number in count())
+        return chain.from_iterable(map(batches.epoch, count()))

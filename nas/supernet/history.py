@@ -1,4 +1,4 @@
-"""What a supernet's training did: its checks, its returns to a good state."""
+"""What a supernet's training did."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Check:
-    """Where a training was: mean loss of the largest network since the last check, in nats.
-
-    `agreement` is Kendall's tau between the probe networks' cross-entropies now and at the last
-    check; NaN at the first one or without probe images.
-    """
+    """Where a training was."""
 
     step: int
     seconds: float
-    loss: float
-    agreement: float
+    loss: float  # of the largest network, nats, mean since the last check
+    agreement: float  # Kendall's tau of the probe networks' losses, then and now; NaN if unknown
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A return to the last good state: at which step, why, with which part of the rate after."""
+    """A return to the last good state; `lr_scale` is the part of the learning rate after it."""
 
     step: int
     reason: str
@@ -31,7 +27,7 @@ class Rollback:
 
 @dataclass
 class SupernetHistory:
-    """What a training did; `seconds` are of its clock, all its parts before a kill included."""
+    """`seconds` are of the training's clock, the parts before a kill included."""
 
     steps: int = 0
     seconds: float = 0.0

@@ -1,9 +1,8 @@
 """How much each image tells about networks: weights that make the same images rank better.
 
-Most images are easy or hopeless for all networks alike and add only noise to a mean loss.  The
-first principal component of what many networks lose on each image is what they differ in most; the
-images' loadings on it are their weights, as a factor analysis of a test weighs its questions
-(Spearman 1904).  Accuracies are not looked at.
+Most images are easy or hopeless for all networks and add only noise to a mean loss.  The weights
+are the loadings of the first principal component of what many networks lose on each image, as a
+factor analysis of a test weighs its questions (Spearman 1904).
 """
 
 from __future__ import annotations
@@ -11,9 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Random networks that weights are learnt from.  In a trial on NAS-Bench-Macro (one supernet;
-# networks that no figure is quoted of) weights from 24 ranked no better than none, those from 96
-# and 150 alike, and best.
+# Random networks.  On NAS-Bench-Macro (one supernet; networks that no figure is quoted of) weights
+# from 24 ranked no better than none, those from 96 and 150 alike, and best.
 NUM_PROBES = 128
 ROUNDING = 1e-9  # of float64 sums over a few thousand images, with room
 
@@ -24,8 +22,7 @@ def image_weights(losses: Tensor) -> Tensor:
     An image on which better networks lose more counts for nothing rather than against them.
     All are 1 where the networks do not differ.
     """
-    centred = losses - losses.mean(0)
-    _, spread, loadings = torch.linalg.svd(centred, full_matrices=False)
+    _, spread, loadings = torch.linalg.svd(losses - losses.mean(0), full_matrices=False)
     if not spread[0] > ROUNDING * losses.norm():
         return torch.ones_like(losses[0])
     weights = (loadings[0] * loadings[0].sum().sign()).clamp(min=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,20 +15,21 @@ from nas.arch.operators import operators
 from nas.space.choices import OneOf, Picks, choices, fill
 
 Largest = dict[tuple[str, str], dict[str, Layer]]  # by place and kind of block, then by role
-_SIZES = ("cin", "cout", "kernel", "groups", "channels", "squeeze")
+_SIZES = "cin", "cout", "kernel", "groups", "channels", "squeeze"
 _SIDE = 8  # pixels; the weights do not depend on it
 
 
 def largest_layers(space: Arch) -> Largest:
-    """By place and kind of block, then by role: a layer with each size the largest in the space.
+    """Layers with each size the largest in `space`; those without weights are left out.
 
-    Layers without weights are left out.  Sorted, so that seeds mean the same everywhere.
+    Sorted, so that seeds mean the same everywhere.
     """
     found: Largest = {}
     inputs: set[int] = set()
     for stem in _alternatives(space.stem):
         inputs.add(stem.width)
-        _merge_rows(found, operators(_ends(space, stem, Head()))[:1])
+        row = _end_rows(space, stem, Head())[0]
+        _merge(found, (row.place, row.op), row.layers)
     for s, hole in enumerate(space.stages, 1):
         outputs: set[int] = set()
         for stage in options(hole):
@@ -37,17 +38,20 @@ def largest_layers(space: Arch) -> Largest:
                 first = slot == 0  # a skipped stage may leave its stride to it
                 pairs = itertools.product(inputs, widths) if first else ((w, w) for w in widths)
                 sizes = itertools.product(pairs, (1, 2) if first else (1,))
-                _merge_blocks(found, f"stage{s}_block{slot + 1}", _slot(stage, slot), sizes)
+                for block, ((cin, cout), stride) in itertools.product(_slot(stage, slot), sizes):
+                    layers = BLOCKS[block.op].layers(block, cin, cout, stride, _SIDE)
+                    _merge(found, (f"stage{s}_block{slot + 1}", block.op), layers)
             outputs |= widths if max(depths) else set()
             outputs |= set() if min(depths) else inputs
         inputs = outputs
     for head, cin in itertools.product(_alternatives(space.head), inputs):
-        _merge_rows(found, operators(_ends(space, Stem(cin, stride=1), head))[1:])
+        for row in _end_rows(space, Stem(cin, stride=1), head)[1:]:
+            _merge(found, (row.place, row.op), row.layers)
     return {key: dict(sorted(found[key].items())) for key in sorted(found)}
 
 
 def options(hole: Any) -> tuple[Any, ...]:
-    """What a field may be: the options of a hole, or the value itself."""
+    """What a field may be."""
     return hole.options if isinstance(hole, OneOf) else (hole,)
 
 
@@ -58,11 +62,10 @@ def _alternatives(node: Any) -> Iterator[Any]:
         yield from (type(option)(*combination) for combination in itertools.product(*values))
 
 
-def _ends(space: Arch, stem: Stem, head: Head) -> Arch:
-    """A network of stem and head alone."""
+def _end_rows(space: Arch, stem: Stem, head: Head) -> tuple[Operator, ...]:
     channels, classes = max(options(space.channels)), max(options(space.classes))
     body = (Stage(stem.width, blocks=Block(op="identity")),)
-    return Arch(body, stem, head, resolution=_SIDE, channels=channels, classes=classes)
+    return operators(Arch(body, stem, head, resolution=_SIDE, channels=channels, classes=classes))
 
 
 def _slot(stage: Stage, slot: int) -> set[Block]:
@@ -76,34 +79,21 @@ def _slot(stage: Stage, slot: int) -> set[Block]:
     return found
 
 
-def _merge_blocks(
-    found: Largest, place: str, blocks: set[Block], sizes: Iterable[tuple[tuple[int, int], int]]
-) -> None:
-    for block, ((cin, cout), stride) in itertools.product(blocks, sizes):
-        _merge(found, (place, block.op), BLOCKS[block.op].layers(block, cin, cout, stride, _SIDE))
-
-
-def _merge_rows(found: Largest, rows: Iterable[Operator]) -> None:
-    for row in rows:
-        _merge(found, (row.place, row.op), row.layers)
-
-
 def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> None:
     for layer in layers:
-        if isinstance(layer, Pool | Dropout):
-            continue
-        roles = found.setdefault(key, {})
-        other: Any = roles.setdefault(layer_role(layer), layer)
-        sizes = [name for name in _SIZES if hasattr(layer, name)]
-        larger: Any = {name: max(getattr(layer, name), getattr(other, name)) for name in sizes}
-        roles[layer_role(layer)] = replace(layer, **larger)
+        if not isinstance(layer, Pool | Dropout):
+            roles, role = found.setdefault(key, {}), layer_role(layer)
+            other = roles.get(role, layer)
+            sizes = [name for name in _SIZES if hasattr(layer, name)]
+            larger: Any = {name: max(getattr(layer, name), getattr(other, name)) for name in sizes}
+            roles[role] = replace(layer, **larger)
 
 
 def extreme_picks(space: Arch, *, largest: bool) -> dict[str, Any]:
     """Picks of the network with the most MACs (or the fewest), and parameters among equals.
 
-    Choice after choice takes its best label until none changes: exact where each choice changes
-    the size in one direction whatever the others are, as kernel, expansion, width, depth, SE do.
+    Exact where each choice changes the size in one direction whatever the others are, as kernel,
+    expansion, width, depth and SE do.
     """
     picks: dict[str, Any] = {key: labels[0] for key, labels in choices(space).items()}
     for _ in range(len(picks) + 1):
@@ -123,8 +113,8 @@ def _size(space: Arch, picks: Picks) -> tuple[int, int]:
 
 def free_choices(space: Arch, picks: Picks) -> list[str]:
     """Choices that change neither MACs nor parameters of the network that `picks` gives."""
-    sizes = {
-        key: {_size(space, {**picks, key: label}) for label in labels}
+    return [
+        key
         for key, labels in choices(space).items()
-    }
-    return [key for key, found in sizes.items() if len(found) == 1]
+        if len({_size(space, {**picks, key: label}) for label in labels}) == 1
+    ]

@@ -24,10 +24,9 @@ from nas.supernet.supernet import Supernet
 
 
 class Sandwich:
-    """Samples the networks of a step: the largest, the smallest and `num_random` others.
+    """Samples the networks of a step, with a `sampler` feasible ones only.
 
-    What does not change their size (activations) is random in the largest and smallest too, so
-    that no option is the teacher's alone.  With a `sampler` all networks are feasible ones.
+    What changes no size (activations) is random in the ends too: no option is the teacher's alone.
     """
 
     def __init__(
@@ -67,8 +66,8 @@ def accumulate_gradients(
 ) -> Tensor:
     """Add the gradients of `archs`, the first of which teaches the others; its loss (nats).
 
-    A weight that none of them uses gets a gradient of zero where it had none.
-    `run` may be a `map` with threads: the sum is in the order of `archs` whatever it does.
+    A weight that none of them uses gets zeros where it had no gradient.  `run` may be a `map` with
+    threads: the sum is in the order of `archs`.
     """
     weights = list(supernet.parameters())
     rows = [supernet.rows_of(arch) for arch in archs]
@@ -80,8 +79,7 @@ def accumulate_gradients(
                 logits = supernet.logits(rows[index], images).float()  # (B, classes)
             if index == 0:
                 soft.set_result(logits.detach().softmax(1))
-            target = soft.result() if index else labels
-            loss = F.cross_entropy(logits, target)
+            loss = F.cross_entropy(logits, soft.result() if index else labels)
             return loss.detach(), torch.autograd.grad(loss, weights, allow_unused=True)
         except BaseException as error:
             if not soft.done():
@@ -90,13 +88,13 @@ def accumulate_gradients(
 
     for weight in weights:  # in the weight's own memory layout, which fused optimizers rely on
         weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-    first = torch.zeros((), device=images.device)
-    for index, (loss, gradients) in enumerate(run(one, range(len(archs)))):
-        first = loss if index == 0 else first
+    losses: list[Tensor] = []
+    for loss, gradients in run(one, range(len(archs))):
+        losses.append(loss)
         for weight, gradient in zip(weights, gradients, strict=True):
             if gradient is not None and weight.grad is not None:
                 weight.grad.add_(gradient)
-    return first
+    return losses[0]
 
 
 def average_over_ranks(weights: Sequence[Tensor], *figures: float | Tensor) -> list[Tensor]:

@@ -23,12 +23,12 @@ from nas.network.device import autocast, layout, resolve_precision, to_device, t
 from nas.supernet.supernet import Supernet
 from nas.training.evaluation import Loader, name_failures
 
-Losses = tuple[Tensor, Tensor]  # cross-entropy (N,), whether the answer is right (N,)
+Losses = tuple[Tensor, Tensor]  # cross-entropy, whether the answer is right
 
 
 @dataclass(eq=False)
 class Tree:
-    """Networks by their common beginnings: `ends` are those that consist of the rows so far."""
+    """Networks by their common beginnings; `ends` are those that have no more rows."""
 
     ends: list[int] = field(default_factory=list)
     next: dict[Operator, Tree] = field(default_factory=dict)
@@ -56,10 +56,9 @@ def subnet_losses(
 ) -> Losses:
     """Cross-entropy (A, N), float64, and whether the answer is right (A, N), network by image.
 
-    On the CPU and in the order of the batches of epoch 0, so that two rows can be compared by
-    `paired_difference`.  Norms use the statistics of each batch: several hundred images rank as
-    well as recalibrated statistics do, and batches beyond about 500 are slower.  `threads` batches
-    are computed at once.
+    On the CPU and in the order of epoch 0, for `paired_difference`.  Norms use the statistics of
+    each batch: several hundred images rank as well as recalibrated statistics do.  `threads`
+    batches are computed at once.
     """
     if device.type == "cpu":
         tune_malloc()
@@ -82,12 +81,11 @@ def subnet_losses(
         waiting = batches.epoch(0)
         while together := list(islice(waiting, threads)):
             parts += run(losses_of, together)
-    losses, right = (torch.cat([part[i] for part in parts], 1).clone() for i in (0, 1))
-    return losses, right
+    losses, right = zip(*parts, strict=True)
+    return torch.cat(losses, 1).clone(), torch.cat(right, 1).clone()
 
 
 def _walk(supernet: Supernet, tree: Tree, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(index, logits) of every network of the tree, depth first."""
     for index in tree.ends:
         yield index, x
     for row, rest in tree.next.items():
@@ -96,10 +94,7 @@ def _walk(supernet: Supernet, tree: Tree, x: Tensor) -> Iterator[tuple[int, Tens
 
 @contextmanager
 def side_by_side(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A `map` that runs in so many threads, inside of which torch uses one core each.
-
-    With one thread it is the plain `map` and torch uses the cores it was told to.
-    """
+    """A `map` in so many threads, of one core each; for one thread the plain `map`."""
     if threads == 1:
         yield map
         return

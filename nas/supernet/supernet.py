@@ -8,14 +8,13 @@
 The weights of a layer belong to its place, its kind of block and its role.  They are as large as
 the largest such layer of the space, and a smaller one takes part of them: the leading channels and
 the centre of the kernel (once-for-all, Cai et al. 2020, section 3.3, without its kernel
-transforms; BigNAS, Yu et al. 2020), so that expansion, width, squeeze and depth need no rules of
-their own.  Norms always use the statistics of the batch: running ones would be a mixture of all
-networks.  An extracted network needs `recalibrate` before it is used.
+transforms; BigNAS, Yu et al. 2020).  Norms always use the statistics of the batch: running ones
+would be a mixture of all networks.  An extracted network needs `recalibrate` before it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, assert_never
 
@@ -38,13 +37,13 @@ from nas.arch.layers import (
 from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.network.depthwise import depthwise_conv2d
-from nas.network.device import autocast, layout, resolve_precision, to_device
+from nas.network.device import layout, to_device
 from nas.network.modules import ACTIVATIONS, GATES, Network, OperatorModule, build
 from nas.space.choices import fill
 from nas.supernet.largest import extreme_picks, largest_layers, options
 
 Rows = tuple[Operator, ...]
-_FUNCTIONS: dict[str, nn.Module] = {"": nn.Identity()}
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"": nn.Identity()}
 _FUNCTIONS |= {name: kind(inplace=True) for name, kind in ACTIVATIONS.items()}
 _FUNCTIONS |= {name: kind() for name, kind in GATES.items()}
 
@@ -52,11 +51,9 @@ _FUNCTIONS |= {name: kind() for name, kind in GATES.items()}
 class Supernet(nn.Module):
     """The shared weights of `space`, initialised from `seed`; the largest network is active.
 
-    They begin as torch initialises them and not as `initialise` does: its larger
-    projections learn more slowly under norms, which costs a short training much of its ranking
-    (NAS-Bench-Macro, 260 steps, one seed: Kendall tau .71 with it, .78 with torch's).
-    There is no dropout and no stochastic depth: shared weights underfit (BigNAS regularises its
-    largest network only).
+    They begin as torch initialises them: the larger projections of `initialise` learn more slowly
+    under norms (NAS-Bench-Macro, 260 steps, one seed: Kendall tau .71 with it, .78 with torch's).
+    There is no dropout and no stochastic depth: shared weights underfit.
     """
 
     def __init__(self, space: Arch, seed: int = 0) -> None:
@@ -95,17 +92,23 @@ class Supernet(nn.Module):
     def _has(self, row: Operator, layer: Layer) -> bool:
         shapes = _shapes(layer)
         try:
-            wholes = [self.shared(row, layer).get_parameter(n).shape for n in shapes]
+            wholes = [self._whole(row, layer, name).shape for name in shapes]
         except (KeyError, AttributeError):
             return False
         pairs = zip(shapes.values(), wholes, strict=True)
         return all(size <= whole for s, w in pairs for size, whole in zip(s, w, strict=True))
 
-    def shared(self, row: Operator, layer: Layer) -> nn.Module:
-        """The module that holds the weights of `layer` at their largest."""
+    def _whole(self, row: Operator, layer: Layer, name: str) -> nn.Parameter:
         places: Any = self.places
-        module: nn.Module = places[row.place][row.op].get_submodule(layer_role(layer))
-        return module
+        whole: nn.Parameter = places[row.place][row.op].get_parameter(f"{layer_role(layer)}.{name}")
+        return whole
+
+    def weights(self, row: Operator, layer: Layer) -> dict[str, Tensor]:
+        """The part of each shared weight that `layer` takes, by its name in the layer's module."""
+        return {
+            name: slice_weight(self._whole(row, layer, name), shape)
+            for name, shape in _shapes(layer).items()
+        }
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, channels, H, W) -> (N, classes): the logits of the active network."""
@@ -113,82 +116,64 @@ class Supernet(nn.Module):
 
     def logits(self, rows: Rows, images: Tensor) -> Tensor:
         """What the network of these rows answers; several threads may ask at once."""
-        x = images
         for row in rows:
-            x = self.row(row, x)
-        return x
+            images = self.row(row, images)
+        return images
 
     def row(self, row: Operator, x: Tensor) -> Tensor:
         """One row of a network; `x` is left as it is."""
-        if row.is_stem and self.resizes:
-            x = _resized(x, row.side)
+        if row.is_stem and self.resizes and x.shape[-1] != row.side:
+            x = F.interpolate(x, (row.side, row.side), mode="bilinear", antialias=True)
         out = x
         for layer in row.layers:
             out = self._layer(row, layer, out)
         return x + out if row.residual else out
 
     def _layer(self, row: Operator, layer: Layer, x: Tensor) -> Tensor:
+        weights = self.weights(row, layer)
         match layer:
             case Conv():
-                return self._conv(self.shared(row, layer), layer, x)
+                return self._conv(weights, layer, x)
             case SqueezeExcite():
-                return _squeeze_excite(self.shared(row, layer), layer, x)
+                return _squeeze_excite(weights, layer, x)
             case Linear():
-                linear = _slice_all(self.shared(row, layer), layer)
-                x = F.linear(x.flatten(1), linear["linear.weight"], linear["linear.bias"])
-                return _apply(layer.act, x)
+                x = F.linear(x.flatten(1), weights["linear.weight"], weights["linear.bias"])
+                return _FUNCTIONS[layer.act](x)
             case Pool():
                 return F.adaptive_avg_pool2d(x, 1)
             case Dropout():
                 return x
         assert_never(layer)
 
-    def _conv(self, shared: nn.Module, layer: Conv, x: Tensor) -> Tensor:
-        weights = _slice_all(shared, layer)
-        weight, pad = weights["conv.weight"], layer.kernel // 2
+    def _conv(self, weights: dict[str, Tensor], layer: Conv, x: Tensor) -> Tensor:
+        weight, bias, pad = weights["conv.weight"], weights.get("conv.bias"), layer.kernel // 2
         if self.space.padding == "same" and layer.stride > 1:
             sides = [same_padding(side, layer.kernel, layer.stride) for side in x.shape[-2:]]
             x, pad = F.pad(x, (*sides[1], *sides[0])), 0
         if pad and layer.groups > 1:
             x = depthwise_conv2d(x, weight, layer.stride)
         else:
-            bias = weights.get("conv.bias")
             x = F.conv2d(x, weight, bias, layer.stride, pad, groups=layer.groups)
         if layer.norm:
-            scale, shift = weights["bn.weight"], weights["bn.bias"]
-            eps = self.space.bn_eps
-            x = F.batch_norm(x, None, None, scale, shift, training=True, momentum=0, eps=eps)
-        return _apply(layer.act, x)
+            norm = weights["bn.weight"], weights["bn.bias"]
+            x = F.batch_norm(x, None, None, *norm, training=True, momentum=0, eps=self.space.bn_eps)
+        return _FUNCTIONS[layer.act](x)
 
 
-def _resized(images: Tensor, side: int) -> Tensor:
-    if images.shape[-1] == side:
-        return images
-    return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
-
-
-def _squeeze_excite(shared: nn.Module, layer: SqueezeExcite, x: Tensor) -> Tensor:
-    weights = _slice_all(shared, layer)
+def _squeeze_excite(weights: dict[str, Tensor], layer: SqueezeExcite, x: Tensor) -> Tensor:
     scale = F.adaptive_avg_pool2d(x, 1)
-    scale = _apply(layer.act, F.conv2d(scale, weights["reduce.weight"], weights["reduce.bias"]))
-    scale = F.conv2d(scale, weights["expand.weight"], weights["expand.bias"])
-    return x * _apply(layer.gate, scale)
-
-
-def _apply(act: str, x: Tensor) -> Tensor:
-    out: Tensor = _FUNCTIONS[act](x)
-    return out
+    scale = F.conv2d(scale, weights["reduce.weight"], weights["reduce.bias"])
+    scale = F.conv2d(_FUNCTIONS[layer.act](scale), weights["expand.weight"], weights["expand.bias"])
+    return x * _FUNCTIONS[layer.gate](scale)
 
 
 def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     """The shape of each weight of `layer`, by its name inside the layer's module."""
     match layer:
         case Conv(cin=cin, cout=cout, kernel=kernel, groups=groups):
-            shapes: dict[str, tuple[int, ...]] = {
-                "conv.weight": (cout, cin // groups, kernel, kernel)
-            }
-            names = ("bn.weight", "bn.bias") if layer.norm else ("conv.bias",)
-            return shapes | dict.fromkeys(names, (cout,))
+            vectors = ("bn.weight", "bn.bias") if layer.norm else ("conv.bias",)
+            weight = cout, cin // groups, kernel, kernel
+            return {"conv.weight": weight, **dict.fromkeys(vectors, (cout,))}
         case SqueezeExcite(channels=channels, squeeze=squeeze):
             return {
                 "reduce.weight": (squeeze, channels, 1, 1),
@@ -203,13 +188,6 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     assert_never(layer)
 
 
-def _slice_all(shared: nn.Module, layer: Layer) -> dict[str, Tensor]:
-    return {
-        name: slice_weight(shared.get_parameter(name), shape)
-        for name, shape in _shapes(layer).items()
-    }
-
-
 def slice_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
     """The part of a shared weight: leading channels (axes 0, 1), centre of the kernel (2, 3)."""
     for axis, size in enumerate(shape):
@@ -219,29 +197,21 @@ def slice_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def extract(supernet: Supernet, arch: Arch) -> Network:
-    """A plain network with a copy of the weights of `arch`; its running statistics are unset.
-
-    Equal to the active network wherever norms use the batch; see `recalibrate` for the rest.
-    """
-    rows = supernet.rows_of(arch)
+    """A plain network with a copy of the weights of `arch`; its running statistics are unset."""
     net = build(arch, seed=0).to(next(supernet.parameters()).device)
     with torch.no_grad():
-        for row in rows:
+        for row in supernet.rows_of(arch):
             for layer in row.layers:
                 module = net.get_submodule(f"{row.place}.{layer_role(layer)}")
-                for name, shape in _shapes(layer).items():
-                    shared = supernet.shared(row, layer).get_parameter(name)
-                    module.get_parameter(name).copy_(slice_weight(shared, shape))
+                for name, weight in supernet.weights(row, layer).items():
+                    module.get_parameter(name).copy_(weight)
     return net
 
 
-def recalibrate(
-    net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], precision: str = "fp32"
-) -> None:
+def recalibrate(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
     """Set the running statistics of every norm to the mean over `batches`; eval mode after.
 
-    As in Yu and Huang 2019 (universally slimmable networks, section 3.3): images as in training,
-    labels not looked at.
+    As in Yu and Huang 2019 (universally slimmable networks, section 3.3): images as in training.
     """
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
@@ -251,7 +221,7 @@ def recalibrate(
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative mean
         norm.train()
-    with torch.inference_mode(), autocast(device, resolve_precision(precision, device)):
+    with torch.inference_mode():
         for images, _ in batches:
             net(images.contiguous(memory_format=layout(device)))
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -1,11 +1,8 @@
 """Training a supernet: the sandwich rule with distillation from the largest network in place.
 
-Every step trains the largest network on the labels, and the smallest and some random ones on what
-the largest answers (Yu and Huang 2019; BigNAS, Yu et al. 2020); their gradients add up.
-
 Several GPUs: start one process each (torchrun), call `torch.distributed.init_process_group`, give
 each process its own part of the images and one seed to all; gradients and clock are then averaged
-over the processes at every step, and rank 0 alone writes the checkpoint.
+at every step, and rank 0 alone writes the checkpoint.
 """
 
 from __future__ import annotations
@@ -39,30 +36,20 @@ from nas.training.loop import CHECK_EVERY, Budget, lr_factor, make_optimizer
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
 MAX_ROLLBACKS = 5  # before a training is given up
-
 TRAINING = Budget(epochs=20, batch_size=64, lr=0.08, warmup=0.05)
 
 
 @dataclass(frozen=True)
 class SupernetBudget:
-    """How a supernet is trained.
-
-    training    batch size, learning rate and so on; its epochs count unless `seconds` are given.
-    seconds     of the clock, checks included; the schedule then follows the clock.
-    num_random  random networks a step, beside the largest and the smallest.
-    threads     networks of a step that are computed side by side on a CPU, one core each.
-    checks      how often the ranking of `num_probes` random networks is looked at.
-    settled     Kendall tau between two checks from which on, twice in a row, training stops early;
-                0 for never.
-    """
+    """How a supernet is trained; the epochs of `training` count unless `seconds` are given."""
 
     training: Budget = TRAINING
-    seconds: float | None = None
-    num_random: int = 2
-    threads: int = 1
-    checks: int = 8
+    seconds: float | None = None  # of the clock, checks included; the schedule follows the clock
+    num_random: int = 2  # networks a step, beside the largest and the smallest
+    threads: int = 1  # networks of a step that are computed side by side on a CPU, one core each
+    checks: int = 8  # how often the ranking of `num_probes` random networks is looked at
     num_probes: int = 24
-    settled: float = 0.0
+    settled: float = 0.0  # Kendall tau between checks that, twice in a row, ends it; 0 for never
 
     def __post_init__(self) -> None:
         for name, low in (("num_random", 0), ("threads", 1), ("checks", 1), ("num_probes", 2)):
@@ -87,16 +74,13 @@ def train_supernet(
     progress: SupernetProgress | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> SupernetHistory:
-    """Train `supernet` on `device`, in place.
+    """Train `supernet` in place: networks that are `feasible`, which `seed` draws.
 
-    seed         decides which networks a step trains, of those that are `feasible`.
-    probe        images by which to see the ranking settle.
-    checkpoint   a file to go on from, which is kept up to date.
-    clock        gives seconds; `time.process_time` is for machines that others use too.
+    By the images of `probe` the ranking is seen to settle; `checkpoint` is a file to go on from.
+    `clock` gives seconds: `time.process_time` is for machines that others use too.
 
-    Equal seeds and epochs give equal weights on a CPU, killed and resumed or not, whatever the
-    number of threads.  Raises TrainingFailed where the loss does not stay finite, or memory runs
-    out.
+    Equal seeds and epochs give equal weights on a CPU, resumed or not, with any number of threads.
+    Raises TrainingFailed where the loss does not stay finite, or memory runs out.
     """
     if device.type == "cpu":
         tune_malloc()
@@ -104,49 +88,44 @@ def train_supernet(
     threads = budget.threads if device.type == "cpu" else 1
     with name_failures("training the supernet"), side_by_side(threads) as run:
         sampler = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
-        training = _Training(supernet, batches, budget, device, seed, run, sampler)
+        sandwich = Sandwich(supernet.space, budget.num_random, sampler)
+        training = _Training(supernet, batches, budget, device, seed, sandwich, run)
         training.probe, training.checkpoint = probe, checkpoint
         training.progress, training.clock = progress, clock
         return training.run_to_end()
 
 
+@dataclass(eq=False)
 class _Training:
-    """The state of one training: what changes from step to step."""
-
+    supernet: Supernet
+    batches: Loader
+    budget: SupernetBudget
+    device: torch.device
+    seed: int
+    sandwich: Sandwich
+    run: Callable[..., Any]
     probe: Loader | None = None
     checkpoint: Path | None = None
     progress: SupernetProgress | None = None
     clock: Callable[[], float] = time.perf_counter
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        batches: Loader,
-        budget: SupernetBudget,
-        device: torch.device,
-        seed: int,
-        run: Callable[..., Any],
-        sampler: FeasibleSampler | None,
-    ) -> None:
-        self.supernet, self.batches, self.budget = supernet, batches, budget
-        self.device, self.seed, self.run = device, seed, run
-        self.weights = list(supernet.parameters())
-        self.optimizer = make_optimizer(supernet, budget.training)
-        self.dtype = resolve_precision(budget.training.precision, device)
-        self.sandwich = Sandwich(supernet.space, budget.num_random, sampler)
-        self.guess = math.log(supernet.space.classes)  # nats
+    def __post_init__(self) -> None:
+        budget = self.budget.training
+        self.weights = list(self.supernet.parameters())
+        self.optimizer = make_optimizer(self.supernet, budget)
+        self.dtype = resolve_precision(budget.precision, self.device)
+        self.guess = math.log(self.supernet.space.classes)  # nats
         self.history = SupernetHistory()
+        self.num_steps = budget.epochs * len(self.batches)  # where no seconds are given
         self.every = CHECK_EVERY  # steps from one look to the next
-        if budget.seconds is None:
-            steps = budget.training.epochs * len(batches)
-            self.every = max(1, min(CHECK_EVERY, steps // budget.checks))
+        if self.budget.seconds is None:
+            self.every = max(1, min(CHECK_EVERY, self.num_steps // self.budget.checks))
         self.lr_scale, self.min_loss = 1.0, math.inf  # the least between two looks
-        self.total, self.count = torch.zeros((), device=device), 0  # loss since the last look
+        self.total, self.count = torch.zeros((), device=self.device), 0  # loss since the last look
         self.losses: list[float] = []  # at the looks since the last check
-        self.probed: list[float] = []
+        self.probed: list[float] = []  # cross-entropy of the probe networks at the last check
 
     def run_to_end(self) -> SupernetHistory:
-        """Train until the budget is spent or the ranking has settled."""
         self.resume()
         self.good = self.state()
         self.began, self.saved = self.clock() - self.history.seconds, time.monotonic()
@@ -159,19 +138,15 @@ class _Training:
         return self.history
 
     def part_done(self) -> float:
-        """From 0 to 1."""
-        history, budget = self.history, self.budget
-        if history.settled:
+        if self.history.settled:
             return 1.0
-        if budget.seconds is not None:
-            return min(1.0, history.seconds / budget.seconds)
-        return history.steps / (budget.training.epochs * len(self.batches))
+        if self.budget.seconds is not None:
+            return min(1.0, self.history.seconds / self.budget.seconds)
+        return self.history.steps / self.num_steps
 
     def step(self, images: Tensor, labels: Tensor) -> None:
-        """One step of the optimizer on one batch, and a look at how it goes when it is time."""
         history, budget = self.history, self.budget.training
-        rng = random.Random(f"{self.seed}:{rank()}:{history.steps}")
-        archs = self.sandwich.step(rng)
+        archs = self.sandwich.step(random.Random(f"{self.seed}:{rank()}:{history.steps}"))
         images = images.contiguous(memory_format=layout(self.device))
         loss = accumulate_gradients(
             self.supernet, archs, images, labels, dtype=self.dtype, run=self.run
@@ -193,10 +168,9 @@ class _Training:
             self.progress(done, history.seconds * (1 / max(done, 1e-9) - 1), history)
 
     def save_or_roll_back(self) -> None:
-        """Keep the state if it is good, else go back to the last good one at half the rate."""
         loss = float(self.total) / self.count
         self.total, self.count = torch.zeros((), device=self.device), 0
-        if (reason := self.divergence(loss)) is not None:
+        if reason := self.divergence(loss):
             self.roll_back(reason)
             return
         self.min_loss = min(self.min_loss, loss)
@@ -211,7 +185,6 @@ class _Training:
             self.saved = time.monotonic()
 
     def divergence(self, loss: float) -> str | None:
-        """Why the state is not good: numbers that are not finite, or answers worse than guesses."""
         if not math.isfinite(loss):
             return f"the loss or a gradient became {loss}"
         # a network that knew something and is now worse than equal odds for all classes
@@ -220,7 +193,7 @@ class _Training:
         return None
 
     def roll_back(self, reason: str) -> None:
-        """Take the last good state; the images go on, so that a bad batch is not met again."""
+        """Take the last good state; the images go on, so that no bad batch is met again."""
         history = self.history
         if len(history.returns) == MAX_ROLLBACKS:
             raise TrainingFailed(
@@ -233,27 +206,21 @@ class _Training:
         history.returns.append(Rollback(history.steps, reason, self.lr_scale))
 
     def check(self) -> None:
-        """See how the probe networks rank, against the last time."""
-        history, agreement = self.history, math.nan
+        history, budget, agreement = self.history, self.budget, math.nan
         if self.probe is not None:
-            before, self.probed = self.probed, self.ranking(self.probe)
+            rng = random.Random(f"{self.seed}:probes")
+            archs = self.sandwich.sample(budget.num_probes, rng)
+            losses, _ = subnet_losses(
+                self.supernet, archs, self.probe, device=self.device, threads=budget.threads
+            )
+            before, self.probed = self.probed, losses.mean(1).tolist()
             if before:
                 agreement = kendall(np.array(before), np.array(self.probed))
         mean = sum(self.losses) / len(self.losses)
         history.checks.append(Check(history.steps, history.seconds, mean, agreement))
         self.losses = []
-        level, last = self.budget.settled, [c.agreement for c in history.checks[-2:]]
-        history.settled = bool(level) and len(last) == 2 and all(a >= level for a in last)
-
-    def ranking(self, probe: Loader) -> list[float]:
-        """Mean cross-entropy of the probe networks, nats."""
-        rng = random.Random(f"{self.seed}:probes")
-        archs = self.sandwich.sample(self.budget.num_probes, rng)
-        losses, _ = subnet_losses(
-            self.supernet, archs, probe, device=self.device, threads=self.budget.threads
-        )
-        means: list[float] = losses.mean(1).tolist()
-        return means
+        level, last = budget.settled, [c.agreement for c in history.checks[-2:]]
+        history.settled = level > 0 and len(last) == 2 and all(a >= level for a in last)
 
     def state(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, in plain types and tensors."""
@@ -270,7 +237,6 @@ class _Training:
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """The weights and the optimizer's momenta of that state."""
         self.supernet.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(deepcopy(state["optimizer"]))
 
@@ -278,16 +244,13 @@ class _Training:
         """Changes with whatever would make another training."""
         budget = replace(self.budget, threads=1)  # how many there are changes nothing
         text = repr((budget, self.seed, self.supernet.space, len(self.batches)))
-        if self.sandwich.sampler:
-            text += self.sandwich.sampler.digest
+        text += self.sandwich.sampler.digest if self.sandwich.sampler else ""
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
-        if self.checkpoint is None or not self.checkpoint.exists():
-            return
-        state = read(self.checkpoint, "supernet", self.settings(), self.device)
-        self.restore(state)
-        self.lr_scale, self.min_loss = state["numbers"]
-        self.losses, self.probed = state["losses"], state["probed"]
-        self.history = history_of(state["history"])
+        if self.checkpoint and self.checkpoint.exists():
+            state = read(self.checkpoint, "supernet", self.settings(), self.device)
+            self.restore(state)
+            self.lr_scale, self.min_loss = state["numbers"]
+            self.losses, self.probed = state["losses"], state["probed"]
+            self.history = history_of(state["history"])
