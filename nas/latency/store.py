@@ -108,7 +108,7 @@ def measure_table(
         with ProgressBar(console, "latency", total, len(journal.known)) as bar:
             journal.on_progress = bar
             try:
-                return build_table(trellis.space, trellis, journal, effort)
+                return build_table(trellis, journal, effort)
             except KeyboardInterrupt:
                 console.print(f"stopped   {len(journal.known)} timed; the same command goes on")
                 raise

@@ -53,7 +53,7 @@ class LatencyTable:
     model        gives each block's share.
     blocks       what was timed alone: the row and its timing.
     num_keys     distinct blocks of the space.
-    validation   figures on networks that the table never saw (see `validation_figures`).
+    validation   figures on networks that the table never saw (see `nas.latency.build.validate`).
     seconds      of timing blocks and the networks that correct them; the validation has its own.
     identity     of the backend and its device.
     """

@@ -28,13 +28,8 @@ class OnnxRuntime(Local):
 
     def describe(self) -> dict[str, Any]:
         """Settings, execution provider and device."""
-        return {
-            **asdict(self),
-            "backend": self.name,
-            "provider": "CPUExecutionProvider",
-            "precision": "float32",
-            "device": describe_device(),
-        }
+        known = {"provider": "CPUExecutionProvider", "precision": "float32"}
+        return {**asdict(self), "backend": self.name, **known, "device": describe_device()}
 
     def identity(self) -> dict[str, Any]:
         """Runtime, processor, threads, batch and precision."""
