@@ -38,7 +38,7 @@ REFRESH = 2  # calls at the start of a visit that are not counted
 class Timing:
     """How long a call takes, in milliseconds.
 
-    median_ms   median over visits of the median run of each.
+    median_ms   over visits of the median run of each.
     iqr_ms      interquartile range of single runs (of means over a batch, if under 50 us).
     ci_low_ms, ci_high_ms   95 % confidence interval of the median, by order statistics of visits.
     runs        calls timed; 0 for a figure that was not measured here.
@@ -73,7 +73,6 @@ class Backend(Protocol):
         self, archs: Sequence[Arch], on_timing: OnTiming | None = None
     ) -> list[Timing]:
         """As `measure`, for each of `archs` in order; measured together where that is fairer."""
-        ...
 
     def measure_rows(
         self,
@@ -82,15 +81,12 @@ class Backend(Protocol):
         on_timing: OnTiming | None = None,
     ) -> list[Timing]:
         """The time of each of `parts`, consecutive rows of a network, as a model of its own."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """The backend, its settings and its device, for environment.json."""
-        ...
 
     def identity(self) -> dict[str, Any]:
         """Only what decides the figures and is the same in the next run: the key of a table."""
-        ...
 
 
 def report_each(timings: Iterable[Timing], on_timing: OnTiming | None) -> list[Timing]:
@@ -128,11 +124,10 @@ class _Series:
     batch: int = 1
     visit: int = 1
     spent: int = 0
-    medians: list[float] = field(default_factory=list)
+    medians: list[float] = field(default_factory=list)  # of visits
     runs: list[float] = field(default_factory=list)
 
     def warm_up(self, clock: Clock, times: int, batch_ns: int) -> None:
-        """Call it, and set the sizes of a batch and a visit by the fastest call."""
         fastest = VISIT_NS
         for _ in range(max(times, 1)):
             start = clock()

@@ -141,24 +141,22 @@ class Command(PartsBackend):
             if isinstance(error, OSError):
                 raise UserError(f"cannot run the latency command: {error}") from None
             if isinstance(error, subprocess.TimeoutExpired):
-                raise self._failed(part, f"timed out after {self.timeout_s:g} s") from None
+                raise _failed(part, f"timed out after {self.timeout_s:g} s") from None
             raise
         if process.returncode:
             words = _last_line(err) or "nothing in its standard error"
-            raise self._failed(part, f"exit code {process.returncode}: {words}")
-        return self._printed(out, part)
-
-    def _printed(self, out: bytes, part: str) -> float:
+            raise _failed(part, f"exit code {process.returncode}: {words}")
         numbers = NUMBER.findall(out.decode(errors="replace"))
         if not numbers:
-            raise self._failed(part, f"it printed no number: {_last_line(out) or 'nothing'}")
+            raise _failed(part, f"it printed no number: {_last_line(out) or 'nothing'}")
         ms = float(numbers[-1])
         if not 0 < ms < math.inf:
-            raise self._failed(part, f"its last number must be milliseconds, not {numbers[-1]}")
+            raise _failed(part, f"its last number must be milliseconds, not {numbers[-1]}")
         return ms
 
-    def _failed(self, part: str, why: str) -> UserError:
-        return UserError(f"the latency command failed on {part}: {why}")
+
+def _failed(part: str, why: str) -> UserError:
+    return UserError(f"the latency command failed on {part}: {why}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
