@@ -1,4 +1,4 @@
-"""What describes a block in a latency table: its columns and its signature."""
+"""What a latency table knows a block by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 from nas.arch.layers import Conv, Operator, SqueezeExcite
 from nas.latency.csv_table import PLACES
 
-Signature = dict[str, Any]
 
-
-def signature(row: Operator) -> Signature:
-    """What a table knows a row by: all of COLUMNS but ms, device and resolution."""
+def signature(row: Operator) -> dict[str, Any]:
+    """The cells of a row: all of COLUMNS but ms, device and resolution."""
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
     spatial = max(convs, key=lambda conv: (conv.kernel, conv.stride), default=None)
     excite = next((layer for layer in row.layers if isinstance(layer, SqueezeExcite)), None)
@@ -36,14 +34,13 @@ def signature(row: Operator) -> Signature:
 
 
 def row_form(row: Operator) -> str:
-    """One line a person can read, such as `stage2_block1 mbconv_k5_s2_c24-96-40_r28_se24_hswish`.
+    """For people: place, op, kernel, stride, channels, input side (r), SE, activation.
 
-    Place, op, kernel, stride, channels (input, hidden, output), input side, SE, activation.
+    Such as `stage2_block1 mbconv_k5_s2_c24-96-40_r28_se24_hswish`.
     """
     known = signature(row)
     shape = f"_k{known['kernel']}_s{known['stride']}" if known["kernel"] else ""
-    widths = [known["in_c"], *([known["hidden"]] if known["hidden"] else []), known["out_c"]]
+    channels = "-".join(str(known[c]) for c in ("in_c", "hidden", "out_c") if known[c])
     excite = f"_se{known['squeeze']}" if known["se"] else ""
     act = f"_{known['act']}" if known["act"] != "none" else ""
-    channels = "-".join(str(width) for width in widths)
     return f"{row.place} {known['op']}{shape}_c{channels}_r{row.side}{excite}{act}"

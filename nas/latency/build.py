@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.arch.arch import Arch
 from nas.arch.layers import Operator
 from nas.arch.notation import arch_string
 from nas.arch.operators import operators
@@ -18,7 +17,6 @@ from nas.core.errors import UserError
 from nas.latency.block_features import signature
 from nas.latency.model import column_names, correct, d_optimal_rows, fit_blocks, matrix
 from nas.latency.table import LatencyTable, MeasurementEffort
-from nas.latency.timing import Timing
 from nas.latency.timing_journal import Part, TimingJournal, part_key
 from nas.space.choices import fill
 from nas.space.trellis.trellis import Trellis
@@ -39,12 +37,11 @@ FIGURES = {
 
 
 def build_table(
-    space: Arch, trellis: Trellis, journal: TimingJournal, effort: MeasurementEffort
+    trellis: Trellis, journal: TimingJournal, effort: MeasurementEffort
 ) -> tuple[LatencyTable, list[dict[str, Any]]]:
-    """Measure, correct and validate the table of `space`; what was timed stays in `journal`.
+    """The table of a space, and the rows of networks.csv: what corrected and validated it.
 
-    Returns the table and, a dict each, the networks that corrected and validated it.  Killed in
-    the middle and called again, it goes on with what the journal has.
+    Killed in the middle and called again, it goes on with what the journal has.
     """
     rng = np.random.default_rng(effort.seed)
     blocks = choose_blocks(trellis.rows, effort.blocks, rng)
@@ -55,33 +52,33 @@ def build_table(
     by_blocks = fit_blocks(blocks, block_ms)
     row_ms = np.array([by_blocks.row_ms(row) for row in trellis.rows])
     genomes = choose_networks(trellis, row_ms, effort.calibrate + effort.validate, rng)
-    archs = [fill(space, picks) for picks in trellis.decode(genomes)]
+    archs = [fill(trellis.space, picks) for picks in trellis.decode(genomes)]
     parts = {part_key(rows): rows for rows in map(operators, archs)}
     share = effort.calibrate / (effort.calibrate + effort.validate)
     fitting = dict(list(parts.items())[: round(share * len(parts))])
     unseen = {key: rows for key, rows in parts.items() if key not in fitting}
     seconds = time.perf_counter() - began
-    whole = journal.measure(fitting, "networks")
-    network_ms = [timing.median_ms for timing in whole]
+    network_ms = [timing.median_ms for timing in journal.measure(fitting, "networks")]
     model = correct(by_blocks, blocks, block_ms, list(fitting.values()), network_ms)
-    seconds += sum(journal.seconds[key] for key in [*block_parts, *fitting])
-    true = journal.measure(unseen, "unseen")
-    predicted = [model.network_ms(rows) for rows in unseen.values()]
-    validation = {
-        **validation_figures(predicted, true, effort.seed),
-        **run_to_run(journal, unseen, effort.repeat),
-        "seconds": sum(journal.seconds[key] for key in unseen),
-    }
+    predicted = [model.network_ms(rows) for rows in parts.values()]
     table = LatencyTable(
         model=model,
         blocks=tuple((signature(row), t) for row, t in zip(blocks, isolated, strict=True)),
         num_keys=len(trellis.rows),
-        validation=validation,
-        seconds=seconds,
+        validation=validate(predicted[len(fitting) :], journal, unseen, effort),
+        seconds=seconds + sum(journal.seconds[key] for key in [*block_parts, *fitting]),
         identity=journal.backend.identity(),
     )
-    roles = ["calibrate"] * len(fitting) + ["validate"] * len(unseen)
-    return table, network_rows(table, archs, [*whole, *true], roles)
+    networks = [
+        {
+            "role": "calibrate" if key in fitting else "validate",
+            "predicted_ms": ms,
+            **asdict(journal.known[key]),
+            "arch": arch_string(arch),
+        }
+        for key, ms, arch in zip(parts, predicted, archs, strict=True)
+    ]
+    return table, networks
 
 
 def choose_blocks(
@@ -105,9 +102,9 @@ def choose_networks(
 ) -> Genomes:
     """Up to `number` distinct networks, evenly over the logarithm of the latency range.
 
-    Random picks crowd around the middle.  So every network here leans to the fast or to the slow
-    labels, each by a share of its own.  They are in random order, but the fastest and the slowest
-    of the space come last: they validate the table and do not correct it.
+    Random picks crowd around the middle, so every network leans to the fast or the slow labels by
+    a share of its own.  The order is random, but the fastest and the slowest of the space come
+    last: they validate the table and do not correct it.
     """
     anywhere = trellis.random(POPULATION, rng)
     ms = trellis.totals(row_ms, anywhere)
@@ -143,48 +140,33 @@ def _choose_evenly(values: Floats, number: int) -> NDArray[np.intp]:
     return np.flatnonzero(~left)
 
 
-def validation_figures(
-    predicted: Sequence[float], true: Sequence[Timing], seed: int
+def validate(
+    predicted: list[float],
+    journal: TimingJournal,
+    unseen: dict[str, Part],
+    effort: MeasurementEffort,
 ) -> dict[str, Any]:
     """The figures of the prediction on unseen networks, each with its 95 % interval.
 
-    The intervals say what other unseen networks would give with this very table: by resampling
-    the networks, and exactly (Clopper and Pearson 1934) for shares.  They do not say what a table
-    of another hour would give.
+    The intervals are those of other unseen networks, not of a table of another hour: by resampling
+    the networks, and for shares exactly (Clopper and Pearson 1934).  `run_to_run` is the mean
+    relative difference of networks that are timed once more.
     """
-    measured = [timing.median_ms for timing in true]
-    figures = {name: interval(f, predicted, measured, seed) for name, f in FIGURES.items()}
+    timings = journal.measure(unseen, "unseen")
+    measured = [timing.median_ms for timing in timings]
+    figures = {name: interval(f, predicted, measured, effort.seed) for name, f in FIGURES.items()}
     for name in ("within_5", "within_10"):
         figures[name] = share_interval(figures[name].value, len(measured))
+    repeated = list(unseen)[: effort.repeat]
+    again = journal.measure({f"{key}#2": unseen[key] for key in repeated}, "again")
+    pairs = zip(again, measured[: effort.repeat], strict=True)
+    differences = [abs(timing.median_ms / first - 1) for timing, first in pairs]
     return {
         "num_networks": len(measured),
         **{name: figure.value for name, figure in figures.items()},
         "intervals": {name: [figure.low, figure.high] for name, figure in figures.items()},
-        "noisy": sum(timing.noisy for timing in true),
+        "noisy": sum(timing.noisy for timing in timings),
+        "repeats": len(repeated),
+        "run_to_run": float(np.mean(differences)) if repeated else None,
+        "seconds": sum(journal.seconds[key] for key in unseen),
     }
-
-
-def run_to_run(journal: TimingJournal, parts: Mapping[str, Part], number: int) -> dict[str, Any]:
-    """The run-to-run spread: mean relative difference of networks that are timed once more."""
-    chosen = dict(list(parts.items())[:number])
-    again = journal.measure({f"{key}#2": rows for key, rows in chosen.items()}, "again")
-    first = np.array([journal.known[key].median_ms for key in chosen])
-    second = np.array([timing.median_ms for timing in again])
-    spread = float(np.mean(np.abs(second / first - 1))) if number else None
-    return {"repeats": len(chosen), "run_to_run": spread}
-
-
-def network_rows(
-    table: LatencyTable, archs: Sequence[Arch], timings: Sequence[Timing], roles: Sequence[str]
-) -> list[dict[str, Any]]:
-    """One dict a network, for networks.csv and the pictures."""
-    predicted = table.measure_many(archs)
-    return [
-        {
-            "role": role,
-            "predicted_ms": prediction.median_ms,
-            **asdict(timing),
-            "arch": arch_string(arch),
-        }
-        for role, prediction, timing, arch in zip(roles, predicted, timings, archs, strict=True)
-    ]

@@ -1,12 +1,9 @@
-"""A CSV of block latencies: the table of somebody else's device, or one written here.
-
-One line a row of a network (`nas.arch.operators.operators`), under a header with these columns:
+"""A CSV of block latencies, a line for each row of a network, under a header with these columns:
 
     op          a kind of block (mbconv, fused, separable, conv, identity), or a place: stem, head
                 (the 1x1 convolution), pool, hidden (the layer between pool and classifier),
-                classifier; or network: a constant added once per network.  Conv, Conv_1, Conv_2,
-                Logits, AvgPool2D and expanded_conv of the tables of once-for-all and
-                ProxylessNAS are known too.
+                classifier; or network: a constant added once per network.  The names in
+                once-for-all's and ProxylessNAS's tables are known too.
     in_hw, in_c, out_hw, out_c   sides in pixels and channels of input and output.
     kernel      side of the (depthwise, or with op fused: the first) kernel; 0 without convolution.
     stride      1 or 2; 0 without convolution.
@@ -19,11 +16,10 @@ One line a row of a network (`nas.arch.operators.operators`), under a header wit
     device      whose times these are; a file of several devices needs `latency.device=`.
     resolution  input side of the network that the row was measured in.
 
-op and ms are needed.  Where another column is absent or a cell is empty, anything matches: a table
-that never varied a thing need not mention it.  Of several lines that match the one with the most
-filled cells counts.  0 and 1 stand for false and true.  Read as well: mean_ms (ms), idskip
-(residual), net_resolution (resolution), and expand_or_mid (hidden, or where it is smaller than
-in_c the expansion ratio).  Other columns are passed over.
+op and ms are needed.  Another column that is absent, or a cell that is empty, matches anything.  Of
+several lines that match, the one with the most filled cells counts.  0 and 1 stand for false and
+true.  Read as well: mean_ms (ms), idskip (residual), net_resolution (resolution), and expand_or_mid
+(hidden, or where it is smaller than in_c the expansion ratio).  Other columns are passed over.
 """
 
 from __future__ import annotations
@@ -45,7 +41,7 @@ COLUMNS = (
     "act", "hs", "se_act", "se_gate", "residual", "ms", "device", "resolution",
 )  # fmt: skip
 PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
-# The names in once-for-all's and ProxylessNAS's tables.
+# of once-for-all's and ProxylessNAS's tables
 _OP_ALIASES = {
     "Conv": "stem", "Conv_1": "head", "Conv_2": "hidden", "Logits": "classifier",
     "AvgPool2D": "pool", "expanded_conv": "mbconv",
@@ -54,7 +50,7 @@ _COLUMN_ALIASES = {"mean_ms": "ms", "idskip": "residual", "net_resolution": "res
 
 
 def words(column: str) -> tuple[str, ...]:
-    """What may be in a cell of the column; () where that is no word."""
+    """The words that may be in a cell of the column; () for one of numbers or of any text."""
     match column:
         case "op":
             return (*PLACES, *BLOCKS, "network")
@@ -67,7 +63,7 @@ def words(column: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a table: its number in the file, its filled cells but ms, its milliseconds."""
+    """One line of a table: its number in the file, its filled cells but ms, and ms."""
 
     number: int
     cells: dict[str, Any]
@@ -84,7 +80,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_table(text: str, path: str) -> list[Line]:
-    """The lines of a table in the columns of the module's docstring; empty cells are left out."""
+    """The lines of a table; empty cells are left out."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         names = {_COLUMN_ALIASES.get(name, name) for name in reader.fieldnames or ()}
@@ -103,16 +99,15 @@ def _line(row: Mapping[str | Any, Any], number: int, path: str) -> Line:
     where = f"{path} line {number}"
     if None in row or None in row.values():
         raise UserError(f"{where} must have as many cells as the header")
-    filled = {_COLUMN_ALIASES.get(key, key): text.strip() for key, text in row.items()}
-    filled = {key: text for key, text in filled.items() if text}
+    named = {_COLUMN_ALIASES.get(key, key): text.strip() for key, text in row.items()}
+    filled = {key: text for key, text in named.items() if text}
     for key in ("op", "ms"):
         if key not in filled:
             raise UserError(f"{where}: {key} must be given")
     cells = {key: _cell(key, filled[key], where) for key in COLUMNS if key in filled}
     if "expand_or_mid" in filled and "hidden" not in cells and "in_c" in cells:
         value = _number("expand_or_mid", filled["expand_or_mid"], where)
-        ratio = value < cells["in_c"]
-        cells["hidden"] = round(value * cells["in_c"] if ratio else value)
+        cells["hidden"] = round(value * cells["in_c"] if value < cells["in_c"] else value)
     return Line(number, cells, cells.pop("ms"))
 
 

@@ -14,7 +14,7 @@ from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.block_features import row_form, signature
 from nas.latency.csv_table import COLUMNS, Line, of_device, parse_table, read_text
-from nas.latency.timing import OnTiming, Timing
+from nas.latency.timing import OnTiming, Timing, report_each
 
 # lines by the columns they fill (without device) and by what stands there
 _Index = dict[tuple[str, ...], dict[tuple[Any, ...], list[Line]]]
@@ -26,7 +26,7 @@ class Lookup:
 
     device       which one's lines are read, of a file of several.
     overhead_ms  the constant, 0 where the table has none.
-    Raises UserError for a file that cannot be read so, in one line that names the line.
+    Raises UserError, which names the line, for a file that cannot be read so.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Lookup:
         self, archs: Sequence[Arch], on_timing: OnTiming | None = None
     ) -> list[Timing]:
         """As `measure`, for each of `archs` in order."""
-        return _report_each((self.measure(arch) for arch in archs), on_timing)
+        return report_each(map(self.measure, archs), on_timing)
 
     def measure_rows(
         self,
@@ -67,17 +67,16 @@ class Lookup:
         padding: str = "symmetric",
         on_timing: OnTiming | None = None,
     ) -> list[Timing]:
-        """The sum over the rows of each of `parts`, without the constant; `padding` is not known.
+        """The sum over the rows of each of `parts`, without the constant; `padding` does not count.
 
         A part that begins with the stem is of the resolution that goes in there; others match
         lines of any resolution.
         """
-        sides = (rows[0].side if rows[0].is_stem else None for rows in parts)
-        pairs = zip(parts, sides, strict=True)
-        return _report_each((self._sum(rows, side, 0.0) for rows, side in pairs), on_timing)
+        sides = [rows[0].side if rows[0].is_stem else None for rows in parts]
+        return report_each(map(self._sum, parts, sides), on_timing)
 
     def row_ms(self, row: Operator, resolution: int | None = None) -> float:
-        """The time of one row, in a network with an input side of `resolution` if that is known."""
+        """The time of one row, in a network whose input has that side if it is known."""
         wanted = signature(row) | {"resolution": resolution}
         index = self._index if resolution else self._any_resolution
         matching = [
@@ -96,7 +95,7 @@ class Lookup:
         return self._agreed([line for line in matching if len(line.cells) == most], row_form(row))
 
     def describe(self) -> dict[str, Any]:
-        """The file, its content's hash and how many lines it has for the device."""
+        """As `identity`, with the number of lines and the constant."""
         lines = sum(len(same) for by in self._index.values() for same in by.values())
         return {**self.identity(), "lines": lines, "overhead_ms": self.overhead_ms}
 
@@ -109,33 +108,20 @@ class Lookup:
             "device": self.device,
         }
 
-    def _sum(self, rows: Iterable[Operator], resolution: int | None, start: float) -> Timing:
-        total = start
+    def _sum(self, rows: Iterable[Operator], resolution: int | None, total: float = 0.0) -> Timing:
         for row in rows:
             total += self.row_ms(row, resolution)
         return Timing(total, 0.0, total, total, runs=0, noisy=False)
 
     def _agreed(self, lines: Sequence[Line], what: str) -> float:
-        """The time that all `lines` say."""
         first = lines[0]
-        other = next((line for line in lines if line.ms != first.ms), None)
-        if other:
+        if other := next((line for line in lines if line.ms != first.ms), None):
             raise UserError(
                 f"{self.path} says two times for {what}: {first.ms:g} ms in line {first.number}, "
                 f"{other.ms:g} ms in line {other.number}; remove one, or fill the cells in which "
                 "they differ"
             )
         return first.ms
-
-
-def _report_each(timings: Iterable[Timing], on_timing: OnTiming | None) -> list[Timing]:
-    """The timings; `on_timing` is called with each as soon as it is known."""
-    done = []
-    for i, timing in enumerate(timings):
-        done.append(timing)
-        if on_timing:
-            on_timing(i, timing)
-    return done
 
 
 def _indexed(lines: Iterable[Line], without: set[str]) -> _Index:

@@ -1,9 +1,8 @@
 """The form of a block's time: a sum over its layers of counts times what one count takes here.
 
-Every layer is described by what it computes, reads, writes and calls (`counts`), by kind of layer,
-and a device by how long each takes: never negative, learnt from blocks that were timed (Lawson and
-Hanson's non-negative least squares, on relative errors).  So the thousands of blocks of a
-space follow from some two hundred measured ones, and a network is the sum of its blocks.
+A layer is described by what it computes, reads, writes and calls, by kind of layer, and a device
+by how long each takes: never negative, learnt from blocks that were timed (Lawson and Hanson's
+non-negative least squares, on relative errors).
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ def layer_counts(layer: Layer) -> Counts:
         case Pool():
             return {"pool.calls": 1, "pool.elements": layer.channels * layer.side**2}
         case Linear():
-            return {"linear.calls": 1, "linear.weights": layer.cin * layer.cout} | _act(
-                layer.act, layer.cout
-            )
+            weights = layer.cin * layer.cout
+            act = _act(layer.act, layer.cout)
+            return {"linear.calls": 1, "linear.weights": weights, **act}
         case Dropout():
             return {}
     assert_never(layer)
@@ -58,7 +57,7 @@ def layer_counts(layer: Layer) -> Counts:
 
 def _conv_counts(layer: Conv) -> Counts:
     read, written = layer.cin * layer.side**2, layer.cout * layer.side_out**2
-    counts = Counter(_act(layer.act, written))
+    counts = _act(layer.act, written)
     # channels that do not fill the vector registers cost rearranging, as such layers run apart
     odd = [n for c, n in ((layer.cin, read), (layer.cout, written)) if c % LANES]
     if layer.groups > 1:
@@ -66,7 +65,7 @@ def _conv_counts(layer: Conv) -> Counts:
         counts |= {f"{kind}.written": written, "depthwise.read": read, "depthwise.calls": 1}
         if odd:
             counts |= {f"{kind}.unaligned": written, "depthwise.unaligned.calls": 1}
-        return dict(counts)
+        return counts
     kind = f"conv{layer.kernel}"
     area = layer.kernel**2 * layer.side_out**2
     counts |= {
@@ -79,7 +78,7 @@ def _conv_counts(layer: Conv) -> Counts:
     }
     if odd:
         counts |= {f"{kind}.unaligned.calls": len(odd), "conv.unaligned": sum(odd)}
-    return dict(counts)
+    return counts
 
 
 def _act(act: str, elements: int) -> Counts:
@@ -97,17 +96,13 @@ def row_counts(row: Operator) -> Counts:
 
 
 def column_names(rows: Iterable[Operator]) -> tuple[str, ...]:
-    """The names of all counts that occur, sorted."""
+    """The names of all counts, sorted."""
     return tuple(sorted({name for row in rows for name in row_counts(row)}))
 
 
-def matrix(parts: Iterable[Sequence[Operator]], names: Sequence[str]) -> Floats:
-    """(parts, names): the counts of each part, a network or a block alone as a sequence of rows.
-
-    Counts that `names` lacks are left out.
-    """
+def matrix(parts: Sequence[Sequence[Operator]], names: Sequence[str]) -> Floats:
+    """(parts, names): the counts of each part, without those that `names` lacks."""
     column = {name: i for i, name in enumerate(names)}
-    parts = list(parts)
     out = np.zeros((len(parts), len(names)))
     for i, part in enumerate(parts):
         for row in part:
@@ -118,10 +113,10 @@ def matrix(parts: Iterable[Sequence[Operator]], names: Sequence[str]) -> Floats:
 
 
 def d_optimal_rows(counts: Floats, number: int) -> list[int]:
-    """Indices of the blocks to time: each is the one that the blocks before it tell least about.
+    """Indices of the blocks, rows of `counts`, that tell most about all.
 
-    `counts` is (blocks, names).  Greedy D-optimal design: the largest predictive variance of a
-    ridge regression on counts scaled to [0, 1], each block to length one, as errors are relative.
+    Greedy D-optimal design: next comes the largest predictive variance of a ridge regression on
+    counts scaled to [0, 1], each block to length one, as errors are relative.
     """
     scaled = counts / np.maximum(counts.max(axis=0), 1e-30)
     scaled /= np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-30)
@@ -152,8 +147,7 @@ class LatencyModel:
 
     overhead_ms   of a network as a whole.
     alone         (factor, ms): a block alone takes its time in a network / factor + ms.  The ms
-                  are what a call costs; the factor says how much longer blocks take where others
-                  have emptied the caches before them.
+                  are what a call costs; the factor is for the caches that other blocks emptied.
     """
 
     coefficients: dict[str, float]
@@ -161,10 +155,7 @@ class LatencyModel:
     alone: tuple[float, float]
 
     def row_ms(self, row: Operator) -> float:
-        """What the row adds to a network, in milliseconds.
-
-        Raises UserError for layers of a kind that no measured block had.
-        """
+        """What the row adds to a network; UserError for layers that no measured block had."""
         counts = row_counts(row)
         if unknown := counts.keys() - self.coefficients.keys():
             kinds = ", ".join(sorted({name.partition(".")[0] for name in unknown}))
@@ -172,8 +163,8 @@ class LatencyModel:
         return sum(self.coefficients[name] * count for name, count in counts.items())
 
     def network_ms(self, rows: Sequence[Operator]) -> float:
-        """The sum over all rows, in their order, and the overhead."""
-        total = 0.0
+        """The sum over all rows, and the overhead."""
+        total = 0.0  # added in order, as the trellis does: sum() of Python 3.12 rounds otherwise
         for row in rows:
             total += self.row_ms(row)
         return total + self.overhead_ms
@@ -184,7 +175,7 @@ def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
 
 
 def fit_blocks(blocks: Sequence[Operator], ms: Sequence[float]) -> LatencyModel:
-    """The model that isolated blocks alone give: a constant is a call's, a network is the sum."""
+    """The model by isolated blocks alone: the constant is a call's, a network is the sum."""
     names, times = column_names(blocks), np.asarray(ms, float)
     counts, ones = matrix([[row] for row in blocks], names), np.ones(len(times))
     *coefficients, call_ms = relative_fit(np.c_[counts, ones], times, ones)
@@ -200,9 +191,8 @@ def correct(
 ) -> LatencyModel:
     """`model` (of `fit_blocks`) corrected by whole networks.
 
-    First one factor and one constant are fitted to all networks: they turn what blocks take alone
-    into what they take inside a network.  Then all coefficients are fitted anew, to blocks and
-    networks together.
+    First one factor and one constant are fitted to all networks: by them what blocks take alone
+    becomes what they take inside.  Then all coefficients are fitted to blocks and networks.
     """
     whole = np.asarray(network_ms, float)
     names = tuple(model.coefficients)

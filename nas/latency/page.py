@@ -1,4 +1,4 @@
-"""The page of a latency table: how right it is, and why multiply-adds are no stand-in."""
+"""Pages about latency: a table beside what was measured, and the time of a network by block."""
 
 from __future__ import annotations
 
@@ -7,45 +7,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
+import pandas as pd
 from numpy.typing import NDArray
 
 from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
+from nas.latency.range import Findings
+from nas.latency.store import describe_validation
+from nas.latency.table import LatencyTable
 
-Floats = NDArray[np.float64]
+MAX_DRAWN = 2000  # random networks
 
 
-def latency_page(
-    path: Path,
-    *,
-    title: str,
-    lead: Sequence[str],
-    networks: Sequence[Mapping[str, Any]],
-    macs: Floats,
-    ms: Floats,
-    rank: float,
-    published: Mapping[str, tuple[float, float]],
-    target_ms: float | None,
-) -> None:
-    """Write the page to `path`.
-
-    `networks` are rows of networks.csv; `macs` and `ms` those of random networks, with their rank
-    correlation; `published` (MACs, ms) by name.  Without `networks` (a table that was only read)
-    the first figure is left out.
-    """
-    sections = [_agreement(networks)] if networks else []
-    sections.append(_against_macs(macs, ms, rank, published, target_ms))
+def write_page(folder: Path, title: str, findings: Findings) -> None:
+    """Write latency.html: predicted against measured, and latency against MACs."""
+    path, lead, table = folder / "networks.csv", findings.latencies.name, findings.latencies.source
+    sections = [_against_macs(findings)]
+    if path.exists():  # not of a table that was not built here
+        sections.insert(0, _agreement(pd.read_csv(path)))
+    if isinstance(table, LatencyTable):
+        lead = f"{lead}: {describe_validation(table)}"
     notes = [
         "Latency is that of one device, one runtime and one setting; it compares with nothing "
         "measured elsewhere.",
         "Random networks take every label of every choice alike; a search looks elsewhere.",
     ]
-    figures_page(path, title, lead, sections, notes)
+    figures_page(folder / "latency.html", title, [lead], sections, notes)
 
 
-def _agreement(networks: Sequence[Mapping[str, Any]]) -> Section:
+def _agreement(networks: pd.DataFrame) -> Section:
     figure = blank("predicted (ms)", "measured (ms)", log=True)
-    ends = np.array([f(row["predicted_ms"] for row in networks) for f in (min, max)])
+    ends = networks["predicted_ms"].agg(["min", "max"]).to_numpy()
     for share, name in ((0.1, "± 10 %"), (0.05, "± 5 %")):
         figure.add_scatter(
             x=[*ends, *ends[::-1]],
@@ -55,17 +46,13 @@ def _agreement(networks: Sequence[Mapping[str, Any]]) -> Section:
         )  # fmt: skip
     roles = (("calibrate", "corrected the table", GREY), ("validate", "never seen by it", ORANGE))
     for role, name, colour in roles:
-        rows = [row for row in networks if row["role"] == role]
+        rows = networks[networks["role"] == role]
+        ms = rows["median_ms"]
+        bars = {"array": rows["ci_high_ms"] - ms, "arrayminus": ms - rows["ci_low_ms"]}
         figure.add_scatter(
-            x=[row["predicted_ms"] for row in rows],
-            y=[row["median_ms"] for row in rows],
-            error_y={
-                "array": [row["ci_high_ms"] - row["median_ms"] for row in rows],
-                "arrayminus": [row["median_ms"] - row["ci_low_ms"] for row in rows],
-                "thickness": 1, "width": 0,
-            },
+            x=rows["predicted_ms"], y=ms, error_y={**bars, "thickness": 1, "width": 0},
             mode="markers", marker={"color": colour, "size": 7}, name=name, hoverinfo="text",
-            text=[_hover(row) for row in rows],
+            text=[_hover(row) for row in rows.to_dict("records")],
         )  # fmt: skip
     words = (
         "Each dot is a whole network, predicted as the sum of its blocks and then measured; bars "
@@ -74,26 +61,22 @@ def _agreement(networks: Sequence[Mapping[str, Any]]) -> Section:
     return Section("Predicted against measured", words, figure)
 
 
-def _hover(row: Mapping[str, Any]) -> str:
+def _hover(row: Mapping[Any, Any]) -> str:
     off = row["predicted_ms"] / row["median_ms"] - 1
     facts = f"{row['median_ms']:.4g} ms measured, {row['predicted_ms']:.4g} predicted ({off:+.1%})"
     return "<br>".join([facts, *str(row["arch"]).split(" | ")])
 
 
-def _against_macs(
-    macs: Floats,
-    ms: Floats,
-    rank: float,
-    published: Mapping[str, tuple[float, float]],
-    target_ms: float | None,
-) -> Section:
+def _against_macs(findings: Findings) -> Section:
+    reach, target_ms = findings.range, findings.target_ms
+    macs, ms = reach.costs.macs[:MAX_DRAWN], reach.ms[:MAX_DRAWN]
     figure = blank("multiply-adds (M)", "latency (ms)", log=True)
     dot = {"color": BLUE, "size": 4, "opacity": 0.35}
     figure.add_scatter(x=macs / 1e6, y=ms, mode="markers", marker=dot, name="random networks")
-    if published:
+    if published := findings.published:
         figure.add_scatter(
-            x=[m / 1e6 for m, _ in published.values()],
-            y=[t for _, t in published.values()],
+            x=[row["macs"] / 1e6 for row in published.values()],
+            y=[row["latency_ms"] for row in published.values()],
             text=list(published), mode="markers+text", textposition="middle left",
             marker={"color": GREEN, "size": 11, "symbol": "diamond"}, name="published",
         )  # fmt: skip
@@ -104,14 +87,13 @@ def _against_macs(
             showarrow=False, xanchor="left", yanchor="bottom",
         )  # fmt: skip
     words = (
-        f"Multiply-adds rank the predicted latency of random networks at Spearman {rank:.3f}; "
-        f"{_same_macs(macs, ms)}"
+        "Multiply-adds rank the predicted latency of random networks at Spearman "
+        f"{reach.macs_rank:.3f}; {_same_macs(macs, ms)}"
     )
     return Section("Latency against multiply-adds", words, figure)
 
 
-def _same_macs(macs: Floats, ms: Floats) -> str:
-    """How far networks of about the median's multiply-adds lie apart."""
+def _same_macs(macs: NDArray[Any], ms: NDArray[np.float64]) -> str:
     middle = np.median(macs)
     alike = ms[np.abs(macs / middle - 1) < 0.02]
     if len(alike) < 20:
@@ -127,19 +109,16 @@ def blocks_page(
     path: Path, title: str, lead: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Time by block along a network; `rows` are those of `nas.profile`."""
-    figure = go.Figure(blank("", "milliseconds, alone"))
-    total = sum(row["macs"] for row in rows) or 1
+    figure = blank("", "milliseconds, alone")
+    places, ms = [row["place"] for row in rows], [row["alone_ms"] for row in rows]
+    hover = [_row_hover(row) for row in rows]
     figure.add_bar(
-        x=[row["place"] for row in rows],
-        y=[row["alone_ms"] for row in rows],
-        marker={"color": BLUE}, name="time", hoverinfo="text",
-        text=[_row_hover(row) for row in rows],
+        x=places, y=ms, marker={"color": BLUE}, name="time", hoverinfo="text", text=hover,
         textposition="none",
     )  # fmt: skip
-    whole = sum(row["alone_ms"] for row in rows)
+    ms_per_mac = sum(ms) / (sum(row["macs"] for row in rows) or 1)
     figure.add_scatter(
-        x=[row["place"] for row in rows],
-        y=[row["macs"] / total * whole for row in rows],
+        x=places, y=[row["macs"] * ms_per_mac for row in rows],
         mode="markers", marker={"color": ORANGE, "symbol": "line-ew-open", "size": 14},
         name="its share of multiply-adds", hoverinfo="skip",
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +19,7 @@ SAMPLE = 10_000  # random networks; their quantiles are then known to half a per
 
 @dataclass(frozen=True)
 class LatencyRange:
-    """The range of a space, and random networks of it.
-
-    fastest, slowest   (ms, picks), exact over the whole space.
-    ms, costs          of `SAMPLE` random networks.
-    """
+    """The fastest and the slowest network of a space (ms, picks), and `SAMPLE` random ones."""
 
     fastest: tuple[float, Picks]
     slowest: tuple[float, Picks]
@@ -48,11 +45,11 @@ class LatencyRange:
             )
 
 
-def latency_range(latencies: LatencySource, seed: int = 0) -> LatencyRange:
+def latency_range(latencies: LatencySource) -> LatencyRange:
     """The range of the space whose rows `latencies` knows."""
     trellis, row_ms = latencies.trellis, latencies.row_ms
     overhead_ms = latencies.source.overhead_ms
-    genomes = trellis.random(SAMPLE, np.random.default_rng(seed))
+    genomes = trellis.random(SAMPLE, np.random.default_rng(0))
     (low, fast), (high, slow) = (trellis.extreme(row_ms, most=most) for most in (False, True))
     return LatencyRange(
         fastest=(low + overhead_ms, fast),
@@ -60,3 +57,18 @@ def latency_range(latencies: LatencySource, seed: int = 0) -> LatencyRange:
         ms=trellis.totals(row_ms, genomes) + overhead_ms,
         costs=trellis.costs(genomes),
     )
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a table tells of its space.
+
+    published     MACs and milliseconds of the published networks inside, by name.
+    target_name   the published network that the target, in milliseconds, is of.
+    """
+
+    latencies: LatencySource
+    range: LatencyRange
+    published: Mapping[str, Mapping[str, float]]
+    target_ms: float | None
+    target_name: str | None

@@ -1,67 +1,36 @@
-"""What `nas.latency` prints and draws."""
+"""What `nas.latency` prints, and its summary."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
 from rich.console import Console
 
-from nas.arch.arch import Arch
-from nas.latency.page import latency_page
-from nas.latency.range import LatencyRange
-from nas.latency.store import LatencySource, describe_validation
+from nas.latency.range import Findings
 from nas.latency.table import LatencyTable
 from nas.space.bounds import cost_bounds
 from nas.space.choices import choices, size
 from nas.space.trellis.trellis import Trellis
 
-MAX_DRAWN = 2000  # random networks
 
-
-@dataclass(frozen=True)
-class Findings:
-    """What a table tells of its space.
-
-    published     MACs and milliseconds of the published networks inside, by name.
-    target_ms     None without a target;  target_name: the published network that it is of.
-    """
-
-    latencies: LatencySource
-    range: LatencyRange
-    published: Mapping[str, Mapping[str, float]]
-    target_ms: float | None
-    target_name: str | None
-
-
-def describe_space(label: str, space: Arch) -> str:
-    """The space's name and how large it is."""
-    return f"{label} · {len(choices(space))} choices · {size(space):.2g} genomes"
-
-
-def describe_costs(space: Arch) -> str:
-    """The multiply-adds and parameters of the space's networks, from the fewest to the most."""
+def print_space(console: Console, label: str, trellis: Trellis) -> None:
+    """Print the space's size, and what its networks cost, from the least to the most."""
+    space = trellis.space
     low, high = cost_bounds(space)
-    return (
-        f"MACs {low.macs / 1e6:.3g} to {high.macs / 1e6:.3g} M · "
-        f"parameters {low.params / 1e6:.3g} to {high.params / 1e6:.3g} M"
+    console.print(
+        f"space     {label} · {len(choices(space))} choices · {size(space):.2g} genomes · "
+        f"{len(trellis.rows):,} distinct blocks · {space.resolution} px"
+    )
+    console.print(
+        f"costs     MACs {low.macs / 1e6:.3g} to {high.macs / 1e6:.3g} M · "
+        f"parameters {low.params / 1e6:.3g} to {high.params / 1e6:.3g} M · peak memory "
+        f"{low.peak_memory_bytes / 1024:.3g} to {high.peak_memory_bytes / 1024:.3g} KB"
     )
 
 
-def print_space(console: Console, label: str, trellis: Trellis) -> None:
-    """Say which space, and what its networks cost by arithmetic."""
-    space = trellis.space
-    low, high = (cost.peak_memory_bytes / 1024 for cost in cost_bounds(space))
-    blocks = f"{len(trellis.rows):,} distinct blocks"
-    console.print(f"space     {describe_space(label, space)} · {blocks} · {space.resolution} px")
-    console.print(f"costs     {describe_costs(space)} · peak memory {low:.3g} to {high:.3g} KB")
-
-
 def summarise(findings: Findings) -> dict[str, Any]:
-    """What summary.json holds; the figures of a table that was only read are not known."""
+    """What summary.json holds; less of a table that was not built here."""
     reach, target_ms = findings.range, findings.target_ms
     of_table: dict[str, Any] = {}
     if isinstance(table := findings.latencies.source, LatencyTable):
@@ -89,7 +58,7 @@ def summarise(findings: Findings) -> dict[str, Any]:
 
 
 def print_findings(console: Console, findings: Findings) -> None:
-    """Print what the space reaches, the target's place in it, and what MACs tell of latency."""
+    """Print the range of the space, the target's place in it, and the published networks'."""
     reach, target_ms = findings.range, findings.target_ms
     console.print(
         f"range     {reach.fastest[0]:.3g} to {reach.slowest[0]:.3g} ms, of all networks of the "
@@ -106,25 +75,3 @@ def print_findings(console: Console, findings: Findings) -> None:
         if target_ms is not None:
             place = f" · {'within' if row['latency_ms'] <= target_ms else 'over'} the target"
         console.print(f"published {name} · {row['latency_ms']:.3g} ms{place}")
-
-
-def write_page(folder: Path, title: str, findings: Findings) -> None:
-    """Write latency.html: predicted against measured, and latency against MACs."""
-    path, table = folder / "networks.csv", findings.latencies.source
-    networks = pd.read_csv(path).to_dict("records") if path.exists() else []
-    lead = findings.latencies.name
-    if isinstance(table, LatencyTable):
-        lead = f"{lead}: {describe_validation(table)}"
-    latency_page(
-        folder / "latency.html",
-        title=title,
-        lead=[lead],
-        networks=[{str(k): v for k, v in row.items()} for row in networks],
-        macs=findings.range.costs.macs[:MAX_DRAWN].astype(float),
-        ms=findings.range.ms[:MAX_DRAWN],
-        rank=findings.range.macs_rank,
-        published={
-            name: (row["macs"], row["latency_ms"]) for name, row in findings.published.items()
-        },
-        target_ms=findings.target_ms,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from rich.console import Console
@@ -9,8 +10,9 @@ from rich.console import Console
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.core.run_folder import open_folder, write_json
-from nas.latency.range import latency_range
-from nas.latency.report import Findings, print_findings, print_space, summarise, write_page
+from nas.latency.page import write_page
+from nas.latency.range import Findings, latency_range
+from nas.latency.report import print_findings, print_space, summarise
 from nas.latency.settings import LatencySettings
 from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.space.bounds import trellis_of
@@ -20,10 +22,7 @@ from search_spaces.lookup import adapted, at_width, members
 
 
 def latency(settings: LatencySettings) -> dict[str, Any]:
-    """Build or read the table that `settings` describe, say what it tells, and write it down.
-
-    Returns what summary.json holds.
-    """
+    """Build or read a table, print and write what it tells; returns what summary.json holds."""
     console = Console(highlight=False, soft_wrap=True)
     space, width = open_space(settings)
     device, effort = settings.latency.make(), settings.table.make()
@@ -54,7 +53,7 @@ def latency(settings: LatencySettings) -> dict[str, Any]:
 
 
 def open_space(settings: LatencySettings) -> tuple[Arch, float]:
-    """The space for the images that are asked for, and the width multiplier."""
+    """The space for the images, and its width multiplier."""
     images = settings.data.make().spec
     images = images._replace(resolution=settings.resolution or images.resolution)
     width = settings.width or default_width(images.resolution)
@@ -66,10 +65,8 @@ def published_costs(
     space: Arch, width: float, latencies: LatencySource
 ) -> dict[str, dict[str, float]]:
     """MACs and milliseconds of the published networks that the space contains, fastest first."""
-    inside = {name: fill(space, picks) for name, picks in members(space, width).items()}
-    timings = latencies.measure_many(list(inside.values()))
-    rows = {
-        name: {"latency_ms": timing.median_ms, "macs": cost(arch).macs}
-        for (name, arch), timing in zip(inside.items(), timings, strict=True)
-    }
-    return dict(sorted(rows.items(), key=lambda row: row[1]["latency_ms"]))
+    inside = members(space, width)
+    archs = [fill(space, picks) for picks in inside.values()]
+    ms = [timing.median_ms for timing in latencies.measure_many(archs)]
+    rows = sorted(zip(ms, inside, archs, strict=True), key=itemgetter(0))
+    return {name: {"latency_ms": time, "macs": cost(arch).macs} for time, name, arch in rows}

@@ -1,4 +1,4 @@
-"""What `nas.latency` is asked for: conf/latency.yaml, typed and checked."""
+"""The settings of `nas.latency`, typed and checked."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from search_spaces.lookup import PUBLISHED
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySettings:
-    """The settings of one table, as in conf/latency.yaml; UserError for those out of range.
-
-    target   milliseconds, a published network, or None.
-    """
+    """conf/latency.yaml; UserError for what is out of range."""
 
     space: Component
     data: Component
     latency: Component
     table: Component
-    target: float | str | None
+    target: float | str | None  # milliseconds, or a published network
     resolution: int | None
     width: float | None
     strict: bool

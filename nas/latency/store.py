@@ -1,13 +1,14 @@
-"""Where latency tables are kept, one folder each, and how one is found again or built."""
+"""Latency tables in folders: how one is found again, or built."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,7 @@ FORMAT = 1  # of what is saved, and of the counts behind it: tables of another a
 
 @dataclass(frozen=True)
 class LatencySource:
-    """Latencies of networks: by the table, and measured whole where they are outside its space.
-
-    `source` knows the milliseconds of rows; `device` measures whole networks, and is None where
-    there is no device at hand (a `Lookup` then answers whatever it can).
-    """
+    """Latencies by `source`, and by `device`, if there is one, outside the space of `trellis`."""
 
     source: LatencyTable | Lookup
     device: Backend | None
@@ -47,8 +44,8 @@ class LatencySource:
 
     @property
     def name(self) -> str:
-        """As it is said in summaries."""
-        return f"{self.device.name} table" if self.device else str(self.source.name)
+        """As in summaries."""
+        return f"{self.device.name} table" if self.device else self.source.name
 
     @cached_property
     def row_ms(self) -> NDArray[np.float64]:
@@ -58,15 +55,13 @@ class LatencySource:
 
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
         """Timings of `archs`, in order; those of the table have no runs."""
-        timings = [self._by_table(arch) for arch in archs]
-        missing = [arch for arch, timing in zip(archs, timings, strict=True) if timing is None]
-        measured = iter(self.device.measure_many(missing) if self.device and missing else [])
-        return [timing or next(measured) for timing in timings]
-
-    def _by_table(self, arch: Arch) -> Timing | None:
-        if self.device and not all(row in self.trellis for row in operators(arch)):
-            return None
-        return self.source.measure_many([arch])[0]
+        if self.device is None:
+            return self.source.measure_many(archs)
+        inside = [all(row in self.trellis for row in operators(arch)) for arch in archs]
+        outside = [arch for arch, known in zip(archs, inside, strict=True) if not known]
+        by_table = iter(self.source.measure_many(list(compress(archs, inside))))
+        by_device = iter(self.device.measure_many(outside) if outside else [])
+        return [next(by_table if known else by_device) for known in inside]
 
     def describe(self) -> dict[str, Any]:
         """The table, and the device that it is of."""
@@ -78,11 +73,11 @@ def table_folder(
     results: str, label: str, space: Arch, device: Backend, effort: MeasurementEffort
 ) -> Path:
     """The folder of one table: equal space, device, settings and effort share it."""
-    known_fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
-    settings = {name: getattr(device, name) for name, f in known_fields.items() if f.init}
+    fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
+    settings = {name: getattr(device, name) for name, field in fields.items() if field.init}
     parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
-    known = json.dumps(parts, sort_keys=True, default=str)
-    digest = hashlib.sha256(known.encode()).hexdigest()[:8]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     return Path(str(results)) / "latency" / f"{label}-{space.resolution}px-{device.name}-{digest}"
 
 
@@ -100,7 +95,7 @@ def saved_table(folder: Path) -> LatencyTable | None:
 def measure_table(
     trellis: Trellis, device: Backend, effort: MeasurementEffort, folder: Path, console: Console
 ) -> tuple[LatencyTable, list[dict[str, Any]]]:
-    """The table and the networks that corrected and validated it, measured with progress."""
+    """As `build_table`, with the journal in `folder` and with progress."""
     total = min(effort.blocks, len(trellis.rows))
     total += effort.calibrate + effort.validate + min(effort.repeat, effort.validate)
     with lock_folder(open_folder(folder)):
@@ -108,7 +103,7 @@ def measure_table(
         with ProgressBar(console, "latency", total, len(journal.known)) as bar:
             journal.on_progress = bar
             try:
-                return build_table(trellis.space, trellis, journal, effort)
+                return build_table(trellis, journal, effort)
             except KeyboardInterrupt:
                 console.print(f"stopped   {len(journal.known)} timed; the same command goes on")
                 raise
@@ -120,17 +115,16 @@ def write_table(
     """Write all that is known of a new table; last table.json, by which it is found again."""
     rows = zip(latencies.trellis.rows, latencies.row_ms.tolist(), strict=True)
     lines = [{**signature(row), "ms": ms} for row, ms in rows]
-    write_csv(folder / "table.csv", [*lines, {"op": "network", "ms": table.overhead_ms}])
-    write_csv(folder / "blocks.csv", [row | asdict(timing) for row, timing in table.blocks])
-    write_csv(folder / "networks.csv", networks)
+    _write_csv(folder / "table.csv", [*lines, {"op": "network", "ms": table.overhead_ms}])
+    _write_csv(folder / "blocks.csv", [row | asdict(timing) for row, timing in table.blocks])
+    _write_csv(folder / "networks.csv", networks)
     made_with = environment(latency=latencies.device.describe() if latencies.device else None)
     write_json(folder / "environment.json", made_with)
     write_json(folder / "table.json", table.to_json())
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line a row; what a row lacks is left empty."""
-    write_text(path, pd.DataFrame(list(rows), dtype=object).to_csv(index=False))
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    write_text(path, pd.DataFrame(rows, dtype=object).to_csv(index=False))
 
 
 def open_latencies(
@@ -143,16 +137,16 @@ def open_latencies(
 ) -> LatencySource:
     """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
 
-    The table is built first where it is missing.  Says how right it is; raises UserError with
-    `strict` where it misses a bar.
+    The table is built first where it is missing.  Where it misses a bar, that is printed, or with
+    `strict` a UserError.
     """
     if isinstance(device, Lookup):
         return LatencySource(device, None, trellis)
-    table, networks = saved_table(folder), None
-    if table is None:
+    if table := saved_table(folder):
+        latencies = LatencySource(table, device, trellis)
+    else:
         table, networks = measure_table(trellis, device, effort, folder, console)
-    latencies = LatencySource(table, device, trellis)
-    if networks is not None:
+        latencies = LatencySource(table, device, trellis)
         write_table(folder, latencies, table, networks)
     console.print(f"latency   {describe_validation(table)}")
     missed = table.warnings()
@@ -167,7 +161,7 @@ def open_latencies(
 
 
 def describe_validation(table: LatencyTable) -> str:
-    """How the table was made and how wrong it is, in one line."""
+    """How the table was made, and how wrong it is."""
     v = table.validation
     spread = "" if v["run_to_run"] is None else f" · run to run {v['run_to_run']:.1%}"
 

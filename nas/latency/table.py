@@ -1,4 +1,4 @@
-"""The latency table of a space on a device: built by measuring, corrected, validated, saved.
+"""The latency table of a space on a device.
 
 Some two hundred blocks are timed alone, those that together tell most about all; what the
 others take follows from the counts of their layers (`nas.latency.model`).  Some whole networks
@@ -25,13 +25,9 @@ ACCEPTANCE = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.9
 
 @dataclass(frozen=True, slots=True)
 class MeasurementEffort:
-    """How much is measured for a table.
+    """How many blocks are timed alone, and how many networks correct and validate their sum.
 
-    blocks      blocks timed alone; all of the space's where it has no more.
-    calibrate   whole networks that correct the sum of blocks.
-    validate    whole networks that it is tested on.
-    repeat      of those, how many are timed again at the end, for the spread from run to run.
-    seed        of which networks, and of the order.
+    `repeat` of those that validate are timed again, for the spread from run to run.
     """
 
     blocks: int = 200
@@ -50,10 +46,9 @@ class MeasurementEffort:
 class LatencyTable:
     """The latency of every network of a space on one device, and how wrong it is.
 
-    model        gives each block's share.
-    blocks       what was timed alone: the row and its timing.
+    blocks       what was timed alone: the row's signature and its timing.
     num_keys     distinct blocks of the space.
-    validation   figures on networks that the table never saw (see `validation_figures`).
+    validation   figures on networks that the table never saw (see `nas.latency.build.validate`).
     seconds      of timing blocks and the networks that correct them; the validation has its own.
     identity     of the backend and its device.
     """
@@ -68,15 +63,15 @@ class LatencyTable:
 
     @property
     def overhead_ms(self) -> float:
-        """What a network takes beside its blocks."""
+        """What a network takes beside its blocks, in milliseconds."""
         return self.model.overhead_ms
 
     def row_ms(self, row: Operator, resolution: int = 0) -> float:
-        """What the row adds to a network; the network's resolution does not matter here."""
+        """What the row adds to a network, of whatever resolution, in milliseconds."""
         return self.model.row_ms(row)
 
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
-        """Predictions in the place of timings, without interval: the validation has the error."""
+        """Predictions as timings without interval; the validation has the error."""
         sums = [self.model.network_ms(operators(arch)) for arch in archs]
         return [Timing(ms, math.nan, math.nan, math.nan, runs=0, noisy=False) for ms in sums]
 
@@ -85,38 +80,33 @@ class LatencyTable:
         return {"table_of": self.identity, "validation": self.validation}
 
     def warnings(self) -> list[str]:
-        """In plain words, what the validation fell short of."""
+        """In words, what the validation fell short of."""
         words = {
             "mape": "its mean error is {0:.2%} (bar: at most {1:.0%})",
             "within_5": "{0:.1%} of networks are within 5 % (bar: {1:.0%})",
             "within_10": "{0:.1%} of networks are within 10 % (bar: {1:.0%})",
             "spearman": "it ranks networks at Spearman {0:.4f} (bar: {1})",
         }
+        figures = {name: self.validation[name] for name in ACCEPTANCE}
         return [
-            words[name].format(self.validation[name], bar)
+            words[name].format(figures[name], bar)
             for name, bar in ACCEPTANCE.items()
-            if not (
-                self.validation[name] <= bar if name == "mape" else self.validation[name] >= bar
-            )
+            if not (figures[name] <= bar if name == "mape" else figures[name] >= bar)
         ]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for `table.json`."""
-        data = asdict(replace(self, blocks=()))
         blocks = [{**row, **asdict(timing)} for row, timing in self.blocks]
-        return {**data, "blocks": blocks}
+        return {**asdict(replace(self, blocks=())), "blocks": blocks}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LatencyTable:
         """The inverse of `to_json`."""
-        model = dict(data["model"])
-        model["alone"] = tuple(model["alone"])
+        model = LatencyModel(**{**data["model"], "alone": tuple(data["model"]["alone"])})
         fields = list(Timing.__dataclass_fields__)
         blocks = tuple(
             ({k: v for k, v in row.items() if k not in fields}, Timing(*(row[f] for f in fields)))
             for row in data["blocks"]
         )
         validation = {k: math.nan if v is None else v for k, v in data["validation"].items()}
-        return cls(
-            **{**data, "model": LatencyModel(**model), "blocks": blocks, "validation": validation}
-        )
+        return cls(**{**data, "model": model, "blocks": blocks, "validation": validation})

@@ -1,12 +1,12 @@
-"""How to time anything: every time in this framework that someone may read is taken here.
+"""How to time anything.
 
 Several calls are timed together, in rounds and in random order, so that what slows the machine
 for a while slows all of them (Google Benchmark's random interleaving).  In a round each call has
 a visit of some milliseconds: two calls that are not counted, since the others have emptied the
 caches (small networks take 1.6 to 1.9 times as long right after others), then as many as fit.
-The median of a visit is one observation; runs within a visit share their disturbances, so the
-confidence interval counts visits and not runs.  Time that the thread waited for a core while other
-processes had it is no time of the call's, and is taken off where the system (Linux) tells it.
+The median of a visit is one observation: runs within a visit share their disturbances, so the
+confidence interval counts visits and not runs.  Time that the thread waited for a core is taken
+off where the system (Linux) tells it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from nas.arch.arch import Arch
 from nas.arch.layers import Operator
@@ -38,11 +38,11 @@ REFRESH = 2  # calls at the start of a visit that are not counted
 class Timing:
     """How long a call takes, in milliseconds.
 
-    median_ms   median over visits of the median run of each.
+    median_ms   over visits of the median run of each.
     iqr_ms      interquartile range of single runs (of means over a batch, if under 50 us).
     ci_low_ms, ci_high_ms   95 % confidence interval of the median, by order statistics of visits.
     runs        calls timed; 0 for a figure that was not measured here.
-    noisy       the interval was still too wide when time was up: do not rely on this figure.
+    noisy       the interval was still too wide when time was up.
     """
 
     median_ms: float
@@ -59,23 +59,19 @@ OnTiming = Callable[[int, Timing], None]  # (index, its timing)
 class Backend(Protocol):
     """A way to know the latency of networks, and of parts of them, on one device.
 
-    `on_timing(i, timing)` is called as soon as the i-th is timed, and again where it was timed
-    better, so that a caller can save it and show progress.
+    `on_timing(i, timing)` is called once the i-th is timed, and again where it was timed better.
     """
 
-    @property
-    def name(self) -> str:
-        """As in `latency=...`."""
+    name: ClassVar[str]  # as in `latency=...`
 
     def measure(self, arch: Arch) -> Timing:
         """The time of one input through `arch`."""
-        ...
+        return self.measure_many([arch])[0]
 
     def measure_many(
         self, archs: Sequence[Arch], on_timing: OnTiming | None = None
     ) -> list[Timing]:
         """As `measure`, for each of `archs` in order; measured together where that is fairer."""
-        ...
 
     def measure_rows(
         self,
@@ -83,20 +79,23 @@ class Backend(Protocol):
         padding: str = "symmetric",
         on_timing: OnTiming | None = None,
     ) -> list[Timing]:
-        """The time of each of `parts`, in order, as a model of its own.
-
-        A part is consecutive rows of some network: a block alone is [row], a whole network
-        `nas.arch.operators.operators(arch)`.
-        """
-        ...
+        """The time of each of `parts`, consecutive rows of a network, as a model of its own."""
 
     def describe(self) -> dict[str, Any]:
-        """The backend, its settings and its device, as plain data for `environment.json`."""
-        ...
+        """The backend, its settings and its device, for environment.json."""
 
     def identity(self) -> dict[str, Any]:
         """Only what decides the figures and is the same in the next run: the key of a table."""
-        ...
+
+
+def report_each(timings: Iterable[Timing], on_timing: OnTiming | None) -> list[Timing]:
+    """The timings; `on_timing` is called with each as soon as it is known."""
+    known = []
+    for i, timing in enumerate(timings):
+        known.append(timing)
+        if on_timing:
+            on_timing(i, timing)
+    return known
 
 
 @lru_cache(maxsize=4096)
@@ -104,7 +103,7 @@ def median_interval(n: int) -> tuple[int, int]:
     """Indices of the sorted `n` samples that bound their median with 95 % confidence.
 
     The narrowest symmetric pair whose coverage, by the binomial distribution, is 95 % or more;
-    under six samples there is none, and the extremes must do.
+    under six samples the extremes, which cover less.
     """
     below, low = 0, -1
     while low + 1 < (n + 1) // 2:
@@ -124,11 +123,10 @@ class _Series:
     batch: int = 1
     visit: int = 1
     spent: int = 0
-    medians: list[float] = field(default_factory=list)
+    medians: list[float] = field(default_factory=list)  # of visits
     runs: list[float] = field(default_factory=list)
 
     def warm_up(self, clock: Clock, times: int, batch_ns: int) -> None:
-        """Call it, and learn from the fastest how many calls make a batch and a visit."""
         fastest = VISIT_NS
         for _ in range(max(times, 1)):
             start = clock()
@@ -138,7 +136,6 @@ class _Series:
         self.visit = math.ceil(VISIT_NS / (fastest * self.batch))
 
     def run_visit(self, clock: Clock, waited: Clock, refresh: int) -> None:
-        """One visit: its runs are kept, and their median."""
         begin = clock()
         for _ in range(refresh):
             self.call()
@@ -164,19 +161,23 @@ class _Series:
         low, median, high = self.interval()
         return len(self.medians) < 6 or high - low > 2 * rel_ci * median
 
-    def finished(self, rel_ci: float, max_seconds: float) -> bool:
-        return not self.wide(rel_ci) or self.spent >= max_seconds * 1e9
-
     def timing(self, rel_ci: float) -> Timing:
         low, median, high = (ns / 1e6 for ns in self.interval())
-        quartiles = statistics.quantiles(self.runs, n=4) if len(self.runs) > 1 else [0.0] * 3
-        iqr = (quartiles[2] - quartiles[0]) / 1e6
-        return Timing(median, iqr, low, high, len(self.runs) * self.batch, self.wide(rel_ci))
+        iqr, runs = interquartile_range(self.runs) / 1e6, len(self.runs) * self.batch
+        return Timing(median, iqr, low, high, runs, self.wide(rel_ci))
+
+
+def interquartile_range(values: Sequence[float]) -> float:
+    """The distance of the quartiles; 0 of a single value."""
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4)
+    return high - low
 
 
 @contextmanager
 def waiting_clock() -> Iterator[Clock]:
-    """Counts the time this thread was ready to run and had no core; stands still if unknown.
+    """Counts the nanoseconds that this thread waited for a core; stands still if unknown.
 
     The second figure of Linux's /proc/<pid>/schedstat (Documentation/scheduler/sched-stats.rst).
     """
@@ -218,13 +219,12 @@ def measure(
 ) -> dict[K, Timing]:
     """Time every call, interleaved, until each median is known well enough.
 
-    warmup       calls of each before anything counts (one at least).
+    warmup       calls of each before anything counts.
     min_rounds, max_rounds   visits of each; under 6 every figure is noisy.
     rel_ci       a call is done when half its median's 95 % interval is at most this share of it,
     max_seconds  or when its own visits have taken this long.  `min_rounds` are made in any case.
-    seed         of the order in each round.
     clock        counts nanoseconds; `waited` those without a core, by default `waiting_clock`.
-    batch_ns     calls faster than this are timed several at once, without a pause in between.
+    batch_ns     calls faster than this are timed several at once.
     throughout   the key of a call that has a visit in every round for as long as any other.
     """
     order = random.Random(seed)
@@ -242,7 +242,9 @@ def measure(
             if done < min_rounds:
                 continue
             pending = [
-                one for one in pending if one is steady or not one.finished(rel_ci, max_seconds)
+                one
+                for one in pending
+                if one is steady or (one.wide(rel_ci) and one.spent < max_seconds * 1e9)
             ]
             if all(one is steady for one in pending):
                 break

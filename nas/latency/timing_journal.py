@@ -17,11 +17,7 @@ OnProgress = Callable[[int, str], None]  # (parts timed so far, what is being ti
 
 
 class TimingJournal:
-    """The timings of parts by key, and the seconds that each took.
-
-    seconds       with warm-up, and with what timing it again took.
-    on_progress   called after every timing.
-    """
+    """The timings of parts by key, and the seconds that each took in all."""
 
     def __init__(self, path: Path, backend: Backend, padding: str) -> None:
         self.backend, self.padding = backend, padding
@@ -40,30 +36,28 @@ class TimingJournal:
         """The timing of each part by its key; what is not known yet is measured and kept."""
         missing = [key for key in parts if key not in self.known]
         self.on_progress(len(self.known), what)
+        last = time.perf_counter()
+
+        def keep(i: int, timing: Timing) -> None:
+            nonlocal last
+            now, key = time.perf_counter(), missing[i]
+            self._journal.add({"key": key, "seconds": now - last, "timing": asdict(timing)})
+            self._read(key)
+            last = now
+            self.on_progress(len(self.known), what)
+
         if missing:
-            last = time.perf_counter()
-
-            def keep(i: int, timing: Timing) -> None:
-                nonlocal last
-                now, key = time.perf_counter(), missing[i]
-                self._journal.add({"key": key, "seconds": now - last, "timing": asdict(timing)})
-                self._read(key)
-                last = now
-                self.on_progress(len(self.known), what)
-
             self.backend.measure_rows([parts[key] for key in missing], self.padding, keep)
         return [self.known[key] for key in parts]
 
 
 def _key_of(entry: Entry) -> str:
-    """The key of an entry that says how long its part takes; raises for others."""
     if not (Timing(**entry["timing"]).median_ms > 0 and entry["seconds"] >= 0):
         raise ValueError("times must be above 0")
     return str(entry["key"])
 
 
 def _timed_again(earlier: Entry, later: Entry) -> Entry:
-    """The later timing; both took their seconds."""
     return {**later, "seconds": earlier["seconds"] + later["seconds"]}
 
 

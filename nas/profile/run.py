@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.notation import arch_string
 from nas.arch.serialization import dumps
 from nas.core.files import write_text
 from nas.core.run_folder import environment, folder_name, open_folder, write_json
 from nas.latency.page import blocks_page
-from nas.latency.timing import Backend, Timing
+from nas.latency.timing import Backend
 from nas.profile.settings import ProfileSettings
 from nas.profile.table import TABLE_WIDTH, print_table, table_rows
 from nas.profile.thop import count_with_thop, explain_thop
@@ -42,41 +40,27 @@ def profile(settings: ProfileSettings) -> dict[str, Any]:
     )
     console.print(explain_thop(counts.macs, thop))
     if timing:
-        report_timing(console, folder / "profile.html", arch, timing, timer.name, rows)
-    found = {
+        isolated = sum(row["alone_ms"] for row in rows)
+        console.print(
+            f"latency   {timing.median_ms:.4g} ms median · IQR {timing.iqr_ms:.2g} ms · "
+            f"{timing.runs} runs · {timer.name} · its rows alone {isolated:.4g} ms in all"
+        )
+        lead = f"{timing.median_ms:.4g} ms as a whole, {isolated:.4g} ms as the sum of its rows."
+        title = f"{arch.name} at {arch.resolution} pixels, {timer.name}"
+        blocks_page(folder / "profile.html", title, [lead], rows)
+    summary = {
         "arch": arch_string(arch),
         "name": arch.name,
         "resolution": arch.resolution,
-        "macs": counts.macs,
-        "params": counts.params,
-        "activations": counts.activations,
-        "peak_memory_bytes": counts.peak_memory_bytes,
+        **asdict(counts),
         "thop": thop,
         "latency_ms": timing.median_ms if timing else None,
         "latency_iqr_ms": timing.iqr_ms if timing else None,
         "rows": rows,
     }
-    write_json(folder / "profile.json", found)
+    write_json(folder / "profile.json", summary)
     write_json(folder / "environment.json", environment(latency=timer.describe()))
     write_text(folder / "arch.yaml", dumps(arch))
     page = "profile.html " if timing else ""
     console.print(f"wrote     {folder}/: {page}profile.json arch.yaml environment.json")
-    return found
-
-
-def report_timing(
-    console: Console,
-    page: Path,
-    arch: Arch,
-    timing: Timing,
-    timer: str,
-    rows: Sequence[Mapping[str, Any]],
-) -> None:
-    """Print the latency of the network and of its rows, and draw it on `page`."""
-    isolated = sum(row["alone_ms"] for row in rows)
-    console.print(
-        f"latency   {timing.median_ms:.4g} ms median · IQR {timing.iqr_ms:.2g} ms · "
-        f"{timing.runs} runs · {timer} · its rows alone {isolated:.4g} ms in all"
-    )
-    lead = f"{timing.median_ms:.4g} ms as a whole, {isolated:.4g} ms as the sum of its rows."
-    blocks_page(page, f"{arch.name} at {arch.resolution} pixels, {timer}", [lead], rows)
+    return summary

@@ -1,4 +1,4 @@
-"""What `nas.profile` is asked for: conf/profile.yaml, typed and checked."""
+"""The settings of `nas.profile`, typed and checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas.core.config import Component, compose
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileSettings:
-    """The settings of one profile, as in conf/profile.yaml; UserError for those out of range."""
+    """conf/profile.yaml; UserError for what is out of range."""
 
     latency: Component
     arch: str

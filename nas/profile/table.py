@@ -1,4 +1,4 @@
-"""A network as rows of a table, and the table printed."""
+"""A network as the rows of a paper's table."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite
 from nas.arch.operators import operators
 
 TABLE_WIDTH = 120  # characters; in a narrower window or a pipe lines are long, and no figure is cut
+HEAD = ("input", "operator", "k", "exp", "out", "SE", "act", "s", "+", "MACs", "params", "KB", "ms")
 
 
 def table_rows(arch: Arch) -> list[dict[str, Any]]:
-    """One dict a row: operator, input, kernel, expansion, width, SE, activation, stride, costs."""
+    """One dict an operator: what it computes, and what that costs."""
     return [_row(row) for row in operators(arch)]
 
 
@@ -26,20 +27,20 @@ def _row(row: Operator) -> dict[str, Any]:
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
     spatial = max(convs, key=lambda c: (c.kernel, c.groups), default=None)
     squeeze = next((x.squeeze for x in row.layers if isinstance(x, SqueezeExcite)), 0)
-    acts = [x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act]
+    acts = (x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act)
     expands = row.op in BLOCKS and BLOCKS[row.op].expands
-    hidden = spatial.cout if spatial and expands else 0
+    hidden = spatial.cout if spatial and expands else None
     macs, params, _ = layers_cost(row.layers)
     return {
         "place": row.place,
         "operator": row.op,
         "input": [row.side, row.side, row.cin],
         "kernel": spatial.kernel if spatial else None,
-        "hidden": hidden or None,
+        "hidden": hidden,
         "expand": round(hidden / row.cin, 4) if hidden else None,
         "width": row.cout,
         "se": squeeze or None,
-        "act": acts[0] if acts else None,
+        "act": next(acts, None),
         "stride": spatial.stride if spatial else None,
         "residual": row.residual,
         "macs": macs,
@@ -49,23 +50,9 @@ def _row(row: Operator) -> dict[str, Any]:
 
 
 def print_table(console: Console, arch: Arch, rows: Sequence[dict[str, Any]]) -> None:
-    """The rows as a paper's table."""
+    """Print the rows, with their latency where `time_network` measured it."""
     table = Table(title=f"{arch.name} at {arch.resolution} pixels", title_justify="left", box=None)
-    for name in (
-        "input",
-        "operator",
-        "k",
-        "exp",
-        "out",
-        "SE",
-        "act",
-        "s",
-        "+",
-        "MACs",
-        "params",
-        "KB",
-        "ms",
-    ):
+    for name in HEAD:
         table.add_column(name, justify="left" if name in {"input", "operator", "act"} else "right")
     for row in rows:
         side, _, channels = row["input"]

@@ -12,13 +12,12 @@ from nas.network.modules import build
 
 
 def count_with_thop(arch: Arch) -> dict[str, int]:
-    """What thop counts on a throw-away copy, and the parts of it that are not MACs.
+    """What thop counts, and the parts of it that are not MACs.
 
-    thop 0.1.1 adds 4 per element of a norm's output and the elements that go in and out of
-    every average pool to the multiply-adds of convolutions and linear layers.  The copy lives on
-    torch's meta device: nothing is computed, and thop's extra buffers go with it.
+    To the multiply-adds of convolutions and linear layers thop 0.1.1 adds 4 per element of a
+    norm's output, and the elements that go in and out of every average pool.
     """
-    with torch.device("meta"):
+    with torch.device("meta"):  # nothing is computed
         net = build(arch).eval()
         image = torch.empty(1, arch.channels, arch.resolution, arch.resolution)
     total, _ = thop.profile(net, (image,), verbose=False)
@@ -32,7 +31,7 @@ def count_with_thop(arch: Arch) -> dict[str, int]:
 
 
 def explain_thop(macs: int, thop: dict[str, int]) -> str:
-    """thop's count as a sum of ours, norms and pools, and whether anything is left over."""
+    """thop's count as the sum of ours, norms and pools, and what is left over."""
     left = thop["total"] - macs - thop["norms"] - thop["pools"]
     rest = "nothing left over" if left == 0 else f"{left:,} unexplained"
     return (

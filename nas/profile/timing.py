@@ -17,18 +17,15 @@ from nas.latency.timing import Backend, Timing
 def time_network(
     arch: Arch, timer: Backend, rows: Sequence[dict[str, Any]], console: Console
 ) -> Timing:
-    """The timing of the whole network; each of `rows` learns what it takes alone.
-
-    Rows that compute the same are timed once.
-    """
-    parts = {(row.layers, row.residual): (row,) for row in operators(arch)}
+    """The timing of the whole network; each of `rows` learns what it takes alone."""
+    keys = [(row.layers, row.residual) for row in operators(arch)]
+    parts = {key: [row] for key, row in zip(keys, operators(arch), strict=True)}  # equal rows once
     done = count(1)
     with ProgressBar(console, "latency", len(parts)) as bar:
         timings = timer.measure_rows(
             list(parts.values()), arch.padding, lambda i, timing: bar(next(done), "")
         )
     isolated = dict(zip(parts, timings, strict=True))
-    for row, operator in zip(rows, operators(arch), strict=True):
-        timing = isolated[(operator.layers, operator.residual)]
-        row |= {"alone_ms": timing.median_ms, "noisy": timing.noisy}
+    for row, key in zip(rows, keys, strict=True):
+        row |= {"alone_ms": isolated[key].median_ms, "noisy": isolated[key].noisy}
     return timer.measure(arch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,15 +16,14 @@ from nas.core.files import write_text
 from nas.core.run_folder import environment, write_json
 from nas.train.setup import TrainingRun
 from nas.training.evaluation import Score
-from nas.training.loop import Epoch, History
+from nas.training.loop import History
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to.
+    """What a training came to: `scores` by split, `by_class` as in classes.csv.
 
-    scores   of the splits val and test;  by_class: a row a class, for classes.csv.
-    onnx_difference   the largest one between answers of the ONNX model and of torch.
+    onnx_difference   the largest one between the logits of the ONNX model and of torch.
     """
 
     history: History
@@ -34,44 +33,23 @@ class Outcome:
     onnx_difference: float
 
 
-def print_line(console: Console, label: str, text: str) -> None:
-    """One line behind its label."""
-    console.print(f"{label:<9} {text}")
-
-
 def print_scores(console: Console, scores: Mapping[str, Score], by_class: pd.DataFrame) -> None:
-    """Accuracy with its standard error over the images, and the weakest classes."""
-    val, test = (
-        f"{score.accuracy:.1%} ± {score.accuracy_se:.1%}"
-        for score in (scores["val"], scores["test"])
-    )
-    print_line(console, "accuracy", f"{val} (test {test})")
+    """Print accuracies with their standard errors, and the weakest classes."""
+    both = (scores["val"], scores["test"])
+    val, test = (f"{score.accuracy:.1%} ± {score.accuracy_se:.1%}" for score in both)
+    console.print(f"accuracy  {val} (test {test})")
     worst = by_class.nsmallest(3, "test_accuracy")[["class", "test_accuracy"]]
     named = ", ".join(f"{name} {part:.0%}" for name, part in worst.itertuples(index=False))
-    print_line(console, "weakest", f"{named} (of the class's test images)")
+    console.print(f"weakest   {named} (of the class's test images)")
 
 
 def write_results(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:
     """Write history.csv, classes.csv, summary.json and environment.json; returns the summary."""
-    rows = [
-        {"epoch": i, "loss": epoch.loss, "seconds": epoch.seconds, **_val_columns(epoch)}
-        for i, epoch in enumerate(outcome.history.epochs, 1)
-    ]
-    write_text(run.folder / "history.csv", pd.DataFrame(rows).to_csv(index=False))
+    history = pd.DataFrame(_history_rows(outcome.history))
+    write_text(run.folder / "history.csv", history.to_csv(index=False))
     write_text(run.folder / "classes.csv", outcome.by_class.to_csv(index=False))
-    found = summary(run, outcome)
-    write_json(run.folder / "summary.json", found)
-    made_with = environment(
-        seed=run.settings.seed, device=str(run.device), latency=run.timer.describe()
-    )
-    write_json(run.folder / "environment.json", made_with)
-    return found
-
-
-def summary(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:
-    """What summary.json holds."""
     counts, settings = cost(run.arch), run.settings
-    return {
+    summary = {
         "name": run.arch.name,
         "arch": arch_string(run.arch),
         "id": network_id(run.arch),
@@ -92,10 +70,15 @@ def summary(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:
         "latency_ms": outcome.latency_ms,
         "onnx_difference": outcome.onnx_difference,
     }
+    write_json(run.folder / "summary.json", summary)
+    where = environment(seed=settings.seed, device=str(run.device), latency=run.timer.describe())
+    write_json(run.folder / "environment.json", where)
+    return summary
 
 
-def _val_columns(epoch: Epoch) -> dict[str, float]:
-    """The validation scores of an epoch, as columns."""
-    if epoch.score is None:
-        return {}
-    return {"val_accuracy": epoch.score.accuracy, "val_cross_entropy": epoch.score.cross_entropy}
+def _history_rows(history: History) -> Iterator[dict[str, float]]:
+    for number, epoch in enumerate(history.epochs, 1):
+        row = {"epoch": number, "loss": epoch.loss, "seconds": epoch.seconds}
+        if score := epoch.score:
+            row |= {"val_accuracy": score.accuracy, "val_cross_entropy": score.cross_entropy}
+        yield row

@@ -19,7 +19,7 @@ from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import Network, build
 from nas.network.pretrained import fetch_pretrained
 from nas.network.weights import load_weights, read_weights
-from nas.train.report import Outcome, print_line, print_scores, write_results
+from nas.train.report import Outcome, print_scores, write_results
 from nas.train.settings import TrainSettings
 from nas.train.setup import TrainingRun, open_run
 from nas.training.evaluation import Score, TrainingFailed, image_losses, scored
@@ -40,14 +40,14 @@ def train(settings: TrainSettings) -> dict[str, Any]:
         console.print("stopped   whole epochs are kept; the same command goes on")
         raise
     files = "model.onnx weights.pt network.yaml summary.json ..."
-    print_line(console, "wrote", f"{run.folder}/: {files}")
+    console.print(f"wrote     {run.folder}/: {files}")
     return summary
 
 
 def train_and_export(run: TrainingRun, console: Console) -> Outcome:
-    """Train, score, export and measure the network, saying each."""
-    print_line(console, "network", describe_network(run.arch, run.origin))
-    print_line(console, "data", run.data.described())
+    """Train, score, export and measure the network, with what is printed of each."""
+    console.print(f"network   {describe_network(run.arch, run.origin)}")
+    console.print(f"data      {run.data.described()}")
     net = build(run.arch, run.settings.seed)
     if not run.settings.from_scratch and not run.checkpoint.exists():
         load_first_weights(run, net, console)
@@ -58,14 +58,14 @@ def train_and_export(run: TrainingRun, console: Console) -> Outcome:
         raise UserError(f"{run.arch.name} cannot be trained like this: {error}") from None
     print_scores(console, scores, by_class)
     num_bytes, difference = export(run, net)
-    said = f"{num_bytes / 1e6:.3g} MB · largest difference from torch {difference:.1g}"
-    print_line(console, "onnx", said)
+    size = f"{num_bytes / 1e6:.3g} MB"
+    console.print(f"onnx      {size} · largest difference from torch {difference:.1g}")
     latency_ms = measure_latency(run, console) if run.settings.measure else None
     return Outcome(history, scores, by_class, latency_ms, difference)
 
 
 def load_first_weights(run: TrainingRun, net: Network, console: Console) -> None:
-    """Put the asked-for weights into `net`; say whose they are and what is drawn anew."""
+    """Put the asked-for weights into `net`; print whose they are and what is drawn anew."""
     path, origin = run.settings.weights_path, ""
     if run.pretrained and run.settings.weights.name == "pretrained":
         path = path or str(fetch_pretrained(run.pretrained.name))
@@ -74,12 +74,12 @@ def load_first_weights(run: TrainingRun, net: Network, console: Console) -> None
     assert path  # checked with the settings
     reinitialised = load_weights(net, read_weights(path))
     anew = f" · anew: {', '.join(reinitialised)}" if reinitialised else ""
-    print_line(console, "weights", f"{origin}{path}{anew}")
-    print_line(console, "colours", f"mean and spread {run.stats.origin}")
+    console.print(f"weights   {origin}{path}{anew}")
+    console.print(f"colours   mean and spread {run.stats.origin}")
 
 
 def train_net(run: TrainingRun, net: Network, console: Console) -> History:
-    """Train `net` in place, with progress; a killed training goes on."""
+    """Train `net` in place; a killed training goes on."""
     size = run.budget.batch_size
     batches = run.batches("train", batch_size=size, augment=run.budget.augment)
     with ProgressBar(console, "train") as bar:
@@ -104,7 +104,7 @@ def train_net(run: TrainingRun, net: Network, console: Console) -> History:
 def score(
     run: TrainingRun, net: Network, console: Console
 ) -> tuple[dict[str, Score], pd.DataFrame]:
-    """Accuracy on the validation and test images, and by class: a row for each."""
+    """Scores on the validation and test images, and accuracies by class: a row for each."""
     scores, by_class = {}, pd.DataFrame({"class": run.data.classes})
     for split in ("val", "test"):
         batches = run.batches(split)
@@ -119,7 +119,7 @@ def score(
 
 
 def export(run: TrainingRun, net: Network) -> tuple[int, float]:
-    """Write weights and ONNX model; its size in bytes, and how far its answers are off."""
+    """Write weights and ONNX model; returns its size in bytes, and how far its logits are off."""
     net.to("cpu").eval()
     weights = io.BytesIO()
     torch.save(net.state_dict(), weights)
@@ -133,11 +133,11 @@ def export(run: TrainingRun, net: Network) -> tuple[int, float]:
 
 
 def measure_latency(run: TrainingRun, console: Console) -> float | None:
-    """Milliseconds of the network; None, with the reason said, where there are none."""
+    """Milliseconds of the network; None, with the reason printed, where it cannot be timed."""
     try:
         ms = run.timer.measure(run.arch).median_ms
     except UserError as error:
-        print_line(console, "latency", f"none: {error}")
+        console.print(f"latency   none: {error}")
         return None
-    print_line(console, "latency", f"{ms:.4g} ms ({run.timer.name})")
+    console.print(f"latency   {ms:.4g} ms ({run.timer.name})")
     return ms

@@ -1,4 +1,4 @@
-"""What `nas.train` is asked for: conf/train.yaml, typed and checked."""
+"""The settings of `nas.train`, typed and checked."""
 
 from __future__ import annotations
 
@@ -17,12 +17,7 @@ WEIGHTS = ("none", "file", "pretrained")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """The settings of one training; UserError for what is out of range or contradicts itself.
-
-    arch      a published network or a YAML file; None: the newest search's winner, else a default.
-    run       name of the run folder; None: the network's name.
-    The others are as in conf/train.yaml.
-    """
+    """conf/train.yaml; UserError for what is out of range or contradicts itself."""
 
     data: Component
     budget: Component
@@ -80,5 +75,5 @@ class TrainSettings:
 
     @property
     def published_name(self) -> str | None:
-        """The published network that is asked for; None for a file, or where none is named."""
+        """The published network that is asked for, if any."""
         return None if self.arch is None or is_file(self.arch) else self.arch

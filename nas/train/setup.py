@@ -14,6 +14,7 @@ import torch
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.arch.scaling import for_resolution
+from nas.core.config import Component
 from nas.core.errors import UserError, unknown
 from nas.core.run_folder import check_config, folder_name, lock_folder, open_folder, write_yaml
 from nas.data.batches import Resized, batches_for
@@ -26,14 +27,13 @@ from nas.training.loop import Budget
 from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
 
 BN_MOMENTUM = 0.1  # torch's default
-# Of few images a batch is a sixteenth, but not under 8, so that an epoch has steps and a norm
-# has something to count.
-MIN_STEPS, MIN_BATCH = 16, 8
+MIN_STEPS = 16  # an epoch, of few images
+MIN_BATCH = 8  # or norms have nothing to count
 ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
 
 
 class ChannelStats(NamedTuple):
-    """Mean and standard deviation of each channel of images scaled to [0, 1], and their origin."""
+    """Mean and standard deviation of each channel, scaled to [0, 1], and where they are from."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -45,7 +45,7 @@ class TrainingRun:
     """One training, its folder opened and locked.
 
     origin       where the network is from, in words.
-    pretrained   what is known of the network's published weights, where weights are used.
+    pretrained   what is known of its published weights, unless it is trained from scratch.
     """
 
     settings: TrainSettings
@@ -80,10 +80,7 @@ class TrainingRun:
 
 @contextmanager
 def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
-    """Open what `settings` ask for; UserError where the folder holds another training.
-
-    The folder is locked until the end of the block.
-    """
+    """Open and lock what `settings` ask for; UserError where the folder holds another training."""
     budget: Budget = settings.budget.make()
     timer: Backend = settings.latency.make()
     pretrained = pretrained_source(settings)
@@ -106,17 +103,17 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         device=resolve_device(settings.device),
     )
     with lock_folder(open_folder(run.folder)):
-        record_config(run, dict(source.node))
+        record_config(run, source)
         yield run
 
 
-def record_config(run: TrainingRun, data: dict[str, Any]) -> None:
-    """Write down what decides the weights; UserError where the checkpoint began with another."""
+def record_config(run: TrainingRun, data: Component) -> None:
+    """Write config.yaml, all that decides the weights; UserError where it began with another."""
     settings, path = run.settings, run.folder / "config.yaml"
     config = {
         "arch": settings.arch,
         "resolution": settings.resolution,
-        "data": data,
+        "data": dict(data.node),
         "budget": dict(settings.budget.node),
         "weights": dict(settings.weights.node),
         "seed": settings.seed,
@@ -132,7 +129,7 @@ def record_config(run: TrainingRun, data: dict[str, Any]) -> None:
 
 
 def pretrained_source(settings: TrainSettings) -> Pretrained | None:
-    """What is known of the published weights that are asked for, or that the network has."""
+    """What is known of the network's published weights, unless it is trained from scratch."""
     if settings.from_scratch or settings.published_name is None:
         return None
     name = plain_name(settings.published_name)
@@ -142,14 +139,11 @@ def pretrained_source(settings: TrainSettings) -> Pretrained | None:
 
 
 def input_resolution(settings: TrainSettings, pretrained: Pretrained | None) -> int | None:
-    """The input's side in pixels where settings, published weights or a file tell it.
-
-    For pictures of any size the data's own setting tells it too.
-    """
+    """The input's side in pixels, where anything but the images tells it."""
     node, name = settings.data.node, settings.published_name
     of_data: int | None = node["resolution"] if node["name"] in ANY_SIZE else None
-    if settings.resolution or of_data:
-        return settings.resolution or of_data
+    if asked := settings.resolution or of_data:
+        return asked
     if settings.arch is None or (name and settings.from_scratch):
         return None
     own = resolve_network(settings.arch)[0].resolution
@@ -163,10 +157,8 @@ def network_for(
 ) -> tuple[Arch, str]:
     """The network for these images, and where it is from.
 
-    From scratch a published network is sized for the data, as in every command.  With weights it
-    stays as they were trained, norms and padding included, at `resolution` pixels.  Only the
-    momentum of its norms becomes torch's: published ones of 0.01 and below, made for millions of
-    steps, would keep the statistics of other images through a short training.
+    From scratch a published network is sized for the data.  With weights it stays as they were
+    trained, norms and padding included, at `resolution` pixels.
     """
     name = settings.published_name
     if settings.from_scratch or name is None:
@@ -180,13 +172,15 @@ def network_for(
     published, origin = resolve_network(name)
     arch = for_resolution(published, resolution or data.resolution)
     arch = replace(arch, channels=data.channels, classes=data.num_classes)
+    # published momenta of 0.01 and below are for millions of steps: through a short training
+    # they would keep the statistics of other images
     return replace(arch, bn_momentum=BN_MOMENTUM), origin
 
 
 def fit_batch(budget: Budget, num_images: int) -> Budget:
     """The budget with a batch small enough for MIN_STEPS steps an epoch.
 
-    The learning rate of sgd belongs to a batch size and goes with it (Goyal et al. 2017).
+    The learning rate of sgd goes with it (Goyal et al. 2017).
     """
     if budget.batch_size < 2:
         raise UserError("budget.batch_size=1 gives norms nothing to count: give 2 or more")
@@ -198,11 +192,10 @@ def fit_batch(budget: Budget, num_images: int) -> Budget:
 def channel_stats(
     settings: TrainSettings, data: ImageData, pretrained: Pretrained | None
 ) -> ChannelStats:
-    """Mean and spread of each channel, by which images are normalised.
+    """By what images are normalised: as for the weights, where that is known, else by their own.
 
-    Those that the weights were trained with where that is known: from the summary of the run that
-    they are of, or as published; for images of other channels the mean over those.  Else those of
-    the training images.
+    A summary beside the weights comes before what was published; images of other channels get the
+    mean over channels.
     """
     if settings.from_scratch:
         return ChannelStats(data.mean, data.std, "the training images'")
@@ -222,7 +215,6 @@ def channel_stats(
 
 
 def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:
-    """Mean and standard deviation as an earlier run's summary.json has them."""
     try:
         known = json.loads(summary.read_text(encoding="utf-8"))
         return tuple(tuple(map(float, known[key])) for key in ("mean", "std"))

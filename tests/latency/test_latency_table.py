@@ -305,6 +305,6 @@ def test_build_says_how_far_it_is(trellis, tmp_path):
     said = []
     journal = TimingJournal(tmp_path / "measured.jsonl", Device(), SPACE.padding)
     journal.on_progress = lambda n, what: said.append((n, what))
-    build_table(SPACE, trellis, journal, EFFORT)
+    build_table(trellis, journal, EFFORT)
     assert [n for n, _ in said] == sorted(n for n, _ in said)
     assert said[-1] == (80 + 20 + 40 + 4, "again")

@@ -1,7 +1,7 @@
 """Latency on any device: a command of the user's runs an ONNX file there and says how long it took.
 
 The command is split into words as a shell would, but no shell runs it: for pipes, redirections or
-several commands write `sh -c '...'`.  In each word `{onnx}` becomes the path of the file, such as
+several commands write `sh -c '...'`, such as
 
     sh -c 'scp -q {onnx} pi:n.onnx && ssh pi ./bench n.onnx'
 """
@@ -21,17 +21,16 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nas.arch.arch import Arch
-from nas.arch.layers import Operator
-from nas.arch.operators import operators
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
+from nas.latency.backends.local import Padded, PartsBackend, Rows
 from nas.latency.block_features import row_form
-from nas.latency.timing import OnTiming, Timing
+from nas.latency.timing import OnTiming, Timing, interquartile_range, report_each
 from nas.network.onnx_graph import onnx_rows
 
 # Not after a letter, a digit or a point, so that neither `v1.2.3` nor `conv2d` holds a time.
@@ -44,17 +43,16 @@ MAX_SHOWN = 80  # characters of a command's own words in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(PartsBackend):
     """Runs `command` on each model, float32, and reads the last number it prints as milliseconds.
 
-    command    words with `{onnx}` among them, the path of the model.
+    command    words; `{onnx}` in them becomes the path of the model.
     timeout_s  seconds after which a run, and all that it started, is killed.
     runs       of each model; the figure is their median, its interval their range.
     together   how many models are run in turns, in random order.
     batch      inputs that the model takes at once.
     device     a name for the device that the command runs on.
-    seed       of weights and order.
-    Raises UserError for settings out of range and for a run that fails, in one line.
+    Raises UserError for settings out of range and for a run that fails.
     """
 
     command: str
@@ -80,25 +78,6 @@ class Command:
         if shutil.which(program) is None:
             raise UserError(f"the latency command's program {program!r} was not found")
 
-    def measure(self, arch: Arch) -> Timing:
-        """The time of one call of `arch`."""
-        return self.measure_many([arch])[0]
-
-    def measure_many(
-        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
-    ) -> list[Timing]:
-        """The time of one call of each of `archs`, in order."""
-        return self._measure_parts([(operators(arch), arch.padding) for arch in archs], on_timing)
-
-    def measure_rows(
-        self,
-        parts: Sequence[Sequence[Operator]],
-        padding: str = "symmetric",
-        on_timing: OnTiming | None = None,
-    ) -> list[Timing]:
-        """The time of one call of each of `parts`, in order."""
-        return self._measure_parts([(rows, padding) for rows in parts], on_timing)
-
     def describe(self) -> dict[str, Any]:
         """The settings."""
         return {**asdict(self), "backend": self.name, "precision": "float32"}
@@ -113,21 +92,14 @@ class Command:
             "precision": "float32",
         }
 
-    def _measure_parts(
-        self, parts: Sequence[tuple[Sequence[Operator], str]], on_timing: OnTiming | None
-    ) -> list[Timing]:
-        timings: list[Timing] = []
-        for start in range(0, len(parts), self.together):
-            group = parts[start : start + self.together]
-            for timing in self._measure_group(group, self.seed + start):
-                timings.append(timing)
-                if on_timing:
-                    on_timing(len(timings) - 1, timing)
-        return timings
+    def _measure_parts(self, parts: Sequence[Padded], on_timing: OnTiming | None) -> list[Timing]:
+        groups = (
+            self._measure_group(parts[start : start + self.together], self.seed + start)
+            for start in range(0, len(parts), self.together)
+        )
+        return report_each(chain.from_iterable(groups), on_timing)
 
-    def _measure_group(
-        self, parts: Sequence[tuple[Sequence[Operator], str]], seed: int
-    ) -> list[Timing]:
+    def _measure_group(self, parts: Sequence[Padded], seed: int) -> list[Timing]:
         order, rng = list(range(len(parts))), random.Random(seed)
         times: list[list[float]] = [[] for _ in parts]
         with tempfile.TemporaryDirectory(prefix="latency-") as folder:
@@ -149,7 +121,6 @@ class Command:
         return [word.replace("{onnx}", file) for word in words]
 
     def _run(self, file: Path, part: str) -> float:
-        """Milliseconds that the command prints for `file`."""
         process = None
         try:
             with defer_sigint():  # or the command would be begun, and nobody would know it
@@ -167,24 +138,22 @@ class Command:
             if isinstance(error, OSError):
                 raise UserError(f"cannot run the latency command: {error}") from None
             if isinstance(error, subprocess.TimeoutExpired):
-                raise self._failed(part, f"timed out after {self.timeout_s:g} s") from None
+                raise _failed(part, f"timed out after {self.timeout_s:g} s") from None
             raise
         if process.returncode:
             words = _last_line(err) or "nothing in its standard error"
-            raise self._failed(part, f"exit code {process.returncode}: {words}")
-        return self._printed(out, part)
-
-    def _printed(self, out: bytes, part: str) -> float:
+            raise _failed(part, f"exit code {process.returncode}: {words}")
         numbers = NUMBER.findall(out.decode(errors="replace"))
         if not numbers:
-            raise self._failed(part, f"it printed no number: {_last_line(out) or 'nothing'}")
+            raise _failed(part, f"it printed no number: {_last_line(out) or 'nothing'}")
         ms = float(numbers[-1])
         if not 0 < ms < math.inf:
-            raise self._failed(part, f"its last number must be milliseconds, not {numbers[-1]}")
+            raise _failed(part, f"its last number must be milliseconds, not {numbers[-1]}")
         return ms
 
-    def _failed(self, part: str, why: str) -> UserError:
-        return UserError(f"the latency command failed on {part}: {why}")
+
+def _failed(part: str, why: str) -> UserError:
+    return UserError(f"the latency command failed on {part}: {why}")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -206,7 +175,7 @@ def _last_line(output: bytes) -> str:
     return lines[-1].strip()[:MAX_SHOWN] if lines else ""
 
 
-def _part_form(rows: Sequence[Operator]) -> str:
+def _part_form(rows: Rows) -> str:
     if len(rows) == 1:
         return row_form(rows[0])
     return f"{len(rows)} rows from {row_form(rows[0])} to {row_form(rows[-1])}"
@@ -214,6 +183,5 @@ def _part_form(rows: Sequence[Operator]) -> str:
 
 def _timing(times: Sequence[float]) -> Timing:
     low, median, high = min(times), statistics.median(times), max(times)
-    quartiles = statistics.quantiles(times, n=4) if len(times) > 1 else [median] * 3
-    iqr = quartiles[2] - quartiles[0]
-    return Timing(median, iqr, low, high, len(times), noisy=high - low > WIDE * median)
+    iqr, noisy = interquartile_range(times), high - low > WIDE * median
+    return Timing(median, iqr, low, high, len(times), noisy)

@@ -1,4 +1,4 @@
-"""What must be known of a machine before its times can be compared with another's."""
+"""What must be known of a machine to compare its times with another's."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from typing import Any
 
 
 def describe_device() -> dict[str, Any]:
-    """What must be known to compare times: processor, cores, governor, system, versions.
-
-    Values are None where the system does not tell.
-    """
+    """Processor, cores, governor, system, versions; None where the system does not tell."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {
         "cpu": _cpu_model(),
@@ -33,12 +30,8 @@ def device_identity() -> dict[str, Any]:
     """The part of `describe_device` that decides times and stays from run to run."""
     facts = describe_device()
     cores = facts["affinity"]
-    return {
-        "cpu": facts["cpu"],
-        "machine": facts["machine"],
-        "cores": facts["cores"],
-        "affinity": len(cores) if cores else None,
-    }
+    known = {name: facts[name] for name in ("cpu", "machine", "cores")}
+    return {**known, "affinity": len(cores) if cores else None}
 
 
 def version(package: str) -> str | None:

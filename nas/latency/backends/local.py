@@ -1,9 +1,9 @@
-"""What the backends that run on this machine share: settings, groups, and measuring again."""
+"""What backends share, and those that run on this machine: groups, and measuring again."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from nas.arch.blocks import Block
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.checks import check_number, check_whole
-from nas.latency.timing import OnTiming, Timing, measure
+from nas.latency.timing import Backend, OnTiming, Timing, measure
 
 # Timed in every group, so that groups can be compared: an inverted residual of 1.4 M
 # multiply-adds with a 5x5 kernel, as small as the blocks of mobile networks at 28 pixels.
@@ -29,44 +29,56 @@ RETRIES = 2
 AT_LEAST_ONE = ("batch", "together", "warmup", "min_rounds", "max_rounds")
 
 Rows = Sequence[Operator]
+Padded = tuple[Rows, str]  # rows, and the padding of their convolutions
+Try = tuple[Timing, float]  # a timing, and the reference's milliseconds in the same rounds
 
 
-@dataclass(frozen=True, slots=True)
-class _Try:
-    """A timing, and how long the reference took in the same rounds."""
-
-    timing: Timing
-    reference_ms: float
-
-
-def least_disturbed(tries: Sequence[_Try], best_ms: float) -> Timing:
+def least_disturbed(tries: Sequence[Try], best_ms: float) -> Timing:
     """The timing of the least disturbed try; among undisturbed ones, of the narrowest interval.
 
-    `best_ms` is the reference undisturbed.  The timing is noisy if its interval is too wide or its
-    own reference was disturbed.
+    `best_ms` is the reference undisturbed; the timing of a disturbed one is noisy.
     """
     bar = DISTURBED * best_ms
 
-    def rank(attempt: _Try) -> tuple[float, float]:
-        width = attempt.timing.ci_high_ms - attempt.timing.ci_low_ms
-        return max(attempt.reference_ms, bar), width
+    def rank(attempt: Try) -> tuple[float, float]:
+        timing, reference_ms = attempt
+        return max(reference_ms, bar), timing.ci_high_ms - timing.ci_low_ms
 
-    best = min(tries, key=rank)
-    return replace(best.timing, noisy=best.timing.noisy or best.reference_ms > bar)
+    timing, reference_ms = min(tries, key=rank)
+    return replace(timing, noisy=timing.noisy or reference_ms > bar)
+
+
+class PartsBackend(Backend):
+    """A backend that times whole networks like parts of them: as rows, with their padding."""
+
+    @abstractmethod
+    def _measure_parts(
+        self, parts: Sequence[Padded], on_timing: OnTiming | None
+    ) -> list[Timing]: ...
+
+    def measure_many(
+        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
+    ) -> list[Timing]:
+        """The time of one call of each of `archs`, in order."""
+        return self._measure_parts([(operators(arch), arch.padding) for arch in archs], on_timing)
+
+    def measure_rows(
+        self, parts: Sequence[Rows], padding: str = "symmetric", on_timing: OnTiming | None = None
+    ) -> list[Timing]:
+        """The time of one call of each of `parts`, in order."""
+        return self._measure_parts([(rows, padding) for rows in parts], on_timing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Local(ABC):
-    """Random weights, random inputs, `batch` of them at a time.
+class Local(PartsBackend):
+    """Random weights, random inputs; UserError for settings out of range.
 
     threads    inside an operator; 0 for as many as the runtime likes.
     batch      inputs in one call; the figure is the time of the whole call.
     together   how many networks or blocks are held in memory and timed in the same rounds, with a
-               reference call.  Those that came out noisy, and those of a group whose reference
-               was 3 % slower than the best reference, are timed again at the end, at most twice.
-               The least disturbed timing is kept, and `on_timing` is called with it again.
+               reference call.  Those that came out noisy or disturbed are timed again at the end,
+               at most twice, and the least disturbed timing counts.
     The rest is `nas.latency.timing.measure`'s; `seed` also gives weights and inputs.
-    Raises UserError for settings out of range.
     """
 
     threads: int = 1
@@ -90,38 +102,13 @@ class Local(ABC):
     def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
         """A call that runs `rows` once on (batch, cin, side, side)."""
 
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """Settings, runtime and device, as plain data."""
-
-    @abstractmethod
-    def identity(self) -> dict[str, Any]:
-        """What decides the figures."""
-
-    def measure(self, arch: Arch) -> Timing:
-        """The time of one call of `arch`."""
-        return self.measure_many([arch])[0]
-
-    def measure_many(
-        self, archs: Sequence[Arch], on_timing: OnTiming | None = None
-    ) -> list[Timing]:
-        """The time of one call of each of `archs`, in order."""
-        return self._measure_parts([(operators(arch), arch.padding) for arch in archs], on_timing)
-
-    def measure_rows(
-        self, parts: Sequence[Rows], padding: str = "symmetric", on_timing: OnTiming | None = None
-    ) -> list[Timing]:
-        """The time of one call of each of `parts`, in order."""
-        return self._measure_parts([(rows, padding) for rows in parts], on_timing)
-
     def _measure_parts(
-        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None, **clocks: Any
+        self, parts: Sequence[Padded], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if not parts:
             return []
         reference = self.prepare(REFERENCE, "symmetric")
-        tries: list[list[_Try]] = [[] for _ in parts]
-        timings: dict[int, Timing] = {}
+        tries: list[list[Try]] = [[] for _ in parts]
         reported: dict[int, Timing] = {}
         waiting, best_ms = list(range(len(parts))), math.inf
         for _ in range(1 + RETRIES):
@@ -132,20 +119,20 @@ class Local(ABC):
                 )
                 best_ms = min(best_ms, of_reference.median_ms)
                 for i, timing in zip(group, measured, strict=True):
-                    tries[i].append(_Try(timing, of_reference.median_ms))
+                    tries[i].append((timing, of_reference.median_ms))
                     reported[i] = least_disturbed(tries[i], best_ms)
                     if on_timing:
                         on_timing(i, reported[i])
-            timings = {i: least_disturbed(tries[i], best_ms) for i in range(len(parts))}
-            waiting = [i for i, timing in timings.items() if timing.noisy]
-        for i, timing in timings.items():
+            timings = [least_disturbed(of_part, best_ms) for of_part in tries]
+            waiting = [i for i, timing in enumerate(timings) if timing.noisy]
+        for i, timing in enumerate(timings):
             if on_timing and reported[i] != timing:  # the last pass had the best reference
                 on_timing(i, timing)
-        return [timings[i] for i in range(len(parts))]
+        return timings
 
     def _measure_group(
         self,
-        parts: Sequence[tuple[Rows, str]],
+        parts: Sequence[Padded],
         reference: Callable[[], object],
         start: int,
         clocks: dict[str, Any],

@@ -18,8 +18,8 @@ from nas.network.onnx_graph import onnx_rows
 class OnnxRuntime(Local):
     """Float32 on the CPU, norms folded into convolutions, graph optimised, operators in sequence.
 
-    spinning   whether idle threads of a session burn their core: a little faster with two threads
-               or more, but sessions that wait their turn then slow the one that runs.
+    spinning   whether idle threads burn their core: a little faster with two threads or more, but
+               sessions that wait their turn then slow the one that runs.
     The rest is `Local`'s.
     """
 
@@ -28,13 +28,8 @@ class OnnxRuntime(Local):
 
     def describe(self) -> dict[str, Any]:
         """Settings, execution provider and device."""
-        return {
-            **asdict(self),
-            "backend": self.name,
-            "provider": "CPUExecutionProvider",
-            "precision": "float32",
-            "device": describe_device(),
-        }
+        known = {"provider": "CPUExecutionProvider", "precision": "float32"}
+        return {**asdict(self), "backend": self.name, **known, "device": describe_device()}
 
     def identity(self) -> dict[str, Any]:
         """Runtime, processor, threads, batch and precision."""

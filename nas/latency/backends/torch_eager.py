@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import nn
 
-from nas.core.errors import unknown
+from nas.core.checks import check_option
 from nas.latency.backends.device_info import describe_device, device_identity
-from nas.latency.backends.local import Local, Rows
+from nas.latency.backends.local import Local, Padded, Rows
 from nas.latency.timing import OnTiming, Timing
 from nas.network.device import isolated_rng, resolve_device
 from nas.network.modules import build_rows
@@ -24,30 +24,24 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 CUDA_BATCH_NS = 500_000  # reading an event waits for the device, some 10 us: 2 % of this
 
 
-class Event(Protocol):
+class _Event(Protocol):
     """A `torch.cuda.Event`, as far as it matters here."""
 
-    def record(self) -> None:
-        """Mark this point of the stream."""
-
-    def synchronize(self) -> None:
-        """Wait until the device has reached it."""
-
-    def elapsed_time(self, end: Any) -> float:
-        """Milliseconds from this event to `end`, in float32."""
-        ...
+    def record(self) -> None: ...
+    def synchronize(self) -> None: ...
+    def elapsed_time(self, end: Any) -> float: ...
 
 
 class EventClock:
     """Nanoseconds on the device's own clock since the first reading; a reading waits for it.
 
-    The time between two readings is added up here, as events give float32 milliseconds, which
-    after a minute would be 4 us apart.
+    They are added up between readings, as events give float32 milliseconds, which after a minute
+    would be 4 us apart.
     """
 
-    def __init__(self, event: Callable[[], Event]) -> None:
+    def __init__(self, event: Callable[[], _Event]) -> None:
         self._event = event
-        self._last: Event | None = None
+        self._last: _Event | None = None
         self._ns = 0
 
     def __call__(self) -> int:
@@ -68,9 +62,9 @@ class TorchEager(Local):
     device     auto (cuda if there is one), cpu or cuda.
     precision  of weights and activations: float32, bfloat16 or float16.
     channels_last   memory layout, instead of torch's default.
-    graph      on CUDA: launch a captured graph instead of layer by layer.  What cannot be captured
-               is launched layer by layer, with a warning.
-    The rest is `Local`'s.  Raises UserError for a device that is not there.
+    graph      on CUDA: launch a captured graph; what cannot be captured is launched layer by
+               layer, with a warning.
+    The rest is `Local`'s.
     """
 
     device: str = "auto"
@@ -81,19 +75,15 @@ class TorchEager(Local):
 
     def __post_init__(self) -> None:
         Local.__post_init__(self)
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
+        check_option("precision", self.precision, PRECISIONS)
+        check_option("device", self.device, DEVICES)
         self._device()
 
     def describe(self) -> dict[str, Any]:
         """Settings, versions and device."""
         known = self.identity()
-        return {
-            **asdict(self),
-            "backend": self.name,
-            "cuda": known["cuda"],
-            "device": describe_device() | {"torch_device": known["device"]},
-        }
+        device = describe_device() | {"torch_device": known["device"]}
+        return {**asdict(self), "backend": self.name, "cuda": known["cuda"], "device": device}
 
     def identity(self) -> dict[str, Any]:
         """Versions, device, threads, batch, precision and layout."""
@@ -127,7 +117,7 @@ class TorchEager(Local):
         return _captured(call) if self.graph and device.type == "cuda" else call
 
     def _measure_parts(
-        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None, **clocks: Any
+        self, parts: Sequence[Padded], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if self._device().type == "cuda":
             events = EventClock(partial(torch.cuda.Event, enable_timing=True))
@@ -136,18 +126,13 @@ class TorchEager(Local):
             return Local._measure_parts(self, parts, on_timing, **clocks)
 
     def _device(self) -> torch.device:
-        if self.device not in DEVICES:
-            raise unknown("device", self.device, DEVICES)
-        if self.device == "auto":
+        if self.device == "auto":  # never mps
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         return resolve_device(self.device)
 
 
 def _keep_alive(module: nn.Module) -> None:
-    """Activations that neither die nor grow through many layers: variance 1 / fan_in, and biases.
-
-    Numbers too small for their format would take longer than any real ones.
-    """
+    """Keep activations alive: numbers too small for their format would take longer."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.normal_(module.weight, 0, module.weight[0].numel() ** -0.5)
     elif isinstance(module, nn.BatchNorm2d):
@@ -180,7 +165,6 @@ def _captured(call: Callable[[], object]) -> Callable[[], object]:
 
 @contextmanager
 def _threads(number: int) -> Iterator[None]:
-    """Let torch compute with `number` threads meanwhile; 0 leaves it as it is."""
     before = torch.get_num_threads()
     torch.set_num_threads(number or before)
     try:
