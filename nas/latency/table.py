@@ -25,12 +25,9 @@ ACCEPTANCE = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.9
 
 @dataclass(frozen=True, slots=True)
 class MeasurementEffort:
-    """How much is measured for a table.
+    """How many blocks are timed alone, and how many networks correct and validate their sum.
 
-    blocks      blocks timed alone.
-    calibrate   whole networks that correct the sum of blocks.
-    validate    whole networks that it is tested on.
-    repeat      of those, how many are timed again at the end, for the spread from run to run.
+    `repeat` of those that validate are timed again, for the spread from run to run.
     """
 
     blocks: int = 200

@@ -59,8 +59,7 @@ OnTiming = Callable[[int, Timing], None]  # (index, its timing)
 class Backend(Protocol):
     """A way to know the latency of networks, and of parts of them, on one device.
 
-    `on_timing(i, timing)` is called as soon as the i-th is timed, and again where it was timed
-    better.
+    `on_timing(i, timing)` is called once the i-th is timed, and again where it was timed better.
     """
 
     name: ClassVar[str]  # as in `latency=...`
@@ -224,7 +223,6 @@ def measure(
     min_rounds, max_rounds   visits of each; under 6 every figure is noisy.
     rel_ci       a call is done when half its median's 95 % interval is at most this share of it,
     max_seconds  or when its own visits have taken this long.  `min_rounds` are made in any case.
-    seed         of the order in each round.
     clock        counts nanoseconds; `waited` those without a core, by default `waiting_clock`.
     batch_ns     calls faster than this are timed several at once.
     throughout   the key of a call that has a visit in every round for as long as any other.

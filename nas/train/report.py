@@ -21,10 +21,8 @@ from nas.training.loop import History
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training came to.
+    """What a training came to: `scores` by split, `by_class` as in classes.csv.
 
-    scores     of the splits val and test.
-    by_class   a row a class, as in classes.csv.
     onnx_difference   the largest one between the logits of the ONNX model and of torch.
     """
 

@@ -33,7 +33,7 @@ ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size on
 
 
 class ChannelStats(NamedTuple):
-    """Mean and standard deviation of each channel of images scaled to [0, 1], and their origin."""
+    """Mean and standard deviation of each channel, scaled to [0, 1], and where they are from."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -80,10 +80,7 @@ class TrainingRun:
 
 @contextmanager
 def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
-    """Open what `settings` ask for; UserError where the folder holds another training.
-
-    The folder is locked until the end of the block.
-    """
+    """Open and lock what `settings` ask for; UserError where the folder holds another training."""
     budget: Budget = settings.budget.make()
     timer: Backend = settings.latency.make()
     pretrained = pretrained_source(settings)
@@ -195,10 +192,10 @@ def fit_batch(budget: Budget, num_images: int) -> Budget:
 def channel_stats(
     settings: TrainSettings, data: ImageData, pretrained: Pretrained | None
 ) -> ChannelStats:
-    """By what images are normalised: what the weights were trained with, where that is known.
+    """By what images are normalised: as for the weights, where that is known, else by their own.
 
-    It is in the summary of the run that they are of, or published; for images of other channels
-    the mean over its channels counts.  Else the training images' own.
+    A summary beside the weights comes before what was published; images of other channels get the
+    mean over channels.
     """
     if settings.from_scratch:
         return ChannelStats(data.mean, data.std, "the training images'")

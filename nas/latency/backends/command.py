@@ -28,7 +28,7 @@ from typing import Any, ClassVar
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
-from nas.latency.backends.local import PartsBackend, Rows
+from nas.latency.backends.local import Padded, PartsBackend, Rows
 from nas.latency.block_features import row_form
 from nas.latency.timing import OnTiming, Timing, interquartile_range, report_each
 from nas.network.onnx_graph import onnx_rows
@@ -52,8 +52,7 @@ class Command(PartsBackend):
     together   how many models are run in turns, in random order.
     batch      inputs that the model takes at once.
     device     a name for the device that the command runs on.
-    seed       of weights and order.
-    Raises UserError for settings out of range and for a run that fails, in one line.
+    Raises UserError for settings out of range and for a run that fails.
     """
 
     command: str
@@ -93,16 +92,14 @@ class Command(PartsBackend):
             "precision": "float32",
         }
 
-    def _measure_parts(
-        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None
-    ) -> list[Timing]:
+    def _measure_parts(self, parts: Sequence[Padded], on_timing: OnTiming | None) -> list[Timing]:
         groups = (
             self._measure_group(parts[start : start + self.together], self.seed + start)
             for start in range(0, len(parts), self.together)
         )
         return report_each(chain.from_iterable(groups), on_timing)
 
-    def _measure_group(self, parts: Sequence[tuple[Rows, str]], seed: int) -> list[Timing]:
+    def _measure_group(self, parts: Sequence[Padded], seed: int) -> list[Timing]:
         order, rng = list(range(len(parts))), random.Random(seed)
         times: list[list[float]] = [[] for _ in parts]
         with tempfile.TemporaryDirectory(prefix="latency-") as folder:

@@ -29,6 +29,7 @@ RETRIES = 2
 AT_LEAST_ONE = ("batch", "together", "warmup", "min_rounds", "max_rounds")
 
 Rows = Sequence[Operator]
+Padded = tuple[Rows, str]  # rows, and the padding of their convolutions
 Try = tuple[Timing, float]  # a timing, and the reference's milliseconds in the same rounds
 
 
@@ -52,7 +53,7 @@ class PartsBackend(Backend):
 
     @abstractmethod
     def _measure_parts(
-        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None
+        self, parts: Sequence[Padded], on_timing: OnTiming | None
     ) -> list[Timing]: ...
 
     def measure_many(
@@ -102,7 +103,7 @@ class Local(PartsBackend):
         """A call that runs `rows` once on (batch, cin, side, side)."""
 
     def _measure_parts(
-        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None, **clocks: Any
+        self, parts: Sequence[Padded], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if not parts:
             return []
@@ -131,7 +132,7 @@ class Local(PartsBackend):
 
     def _measure_group(
         self,
-        parts: Sequence[tuple[Rows, str]],
+        parts: Sequence[Padded],
         reference: Callable[[], object],
         start: int,
         clocks: dict[str, Any],

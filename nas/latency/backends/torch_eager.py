@@ -14,7 +14,7 @@ from torch import nn
 
 from nas.core.checks import check_option
 from nas.latency.backends.device_info import describe_device, device_identity
-from nas.latency.backends.local import Local, Rows
+from nas.latency.backends.local import Local, Padded, Rows
 from nas.latency.timing import OnTiming, Timing
 from nas.network.device import isolated_rng, resolve_device
 from nas.network.modules import build_rows
@@ -117,7 +117,7 @@ class TorchEager(Local):
         return _captured(call) if self.graph and device.type == "cuda" else call
 
     def _measure_parts(
-        self, parts: Sequence[tuple[Rows, str]], on_timing: OnTiming | None, **clocks: Any
+        self, parts: Sequence[Padded], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if self._device().type == "cuda":
             events = EventClock(partial(torch.cuda.Event, enable_timing=True))
