@@ -16,18 +16,32 @@ from nas.arch.arch import Arch
 from nas.arch.serialization import dumps
 from nas.core.files import write_all, write_text
 from nas.core.run_folder import write_json
+from nas.data.dataset import ImageData
 from nas.search.finalists import measure_fidelity
 from nas.search.frames import as_rows, front_of, published_rows
 from nas.search.pareto_page import pareto_page
 from nas.search.problem import Problem
 from nas.search.random_baseline import describe_gain, gain_over_random
 from nas.search.scores_page import scores_page
+from nas.space.bounds import cost_bounds
+from nas.space.choices import choices, size
 from nas.stats.pareto import best_under
 from search_spaces.lookup import at_width
 
 # Latency of the winner by the table and measured whole may differ by this much; more is said aloud.
 AGREES = 0.05
 MIN_COMPARED = 3  # networks, for an order to have any meaning
+
+
+def print_space(console: Console, name: str, space: Arch, data: ImageData) -> None:
+    """What is about to be searched."""
+    low, high = cost_bounds(space)
+    console.print(
+        f"space     {name} · {len(choices(space))} choices · {size(space):.2g} genomes · MACs "
+        f"{low.macs / 1e6:.3g} to {high.macs / 1e6:.3g} M · parameters {low.params / 1e6:.3g} to "
+        f"{high.params / 1e6:.3g} M"
+    )
+    console.print(f"data      {data.described()}")
 
 
 def print_target(console: Console, problem: Problem, target: float | str) -> None:

@@ -28,11 +28,11 @@ from nas.core.run_folder import (
 )
 from nas.data.dataset import ImageData
 from nas.latency.range import latency_range
-from nas.latency.report import describe_costs, describe_space
 from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
 from nas.search.problem import Problem
+from nas.search.report import print_space
 from nas.search.samplers.for_space import KnownCost
 from nas.search.samplers.warm_start import earlier_run
 from nas.search.settings import SearchSettings
@@ -99,11 +99,9 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     workers = stack.enter_context(WorkerPool(train, settings.workers))
     folder = open_folder(Path(settings.results) / "search" / settings.run)
     stack.enter_context(lock_folder(folder))
-    label = settings.space.name
-    console.print(f"space     {describe_space(label, space)} · {describe_costs(space)}")
-    console.print(f"data      {data.described()}")
+    print_space(console, settings.space.name, space, data)
     device, effort = settings.latency.make(), settings.table.make()
-    table = table_folder(settings.results, label, space, device, effort)
+    table = table_folder(settings.results, settings.space.name, space, device, effort)
     config = settings.to_config(data.fingerprint, table.name)
     check_config(folder / "config.yaml", config)
     store = open_storage(folder, settings.storage, settings.run)
