@@ -82,10 +82,12 @@ class Evaluations:
         archs: Sequence[Arch],
         evaluate: Evaluate,
         names: Mapping[str, str] | None = None,
+        *,
+        write: bool = True,
     ) -> Iterator[tuple[int, Metrics]]:
         """(index, metrics) of `archs`: what is known first, the others as they come.
 
-        `names` are those of networks by id.
+        `names` are those of networks by id; with `write` what is new is written down.
         """
         missing = []
         for i, arch in enumerate(archs):
@@ -94,5 +96,6 @@ class Evaluations:
             else:
                 missing.append(i)
         for j, metrics in evaluate([archs[i] for i in missing]) if missing else ():
-            self.add(role, archs[missing[j]], metrics, (names or {}).get(metrics.id, ""))
+            if write:
+                self.add(role, archs[missing[j]], metrics, (names or {}).get(metrics.id, ""))
             yield missing[j], metrics

@@ -128,9 +128,8 @@ def run_trials(run: SearchRun, evaluator: Evaluator) -> str | None:
         leader.see(metrics)
 
     def evaluate(archs: Sequence[Arch]) -> Iterator[tuple[int, Metrics]]:
-        if run.judge.trains_each:  # each is written down at once, since it took seconds
-            return run.evaluations.evaluate(Role.TRIAL, archs, evaluator)
-        return evaluator(archs)
+        dear = run.judge.trains_each  # seconds each, so each is written down at once
+        return run.evaluations.evaluate(Role.TRIAL, archs, evaluator, write=dear)
 
     with (
         ProgressBar(run.console, "search", run.num_trials, study.num_evaluated) as bar,

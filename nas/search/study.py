@@ -72,9 +72,14 @@ class SearchStudy:
 
         What is stored of a batch that is not whole waits in `_stored` until it is proposed again.
         """
-        trials = [trial for trial in self.store.trials() if _is_kept(trial)]
+        every = self.store.trials()
+        trials = [trial for trial in every if _is_kept(trial)]
         first, end = trials[-1].user_attrs.get("batch_numbers", (0, 0)) if trials else (0, 0)
         whole = first if end > len(trials) else len(trials)
+        # version 0.1 wrote trials as they were asked: of its last batch some may have no answer
+        left = [t.user_attrs["batch"] for t in every if "batch" in t.user_attrs and not _is_kept(t)]
+        if trials and trials[-1].user_attrs.get("batch") in left:
+            whole = next(i for i, t in enumerate(trials) if t.user_attrs.get("batch") in left)
         for trial in trials[:whole]:
             self.optuna.add_trial(trial)
             if metrics := metrics_of(trial):
@@ -254,8 +259,11 @@ def metrics_of(trial: FrozenTrial) -> Metrics | None:
 
 
 def _is_kept(trial: FrozenTrial) -> bool:
-    """Whether a trial is of this search: one that failed while it was asked for is not."""
-    return bool(trial.user_attrs.keys() & {"metrics", "duplicate"})
+    """Whether a trial was told: one that was ended while it was asked for or trained was not."""
+    metrics, duplicate = trial.user_attrs.get("metrics"), trial.user_attrs.get("duplicate")
+    if trial.state == TrialState.FAIL:
+        return bool(duplicate) or (metrics is not None and metrics["state"] == "failed")
+    return metrics is not None
 
 
 def _trial_seed(seed: int, number: int) -> int:
