@@ -25,9 +25,8 @@ def scores_page(
 ) -> None:
     """Write the page to `path`.
 
-    `scored` are all trials, `trained` those that were trained and `random` those of a random
-    search, rows as in trials.csv; `fidelity` is what `measure_fidelity` says of the trained ones,
-    `gain` what `gain_over_random` says of the random ones.
+    `scored` are all trials, `trained` and `random` the networks trained alone and drawn at random,
+    rows as in trials.csv; `fidelity` is of `measure_fidelity`, `gain` of `gain_over_random`.
     """
     scored = scored[scored["score"].notna()]
     both = scored[["number", "id", "score", "score_se", "latency_ms", "arch"]].merge(
@@ -52,10 +51,8 @@ def _search(
         (scored, "searched", {"color": BLUE, "size": 6, "opacity": 0.45}),
         (both, "trained alone", {"color": ORANGE, "size": 12, "symbol": "circle-open"}),
     ):
-        figure.add_scatter(
-            x=rows["latency_ms"], y=rows["score"], mode="markers", marker=marker, name=name,
-            hoverinfo="text", text=[_hover(row) for row in rows.to_dict("records")],
-        )  # fmt: skip
+        points = {"x": rows["latency_ms"], "y": rows["score"], "text": _hovers(rows)}
+        figure.add_scatter(**points, mode="markers", marker=marker, name=name, hoverinfo="text")
     figure.add_vline(target_ms, line={"dash": "dash", "color": GREY})
     words = "Every network that the search scored; the dashed line is the target."
     return Section("Score against latency", words, figure)
@@ -64,11 +61,8 @@ def _search(
 def _gain(gain: Mapping[str, Any]) -> Section:
     figure = blank("networks judged", "share of the hypervolume of both")
     for name, colour in (("random", GREY), ("search", BLUE)):
-        shares = gain[name]
-        figure.add_scatter(
-            x=list(range(1, len(shares) + 1)), y=shares, mode="lines", name=name,
-            line={"color": colour, "width": 2},
-        )  # fmt: skip
+        points = {"x": list(range(1, len(gain[name]) + 1)), "y": gain[name]}
+        figure.add_scatter(**points, mode="lines", name=name, line={"color": colour, "width": 2})
     figure.update_yaxes(tickformat=".0%")
     words = f"Judged alike, network by network: {describe_gain(gain)}."
     return Section("What searching bought over drawing at random", words, figure)
@@ -81,7 +75,7 @@ def _fidelity(both: pd.DataFrame, fidelity: Mapping[str, Any]) -> Section:
         error_x={"array": both["score_se"].fillna(0), "thickness": 1},
         error_y={"array": both["score_se_alone"], "thickness": 1},
         marker={"color": ORANGE, "size": 9}, showlegend=False, hoverinfo="text",
-        text=[_hover(row) for row in both.to_dict("records")],
+        text=_hovers(both),
     )  # fmt: skip
     low, high = fidelity["kendall_interval"]
     words = (
@@ -91,6 +85,9 @@ def _fidelity(both: pd.DataFrame, fidelity: Mapping[str, Any]) -> Section:
     return Section("What the scores are worth", words, figure)
 
 
-def _hover(row: Mapping[Any, Any]) -> str:
-    facts = f"network {row['id']}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms"
-    return "<br>".join([facts, *str(row["arch"]).split(" | ")])
+def _hovers(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"network {row['id']}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms<br>"
+        + str(row["arch"]).replace(" | ", "<br>")
+        for row in rows.to_dict("records")
+    ]
