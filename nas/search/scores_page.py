@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,29 @@ from nas.search.random_baseline import describe_gain
 def scores_page(
     path: Path,
     title: str,
-    lead: Sequence[str],
+    lead: str,
+    *,
     scored: pd.DataFrame,
     trained: pd.DataFrame,
     random: pd.DataFrame,
-    target_ms: float,
-    fidelity: Mapping[str, Any] | None,
-    gain: Mapping[str, Any] | None,
+    summary: Mapping[str, Any],
 ) -> None:
-    """Write the page to `path`.
+    """Write the page to `path`; `summary` is what summary.json holds.
 
     `scored` are all trials, `trained` and `random` the networks trained alone and drawn at random,
-    rows as in trials.csv; `fidelity` is of `measure_fidelity`, `gain` of `gain_over_random`.
+    rows as in trials.csv.
     """
     scored = scored[scored["score"].notna()]
     both = scored[["number", "id", "score", "score_se", "latency_ms", "arch"]].merge(
         trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
     )
-    sections = [_search(scored, both, random, target_ms)]
-    if gain:
+    sections = [_search(scored, both, random, summary["target_ms"])]
+    if gain := summary["versus_random"]:
         sections.append(_gain(gain))
-    if fidelity:
+    if fidelity := summary.get("fidelity"):
         sections.append(_fidelity(both, fidelity))
     notes = ["A score ranks networks; it is not the accuracy that one would reach alone."]
-    figures_page(path, title, lead, sections, notes)
+    figures_page(path, title, [lead], sections, notes)
 
 
 def _search(
