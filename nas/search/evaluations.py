@@ -29,8 +29,7 @@ class Role(StrEnum):
 class Evaluations:
     """The evaluations of a run by role and network, kept in `path` (evaluations.jsonl).
 
-    A row holds role, id, name, the network itself and its metrics.  Whatever is there is not
-    evaluated again.
+    What is there is not evaluated again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,15 +65,8 @@ class Evaluations:
 
     def add(self, role: Role, arch: Arch, metrics: Metrics, name: str = "") -> None:
         """Write down what is known of `arch`."""
-        self.journal.add(
-            {
-                "role": role.value,
-                "id": metrics.id,
-                "name": name,
-                "arch": to_dict(arch),
-                "metrics": metrics.to_json(),
-            }
-        )
+        row = {"role": role.value, "id": metrics.id, "name": name, "arch": to_dict(arch)}
+        self.journal.add(row | {"metrics": metrics.to_json()})
 
     def evaluate(
         self,
@@ -85,9 +77,9 @@ class Evaluations:
         *,
         write: bool = True,
     ) -> Iterator[tuple[int, Metrics]]:
-        """(index, metrics) of `archs`: what is known first, the others as they come.
+        """(index, metrics) of `archs`, known ones first; new ones are written down with `write`.
 
-        `names` are those of networks by id; with `write` what is new is written down.
+        `names` are those of networks by id.
         """
         missing = []
         for i, arch in enumerate(archs):

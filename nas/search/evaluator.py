@@ -26,8 +26,7 @@ class Evaluator:
 
     The latencies of a batch are taken before its training begins, while the machine is quiet.
     Networks slower than `max_ms` are not judged either, but for those whose id is in `exempt`.
-    `pruning`, if given, says of a batch, before it is trained, at which rungs a training stops
-    below which value.  `timings` keeps every timing by network: none is timed twice.
+    `timings` keeps every timing by network: none is timed twice.
     """
 
     latency: LatencySource
@@ -59,31 +58,22 @@ class Evaluator:
 
     def _metrics(self, key: str, arch: Arch) -> Metrics:
         counts, timing = cost(arch), self.timings[key]
-        metrics = Metrics(
-            id=key,
-            state="complete",
-            latency_ms=math.nan,
-            macs=counts.macs,
-            params=counts.params,
-            peak_memory_bytes=counts.peak_memory_bytes,
-            arch=arch_string(arch),
-        )
+        ms, over = math.nan, {}
         if isinstance(timing, Failure):
-            return replace(metrics, state="failed", reason=f"not measured: {timing.reason}")
-        over = self.limits.over(timing.median_ms, counts)
-        if self.limits.latency_ms is None:
-            excess = timing.median_ms / self.max_ms - 1
-            over["latency_ms"] = min(excess, 0.0) if key in self.exempt else excess
-        exceeded = ", ".join(
-            f"{name} {excess:+.0%} over" for name, excess in over.items() if excess > 0
-        )
-        return replace(
-            metrics,
-            latency_ms=timing.median_ms,
-            over=over,
-            state="infeasible" if exceeded else "complete",
-            reason=exceeded,
-        )
+            state, reason = "failed", f"not measured: {timing.reason}"
+        else:
+            ms = timing.median_ms
+            over = self.limits.over(ms, counts)
+            if self.limits.latency_ms is None:
+                excess = ms / self.max_ms - 1
+                over["latency_ms"] = min(excess, 0.0) if key in self.exempt else excess
+            reason = ", ".join(
+                f"{k} {excess:+.0%} over" for k, excess in over.items() if excess > 0
+            )
+            state = "infeasible" if reason else "complete"
+        sizes = {k: getattr(counts, k) for k in ("macs", "params", "peak_memory_bytes")}
+        text = arch_string(arch)
+        return Metrics(key, state, ms, **sizes, arch=text, reason=reason, over=over)
 
     def __call__(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Metrics]]:
         """(index, metrics) of each of `archs`, as soon as they are known, in any order."""
@@ -99,7 +89,7 @@ def with_estimate(metrics: Metrics, estimate: Estimate | Failure) -> Metrics:
     """The metrics of a network, with what a judge said of it."""
     if isinstance(estimate, Failure):
         return replace(metrics, state="failed", reason=estimate.reason)
-    found = replace(
+    metrics = replace(
         metrics,
         rungs={str(epochs): value for epochs, value in estimate.rungs.items()},
         score=estimate.value,
@@ -112,14 +102,10 @@ def with_estimate(metrics: Metrics, estimate: Estimate | Failure) -> Metrics:
             f"score {estimate.value:.3g} after epoch {max(estimate.rungs)}, "
             f"{estimate.threshold:.3g} needed for the front"
         )
-        return replace(found, state="pruned", reason=reason)
+        return replace(metrics, state="pruned", reason=reason)
     if val := estimate.val:
-        found = replace(
-            found,
-            accuracy=val.accuracy,
-            accuracy_se=val.accuracy_se,
-            cross_entropy=val.cross_entropy,
-        )
+        metrics = replace(metrics, accuracy=val.accuracy, accuracy_se=val.accuracy_se)
+        metrics = replace(metrics, cross_entropy=val.cross_entropy)
     if test := estimate.test:
-        found = replace(found, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
-    return found
+        metrics = replace(metrics, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
+    return metrics

@@ -19,11 +19,10 @@ NUM_TOP = 3  # networks whose best one is compared with the best of all
 def choose_finalists(scored: pd.DataFrame, target_ms: float, best: int, spread: int) -> list[int]:
     """Numbers of the trials to train alone, the most promising first.
 
-    `scored` has number, score, latency_ms and name.  Among equal scores the fastest network is
-    kept.  First come the `best` of highest score within the target, or the fastest where none is;
-    then `spread` others: half from the front of score and latency, evenly over its latencies,
-    half evenly over the order of all scores, since an order cannot be tested on its upper end
-    alone.
+    Among equal scores the fastest network is kept.  First come the `best` of highest score within
+    the target, or the fastest where none is; then `spread` others: half from the front, evenly
+    over its latencies, half evenly over the order of all scores, since an order cannot be tested
+    on its upper end alone.
     """
     ranked = scored.assign(score=scored["score"].round(DECIMALS))
     ranked = ranked.sort_values(["score", "latency_ms", "number"], ascending=[False, True, True])

@@ -12,13 +12,11 @@ class Metrics:
     """All that is known of one network; a field is a column of trials.csv.
 
     state      complete, infeasible (over a limit, never trained), pruned (its training stopped
-               at a rung) or failed; `reason` says why.
-    score      what the judge said, higher is better, with its standard error; `fidelity` tells how
-               it came by it.
-    rungs      the score on the way, by epochs done; the last is also the score of a pruned one.
-    accuracy   share of the validation images, with its standard error; what a search sees.
-    test_accuracy   the same on images that no decision sees.
-    latency_ms by the timer that the search was given, a latency table as a rule.
+               at a rung) or failed; `reason` says why
+    latency_ms by the search's latency table
+    score      what the judge said, higher is better; `fidelity` tells how it came by it
+    accuracy   share of the validation images; `test_accuracy` of images that no decision sees
+    rungs      the score on the way, by epochs done; the last is also the score of a pruned one
     """
 
     id: str

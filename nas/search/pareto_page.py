@@ -61,17 +61,15 @@ def pareto_page(
     subtitle: str,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write the page of a search to `path`, atomically; plotly.js is inside it (5 MB).
+    """Write the page of a search to `path`, whole or not at all.
 
-    `trials` [n] holds number, id, state (complete, infeasible, pruned, failed, duplicate),
-    accuracy and accuracy_se (fractions), latency_ms, macs, params, peak_memory_bytes, arch
-    (stages joined by " | "), name, seconds, reason; an unknown number is NaN.  `published` has
-    the same columns: reference networks, drawn beside the front and never part of it.
-    `target_ms` is the latency aimed at, `winner_id` the id of the network to star.
+    `trials` holds number, id, state (complete, infeasible, pruned, failed, duplicate), accuracy
+    and accuracy_se (fractions), latency_ms, macs, params, peak_memory_bytes, arch (stages joined
+    by " | "), name, seconds, reason; an unknown number is NaN.  `published` has the same columns:
+    reference networks, never part of the front.  `winner_id` is the network to star.
     """
-    numbers = dict.fromkeys(
-        ["accuracy", "accuracy_se", "seconds", *(m.column for m in AXES)], float
-    )
+    columns = ["accuracy", "accuracy_se", "seconds", *(axis.column for axis in AXES)]
+    numbers = dict.fromkeys(columns, float)
     published = (trials.iloc[:0] if published is None else published).astype(numbers)
     trials = trials.astype(numbers)
     search = Search(
@@ -85,17 +83,11 @@ def pareto_page(
     summary = "".join(f"<p>{escape(line)}</p>" for line in _summary(trials, search))
     buttons = "".join(f'<button value="{v["name"]}">{v["label"]}</button>' for v in views)
     sections = "".join(f'<section id="{v["name"]}">{v.pop("html")}</section>' for v in views)
-    here = Path(__file__)
-    write_page(
-        path,
-        title,
-        [subtitle],
-        notes,
-        main=f'{summary}<nav>accuracy against {buttons}</nav><div id="chart"></div>{sections}',
-        data=views,
-        script=here.with_suffix(".js").read_text(encoding="utf-8"),
-        style=here.with_suffix(".css").read_text(encoding="utf-8"),
+    main = f'{summary}<nav>accuracy against {buttons}</nav><div id="chart"></div>{sections}'
+    script, style = (
+        Path(__file__).with_suffix(end).read_text(encoding="utf-8") for end in (".js", ".css")
     )
+    write_page(path, title, [subtitle], notes, main=main, data=views, script=script, style=style)
 
 
 def _view(search: Search, axis: Metric) -> Row:
@@ -152,17 +144,10 @@ def _staircase(front: pd.DataFrame, axis: Metric, end: float) -> go.Scatter:
 
 def _dots(rows: pd.DataFrame, axis: Metric, kind: str, name: str, **more: Any) -> go.Scatter:
     """One marker a row, with the network's name and, on hover, everything known about it."""
-    return go.Scatter(
-        x=_x(rows, axis).tolist(),
-        y=_y(rows).tolist(),
-        mode="markers",
-        meta=kind,
-        name=name,
-        text=[_name(row) for row in _rows(rows)],
-        hovertext=[_hover(row) for row in _rows(rows)],
-        customdata=rows["id"].tolist(),
-        **more,
-    )
+    texts = {"text": [*map(_name, _rows(rows))], "hovertext": [*map(_hover, _rows(rows))]}
+    more |= {"x": _x(rows, axis).tolist(), "y": _y(rows).tolist()} | texts
+    ids = rows["id"].tolist()
+    return go.Scatter(mode="markers", meta=kind, name=name, customdata=ids, **more)
 
 
 def _accuracy_range(search: Search, front: pd.DataFrame) -> list[float]:

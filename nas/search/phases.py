@@ -98,21 +98,12 @@ class LabelJudge:
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
         """What each training gave, or why it failed."""
-        for i, metrics in enumerate(
-            evaluate_beside(self.run, Role.LABEL, archs, self.run.evaluator)
-        ):
-            if metrics.state != "complete":
-                yield i, Failure(metrics.reason)
-                continue
-            yield (
-                i,
-                Estimate(
-                    value=metrics.score,
-                    standard_error=metrics.score_se,
-                    seconds=metrics.seconds,
-                    fidelity=metrics.fidelity,
-                ),
-            )
+        labels = evaluate_beside(self.run, Role.LABEL, archs, self.run.evaluator)
+        for i, m in enumerate(labels):
+            if m.state == "complete":
+                yield i, Estimate(m.score, m.score_se, seconds=m.seconds, fidelity=m.fidelity)
+            else:
+                yield i, Failure(m.reason)
 
 
 def run_trials(run: SearchRun, evaluator: Evaluator) -> str | None:
@@ -159,9 +150,8 @@ class Leader:
 
     def describe(self) -> str:
         """Its accuracy, or its bare score; "" where there is none."""
-        if self.best is None:
+        if (best := self.best) is None:
             return ""
-        best = self.best
         words = f"score {best.score:.3g}" if isnan(best.accuracy) else f"{best.accuracy:.1%}"
         return f"best {words} within {self.target_ms:.3g} ms"
 
@@ -177,11 +167,10 @@ def pruning_rule(run: SearchRun) -> Pruning | None:
 
 def train_finalists(run: SearchRun) -> None:
     """Train the most promising networks, and a spread of others to test the order by."""
-    trials = trial_frame(run.study.rows())
+    trials, settings = trial_frame(run.study.rows()), run.settings
     scored = trials[(trials["state"] == "complete") & trials["score"].notna()]
-    chosen = choose_finalists(
-        scored, run.problem.target_ms, run.settings.finalists, run.settings.spread
-    )
+    target_ms = run.problem.target_ms
+    chosen = choose_finalists(scored, target_ms, settings.finalists, settings.spread)
     ids = trials.set_index("number")["id"]
     archs = [run.arch_of(ids[number]) for number in chosen]
     evaluate_beside(run, Role.FINALIST, archs, run.evaluator.unlimited())
@@ -216,14 +205,12 @@ def rows_trained(run: SearchRun) -> list[dict[str, Any]]:
 
     Those that the judge learnt from have no number; the finalists have that of their trial.
     """
-    labels = run.evaluations.rows(Role.LABEL)
+    rows = run.evaluations.rows(Role.LABEL)
     finalists = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
-    trials = {row["id"]: row for row in reversed(run.study.rows()) if row["id"] in finalists}
-    both = [
-        trial | finalists[key] | {"number": trial["number"], "name": trial["name"]}
-        for key, trial in sorted(trials.items(), key=lambda item: item[1]["number"])
-    ]
-    return labels + both
+    for trial in run.study.rows():
+        if finalist := finalists.pop(trial["id"], None):  # not of a duplicate, which comes later
+            rows.append(trial | finalist | {"number": trial["number"], "name": trial["name"]})
+    return rows
 
 
 def measure_whole(run: SearchRun, archs: Mapping[str, Arch]) -> dict[str, float]:
@@ -231,20 +218,15 @@ def measure_whole(run: SearchRun, archs: Mapping[str, Arch]) -> dict[str, float]
 
     Where the device has gone away since, that is said, and nothing is lost but these.
     """
-    if not run.problem.latency.device:
+    if not (device := run.problem.latency.device):
         return {}
     known: dict[str, float] = dict(run.store.note("measured", dict))
-    missing = [key for key in archs if key not in known]
-    try:
-        timings = (
-            run.problem.latency.device.measure_many([archs[key] for key in missing])
-            if missing
-            else []
-        )
-    except UserError as error:
-        run.console.print(f"measured  nothing: {error}")
-        return {}
-    if missing:
+    if missing := [key for key in archs if key not in known]:
+        try:
+            timings = device.measure_many([archs[key] for key in missing])
+        except UserError as error:
+            run.console.print(f"measured  nothing: {error}")
+            return {}
         known |= {key: t.median_ms for key, t in zip(missing, timings, strict=True)}
         run.store.set_note("measured", known)
     return {key: known[key] for key in archs}

@@ -20,18 +20,16 @@ def gain_over_random(scored: pd.DataFrame, random: pd.DataFrame) -> dict[str, An
     """How the dominated hypervolume of both grew, as a share of what both dominate together.
 
     Frames have score and latency_ms, in the order of judging; the hypervolume is bounded by the
-    worst score and the largest latency that either met.  None where either has no finite row.
+    worst score and the largest latency of both.  None where either has no finite row.
     `search` and `random` are the shares after each network, `front` the number of networks on the
-    search's front, `equal_after` how many of its networks the search needed for what all the
-    random ones reached, if it did.
+    search's front, `equal_after` how many of them the search needed to equal the random ones.
     """
     points = [_finite(frame) for frame in (scored, random)]
     if not all(len(p) for p in points):
         return None
     both = np.concatenate(points)
     reference = (float(both[:, 0].min()), float(both[:, 1].max()))
-    whole = hypervolume_growth(both, reference)[-1]
-    if not whole:
+    if not (whole := hypervolume_growth(both, reference)[-1]):
         return None
     search, other = (hypervolume_growth(p, reference) / whole for p in points)
     reached = np.flatnonzero(search >= other[-1])
@@ -62,8 +60,7 @@ def _finite(frame: pd.DataFrame) -> Floats:
 def hypervolume_growth(points: Floats, reference: tuple[float, float]) -> Floats:
     """(n,) the hypervolume of the first 1, 2, ... n points (score, latency) [n, 2].
 
-    The front is kept as a staircase, fastest first; a point adds the area between it and the
-    steps that it covers, so that n points take about n log n.
+    A point adds the area between it and the steps of the front that it covers.
     """
     worst, slowest = reference
     costs: list[float] = []  # of the front, rising, and so do its scores

@@ -58,16 +58,11 @@ def print_target(console: Console, problem: Problem, target: float | str) -> Non
 
 def count_states(trials: pd.DataFrame) -> dict[str, int]:
     """What became of the trials."""
-    states = trials["state"].value_counts()
-    return {
-        "asked": len(trials),
-        "distinct": int(trials["id"].nunique()),
-        "evaluated": int(states.get("complete", 0)),
-        "infeasible": int(states.get("infeasible", 0)),
-        "pruned": int(states.get("pruned", 0)),
-        "failed": int(states.get("failed", 0)),
-        "duplicates": int(states.get("duplicate", 0)),
-    }
+    counts = {"asked": len(trials), "distinct": int(trials["id"].nunique())}
+    words = {"complete": "evaluated", "duplicate": "duplicates"}
+    for state in ("complete", "infeasible", "pruned", "failed", "duplicate"):
+        counts[words.get(state, state)] = int((trials["state"] == state).sum())
+    return counts
 
 
 def judge_fidelity(scored: pd.DataFrame, trained: pd.DataFrame) -> dict[str, Any] | None:
@@ -89,17 +84,15 @@ def summarise(trials: pd.DataFrame, references: pd.DataFrame, target_ms: float) 
     rows = as_rows(front)
     best = best_under(front["accuracy"].to_numpy(), front["latency_ms"].to_numpy(), target_ms)
     winner = rows[best or 0] if rows else None
-    off = within = None
-    if winner and winner["measured_ms"] is not None:
-        off = winner["measured_ms"] / winner["latency_ms"] - 1
-        within = winner["measured_ms"] <= target_ms
+    measured = winner["measured_ms"] if winner else None
+    off = measured / winner["latency_ms"] - 1 if winner and measured is not None else None
     return {
         **count_states(trials),
         "target_ms": target_ms,
         "target_met": best is not None,
         "winner": winner,
         "winner_latency_off": off,
-        "winner_measured_within": within,
+        "winner_measured_within": None if measured is None else measured <= target_ms,
         "winner_latency_agrees": None if off is None else abs(off) <= AGREES,
         "front": rows,
         "published": as_rows(published[published["state"] == "complete"]),
@@ -108,18 +101,12 @@ def summarise(trials: pd.DataFrame, references: pd.DataFrame, target_ms: float) 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The networks of a search as tables.
+    """The networks of a search as tables."""
 
-    trials       all that the sampler proposed
-    trained      those that were trained, where `trials` were only scored; else `trials`
-    references   published networks that are no trials
-    random       networks of a random search, judged like the trials
-    """
-
-    trials: pd.DataFrame
-    trained: pd.DataFrame
-    references: pd.DataFrame
-    random: pd.DataFrame
+    trials: pd.DataFrame  # all that the sampler proposed
+    trained: pd.DataFrame  # `trials`, or what was trained where a judge only scored these
+    references: pd.DataFrame  # published networks that are no trials
+    random: pd.DataFrame  # of a random search, judged like the trials
 
     @property
     def is_scored(self) -> bool:
@@ -138,10 +125,10 @@ def write_results(
 ) -> dict[str, Any]:
     """Write all that a search leaves beside its journal, and return what summary.json holds.
 
-    `measured` are the milliseconds of networks that were timed whole, by id; `arch_of` gives the
-    network of an id.
+    `measured` are milliseconds of networks timed whole, by id.
     """
     trials, trained, random = outcome.trials, outcome.trained, outcome.random
+    title = f"{about['space']} on {about['data']}"
     for frame in (trained, outcome.references):
         frame["measured_ms"] = frame["id"].map(measured).astype(float)
     summary = {**about, **summarise(trained, outcome.references, target_ms)}
@@ -151,29 +138,21 @@ def write_results(
         fidelity = judge_fidelity(trials, trained)
         summary |= {**count_states(trials), "trained": len(trained), "fidelity": fidelity}
     if len(trials) and (outcome.is_scored or summary["versus_random"]):
-        scores_page(
-            folder / "scores.html",
-            title=f"{about['space']} on {about['data']}, scores",
-            lead=[subtitle(about)],
-            scored=trials,
-            trained=trained,
-            random=random,
-            target_ms=target_ms,
-            fidelity=summary.get("fidelity"),
-            gain=summary["versus_random"],
-        )
-    tables = {"trials": trials, "pareto": front, "random": random}
-    tables |= {"trained": trained} if outcome.is_scored else {}
+        frames = {"scored": trials, "trained": trained, "random": random}
+        path = folder / "scores.html"
+        scores_page(path, f"{title}, scores", subtitle(about), summary=summary, **frames)
+    tables = {"trials": trials, "pareto": front}
+    tables |= {"random": random} if len(random) else {}
+    tables |= {"trained": trained} if outcome.is_scored and len(trained) else {}
     for name, rows in tables.items():
-        if len(rows) or name in {"trials", "pareto"}:
-            write_text(folder / f"{name}.csv", rows.to_csv(index=False))
+        write_text(folder / f"{name}.csv", rows.to_csv(index=False))
     pareto_page(
         trained,
         folder / "pareto.html",
         published=published_rows(trained, outcome.references),
         target_ms=target_ms,
         winner_id=winner["id"] if winner else None,
-        title=f"{about['space']} on {about['data']}",
+        title=title,
         subtitle=subtitle(about),
         notes=notes(about),
     )
@@ -186,12 +165,11 @@ def write_front(
     folder: Path, archs: Sequence[Arch], rows: Sequence[Mapping[str, Any]], winner: Any
 ) -> None:
     """The networks of the front, fastest first, and the winner again, as YAML files."""
-    texts = {}
-    for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), 1):
-        texts[f"{rank:02d}"] = _describe(arch, row)
+    texts = [_describe(arch, row) for arch, row in zip(archs, rows, strict=True)]
+    for text, row in zip(texts, rows, strict=True):
         if row is winner:
-            write_text(folder / "winner.yaml", texts[f"{rank:02d}"])
-    write_all(folder / "front", ".yaml", texts)
+            write_text(folder / "winner.yaml", text)
+    write_all(folder / "front", ".yaml", {f"{i:02d}": text for i, text in enumerate(texts, 1)})
 
 
 def subtitle(about: Mapping[str, Any]) -> str:
@@ -218,7 +196,6 @@ def notes(about: Mapping[str, Any]) -> list[str]:
 
 
 def _describe(arch: Arch, row: Mapping[str, Any]) -> str:
-    """The network as YAML below a comment with what was measured of it."""
     return (
         f"# accuracy {row['accuracy']:.4f} ± {row['accuracy_se']:.4f} (validation), "
         f"{row['test_accuracy']:.4f} (test), {row['latency_ms']:.4f} ms, "
@@ -229,11 +206,9 @@ def _describe(arch: Arch, row: Mapping[str, Any]) -> str:
 def print_front(console: Console, summary: Mapping[str, Any]) -> None:
     """The front as a table, the winner starred."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    names = ("front", "accuracy", "test", "latency", "measured", "MACs", "parameters", "network")
-    for name in names:
-        table.add_column(
-            name, justify="left" if name in {"front", "network"} else "right", overflow="fold"
-        )
+    numbers = ("accuracy", "test", "latency", "measured", "MACs", "parameters")
+    for name in ("front", *numbers, "network"):
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for rank, row in enumerate(summary["front"], 1):
         table.add_row(f"{rank}{' ★' if row == summary['winner'] else ''}", *_cells(row))
     console.print(table)
@@ -282,12 +257,9 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
             f"measured  {winner['measured_ms']:.3g} ms as a whole, which {word} the table "
             f"({off:+.1%})" + (" and is over the target" if over else "")
         )
-    within = [r for r in summary["published"] if r["latency_ms"] <= target]
-    if within:
-        best = max(within, key=lambda r: float(r["accuracy"]))
-        console.print(
-            f"published {_format_network(best)} (the best of {len(within)} within the target)"
-        )
+    if within := [row for row in summary["published"] if row["latency_ms"] <= target]:
+        best = _format_network(max(within, key=lambda row: float(row["accuracy"])))
+        console.print(f"published {best} (the best of {len(within)} within the target)")
 
 
 def _format_network(row: Mapping[str, Any]) -> str:

@@ -60,14 +60,11 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
     """Write the run folder; with `measure`, the front and published networks are timed."""
     trials = trial_frame(run.study.rows())
     trained = trials if run.judge.trains_each else trial_frame(rows_trained(run))
-    outcome = Outcome(
-        trials=trials,
-        trained=trained,
-        references=trial_frame(
-            [row | {"number": None} for row in run.evaluations.rows(Role.REFERENCE)]
-        ),
-        random=trial_frame([row | {"number": None} for row in run.evaluations.rows(Role.RANDOM)]),
+    references, random = (
+        trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
+        for role in (Role.REFERENCE, Role.RANDOM)
     )
+    outcome = Outcome(trials, trained, references=references, random=random)
     return write_results(
         run.folder,
         outcome,

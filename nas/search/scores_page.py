@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,29 @@ from nas.search.random_baseline import describe_gain
 def scores_page(
     path: Path,
     title: str,
-    lead: Sequence[str],
+    lead: str,
+    *,
     scored: pd.DataFrame,
     trained: pd.DataFrame,
     random: pd.DataFrame,
-    target_ms: float,
-    fidelity: Mapping[str, Any] | None,
-    gain: Mapping[str, Any] | None,
+    summary: Mapping[str, Any],
 ) -> None:
-    """Write the page to `path`.
+    """Write the page to `path`; `summary` is what summary.json holds.
 
-    `scored` are all trials, `trained` those that were trained and `random` those of a random
-    search, rows as in trials.csv; `fidelity` is what `measure_fidelity` says of the trained ones,
-    `gain` what `gain_over_random` says of the random ones.
+    `scored` are all trials, `trained` and `random` the networks trained alone and drawn at random,
+    rows as in trials.csv.
     """
     scored = scored[scored["score"].notna()]
     both = scored[["number", "id", "score", "score_se", "latency_ms", "arch"]].merge(
         trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
     )
-    sections = [_search(scored, both, random, target_ms)]
-    if gain:
+    sections = [_search(scored, both, random, summary["target_ms"])]
+    if gain := summary["versus_random"]:
         sections.append(_gain(gain))
-    if fidelity:
+    if fidelity := summary.get("fidelity"):
         sections.append(_fidelity(both, fidelity))
     notes = ["A score ranks networks; it is not the accuracy that one would reach alone."]
-    figures_page(path, title, lead, sections, notes)
+    figures_page(path, title, [lead], sections, notes)
 
 
 def _search(
@@ -52,10 +50,8 @@ def _search(
         (scored, "searched", {"color": BLUE, "size": 6, "opacity": 0.45}),
         (both, "trained alone", {"color": ORANGE, "size": 12, "symbol": "circle-open"}),
     ):
-        figure.add_scatter(
-            x=rows["latency_ms"], y=rows["score"], mode="markers", marker=marker, name=name,
-            hoverinfo="text", text=[_hover(row) for row in rows.to_dict("records")],
-        )  # fmt: skip
+        points = {"x": rows["latency_ms"], "y": rows["score"], "text": _hovers(rows)}
+        figure.add_scatter(**points, mode="markers", marker=marker, name=name, hoverinfo="text")
     figure.add_vline(target_ms, line={"dash": "dash", "color": GREY})
     words = "Every network that the search scored; the dashed line is the target."
     return Section("Score against latency", words, figure)
@@ -64,11 +60,8 @@ def _search(
 def _gain(gain: Mapping[str, Any]) -> Section:
     figure = blank("networks judged", "share of the hypervolume of both")
     for name, colour in (("random", GREY), ("search", BLUE)):
-        shares = gain[name]
-        figure.add_scatter(
-            x=list(range(1, len(shares) + 1)), y=shares, mode="lines", name=name,
-            line={"color": colour, "width": 2},
-        )  # fmt: skip
+        points = {"x": list(range(1, len(gain[name]) + 1)), "y": gain[name]}
+        figure.add_scatter(**points, mode="lines", name=name, line={"color": colour, "width": 2})
     figure.update_yaxes(tickformat=".0%")
     words = f"Judged alike, network by network: {describe_gain(gain)}."
     return Section("What searching bought over drawing at random", words, figure)
@@ -81,7 +74,7 @@ def _fidelity(both: pd.DataFrame, fidelity: Mapping[str, Any]) -> Section:
         error_x={"array": both["score_se"].fillna(0), "thickness": 1},
         error_y={"array": both["score_se_alone"], "thickness": 1},
         marker={"color": ORANGE, "size": 9}, showlegend=False, hoverinfo="text",
-        text=[_hover(row) for row in both.to_dict("records")],
+        text=_hovers(both),
     )  # fmt: skip
     low, high = fidelity["kendall_interval"]
     words = (
@@ -91,6 +84,9 @@ def _fidelity(both: pd.DataFrame, fidelity: Mapping[str, Any]) -> Section:
     return Section("What the scores are worth", words, figure)
 
 
-def _hover(row: Mapping[Any, Any]) -> str:
-    facts = f"network {row['id']}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms"
-    return "<br>".join([facts, *str(row["arch"]).split(" | ")])
+def _hovers(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"network {row['id']}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms<br>"
+        + str(row["arch"]).replace(" | ", "<br>")
+        for row in rows.to_dict("records")
+    ]

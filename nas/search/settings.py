@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from nas.core.checks import check_bool, check_number, check_whole
-from nas.core.config import Component, compose
+from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError, unknown
 from nas.network.device import resolve_device
 from nas.space.limits import Limits
@@ -58,7 +58,7 @@ class SearchSettings:
         given = compose("search", overrides)
         given["limit"] = _limits(given["limit"])
         names = given["references"]
-        if not isinstance(names, list):
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"references must be a list of published networks, not {names!r}")
         given["references"] = tuple(names)
         given["run"] = str(given["run"] or given["space"].name)
@@ -74,10 +74,6 @@ class SearchSettings:
         check_number("width", self.width, 0.05, 16, optional=True)
         if self.target is None:
             raise UserError("target must be milliseconds or a published network, not null")
-        if not all(isinstance(name, str) for name in self.references):
-            raise UserError(
-                f"references must be a list of published networks, not {list(self.references)!r}"
-            )
         named = [self.target] if isinstance(self.target, str) else []
         for network in [*self.references, *named]:
             _ = PUBLISHED[network]  # raises where there is none
@@ -104,16 +100,13 @@ class SearchSettings:
 
         `groups` names the options that may differ by nothing but the code behind them.
         """
-        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in MAY_CHANGE}
-        config = {
-            name: dict(value.node) if isinstance(value, Component) else value
-            for name, value in kept.items()
-        }
-        config["limit"] = self.limit.to_dict()
-        config["references"] = list(self.references)
-        groups = {name: getattr(self, name).name for name in ("space", "accuracy", "sampler")}
-        return config | {
-            "groups": groups,
+        config = config_of(self)
+        choices = config.pop("choices")
+        kept = {name: value for name, value in config.items() if name not in MAY_CHANGE}
+        return kept | {
+            "limit": self.limit.to_dict(),
+            "references": list(self.references),
+            "groups": {name: choices[name] for name in ("space", "accuracy", "sampler")},
             "data_fingerprint": data_fingerprint,
             "latency_table": latency_table,
         }

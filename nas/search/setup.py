@@ -28,7 +28,7 @@ from nas.core.run_folder import (
 )
 from nas.data.dataset import ImageData
 from nas.latency.range import latency_range
-from nas.latency.store import LatencySource, open_latencies, table_folder
+from nas.latency.store import open_latencies, table_folder
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
 from nas.search.problem import Problem
@@ -47,19 +47,15 @@ from search_spaces.lookup import adapted, at_width, members
 
 @dataclass(frozen=True)
 class SearchRun:
-    """One run of a search: where it is kept, and what works for it.
-
-    judge        says how accurate networks are, once it is opened
-    workers      train networks from scratch, several at a time
-    """
+    """One run of a search: where it is kept, and what works for it."""
 
     settings: SearchSettings
     folder: Path
     load: Callable[[], ImageData]
     data: ImageData
     problem: Problem
-    judge: JudgeSettings
-    workers: WorkerPool
+    judge: JudgeSettings  # says how accurate networks are, once it is opened
+    workers: WorkerPool  # train networks from scratch, several at a time
     store: TrialStore
     study: SearchStudy
     evaluations: Evaluations
@@ -108,7 +104,10 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)
-    record_config(settings, config, latency, store, folder)
+    check_study(settings, config, store)
+    write_yaml(folder / "config.yaml", config)
+    here = environment(seed=settings.seed, latency=latency.describe())
+    write_json(folder / "environment.json", here)
     evaluations = Evaluations(folder / "evaluations.jsonl")
     take_over(store, evaluations, problem, settings)
     if isinstance(sampler, KnownCost):
@@ -189,19 +188,10 @@ def define_problem(
     return problem
 
 
-def record_config(
-    settings: SearchSettings,
-    config: Mapping[str, Any],
-    latency: LatencySource,
-    store: TrialStore,
-    folder: Path,
-) -> None:
-    """Write down what the run is, in its folder and in its study."""
+def check_study(settings: SearchSettings, config: Mapping[str, Any], store: TrialStore) -> None:
+    """Keep the configuration in the study; UserError where it has another one."""
     if found := differences(config, store.note("config", lambda: config)):
         raise UserError(
             f"storage={settings.storage} has a study {settings.run!r} of other settings "
             f"({found}): give another run="
         )
-    write_yaml(folder / "config.yaml", config)
-    here = environment(seed=settings.seed, latency=latency.describe())
-    write_json(folder / "environment.json", here)

@@ -1,13 +1,12 @@
 """Where a study is kept: a journal in the run folder, or any database that Optuna takes.
 
-The search works on a study in memory; what is kept is each finished trial, written once and
-whole, and a few notes.  So a batch of trials costs one write, whatever their choices.
+The search works on a study in memory; finished trials are kept, written once, and a few notes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from json import JSONDecodeError
 from pathlib import Path
@@ -95,17 +94,14 @@ class TrialStore:
 
     @defer_sigint()
     def end_unfinished(self) -> list[FrozenTrial]:
-        """Fail the trials that a process of version 0.1 left running or waiting; what they were.
-
-        It wrote a trial when it was asked; now only what is finished is written.
-        """
+        """Fail the trials that a process of version 0.1 left running or waiting; what they were."""
         states = (TrialState.RUNNING, TrialState.WAITING)
-        left: Sequence[FrozenTrial] = self.study.get_trials(deepcopy=False, states=states)
+        left = self.study.get_trials(deepcopy=False, states=states)
         for trial in left:
             if trial.state == TrialState.WAITING:
                 self.study.ask()  # takes the waiting ones in their order
             self.study.tell(trial.number, state=TrialState.FAIL)
-        return list(left)
+        return left
 
 
 @defer_sigint()

@@ -8,7 +8,7 @@ proposed again, the same.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -55,9 +55,8 @@ class SearchStudy:
     ) -> None:
         self.space, self.store, self.sampler, self.seed = space, store, sampler, seed
         self.infeasible_score = infeasible_score
-        self.choices = choices(space)
         self.distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(labels) for name, labels in self.choices.items()
+            name: CategoricalDistribution(labels) for name, labels in choices(space).items()
         }
         self.memory = optuna.storages.InMemoryStorage()
         self.optuna = optuna.create_study(
@@ -103,17 +102,11 @@ class SearchStudy:
                 tried.append(dict(picks))
 
     def run(
-        self,
-        evaluate: Evaluate,
-        *,
-        trials: int,
-        batch: int,
-        on_result: Callable[[Metrics], None],
+        self, evaluate: Evaluate, *, trials: int, batch: int, on_result: Callable[[Metrics], None]
     ) -> str | None:
-        """Ask, evaluate and tell until `trials` networks are evaluated.
+        """Ask for a batch, evaluate and tell it until `trials` networks are evaluated.
 
-        `batch` networks are asked for at a time; `on_result` is called after each.  Returns why
-        it stopped early, or None.
+        Returns why it stopped early, or None.
         """
         max_trials = MAX_INFEASIBLE * trials + self.num_trials
         while self.num_evaluated < trials:
@@ -129,14 +122,12 @@ class SearchStudy:
 
     def _ask_batch(self, size: int) -> list[Asked]:
         """`size` trials of new networks, or fewer where no more are found."""
-        asked: list[Asked] = []
-        pending: set[str] = set()
-        while len(asked) < size and (found := self._ask(pending)):
-            asked.append(found)
-            pending.add(network_id(found[1]))
-        return asked
+        asked: dict[str, Asked] = {}
+        while len(asked) < size and (new := self._ask(asked.keys())):
+            asked[network_id(new[1])] = new
+        return list(asked.values())
 
-    def _ask(self, pending: set[str]) -> Asked | None:
+    def _ask(self, pending: Set[str]) -> Asked | None:
         """A trial of a network that is neither known nor pending, or None if none is left."""
         for repeat in range(MAX_REPEATS + 1):
             self._seed_sampler()
@@ -167,7 +158,7 @@ class SearchStudy:
         else:
             self.optuna.sampler = self.sampler(seed=_trial_seed(self.seed, self.num_trials))
 
-    def _enqueue_new(self, pending: set[str]) -> bool:
+    def _enqueue_new(self, pending: Set[str]) -> bool:
         """Make the next trial a random new network, if one is found."""
         rng = random.Random(_trial_seed(self.seed, self.num_trials))
         for _ in range(MAX_DRAWS):
@@ -207,8 +198,8 @@ class SearchStudy:
         Every trial says where its batch begins and ends, in case it is only partly written; the
         last one brings what the sampler keeps with the study, such as NSGA-II's parents.
         """
-        batch = self.optuna.get_trials(deepcopy=False)[first : self.num_trials]
-        batch = [copy(trial) for trial in batch if _is_kept(trial)]
+        trials = self.optuna.get_trials(deepcopy=False)[first : self.num_trials]
+        batch = [copy(trial) for trial in trials if _is_kept(trial)]
         numbers = {"batch_numbers": [first, first + len(batch)]}
         for trial in batch:
             trial.user_attrs = trial.user_attrs | numbers
@@ -234,15 +225,14 @@ class SearchStudy:
         if key not in self.known:
             return None
         trials = self.optuna.get_trials(deepcopy=False)
-        found = next(t for t in trials if (m := t.user_attrs.get("metrics")) and m["id"] == key)
-        return fill(self.space, found.params)
+        trial = next(t for t in trials if (m := t.user_attrs.get("metrics")) and m["id"] == key)
+        return fill(self.space, trial.params)
 
     def rows(self) -> list[dict[str, Any]]:
         """Every trial that was told: number, state, name, metrics and picks, as plain values."""
         rows = []
         for trial in self.optuna.get_trials(deepcopy=False):
-            metrics = metrics_of(trial)
-            if metrics is None:
+            if (metrics := metrics_of(trial)) is None:
                 continue
             if trial.user_attrs.get("duplicate"):
                 metrics = replace(metrics, state="duplicate", seconds=0.0)

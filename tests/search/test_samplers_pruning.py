@@ -21,7 +21,7 @@ from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.search.evaluator import Evaluator
 from nas.search.metrics import Metrics
-from nas.search.samplers.pruning import CHANCE, LEAST, Pruning, rungs, thresholds
+from nas.search.samplers.pruning import CHANCE, MIN_COMPLETE, Pruning, rungs, thresholds
 from nas.space.choices import fill, random_picks
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -70,7 +70,7 @@ def test_hardly_any_network_of_the_front_is_stopped(noise):
 
 
 def test_nothing_stops_before_enough_is_known():
-    rung, final, costs = trainings(LEAST - 1)
+    rung, final, costs = trainings(MIN_COMPLETE - 1)
     assert (thresholds(rung, final, costs, costs) == -math.inf).all()
     assert (thresholds([], [], [], [1.0, 2.0]) == -math.inf).all()
 

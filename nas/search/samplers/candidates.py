@@ -7,15 +7,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nas.core.errors import UserError
-from nas.search.samplers.genomes import Genomes, rows
+from nas.search.samplers.genomes import Floats, Genomes, Ints, rows
 from nas.search.samplers.observations import Observations
 from nas.stats.gaussian_process import standardisation
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Gain = Callable[[Floats, Floats], Floats]  # (columns [m, d], costs [m]) -> [m]
 
 # Spaces up to this many genomes are listed whole; scoring them all takes some ten milliseconds.
@@ -127,8 +124,8 @@ class Candidates:
     def _groups(self, columns: int) -> Ints:
         """Labels, positions, and the rest are a group each.
 
-        The rest are the log cost and the features: they all say how large the network is, and a
-        length scale for each is more than the first dozens of values can tell.
+        The rest all say how large the network is, and a length scale for each is more than the
+        first dozens of values can tell.
         """
         num = [self._num_hot, len(self.genomes.sizes)]
         num.append(columns - sum(num))
@@ -163,19 +160,16 @@ class Candidates:
     ) -> list[int] | None:
         """Of some random unseen genomes the one farthest from all that are `known` [n, choices].
 
-        The first is the one nearest to the middle.  Only some are looked at, since the farthest
-        of all are freaks in the corners of the space.
+        Only some are looked at, since the farthest of all are freaks in the corners of the space.
         """
         num = len(self.groups)
         ours = self.columns(known)[:, :num] if len(known) else known
 
         def distance(x: Floats, costs: Floats) -> Floats:
             x = x[:, :num]
-            if not len(ours):
-                from_middle: Floats = np.einsum("md,md->m", x, x)
-                return -from_middle
-            squares = [((x - row) ** 2).sum(axis=1) for row in ours]
-            return np.asarray(np.min(squares, axis=0))
+            if not len(ours):  # the nearest to the middle
+                return np.asarray(-np.einsum("md,md->m", x, x))
+            return np.asarray(np.min([((x - row) ** 2).sum(axis=1) for row in ours], axis=0))
 
         if self.listed and not now.fixed:
             return self._best_listed(distance, now.seen, rng.permutation(len(self.all[0])), DRAWN)
@@ -184,10 +178,7 @@ class Candidates:
     def best(
         self, gain: Gain, parents: Ints, now: Observations, rng: np.random.Generator
     ) -> list[int] | None:
-        """The unseen genome within the limit with the most gain, or None where none is left.
-
-        `parents` [p, choices] are good ones known.
-        """
+        """The unseen genome of most gain, or None; `parents` [p, choices] are good ones known."""
         if self.listed and not now.fixed:
             order = np.arange(len(self.all[0]))
             return self._best_listed(gain, now.seen, order, len(order))
@@ -198,21 +189,15 @@ class Candidates:
     ) -> list[int] | None:
         """The best of the first `num` unseen genomes of the list, taken in an order [n]."""
         genomes, x, costs = self.all
-        taken = {self.row_of[key] for key in seen if key in self.row_of}
-        new = ~np.isin(order, list(taken))
-        order = order[new][:num]
+        taken = [self.row_of[key] for key in seen if key in self.row_of]
+        order = order[~np.isin(order, taken)][:num]
         if not len(order):
             return None
         best = order[np.argmax(gain(x[order], costs[order]))]
         return [int(label) for label in genomes[best]]
 
     def _evolve(
-        self,
-        gain: Gain,
-        parents: Ints,
-        now: Observations,
-        rng: np.random.Generator,
-        rounds: int,
+        self, gain: Gain, parents: Ints, now: Observations, rng: np.random.Generator, rounds: int
     ) -> list[int] | None:
         """The best of random genomes, children of `parents`, and their children in turn."""
         pool: dict[tuple[int, ...], float] = {}
@@ -225,8 +210,7 @@ class Candidates:
             genomes = np.concatenate((genomes, self.genomes.children(family, CHILDREN, rng)))
             for choice, label in now.fixed.items():
                 genomes[:, choice] = label
-            new = [row for row in dict.fromkeys(rows(genomes)) if row not in pool]
-            genomes = np.array(new, np.int64).reshape(-1, len(self.genomes.sizes))
+            genomes = self.genomes.array([r for r in dict.fromkeys(rows(genomes)) if r not in pool])
             costs = self.genomes.costs(genomes)
             within = np.isfinite(costs) & (costs <= self.limit)
             genomes, costs = genomes[within], costs[within]
@@ -239,18 +223,16 @@ class Candidates:
 
     def _unseen(self, pool: Mapping[tuple[int, ...], float], seen: Set[Hashable]) -> Ints:
         """The genomes of a pool with the most gain, one of each unseen network."""
-        ranked = np.array(sorted(pool, key=lambda row: -pool[row]), np.int64)
-        ranked = ranked.reshape(-1, len(self.genomes.sizes))
-        unseen: dict[Hashable, Ints] = {}
+        ranked = sorted(pool, key=lambda row: -pool[row])
+        unseen: dict[Hashable, tuple[int, ...]] = {}
         for i in range(0, len(ranked), 4 * ELITE):
             part = ranked[i : i + 4 * ELITE]
-            for key, row in zip(self.genomes.keys(part), part, strict=True):
+            for key, row in zip(self.genomes.keys(self.genomes.array(part)), part, strict=True):
                 if key not in seen:
                     unseen.setdefault(key, row)
             if len(unseen) >= ELITE:
                 break
-        best = list(unseen.values())[:ELITE]
-        return np.array(best, np.int64).reshape(-1, len(self.genomes.sizes))
+        return self.genomes.array(list(unseen.values())[:ELITE])
 
 
 def _is_number(label: Any) -> bool:

@@ -20,20 +20,6 @@ AIMS = ("both", *OBJECTIVES)
 TRADES = {"mnas": "w", "tunas": "weight"}
 
 
-def check_aim(objective: str, exponent: float | str | None) -> None:
-    """Raise UserError where no sampler can be made with these."""
-    if objective not in AIMS:
-        raise unknown("sampler.objective", objective, AIMS)
-    number = isinstance(exponent, int | float) and type(exponent) is not bool and exponent <= 0
-    if not (exponent is None or exponent == "auto" or number):
-        raise UserError(f"sampler.exponent={exponent!r} is no number up to 0, nor auto or null")
-    if exponent is not None and objective not in TRADES:
-        raise UserError(
-            f"sampler.exponent={exponent} means nothing to objective={objective} (it is for "
-            f"{' and '.join(TRADES)}): leave it null, or choose one of these"
-        )
-
-
 @dataclass(frozen=True)
 class KnownCost:
     """What makes a `KnownCostSampler` of a space; its cost is the latency in milliseconds.
@@ -49,7 +35,17 @@ class KnownCost:
     exponent: float | str | None = None
 
     def __post_init__(self) -> None:
-        check_aim(self.objective, self.exponent)
+        objective, exponent = self.objective, self.exponent
+        if objective not in AIMS:
+            raise unknown("sampler.objective", objective, AIMS)
+        number = isinstance(exponent, int | float) and type(exponent) is not bool and exponent <= 0
+        if not (exponent is None or exponent == "auto" or number):
+            raise UserError(f"sampler.exponent={exponent!r} is no number up to 0, nor auto or null")
+        if exponent is not None and objective not in TRADES:
+            raise UserError(
+                f"sampler.exponent={exponent} means nothing to objective={objective} (it is for "
+                f"{' and '.join(TRADES)}): leave it null, or choose one of these"
+            )
 
     def for_space(
         self,
@@ -59,7 +55,7 @@ class KnownCost:
         seed: int = 0,
         earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
     ) -> KnownCostSampler:
-        """The sampler of `space`; `earlier` are networks and scores of an earlier run."""
+        """The sampler of `space`; `earlier` are networks and scores of another run."""
         aims = ("pareto", "limit") if self.objective == "both" else (self.objective,)
         return KnownCostSampler(
             {key: CategoricalDistribution(labels) for key, labels in space.trellis.labels.items()},

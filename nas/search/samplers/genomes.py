@@ -28,8 +28,8 @@ MAX_REMEMBERED = 20_000
 class Genomes:
     """The genomes of a search space; the arguments are those of `KnownCostSampler`.
 
-    The latest answers of each callback are remembered.  Raises `UserError` where a choice is
-    neither categorical nor integer, and where a callback's answer cannot be used.
+    Raises `UserError` where a choice is neither categorical nor integer, and where a callback's
+    answer cannot be used.
     """
 
     def __init__(
@@ -51,6 +51,10 @@ class Genomes:
         self._keys = _Remembered(lambda g: canonical(asked(g))) if canonical else rows
         self._features = features and _Remembered(lambda g: _finite(features(asked(g)), len(g)))
         self._prior = prior and _Remembered(lambda g: _finite(prior(asked(g)), len(g)))
+
+    def array(self, genomes: Sequence[Sequence[int]]) -> Ints:
+        """Genomes, also none, as one array [n, choices]."""
+        return np.array(genomes, np.int64).reshape(-1, len(self.sizes))
 
     def picks(self, genomes: Iterable[Iterable[int]]) -> list[dict[str, Any]]:
         """Parameter values of genomes [n, choices]."""
@@ -104,11 +108,10 @@ class Genomes:
         """Children [num, choices]: half of them of two parents, with one to three genes new."""
         one, other = (parents[rng.integers(len(parents), size=num)] for _ in range(2))
         crossed = (rng.random((num, 1)) < 0.5) & (rng.random(one.shape) < 0.5)
-        genomes = np.where(crossed, other, one)
-        order = rng.random(genomes.shape).argsort(axis=1)
+        order = rng.random(one.shape).argsort(axis=1)
         new = order < rng.integers(1, 4, size=(num, 1))
-        mutated: Ints = np.where(new, rng.integers(self.sizes, size=genomes.shape), genomes)
-        return mutated
+        children: Ints = np.where(crossed, other, one)
+        return np.where(new, rng.integers(self.sizes, size=one.shape), children)
 
 
 class _Remembered:
@@ -135,7 +138,6 @@ class _Remembered:
 
 
 def _table(function: _Remembered | None, genomes: Ints) -> Floats:
-    """What `function` says of genomes [n, choices], n > 0, as rows of numbers; none without it."""
     if function is None:
         return np.empty((len(genomes), 0))
     return np.array(function(genomes), np.float64).reshape(len(genomes), -1)
@@ -147,7 +149,6 @@ def rows(genomes: Ints) -> list[tuple[int, ...]]:
 
 
 def _positive(answer: Any) -> Floats:
-    """Costs as floats, infinite where missing; UserError where one is not positive."""
     costs: Floats = np.array(answer, np.float64).ravel()
     costs[np.isnan(costs)] = np.inf
     if (costs <= 0).any():
@@ -159,7 +160,6 @@ def _positive(answer: Any) -> Floats:
 
 
 def _finite(answer: Any, num: int) -> Floats:
-    """Features as floats [num, f]; UserError where one is missing or infinite."""
     features: Floats = np.array(answer, np.float64).reshape(num, -1)
     if not np.isfinite(features).all():
         raise UserError(

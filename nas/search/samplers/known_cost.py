@@ -4,39 +4,30 @@
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
 
 A Gaussian process predicts the value of every network from its choices and its cost; the network
-that adds most to the front in expectation, given what it costs, is proposed, and no network is
-proposed twice.
+that adds most to the front in expectation is proposed, and no network is proposed twice.
 """
 
 from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from nas.core.errors import UserError
-from nas.search.samplers.candidates import Candidates
-from nas.search.samplers.genomes import Callback, Genomes, SearchSpace
-from nas.search.samplers.observations import (
-    Evidence,
-    History,
-    Known,
-    Observations,
-)
+from nas.search.samplers.candidates import Candidates, Gain
+from nas.search.samplers.genomes import Callback, Floats, Genomes, Ints, SearchSpace
+from nas.search.samplers.observations import Evidence, History, Known, Observations
 from nas.search.samplers.surrogate import Expected, Points, Surrogate
 from nas.stats.gaussian_process import scale_of
 from nas.stats.rewards import Calibrated, Objective, expected_gain, expected_hypervolume
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Rule = Objective | Calibrated | None
 
 # Networks that are spread over the space before the model is asked: enough for quartiles, and
@@ -57,29 +48,26 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     """Proposes networks by expected gain at their known cost, each at most once.
 
     search_space   choices, categorical or integer
-    cost           (n,) positive costs of networks, known before any is evaluated; an infinite or
-                   missing (NaN) cost says that a network cannot be had
+    cost           (n,) positive costs of networks; infinite or NaN where one cannot be had
     canonical      equal keys mean the same network; without it all genomes are different ones
     features       (n, f) what else is known of networks: log parameters, depth, a supernet's score
-    limit          the most a network may cost; nothing dearer is ever proposed
-    objective      how value and cost make one number (nas.stats.rewards); None for the front.  Of
-                   several, one trial follows the first, the next one the second, and so on
+    limit          the most that a proposed network may cost
+    objective      how value and cost make one number (nas.stats.rewards); None for the front.
+                   Trials follow several in turns
     reference      (value, cost) that bound the hypervolume; without it FENCE and the largest cost
     prior          (n,) cheap guesses of the value in any unit, of some hundred networks at each
-                   proposal: a proxy, a judge trained elsewhere.  They are the model's prior mean,
-                   with a slope that is learnt: cheap evidence raises, the values told decide
+                   proposal.  They are the model's prior mean, with a slope that is learnt
     earlier        networks and their values by another budget, on other data or another device:
                    a lower fidelity, never a result of this study
     takes_genomes  whether the callbacks take genomes (n, choices), indices of labels in the order
                    of `search_space`, and not parameter values: much faster
 
     In a study of two directions (value, cost) the front is sought, in one of one direction the
-    best value.  A proposal depends on the seed, the number of the trial and what was told, never
-    on time or process; trials under way count with the value that the model expects of them.
-    Failed, pruned and infeasible trials are not repeated, and have no values.  Values reported on
-    the way are a lower fidelity for each step: those of `trial.report`, or, since Optuna refuses
-    that to two objectives, the user attribute "rungs", {step: value}.  Parameters of the study
-    that are not in `search_space` are drawn at random.
+    best value.  A proposal depends on the seed, the number of the trial and what was told; trials
+    under way count with the value that the model expects of them.  Failed, pruned and infeasible
+    trials are not repeated, and have no values.  Values reported on the way are a lower fidelity
+    for each step: those of `trial.report`, or, since Optuna refuses that to two objectives, the
+    user attribute "rungs", {step: value}.  Other parameters of the study are drawn at random.
 
     Raises `ExhaustedError` where no network is left (Optuna's trial is then still running: tell
     it as failed), `UserError` where the study's directions, a cost or the limit cannot be used.
@@ -104,16 +92,14 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
         self.objectives = objective if isinstance(objective, tuple) else (objective,)
         self.reference = reference
-        self.genomes = Genomes(
-            self.search_space, cost, canonical, features, prior, takes_genomes=takes_genomes
-        )
+        self.genomes = Genomes(self.search_space, cost, canonical, features, prior, takes_genomes)
         self.candidates = Candidates(self.genomes, limit, self.seed, fold=canonical is not None)
         self.surrogate = Surrogate(self.candidates.groups)
-        rows = [(self.genomes.genome(picks), value) for picks, value in earlier]
         self.earlier = [
             (genome, value)
-            for genome, value in rows
-            if genome is not None and np.isfinite(self.genomes.costs(np.array([genome]))).all()
+            for picks, value in earlier
+            if (genome := self.genomes.genome(picks)) is not None
+            and np.isfinite(self.genomes.costs(np.array([genome]))).all()
         ]
         self._histories: WeakKeyDictionary[optuna.Study, History] = WeakKeyDictionary()
         self._models: WeakKeyDictionary[Known, Expected] = WeakKeyDictionary()
@@ -207,12 +193,9 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         rows = evidence.informative
         return self.candidates.columns(evidence.genomes[rows]), evidence.values[rows]
 
-    def _gain(
-        self, now: Observations, rule: Objective | None, two: bool
-    ) -> Callable[[Floats, Floats], Floats]:
-        """The expected gain of networks, from their columns [m, d] and their costs [m]."""
+    def _gain(self, now: Observations, rule: Objective | None, two: bool) -> Gain:
         told, model = now.known.told, self._model(now.known)
-        limit, top = self.candidates.limit, model.top
+        top = model.top
         for_front = rule is None and two
         rows = told.front if for_front else slice(None)
         values, costs = told.values[rows], told.costs[rows]
@@ -233,7 +216,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
             if for_front:
                 expected = expected_hypervolume(mean, sd, c, front, reference, top)
             else:
-                expected = expected_gain(rule, mean, sd, c, front, limit, top)
+                expected = expected_gain(rule, mean, sd, c, front, self.candidates.limit, top)
             # where nothing is to be expected of any, the least known comes first
             return np.where(expected > 0, expected, NO_GAIN * sd)
 

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.search.samplers.genomes import Genomes
+from nas.search.samplers.genomes import Floats, Genomes, Ints
 from nas.stats.pareto import non_dominated
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Row = tuple[int, Sequence[int], float]  # a trial's number, a genome and a value
 
 # The model reads this many networks at most, so that a proposal takes no longer at the 10,000th
@@ -41,21 +38,19 @@ class Evidence:
     @classmethod
     def none(cls, space: Genomes) -> Evidence:
         """Of no network."""
-        return cls(np.empty(0, np.int64), _array([], space), np.empty(0), np.empty(0))
+        return cls(np.empty(0, np.int64), space.array([]), np.empty(0), np.empty(0))
 
     def with_rows(self, rows: Sequence[Row], space: Genomes) -> Evidence:
         """This, and `rows` at their places."""
         if not rows:
             return self
         numbers, genomes, values = zip(*rows, strict=True)
-        new = _array(genomes, space)
-        order = np.argsort(np.concatenate((self.numbers, numbers)), kind="stable")
-        return Evidence(
-            np.concatenate((self.numbers, numbers))[order],
-            np.concatenate((self.genomes, new))[order],
-            np.concatenate((self.values, values))[order],
-            np.concatenate((self.costs, space.costs(new)))[order],
-        )
+        new = space.array(genomes)
+        old = (self.numbers, self.genomes, self.values, self.costs)
+        added: tuple[Any, ...] = (numbers, new, values, space.costs(new))
+        columns = [np.concatenate(pair) for pair in zip(old, added, strict=True)]
+        order = np.argsort(columns[0], kind="stable")
+        return Evidence(*(column[order] for column in columns))
 
     @cached_property
     def front(self) -> Ints:
@@ -145,13 +140,13 @@ class History:
         self._read_finished([t for i in looked_at if (t := trials[i]).state.is_finished()])
         own = -1 if trial is None else trial.number
         genomes = [self._genome(other) for other in under_way if other.number != own]
-        pending = _array([genome for genome in genomes if genome is not None], self.space)
+        pending = self.space.array([genome for genome in genomes if genome is not None])
         fixed = {} if trial is None else trial.system_attrs.get("fixed_params", {})
         seen = self._seen.union(self.space.keys(pending))
         return Observations(self.known, pending, seen, self.space.fixed(fixed))
 
     def _genome(self, trial: FrozenTrial) -> list[int] | None:
-        """The genome of a trial, None where it is of another sampler's making."""
+        """The genome of a trial, None where another sampler made it."""
         params = trial.system_attrs.get("fixed_params", {}) | trial.params
         if trial.state == TrialState.RUNNING:
             params = {**self.proposed.get(trial.number, {}), **params}
@@ -169,7 +164,7 @@ class History:
                 told.append((trial.number, genome, self.sign * value))
             for step, value in reported(trial).items():
                 lower.setdefault(step, []).append((trial.number, genome, self.sign * value))
-        self._seen.update(self.space.keys(_array(genomes, self.space)))
+        self._seen.update(self.space.keys(self.space.array(genomes)))
         if told or lower:
             self._learn(told, lower)
 
@@ -185,17 +180,12 @@ class History:
 
     def _useful(self) -> dict[str, Evidence]:
         """The fidelities that know of a network whose value is not told; others add nothing."""
-        useful = {name: rows for name, rows in self._fidelities.items() if self._untold[name]}
-        order = sorted(useful, key=lambda name: (name == EARLIER, useful[name].numbers[0]))
-        return {name: useful[name] for name in order}
-
-
-def _array(genomes: Sequence[Sequence[int]], space: Genomes) -> Ints:
-    return np.array(genomes, np.int64).reshape(-1, len(space.sizes))
+        useful = [(name, rows) for name, rows in self._fidelities.items() if self._untold[name]]
+        return dict(sorted(useful, key=lambda item: (item[0] == EARLIER, item[1].numbers[0])))
 
 
 def _value(trial: FrozenTrial) -> float | None:
-    """The value of a complete trial within its constraints, if it has a finite one."""
+    """The finite value of a complete trial within its constraints, or None."""
     if trial.state != TrialState.COMPLETE or not np.isfinite(trial.values[0]):
         return None
     return None if any(c > 0 for c in trial.constraints.values()) else float(trial.values[0])

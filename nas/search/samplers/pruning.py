@@ -4,7 +4,7 @@ Optuna's pruners refuse studies of two objectives.  Costs are known here, so wha
 reach is known as well: more than every network told that costs no more.  A training stops at a
 rung, a number of epochs, where its value there makes that very unlikely.
 
-    least = floors(rung_values, final_values, costs, new_costs)   # stop where the value is below
+    least = thresholds(rung_values, final_values, costs, new_costs)  # stop where a value is below
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
 from nas.search.metrics import Metrics
-
-Floats = NDArray[np.float64]
+from nas.search.samplers.genomes import Floats
 
 # A training stops where it enters the front with a probability below this.  Of twenty that are
 # stopped one is then lost at most: the share of a quick run's trainings in which another training
@@ -27,7 +26,7 @@ Floats = NDArray[np.float64]
 CHANCE = 0.05
 # Complete trainings before any is stopped: with two numbers of the line known from them, the
 # spread around it is known from six more, and Student's t is within a fifth of the normal's.
-LEAST = 8
+MIN_COMPLETE = 8
 
 
 def thresholds(rung: ArrayLike, final: ArrayLike, costs: ArrayLike, new: ArrayLike) -> Floats:
@@ -35,14 +34,14 @@ def thresholds(rung: ArrayLike, final: ArrayLike, costs: ArrayLike, new: ArrayLi
 
     rung, final, costs   [n] of trainings that ran to their end; values are higher the better
 
-    Final values are taken to lie on a line in the value at the rung, with normal noise.  A floor
-    is where the upper end of the one-sided prediction interval at CHANCE reaches the front (its
-    inversion is Fieller's, 1954).  It is -inf, and nothing stops, below LEAST trainings, where the
-    rung says nothing certain of the end, and for networks cheaper than all that are complete.
+    Final values are taken to lie on a line in the value at the rung, with normal noise.  A
+    threshold is where the upper end of the one-sided prediction interval at CHANCE reaches the
+    front (its inversion is Fieller's, 1954).  It is -inf, and nothing stops, below MIN_COMPLETE
+    trainings, where the rung says nothing certain of the end, and for the cheapest networks.
     """
     x, y, cost = (np.asarray(column, np.float64) for column in (rung, final, costs))
     best = [y[cost <= c].max(initial=-math.inf) for c in np.asarray(new, np.float64)]
-    if len(x) < LEAST or not np.ptp(x):
+    if len(x) < MIN_COMPLETE or not np.ptp(x):
         return np.full(len(best), -math.inf)
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float((x - x.mean()) @ y) / spread
@@ -55,8 +54,8 @@ def thresholds(rung: ArrayLike, final: ArrayLike, costs: ArrayLike, new: ArrayLi
     finite = np.where(np.isfinite(rise), rise, 0.0)
     # (rise - slope * u) ** 2 = width * (1 + 1 / n + u ** 2 / spread), its smaller root
     root = np.sqrt(width * (finite**2 / spread + surplus * (1 + 1 / len(x))))
-    found = x.mean() + (slope * finite - root) / surplus
-    return np.where(np.isfinite(rise), found, -math.inf)
+    least = x.mean() + (slope * finite - root) / surplus
+    return np.where(np.isfinite(rise), least, -math.inf)
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
@@ -70,7 +69,7 @@ def rungs(epochs: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Pruning:
-    """Floors for networks about to be trained, by rung, from what a study knows by then.
+    """Thresholds of networks about to be trained, by rung, from what a study knows by then.
 
     known    metrics by id, as `nas.search.study.Study` has them; read anew at each call
     steps    the rungs, in epochs
@@ -81,17 +80,16 @@ class Pruning:
     steps: tuple[int, ...]
     exempt: frozenset[str] = frozenset()
 
-    def __call__(self, found: Sequence[Metrics]) -> list[dict[int, float]]:
-        """{epochs: least value} of each of `found`, plain numbers to send to a worker."""
-        new = [metrics.latency_ms for metrics in found]
+    def __call__(self, new: Sequence[Metrics]) -> list[dict[int, float]]:
+        """{epochs: least value} of each of `new`, plain numbers to send to a worker."""
+        complete = [m for m in self.known.values() if m.state == "complete"]
         by_rung = {}
         for step in self.steps:
-            told = [m for m in self.known.values() if m.state == "complete"]
-            told = [m for m in told if str(step) in m.rungs]
+            told = [m for m in complete if str(step) in m.rungs]
             columns = [(m.rungs[str(step)], m.score, m.latency_ms) for m in told]
             rung, final, costs = np.array(columns, np.float64).reshape(-1, 3).T
-            by_rung[step] = thresholds(rung, final, costs, new).tolist()
+            by_rung[step] = thresholds(rung, final, costs, [m.latency_ms for m in new]).tolist()
         return [
             {step: -math.inf if m.id in self.exempt else by_rung[step][i] for step in self.steps}
-            for i, m in enumerate(found)
+            for i, m in enumerate(new)
         ]

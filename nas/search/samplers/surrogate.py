@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nas.search.samplers.genomes import Floats, Ints
 from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling, fit
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Points = tuple[Floats, Floats]  # columns [n, d], values [n]
 Split = Callable[[Floats], tuple[Floats, Floats]]  # columns of the kernel, and of the trend
 
@@ -66,11 +64,8 @@ class Surrogate:
 
     def __call__(self, told: Points, lower: Mapping[str, Points]) -> Expected:
         """What to expect after `told` and after `lower` fidelities, by name."""
-        models = [
-            self._learn(name, points, self._prior)
-            for name, points in lower.items()
-            if len(points[1]) >= MIN_FITTED
-        ]
+        useful = {n: points for n, points in lower.items() if len(points[1]) >= MIN_FITTED}
+        models = [self._learn(name, points, self._prior) for name, points in useful.items()]
 
         def split(x: Floats) -> tuple[Floats, Floats]:
             guesses = [(m.predict(x)[0] - m.process.centre) / m.process.unit for m in models]
@@ -86,8 +81,8 @@ class Surrogate:
     def _learn(self, name: str, told: Points, split: Split) -> Expected:
         x, values = told
         num = MIN_FITTED
-        while max(num + 1, int(num * REFIT)) <= min(len(values), MAX_FITTED):
-            num = max(num + 1, int(num * REFIT))
+        while (more := max(num + 1, int(num * REFIT))) <= min(len(values), MAX_FITTED):
+            num = more
         columns, trend = split(x[:num])
         key = columns.tobytes(), values[:num].tobytes(), trend.tobytes()
         if name not in self._fitted or self._fitted[name][0] != key:
@@ -95,8 +90,8 @@ class Surrogate:
             self._fitted[name] = key, *self._fit(x[:num], y, split)
         _, hyper, kept = self._fitted[name]
         top = ceiling(values)
-        process = self._process(x, -np.log(top - values), split, hyper, kept)
-        return Expected(process, top, split, kept)
+        y = -np.log(top - values)
+        return Expected(self._process(x, y, split, hyper, kept), top, split, kept)
 
     def _fit(self, x: Floats, y: Floats, split: Split) -> tuple[Hyperparameters, list[int]]:
         """Hyperparameters, and the columns of the trend, each kept if that is more probable."""

@@ -38,18 +38,19 @@ def earlier_run(
             f"{other[0]}): give a run of this one, or null"
         )
     known = {key: {_text(label): label for label in labels} for key, labels in choices.items()}
-    found = []
+    networks = []
     for row in rows:
-        picks = {key: known[key].get(_text(row[PICK + key])) for key in choices}
+        texts = {key: _text(row[PICK + key]) for key in choices}
         score = _number(row.get("score"))
-        if row.get("state") == "complete" and math.isfinite(score) and None not in picks.values():
-            found.append(({key: label for key, label in picks.items() if label is not None}, score))
-    if not found:
+        complete = row.get("state") == "complete" and math.isfinite(score)
+        if complete and all(text in known[key] for key, text in texts.items()):
+            networks.append(({key: known[key][text] for key, text in texts.items()}, score))
+    if not networks:
         raise UserError(
             f"warm_start={folder} has no complete trial of a network of this space: give another "
             "run, or null"
         )
-    return found
+    return networks
 
 
 def _number(text: object) -> float:
