@@ -72,8 +72,7 @@ class Evaluator:
             )
             state = "infeasible" if reason else "complete"
         sizes = {k: getattr(counts, k) for k in ("macs", "params", "peak_memory_bytes")}
-        text = arch_string(arch)
-        return Metrics(key, state, ms, **sizes, arch=text, reason=reason, over=over)
+        return Metrics(key, state, ms, **sizes, arch=arch_string(arch), reason=reason, over=over)
 
     def __call__(self, archs: Sequence[Arch]) -> Iterator[tuple[int, Metrics]]:
         """(index, metrics) of each of `archs`, as soon as they are known, in any order."""

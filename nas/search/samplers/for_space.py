@@ -70,8 +70,7 @@ class KnownCost:
 
 
 def _rule(aim: str, exponent: float | str | None, target_ms: float) -> Rule:
-    rule = OBJECTIVES[aim]
-    if rule is None:
+    if (rule := OBJECTIVES[aim]) is None:
         return None
     if exponent == "auto":
         return Calibrated(aim, target_ms)

@@ -165,8 +165,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         """Whether the study has two objectives; UserError where the sampler cannot serve it."""
         names = [direction.name.lower() for direction in study.directions]
         suits = len(names) == 1 or names[1:] == ["minimize"]
-        if self.objectives != (None,):
-            suits = suits and names[0] == "maximize"
+        suits &= self.objectives == (None,) or names[0] == "maximize"
         if not suits:
             raise UserError(
                 f"a study of directions {names} does not suit known costs (allowed: ['maximize', "
@@ -195,8 +194,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
 
     def _gain(self, now: Observations, rule: Objective | None, two: bool) -> Gain:
         told, model = now.known.told, self._model(now.known)
-        top = model.top
-        for_front = rule is None and two
+        top, for_front = model.top, rule is None and two
         rows = told.front if for_front else slice(None)
         values, costs = told.values[rows], told.costs[rows]
         worst = float(np.quantile(told.values, 0.25) - FENCE * scale_of(told.values))
