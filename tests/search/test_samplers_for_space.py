@@ -31,8 +31,9 @@ def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
     return ConstrainedSpace(trellis, trellis.row_costs.macs * 1e-8, overhead, most_ms, limits or {})
 
 
-def proposals(trellis, number, most_ms=np.inf, limits=None, **more):
-    sampler = KnownCost().for_space(space_of(trellis, 0.001, most_ms, limits), **more)
+def proposals(trellis, number, most_ms=np.inf, limits=None, aim="both", exponent=None, **more):
+    space = space_of(trellis, 0.001, most_ms, limits)
+    sampler = KnownCost(aim, exponent).for_space(space, **more)
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
     for _ in range(number):
         trial = study.ask({k: CategoricalDistribution(v) for k, v in trellis.labels.items()})
@@ -56,7 +57,7 @@ def test_one_seed_gives_the_same_proposals(trellis):
 
 @pytest.mark.parametrize("objective", AIMS)
 def test_every_objective_proposes(trellis, objective):
-    assert len(proposals(trellis, 12, objective=objective, target_ms=0.03)) == 12
+    assert len(proposals(trellis, 12, aim=objective, target_ms=0.03)) == 12
 
 
 def test_an_unknown_objective_is_named(trellis):
@@ -71,7 +72,7 @@ def test_the_exponent_may_be_given_or_calibrated(trellis, objective):
     published = KnownCost(objective).for_space(space, target_ms=0.02)
     (own,), (other,) = sampler.objectives, published.objectives
     assert own([0.5], [0.04]) < other([0.5], [0.04])
-    assert len(proposals(trellis, 12, objective=objective, exponent="auto", target_ms=0.02)) == 12
+    assert len(proposals(trellis, 12, aim=objective, exponent="auto", target_ms=0.02)) == 12
 
 
 @pytest.mark.parametrize(

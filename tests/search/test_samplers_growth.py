@@ -11,10 +11,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from test_samplers import SPACE, make, study_of
+from told_trials import BATCH, LATENCY_SLACK, TARGET_MS, Trials, default_space
 
-from benchmarks.overhead import BATCH, LATENCY_SLACK, TARGET_MS, Trials, default_space
 from nas.arch.cost import cost
-from nas.arch.layers import network_id
+from nas.arch.operators import network_id
 from nas.search.samplers.genomes import Genomes
 from nas.search.samplers.observations import FIRST, MAX_OBSERVED, RECENT, Evidence
 from nas.search.samplers.surrogate import MAX_FITTED

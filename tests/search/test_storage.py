@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import optuna
 import pytest
@@ -21,8 +21,8 @@ def press(*_: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-@pytest.fixture
-def pressed_while_unlocking(monkeypatch):
+@contextmanager
+def pressed_while_unlocking():
     """Ctrl-C comes right after the journal's lock is removed, where Optuna removes it again."""
     unlink = os.unlink
 
@@ -31,22 +31,27 @@ def pressed_while_unlocking(monkeypatch):
         if ".lock" in str(path):
             press()
 
-    monkeypatch.setattr(_file.os, "unlink", unlink_and_press)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_file.os, "unlink", unlink_and_press)
+        yield
 
 
-@pytest.mark.usefixtures("pressed_while_unlocking")
 def test_ctrl_c_in_the_journal_is_ctrl_c_and_loses_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), pressed_while_unlocking():
         open_storage(tmp_path, None, "s")
     store = open_storage(tmp_path, None, "s")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), pressed_while_unlocking():
         store.set_note("kept", 1)
     assert store.note("kept", int) == 1
-    with pytest.raises(KeyboardInterrupt):
-        store.add([optuna.trial.create_trial(values=[0.5, 1.0])])
-    assert len(store.trials()) == 1
+    trials = [optuna.trial.create_trial(values=[0.5, 1.0]) for _ in range(2)]
+    with pytest.raises(KeyboardInterrupt), pressed_while_unlocking():
+        store.add(trials)
+    assert len(store.trials()) == 2
     assert not (tmp_path / "journal.log.lock").is_symlink()
-    assert len(open_storage(tmp_path, None, "s").trials()) == 1
+    again = open_storage(tmp_path, None, "s")
+    assert len(again.trials()) == 2
+    again.add(trials)
+    assert len(open_storage(tmp_path, None, "s").trials()) == len(again.trials()) == 4
 
 
 def test_it_holds_back_here_and_in_no_other_thread():
