@@ -19,6 +19,7 @@ _STEM = 32
 
 
 # Long, since it is a whole space: its ranges, a stage, the network.
+# Long, since every range of the space is a parameter of its one function.
 def mbconv(
     *,
     kernels: Sequence[int] = (3, 5, 7),

@@ -241,11 +241,8 @@ def measure(
                 one.run_visit(clock, waited or real, refresh)
             if done < min_rounds:
                 continue
-            pending = [
-                one
-                for one in pending
-                if one is steady or (one.wide(rel_ci) and one.spent < max_seconds * 1e9)
-            ]
+            limit = max_seconds * 1e9
+            pending = [x for x in pending if x is steady or (x.wide(rel_ci) and x.spent < limit)]
             if all(one is steady for one in pending):
                 break
     return {key: one.timing(rel_ci) for key, one in series.items()}
