@@ -117,7 +117,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--trials", type=int, nargs="+", default=TRIALS, help="told before")
-    parser.add_argument("--batches", type=int, default=5, help="measured, of 8 trials each")
+    parser.add_argument("--batches", type=int, default=12, help="measured, of 8 trials each")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     ms: dict[int, dict[str, float]] = {}
