@@ -1,5 +1,7 @@
 """`python -m nas.search`: a Pareto front of accuracy and latency, on your data and your device."""
 
+import os
+
 from nas.core.cli import main
 
 ABOUT = """\
@@ -9,10 +11,15 @@ the space contains are tried first; the same command again goes on where it stop
 
 def run(arguments: list[str]) -> None:
     """Read the settings and do it; imported only now, so that `--help` answers at once."""
+    # matrices as small as a search's are slower on several threads; workers decide for themselves
+    if unset := "OPENBLAS_NUM_THREADS" not in os.environ:
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from nas.core.config import show_if_asked
     from nas.search.run import search
     from nas.search.settings import SearchSettings
 
+    if unset:
+        del os.environ["OPENBLAS_NUM_THREADS"]
     show_if_asked("search", arguments)
     search(SearchSettings.of(*arguments))
 
