@@ -77,10 +77,7 @@ class Evaluations:
         *,
         write: bool = True,
     ) -> Iterator[tuple[int, Metrics]]:
-        """(index, metrics) of `archs`, known ones first; new ones are written down with `write`.
-
-        `names` are those of networks by id.
-        """
+        """(index, metrics) of `archs`, known ones first; `names` by id go with what is written."""
         missing = []
         for i, arch in enumerate(archs):
             if (role, network_id(arch)) in self:
