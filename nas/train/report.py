@@ -49,6 +49,7 @@ def write_results(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:
     write_text(run.folder / "history.csv", history.to_csv(index=False))
     write_text(run.folder / "classes.csv", outcome.by_class.to_csv(index=False))
     counts, settings = cost(run.arch), run.settings
+    published = run.weights.pretrained if run.weights else None
     summary = {
         "name": run.arch.name,
         "arch": arch_string(run.arch),
@@ -60,7 +61,7 @@ def write_results(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:
         "mean": run.stats.mean,
         "std": run.stats.std,
         "weights": settings.weights.name,
-        "pretrained": asdict(run.pretrained) if run.pretrained else None,
+        "pretrained": asdict(published) if published else None,
         "data": run.data.name,
         "images": {part: len(getattr(run.data, part)) for part in ("train", "val", "test")},
         "budget": settings.budget.name,

@@ -17,14 +17,13 @@ from nas.core.files import write_bytes, write_text
 from nas.core.progress import ProgressBar
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import Network, build
-from nas.network.pretrained import fetch_pretrained
-from nas.network.weights import load_weights, read_weights
 from nas.train.report import Outcome, print_scores, write_results
 from nas.train.settings import TrainSettings
 from nas.train.setup import TrainingRun, open_run
 from nas.training.evaluation import Score, TrainingFailed, image_losses, scored
 from nas.training.loop import History
 from nas.training.loop import train as train_epochs
+from nas.training.ridge import start_classifier
 
 CHECKED = 64  # images on which the ONNX model must answer as the network does
 
@@ -49,7 +48,7 @@ def train_and_export(run: TrainingRun, console: Console) -> Outcome:
     console.print(f"network   {describe_network(run.arch, run.origin)}")
     console.print(f"data      {run.data.described()}")
     net = build(run.arch, run.settings.seed)
-    if not run.settings.from_scratch and not run.checkpoint.exists():
+    if run.weights and not run.checkpoint.exists():
         load_first_weights(run, net, console)
     try:
         history = train_net(run, net, console)
@@ -65,17 +64,20 @@ def train_and_export(run: TrainingRun, console: Console) -> Outcome:
 
 
 def load_first_weights(run: TrainingRun, net: Network, console: Console) -> None:
-    """Put the asked-for weights into `net`; print whose they are and what is drawn anew."""
-    path, origin = run.settings.weights_path, ""
-    if run.pretrained and run.settings.weights.name == "pretrained":
-        path = path or str(fetch_pretrained(run.pretrained.name))
-        accuracy = f"{run.pretrained.accuracy:g}% on ImageNet"
-        origin = f"{run.pretrained.library} · {accuracy} · "
-    assert path  # checked with the settings
-    reinitialised = load_weights(net, read_weights(path))
-    anew = f" · anew: {', '.join(reinitialised)}" if reinitialised else ""
-    console.print(f"weights   {origin}{path}{anew}")
+    """Put the asked-for weights into `net`; print whose they are and what begins anew.
+
+    A classifier that the file has not begins at the ridge regression on the training images.
+    """
+    assert run.weights
+    origin, anew = run.weights.load_into(net)
+    console.print(f"weights   {origin}" + (f" · anew: {', '.join(anew)}" if anew else ""))
     console.print(f"colours   mean and spread {run.stats.origin}")
+    if anew:
+        start = start_classifier(net, run.batches("train"), device=run.device)
+        console.print(
+            f"start     the classifier by ridge regression: {start.accuracy:.1%} of the training "
+            "images, each left out in turn"
+        )
 
 
 def train_net(run: TrainingRun, net: Network, console: Console) -> History:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -23,21 +22,16 @@ from nas.latency.timing import Backend
 from nas.network.device import resolve_device
 from nas.network.pretrained import PRETRAINED, Pretrained
 from nas.train.settings import TrainSettings
+from nas.training.first_weights import ChannelStats, FirstWeights
 from nas.training.loop import Budget
 from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
 
 BN_MOMENTUM = 0.1  # torch's default
 MIN_STEPS = 16  # an epoch, of few images
 MIN_BATCH = 8  # or norms have nothing to count
+LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
+OWN = "the training images'"
 ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
-
-
-class ChannelStats(NamedTuple):
-    """Mean and standard deviation of each channel, scaled to [0, 1], and where they are from."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class TrainingRun:
     """One training, its folder opened and locked.
 
     origin       where the network is from, in words.
-    pretrained   what is known of its published weights, unless it is trained from scratch.
+    weights      what it begins with, unless it is trained from scratch.
     """
 
     settings: TrainSettings
@@ -53,7 +47,7 @@ class TrainingRun:
     data: ImageData
     arch: Arch
     origin: str
-    pretrained: Pretrained | None
+    weights: FirstWeights | None
     budget: Budget
     stats: ChannelStats
     timer: Backend
@@ -90,15 +84,16 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         source = source.filled(resolution=resolution)
     data: ImageData = source.make()
     arch, origin = network_for(settings, resolution, data)
+    weights = None if settings.from_scratch else FirstWeights(settings.weights_path, pretrained)
     run = TrainingRun(
         settings=settings,
         folder=Path(str(settings.results)) / "train" / folder_name(str(settings.run or arch.name)),
         data=data,
         arch=arch,
         origin=origin,
-        pretrained=pretrained,
+        weights=weights,
         budget=fit_batch(budget, len(data.train)),
-        stats=channel_stats(settings, data, pretrained),
+        stats=weights.stats(data) if weights else ChannelStats(data.mean, data.std, OWN),
         timer=timer,
         device=resolve_device(settings.device),
     )
@@ -170,7 +165,7 @@ def network_for(
             resolution=settings.resolution,
         )
     published, origin = resolve_network(name)
-    arch = for_resolution(published, resolution or data.resolution)
+    arch = for_resolution(published, resolution or data.resolution, LEAST_SIDE)
     arch = replace(arch, channels=data.channels, classes=data.num_classes)
     # published momenta of 0.01 and below are for millions of steps: through a short training
     # they would keep the statistics of other images
@@ -187,36 +182,3 @@ def fit_batch(budget: Budget, num_images: int) -> Budget:
     size = min(budget.batch_size, max(MIN_BATCH, num_images // MIN_STEPS))
     share = size / budget.batch_size if budget.optimizer == "sgd" else 1.0
     return replace(budget, batch_size=size, lr=budget.lr * share)
-
-
-def channel_stats(
-    settings: TrainSettings, data: ImageData, pretrained: Pretrained | None
-) -> ChannelStats:
-    """By what images are normalised: as for the weights, where that is known, else by their own.
-
-    A summary beside the weights comes before what was published; images of other channels get the
-    mean over channels.
-    """
-    if settings.from_scratch:
-        return ChannelStats(data.mean, data.std, "the training images'")
-    summary = Path(str(settings.weights_path)).expanduser().parent / "summary.json"
-    if settings.weights.name == "file" and summary.is_file():
-        mean, std = _read_stats(summary)
-        origin = f"as {summary} says"
-    elif pretrained:
-        mean, std = pretrained.mean, pretrained.std
-        origin = f"as for the weights of {pretrained.library}"
-    else:
-        origin = "the training images', since nobody tells those of the weights"
-        return ChannelStats(data.mean, data.std, origin)
-    if data.channels != len(mean):
-        mean, std = ((sum(c) / len(c),) * data.channels for c in (mean, std))
-    return ChannelStats(mean, std, origin)
-
-
-def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:
-    try:
-        known = json.loads(summary.read_text(encoding="utf-8"))
-        return tuple(tuple(map(float, known[key])) for key in ("mean", "std"))
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{summary} beside the weights is damaged: remove it") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from nas.network.device import (
 from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
 
+NORMS = ("frozen", "batch")
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
 Progress = Callable[[int, int], None]  # steps done, steps in all
 
@@ -41,7 +42,9 @@ class Budget:
     `warmup` of all steps (Goyal et al. 2017), and falls to zero along a cosine (Loshchilov and
     Hutter 2017).  `momentum` is sgd's, Nesterov's.  `clip_norm` bounds the norm of each step's
     gradient, 0: no bound.  `precision` auto is the quicker of fp32 and bf16 (autocast).
-    `augment` is for whoever makes the batches.
+    `augment` is for whoever makes the batches.  `norms` frozen keeps the statistics of batch norms
+    as they are, for first weights that were trained on more pictures than there are here; their
+    factors and offsets are trained.
     """
 
     epochs: int
@@ -55,8 +58,10 @@ class Budget:
     clip_norm: float = 5.0
     precision: str = "auto"
     augment: bool = True
+    norms: str = field(default="batch", repr=False)  # the repr is in files of earlier runs
 
     def __post_init__(self) -> None:
+        check_option("budget.norms", self.norms, NORMS)
         check_option("budget.optimizer", self.optimizer, ("sgd", "adamw"))
         check_option("budget.precision", self.precision, PRECISIONS)
         check_bool("budget.augment", self.augment)
@@ -106,6 +111,15 @@ def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, budget.lr, momentum, nesterov=momentum > 0, fused=True)
 
 
+def set_training(module: nn.Module, norms: str = "batch") -> None:
+    """Put `module` into training mode, its batch norms only where they are not frozen."""
+    module.train()
+    if norms == "frozen":
+        for child in module.modules():
+            if isinstance(child, nn.BatchNorm2d):
+                child.eval()
+
+
 def lr_factor(step: int, steps: int, warmup: float) -> float:
     """What `lr` is multiplied by at `step` of `steps`: up to 1 linearly, then a cosine to 0."""
     climb = int(warmup * steps)
@@ -128,6 +142,7 @@ def train(
 ) -> History:
     """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
 
+    The batches' labels are classes (B,), or the probability of each class (B, classes), float.
     `validation` is scored after every epoch.  `stop` is called after every epoch but the last,
     with the epochs done and the module ready to be evaluated; true ends the training.
     `checkpoint`, a file to go on from, is written after every epoch.  Equal seeds give equal
@@ -140,10 +155,11 @@ def train(
         to_device(module, device)
         run = _Run(module, batches, budget, device, progress)
         began = f"{budget!r} {seed} {len(batches)}"
+        began += " frozen norms" if budget.norms == "frozen" else ""
         rows = run.resume(checkpoint, began) if checkpoint and checkpoint.exists() else []
         for number in range(len(rows), budget.epochs):
             start = time.perf_counter()
-            module.train()
+            set_training(module, budget.norms)
             loss = run.epoch(number)
             module.eval()
             score = evaluate(module, validation, device=device) if validation else None
