@@ -14,7 +14,7 @@ FLOORS = (  # a package may import those before its own line
     "arch stats",
     "data space network",
     "training search_spaces",
-    "latency supernet",
+    "latency supernet inheritance",
     "accuracy profile train",
     "search scale",
 )

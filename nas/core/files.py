@@ -43,3 +43,13 @@ def write_all(folder: Path, suffix: str, texts: Mapping[str, str]) -> None:
         write_text(path, text)
     for stale in set(folder.glob(f"*{suffix}")) - paths.keys():
         stale.unlink()
+
+
+def write_all_bytes(folder: Path, files: Mapping[str, bytes], stale: str = "") -> None:
+    """Write `files` by name; with `stale`, as the folder's only files with that suffix."""
+    folder.mkdir(exist_ok=True)
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+    for path in set(folder.glob(f"*{stale}")) if stale else ():
+        if path.name not in files:
+            path.unlink()

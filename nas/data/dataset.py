@@ -33,6 +33,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
     "folder": folder.load,
     "hub": hub.load,
 }
+ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
 GROUP = 512  # images whose mean is taken at a time
 MAX_RESOLUTION = 8192  # pixels; ten times what the largest published networks read (800)
 MAX_STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at

@@ -29,6 +29,7 @@ from nas.latency.lookup import Lookup
 from nas.latency.table import LatencyTable, MeasurementEffort
 from nas.latency.timing import Backend, Timing
 from nas.latency.timing_journal import TimingJournal
+from nas.space.choices import OneOf
 from nas.space.trellis.trellis import Trellis
 
 FORMAT = 1  # of what is saved, and of the counts behind it: tables of another are built anew
@@ -50,7 +51,9 @@ class LatencySource:
     @cached_property
     def row_ms(self) -> NDArray[np.float64]:
         """(num_rows,): what each row of `trellis.rows` adds to a network, evaluated once."""
-        resolution = self.trellis.space.resolution
+        side: Any = self.trellis.space.resolution
+        # a line for one resolution counts only where the space has no other
+        resolution = 0 if isinstance(side, OneOf) else side
         return np.array([self.source.row_ms(row, resolution) for row in self.trellis.rows])
 
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
@@ -78,7 +81,9 @@ def table_folder(
     parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
     text = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return Path(str(results)) / "latency" / f"{label}-{space.resolution}px-{device.name}-{digest}"
+    side: Any = space.resolution
+    sides = "-".join(map(str, side.options)) if isinstance(side, OneOf) else side
+    return Path(str(results)) / "latency" / f"{label}-{sides}px-{device.name}-{digest}"
 
 
 def saved_table(folder: Path) -> LatencyTable | None:

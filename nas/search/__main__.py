@@ -16,11 +16,11 @@ def run(arguments: list[str]) -> None:
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
     from nas.core.config import show_if_asked
     from nas.search.run import search
-    from nas.search.settings import SearchSettings
+    from nas.search.settings import SearchSettings, completed
 
     if unset:
         del os.environ["OPENBLAS_NUM_THREADS"]
-    show_if_asked("search", arguments)
+    show_if_asked("search", completed(arguments))
     search(SearchSettings.of(*arguments))
 
 

@@ -24,6 +24,8 @@ class Role(StrEnum):
     LABEL = "label"  # trained, for the judge to learn from
     FINALIST = "finalist"  # scored as a trial, then trained
     RANDOM = "random"  # of the random search beside this one
+    CHOICE = "choice"  # of inherited networks the best by sums of scores within the target
+    CONTROL = "control"  # of inherited networks one as fast as the winner, chosen without scores
 
 
 class Evaluations:

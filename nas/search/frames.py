@@ -11,8 +11,9 @@ from nas.stats.pareto import non_dominated
 
 # Columns of a network in summary.json.
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
-         "measured_ms", "macs", "params", "peak_memory_bytes", "arch", "id")  # fmt: skip
-COLUMNS = ("number", "id", "state", *SHOWN[:-2], "cross_entropy", "score", "score_se", "fidelity",
+         "measured_ms", "macs", "params", "peak_memory_bytes", "fidelity", "arch",
+         "id")  # fmt: skip
+COLUMNS = ("number", "id", "state", *SHOWN[:-3], "cross_entropy", "score", "score_se", "fidelity",
            "seconds", "reason", "arch")  # fmt: skip
 WHOLE = ("macs", "params", "peak_memory_bytes")  # known of every network: they are arithmetic
 TEXTS = ("id", "state", "name", "reason", "arch", "fidelity")

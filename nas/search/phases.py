@@ -22,7 +22,7 @@ from nas.search.metrics import Metrics
 from nas.search.samplers.pruning import Pruning, rungs
 from nas.search.setup import SearchRun
 from nas.space.bounds import size_ladder
-from nas.space.choices import fill
+from nas.space.choices import Picks, fill
 from search_spaces.lookup import adapted, at_width
 
 SCORED_AT_ONCE = 8  # networks that a judge without training gets at a time
@@ -37,7 +37,7 @@ def run_phases(run: SearchRun) -> str | None:
     unfinished = run.study.num_evaluated < run.num_trials
     if unfinished or run.evaluations.missing(Role.RANDOM, random):
         evaluator = replace(run.evaluator, judge=open_judge(run))
-        stopped = run_trials(run, evaluator)
+        stopped = run_trials(run, evaluator, first_trials(run))
         evaluate_beside(run, Role.RANDOM, random, evaluator, at_once=SCORED_AT_ONCE)
     if not run.judge.trains_each:
         train_finalists(run)
@@ -106,14 +106,21 @@ class LabelJudge:
                 yield i, Failure(m.reason)
 
 
-def run_trials(run: SearchRun, evaluator: Evaluator) -> str | None:
-    """Evaluate members and a ladder of sizes, then what the sampler proposes."""
-    study, space = run.study, run.problem.space
+def first_trials(run: SearchRun) -> list[tuple[str, Picks]]:
+    """The published networks inside the space, and a ladder of sizes, with names or ""."""
+    ladder = (("", picks) for picks in size_ladder(run.problem.space, LADDER))
+    return [*run.problem.members.items(), *ladder]
+
+
+def run_trials(
+    run: SearchRun, evaluator: Evaluator, first: Sequence[tuple[str, Picks]]
+) -> str | None:
+    """Evaluate the `first` networks, then what the sampler proposes."""
+    study = run.study
     if study.num_evaluated >= run.num_trials:
         return None
     evaluator = replace(evaluator, pruning=pruning_rule(run))
-    ladder = (("", picks) for picks in size_ladder(space, LADDER))
-    study.enqueue([*run.problem.members.items(), *ladder])
+    study.enqueue(first)
     leader = Leader(run.problem.target_ms)
     for metrics in study.known.values():
         leader.see(metrics)

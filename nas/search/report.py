@@ -104,14 +104,10 @@ class Outcome:
     """The networks of a search as tables."""
 
     trials: pd.DataFrame  # all that the sampler proposed
-    trained: pd.DataFrame  # `trials`, or what was trained where a judge only scored these
+    trained: pd.DataFrame  # `trials`, or the networks that have an accuracy of their own
     references: pd.DataFrame  # published networks that are no trials
     random: pd.DataFrame  # of a random search, judged like the trials
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether a judge only scored the trials."""
-        return self.trained is not self.trials
+    is_scored: bool  # whether a judge only scored the trials
 
 
 def write_results(
@@ -143,7 +139,7 @@ def write_results(
         scores_page(path, f"{title}, scores", subtitle(about), summary=summary, **frames)
     tables = {"trials": trials, "pareto": front}
     tables |= {"random": random} if len(random) else {}
-    tables |= {"trained": trained} if outcome.is_scored and len(trained) else {}
+    tables |= {"trained": trained} if trained is not trials and len(trained) else {}
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", rows.to_csv(index=False))
     pareto_page(

@@ -17,8 +17,18 @@ import pandas as pd
 from rich.console import Console
 
 from nas.arch.arch import Arch
+from nas.core.files import write_text
+from nas.core.run_folder import write_json
 from nas.search.evaluations import Role
 from nas.search.frames import front_of, trial_frame
+from nas.search.inherited_report import (
+    block_frame,
+    compared,
+    describe_gain_over,
+    inherited_rows,
+    write_networks,
+)
+from nas.search.inheriting import run_inheriting
 from nas.search.phases import measure_whole, rows_trained, run_phases
 from nas.search.report import Outcome, print_front, print_target, print_winner, write_results
 from nas.search.settings import SearchSettings
@@ -42,7 +52,7 @@ def search(settings: SearchSettings) -> dict[str, Any]:
         num_at_start = run.study.num_evaluated
         print_target(console, run.problem, settings.target)
         try:
-            stopped = run_phases(run)
+            stopped = run_inheriting(run) if settings.inherits else run_phases(run)
         except KeyboardInterrupt:
             run.workers.close()
             stopped = INTERRUPTED
@@ -58,14 +68,19 @@ def search(settings: SearchSettings) -> dict[str, Any]:
 
 def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
     """Write the run folder; with `measure`, the front and published networks are timed."""
-    trials = trial_frame(run.study.rows())
-    trained = trials if run.judge.trains_each else trial_frame(rows_trained(run))
+    trials, is_scored = trial_frame(run.study.rows()), not run.judge.trains_each
+    trained = trial_frame(rows_trained(run)) if is_scored else trials
+    if run.settings.inherits:
+        trained = trial_frame(inherited_rows(run))
     references, random = (
         trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
         for role in (Role.REFERENCE, Role.RANDOM)
     )
-    outcome = Outcome(trials, trained, references=references, random=random)
-    return write_results(
+    if run.settings.inherits:
+        controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
+        references = pd.concat([references, trial_frame(controls)])
+    outcome = Outcome(trials, trained, references, random, is_scored)
+    summary = write_results(
         run.folder,
         outcome,
         target_ms=run.problem.target_ms,
@@ -73,6 +88,13 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         arch_of=run.arch_of,
         about=describe_run(run),
     )
+    if run.settings.inherits and measure:
+        summary["compared"] = compared(run, summary["winner"])
+        write_json(run.folder / "summary.json", summary)
+        write_networks(run, front_of(trained), summary["winner"])
+        blocks = block_frame(run, summary["winner"])
+        write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
+    return summary
 
 
 def shown_networks(run: SearchRun, outcome: Outcome) -> dict[str, Arch]:
@@ -105,6 +127,8 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     console = run.console
     print_front(console, summary)
     print_winner(console, summary)
+    for row in summary.get("compared", ()):
+        console.print(f"against   {describe_gain_over(row)}")
     console.print(f"wrote     {run.folder}/: pareto.html winner.yaml trials.csv summary.json ...")
     same = "" if run.data.name == "embedded" else ", with the same data= settings"
     console.print(

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from nas.arch.serialization import is_file
 from nas.core.checks import check_bool, check_number, check_whole
 from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError, unknown
+from nas.data.dataset import ANY_SIZE
 from nas.network.device import resolve_device
 from nas.space.limits import Limits
 from search_spaces.lookup import PUBLISHED
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
 COUNTS = {"finalists": 1, "spread": 0, "workers": 1, "seed": 0}  # and the least of each
+# With weights=pretrained or file these take the place of conf/search.yaml's.
+WITH_WEIGHTS = {
+    "space": "inherited",
+    "accuracy": "inherited",
+    "table": "short",
+    "limit.latency_ms": "inf",
+    "references": "[]",
+    "finalists": "2",
+    "spread": "2",
+}
+OF_WEIGHTS = ("arch", "weights", "resolutions")  # settings that mean nothing without
+RESOLUTION = 96  # pixels; minutes on two cores with a thousand pictures
 # Settings that may differ between two calls of one run.
 MAY_CHANGE = ("trials", "finalists", "spread", "random", "results", "run", "device", "strict")
 
@@ -32,9 +47,12 @@ class SearchSettings:
     data: Component
     accuracy: Component
     budget: Component
+    weights: Component
     latency: Component
     table: Component
     sampler: Component
+    arch: str | None
+    resolutions: tuple[int, ...] | None
     trials: int | None
     finalists: int
     spread: int
@@ -55,7 +73,7 @@ class SearchSettings:
     @classmethod
     def of(cls, *overrides: str) -> SearchSettings:
         """The settings after `overrides`, each "name=value"."""
-        given = compose("search", overrides)
+        given = compose("search", completed(overrides))
         given["limit"] = _limits(given["limit"])
         names = given["references"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -63,6 +81,8 @@ class SearchSettings:
         given["references"] = tuple(names)
         given["run"] = str(given["run"] or given["space"].name)
         given["results"] = str(given["results"])
+        if given["weights"].name != "none":
+            given |= _inheriting(given)
         return cls(**given)
 
     def __post_init__(self) -> None:
@@ -80,9 +100,29 @@ class SearchSettings:
         if not named:
             check_number("target", self.target, 1e-9)
         resolve_device(self.device)
+        self._check_weights()
         if not re.fullmatch(r"(?!\.)[\w.-]+", self.run):
             raise UserError(
                 f"run must be a name of letters, digits, '-', '_', '.', not {self.run!r}"
+            )
+
+    @property
+    def inherits(self) -> bool:
+        """Whether networks begin with the weights of a trained one."""
+        return self.weights.name != "none"
+
+    def _check_weights(self) -> None:
+        for group in ("space", "accuracy"):
+            if (getattr(self, group).name == "inherited") != self.inherits:
+                raise UserError(
+                    f"{group}={getattr(self, group).name} does not go with "
+                    f"weights={self.weights.name}: give weights=pretrained arch=... alone, or "
+                    "neither it nor space=inherited accuracy=inherited"
+                )
+        if not self.inherits and (self.arch is not None or self.resolutions is not None):
+            raise UserError(
+                "arch= and resolutions= are for a search that inherits weights: give "
+                "weights=pretrained (or weights=file weights.path=...) too"
             )
 
     def num_trials(self, trains_each: bool) -> int:
@@ -102,14 +142,58 @@ class SearchSettings:
         """
         config = config_of(self)
         choices = config.pop("choices")
-        kept = {name: value for name, value in config.items() if name not in MAY_CHANGE}
+        free = (*MAY_CHANGE, "target") if self.inherits else (*MAY_CHANGE, *OF_WEIGHTS)
+        kept = {name: value for name, value in config.items() if name not in free}
         return kept | {
             "limit": self.limit.to_dict(),
             "references": list(self.references),
+            **({"resolutions": list(self.resolutions)} if self.resolutions else {}),
             "groups": {name: choices[name] for name in ("space", "accuracy", "sampler")},
             "data_fingerprint": data_fingerprint,
             "latency_table": latency_table,
         }
+
+
+def completed(overrides: Sequence[str]) -> list[str]:
+    """What was given, and what follows from it where it names weights."""
+    given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
+    if given.get("weights", "none") == "none":
+        return list(overrides)
+    implied = [f"{key}={value}" for key, value in WITH_WEIGHTS.items() if key not in given]
+    return [*implied, *overrides]
+
+
+def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a search that inherits weights, with what was left open."""
+    arch, path = given["arch"], given["weights"].node["path"]
+    if arch is None:
+        raise UserError(
+            "arch must be given with weights: a published network (arch=efficientnet_lite0), a "
+            "YAML file, or a folder of nas.train"
+        )
+    if (folder := Path(str(arch)).expanduser()).is_dir():
+        arch, path = str(folder / "network.yaml"), path or str(folder / "weights.pt")
+    for name, file in (("arch", arch), ("weights.path", path)):
+        if file and (name != "arch" or is_file(file)) and not Path(file).expanduser().is_file():
+            raise UserError(f"{name}: there is no file {file}")
+    data, sides = given["data"], given["resolutions"]
+    if sides is None:
+        most = data.node.get("resolution") or RESOLUTION
+        sides = [most, *{side for side in (-(-most * 2 // 96) * 32,) if side < most}]
+    if not isinstance(sides, list) or not sides:
+        raise UserError(f"resolutions must be a list of sides in pixels, [96,64], not {sides!r}")
+    for side in sides:
+        check_whole("resolutions", side, 32, 8192)
+    if data.node["name"] in ANY_SIZE:
+        data = data.filled(resolution=max(sides))
+    return {
+        "data": data,
+        "arch": arch,
+        "resolutions": tuple(sides),
+        "space": given["space"].updated(arch=arch, resolutions=list(sides)),
+        "accuracy": given["accuracy"].updated(arch=arch, path=path),
+        "width": 1.0,
+    }
 
 
 def _limits(given: Any) -> Limits:

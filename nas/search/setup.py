@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
+from nas.accuracy.inheritance_worker import InheritanceWorker
+from nas.accuracy.inherited import InheritedSettings
 from nas.accuracy.judge import JudgeSettings, make_judge
 from nas.accuracy.scratch import Scratch
 from nas.accuracy.worker_pool import WorkerPool
@@ -42,6 +44,7 @@ from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
 from nas.space.choices import choices, fill
 from nas.space.configured import configured_space, default_width
+from search_spaces.inherited import at_resolution, sides_of
 from search_spaces.lookup import adapted, at_width, members
 
 
@@ -91,9 +94,12 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     settings, space = sized_space(settings, data)
     check_limits(settings.limit, space)
     earlier = earlier_run(settings.warm_start, choices(space)) if settings.warm_start else []
-    train = partial(Scratch.open, load, budget, settings.device, settings.seed)
-    workers = stack.enter_context(WorkerPool(train, settings.workers))
     folder = open_folder(Path(settings.results) / "search" / settings.run)
+    work: partial[Any] = partial(Scratch.open, load, budget, settings.device, settings.seed)
+    if isinstance(judge, InheritedSettings):
+        args = load, judge.weights, space, budget, settings.device, settings.seed, folder
+        work = partial(InheritanceWorker.open, *args)
+    workers = stack.enter_context(WorkerPool(work, settings.workers))
     stack.enter_context(lock_folder(folder))
     print_space(console, settings.space.name, space, data)
     device, effort = settings.latency.make(), settings.table.make()
@@ -137,6 +143,8 @@ def check_sampler(sampler: Any, warm_start: str | None) -> None:
 
 def sized_space(settings: SearchSettings, data: ImageData) -> tuple[SearchSettings, Arch]:
     """The space for these images, and the settings with the width multiplier that it has."""
+    if settings.inherits:
+        return settings, settings.space.make(channels=data.channels, classes=data.num_classes)
     width = settings.width or default_width(data.resolution)
     option = settings.space.filled(width=width)
     space = configured_space(option.make, option.name, data.spec)
@@ -151,9 +159,10 @@ def measure_target(
         return float(settings.target)
     assert settings.width is not None
     name = at_width(settings.target, settings.width)
+    like = at_resolution(space, sides_of(space)[0]) if settings.inherits else space
     try:
         metrics = store.note(
-            f"target:{name}", lambda: evaluator.measure([adapted(name, space)])[0].to_json()
+            f"target:{name}", lambda: evaluator.measure([adapted(name, like)])[0].to_json()
         )
     except UserError as error:
         raise UserError(f"target={name} could not be measured: {error}") from None
@@ -167,7 +176,7 @@ def define_problem(
 ) -> Problem:
     """The question that the settings ask; UserError where the space cannot answer it."""
     assert settings.width is not None
-    inside = members(space, settings.width)
+    inside = {} if settings.inherits else members(space, settings.width)
     references = {at_width(name, settings.width) for name in settings.references}
     exempt = {network_id(fill(space, inside[name])) for name in references & inside.keys()}
     reach = latency_range(evaluator.latency)

@@ -17,21 +17,18 @@ from nas.core.config import Component
 from nas.core.errors import UserError, unknown
 from nas.core.run_folder import check_config, folder_name, lock_folder, open_folder, write_yaml
 from nas.data.batches import Resized, batches_for
-from nas.data.dataset import ImageData
+from nas.data.dataset import ANY_SIZE, ImageData
 from nas.latency.timing import Backend
 from nas.network.device import resolve_device
 from nas.network.pretrained import PRETRAINED, Pretrained
 from nas.train.settings import TrainSettings
 from nas.training.first_weights import ChannelStats, FirstWeights
-from nas.training.loop import Budget
+from nas.training.loop import Budget, fit_batch
 from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
 
 BN_MOMENTUM = 0.1  # torch's default
-MIN_STEPS = 16  # an epoch, of few images
-MIN_BATCH = 8  # or norms have nothing to count
 LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
 OWN = "the training images'"
-ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
 
 
 @dataclass(frozen=True)
@@ -170,15 +167,3 @@ def network_for(
     # published momenta of 0.01 and below are for millions of steps: through a short training
     # they would keep the statistics of other images
     return replace(arch, bn_momentum=BN_MOMENTUM), origin
-
-
-def fit_batch(budget: Budget, num_images: int) -> Budget:
-    """The budget with a batch small enough for MIN_STEPS steps an epoch.
-
-    The learning rate of sgd goes with it (Goyal et al. 2017).
-    """
-    if budget.batch_size < 2:
-        raise UserError("budget.batch_size=1 gives norms nothing to count: give 2 or more")
-    size = min(budget.batch_size, max(MIN_BATCH, num_images // MIN_STEPS))
-    share = size / budget.batch_size if budget.optimizer == "sgd" else 1.0
-    return replace(budget, batch_size=size, lr=budget.lr * share)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nas.core.errors import UserError
 from nas.data.dataset import ImageData
 from nas.network.modules import Network
-from nas.network.pretrained import Pretrained, fetch_pretrained
+from nas.network.pretrained import PRETRAINED, Pretrained, fetch_pretrained
 from nas.network.weights import load_weights, read_weights
 
 
@@ -61,6 +61,17 @@ class FirstWeights:
         if data.channels != len(mean):
             mean, std = ((sum(c) / len(c),) * data.channels for c in (mean, std))
         return ChannelStats(mean, std, origin)
+
+
+def first_weights(name: str, path: str | None = None) -> FirstWeights:
+    """The weights in the file `path`, or else those published for the network `name`."""
+    known = PRETRAINED.get(name)
+    if path is None and known is None:
+        raise UserError(
+            f"no weights are published for {name}: give weights=file weights.path=..., or one of "
+            f"{', '.join(PRETRAINED)}"
+        )
+    return FirstWeights(path, known)
 
 
 def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:

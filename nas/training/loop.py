@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.core.checks import check_bool, check_number, check_option, check_whole
+from nas.core.errors import UserError
 from nas.network.depthwise import quick_depthwise
 from nas.network.device import (
     PRECISIONS,
@@ -30,6 +31,8 @@ from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
 
 NORMS = ("frozen", "batch")
+MIN_STEPS = 16  # an epoch, of few images
+MIN_BATCH = 8  # or norms have nothing to count
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
 Progress = Callable[[int, int], None]  # steps done, steps in all
 
@@ -93,6 +96,18 @@ class History:
     def seconds(self) -> float:
         """Wall-clock seconds of all epochs, scoring included."""
         return sum(epoch.seconds for epoch in self.epochs)
+
+
+def fit_batch(budget: Budget, num_images: int) -> Budget:
+    """The budget with a batch small enough for MIN_STEPS steps an epoch.
+
+    The learning rate of sgd goes with it (Goyal et al. 2017).
+    """
+    if budget.batch_size < 2:
+        raise UserError("budget.batch_size=1 gives norms nothing to count: give 2 or more")
+    size = min(budget.batch_size, max(MIN_BATCH, num_images // MIN_STEPS))
+    share = size / budget.batch_size if budget.optimizer == "sgd" else 1.0
+    return replace(budget, batch_size=size, lr=budget.lr * share)
 
 
 def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:

@@ -1,0 +1,290 @@
+"""The steps of inheriting, each for one network in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.accuracy.estimate import Estimate
+from nas.accuracy.judge import Load
+from nas.accuracy.worker_pool import part_done
+from nas.arch.arch import Arch
+from nas.arch.layers import Operator
+from nas.arch.operators import network_id, operators
+from nas.data.batches import Resized, batches_for
+from nas.data.dataset import ImageData, Split
+from nas.inheritance.files import (
+    load_tensors,
+    read_replacements,
+    replacements_path,
+    save_tensors,
+    weights_path,
+)
+from nas.inheritance.refit import Answers, inherit
+from nas.inheritance.replacements import Images, Replacement, score_blocks, study_blocks
+from nas.network.device import layout, resolve_device, to_device
+from nas.network.modules import Network, OperatorModule, build
+from nas.training.evaluation import Loader, image_losses, scored
+from nas.training.first_weights import FirstWeights, first_weights
+from nas.training.loop import Budget, fit_batch, train
+from nas.training.ridge import start_classifier
+from nas.training.soft_labels import SoftLabels
+from search_spaces.inherited import at_resolution, place_of, replacement_rows, sides_of
+from search_spaces.lookup import plain_name
+
+NUM_STUDIED = 2000  # pictures from which replacements are solved
+NUM_SCORED = 256  # validation pictures, without their labels, on which replacements are scored
+NUM_REFITTED = 1000  # pictures to which a whole network is fitted, block by block
+AT_ONCE = 50  # of those pictures
+MAX_BYTES = 400e6  # of one map of all pictures that a network is fitted to
+STUDY_EPOCH, REFIT_EPOCH = 10_000, 20_000  # of augmentation, which no training sees
+LR_AGAIN = 0.5  # times the budget's rate, where what was trained is trained again
+
+
+@dataclass(eq=False)
+class InheritanceWorker:
+    """Does one step for one network, and keeps its weights in `folder`: `worker(arch, task)`.
+
+    train      train the published network on, at the side of `arch`
+    study      solve and score what each of its blocks can be replaced by there
+    inherit    a network of the space, in closed form
+    finish     train that on, with soft labels of the largest side's network
+    baseline   a published network from its own weights, trained as long and alike
+    """
+
+    data: ImageData
+    weights: FirstWeights
+    space: Arch
+    budget: Budget
+    device: torch.device
+    seed: int
+    folder: Path
+
+    @classmethod
+    def open(
+        cls,
+        load: Load,
+        weights: FirstWeights,
+        space: Arch,
+        budget: Budget,
+        device: str,
+        seed: int,
+        folder: Path,
+    ) -> InheritanceWorker:
+        """For processes that load their own data."""
+        data = load()
+        budget = fit_batch(budget, len(data.train))
+        return cls(data, weights, space, budget, resolve_device(device), seed, folder)
+
+    def __call__(self, arch: Arch, task: str) -> Estimate:
+        """The network's scores on validation and test images after that step."""
+        steps = {
+            "train": self._train,
+            "study": self._study,
+            "inherit": self._inherit,
+            "finish": self._finish,
+            "baseline": self._baseline,
+        }
+        return steps[task](arch)
+
+    def _batches(
+        self, split: str | Split, side: int, weights: FirstWeights, **more: Any
+    ) -> Resized:
+        stats = weights.stats(self.data)
+        return batches_for(
+            self.data,
+            split,
+            side,
+            mean=stats.mean,
+            std=stats.std,
+            device=self.device,
+            seed=self.seed,
+            **more,
+        )
+
+    def _training(self, side: int, weights: FirstWeights) -> Resized:
+        size, augment = self.budget.batch_size, self.budget.augment
+        return self._batches("train", side, weights, batch_size=size, augment=augment)
+
+    def _kept(
+        self, net: Network, arch: Arch, task: str, seconds: float, weights: FirstWeights
+    ) -> Estimate:
+        """Score the network and keep it, with which test images it gets right."""
+        side, found = arch.resolution, {}
+        for split in ("val", "test"):
+            batches = self._batches(split, side, weights)
+            found[split] = image_losses(net, batches, device=self.device)
+        val, test = (scored(*found[split]) for split in ("val", "test"))
+        save_tensors(
+            weights_path(self.folder, arch, task),
+            {
+                "weights": {k: t.cpu().contiguous() for k, t in net.state_dict().items()},
+                "test_correct": found["test"][1],
+            },
+        )
+        words = {"inherit": "inherited", "finish": "trained again"}.get(task, task)
+        error = val.cross_entropy_se
+        return Estimate(-val.cross_entropy, error, seconds, words, val=val, test=test)
+
+    def _fit(
+        self, net: Network, arch: Arch, task: str, weights: FirstWeights, *, again: bool
+    ) -> float:
+        """Train in place; seconds.  `again`: at a lower rate, with soft labels."""
+        batches: Loader = self._training(arch.resolution, weights)
+        budget = self.budget
+        if again:
+            budget = replace(budget, lr=LR_AGAIN * budget.lr)
+            side = sides_of(self.space)[0]
+            theirs, folder = self._training(side, self.weights), self.folder / "soft_labels"
+            assert isinstance(batches, Resized)
+            batches = SoftLabels(batches, theirs, self._trained(side), folder)
+        name = f"{network_id(arch)}-{task}{'-again' if again else ''}.pt"
+        checkpoint = self.folder / "checkpoints" / name
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        history = train(
+            net,
+            batches,
+            budget,
+            device=self.device,
+            seed=self.seed,
+            progress=part_done,
+            checkpoint=checkpoint,
+        )
+        return history.seconds
+
+    def _begin(self, arch: Arch, weights: FirstWeights) -> Network:
+        """The network with its first weights; a new classifier by ridge regression."""
+        net = build(arch, seed=self.seed)
+        _, anew = weights.load_into(net)
+        if anew:
+            start_classifier(
+                net, self._batches("train", arch.resolution, weights), device=self.device
+            )
+        return net
+
+    def _train(self, arch: Arch) -> Estimate:
+        net = self._begin(arch, self.weights)
+        seconds = self._fit(net, arch, "train", self.weights, again=False)
+        return self._kept(net, arch, "train", seconds, self.weights)
+
+    def _baseline(self, arch: Arch) -> Estimate:
+        same, seconds = self._is_same(arch), 0.0
+        weights = self.weights if same else first_weights(plain_name(arch.name))
+        if same and weights_path(self.folder, arch, "train").exists():
+            net = self._trained(arch.resolution)
+        else:
+            net = self._begin(arch, weights)
+            seconds = self._fit(net, arch, "baseline", weights, again=False)
+        seconds += self._fit(net, arch, "baseline", weights, again=True)
+        return self._kept(net, arch, "baseline", seconds, weights)
+
+    def _is_same(self, arch: Arch) -> bool:
+        """Whether it is the space's own network, at whatever side."""
+        whole = at_resolution(self.space, sides_of(self.space)[0])
+        return network_id(replace(arch, resolution=whole.resolution)) == network_id(whole)
+
+    def _trained(self, side: int) -> Network:
+        """The network that was trained on at that side, ready to answer."""
+        arch = replace(at_resolution(self.space, sides_of(self.space)[0]), resolution=side)
+        net = build(arch, seed=self.seed)
+        net.load_state_dict(load_tensors(weights_path(self.folder, arch, "train"))["weights"])
+        to_device(net, self.device)
+        return net.eval()
+
+    def _images(self, side: int, number: int, epoch: int) -> Images:
+        """`number` training pictures, cropped and mirrored, from that epoch of augmentation on."""
+        size = min(AT_ONCE, len(self.data.train))
+        batches = self._batches("train", side, self.weights, batch_size=size, augment=True)
+
+        def images() -> Iterator[Tensor]:
+            every = (x for n in count(epoch) for x, _ in batches.epoch(n))
+            for x in islice(every, -(-number // size)):
+                yield x.contiguous(memory_format=layout(self.device))
+
+        return images
+
+    def _study(self, arch: Arch) -> Estimate:
+        side = arch.resolution
+        net, rows = self._trained(side), replacement_rows(self.space, side)
+        paths = {key: replacements_path(self.folder, side, key) for key in rows}
+        wanted = {
+            place_of(key): [row for row in rows[key].values() if row]
+            for key, path in paths.items()
+            if not path.exists()
+        }
+        keys = {place_of(key): key for key in rows}
+        order = torch.randperm(len(self.data.val), generator=torch.Generator().manual_seed(0))
+        some = order[:NUM_SCORED]
+        split = Split(self.data.val.images[some], self.data.val.labels[some])
+        scoring = self._batches(split, side, self.weights)
+        studied = self._images(side, NUM_STUDIED, STUDY_EPOCH)
+        studies = study_blocks(net, arch, wanted, studied) if wanted else {}
+
+        def images() -> Iterator[Tensor]:
+            return (x.contiguous(memory_format=layout(self.device)) for x, _ in scoring.epoch(0))
+
+        for done, (place, found) in enumerate(score_blocks(net, studies, images), 1):
+            key = keys[place]
+            kept = {label: _kept_form(found, row) for label, row in rows[key].items()}
+            save_tensors(paths[key], kept)
+            part_done(done, len(studies))
+        nothing = float("nan")
+        return Estimate(nothing, nothing, 0.0, "study")
+
+    @cached_property
+    def _sources(self) -> dict[int, tuple[Network, dict[str, list[Replacement]], Answers, Images]]:
+        return {}
+
+    def _source(self, side: int) -> tuple[Network, dict[str, list[Replacement]], Answers, Images]:
+        """What networks of that side inherit from; read and computed once in this process."""
+        if side not in self._sources:
+            arch, net = at_resolution(self.space, side), self._trained(side)
+            largest = max(row.cout * row.side_out**2 for row in operators(arch)[:-3])
+            number = int(max(AT_ONCE, min(NUM_REFITTED, MAX_BYTES / (4 * largest))))
+            images = self._images(side, number, REFIT_EPOCH)
+            table = self._table(side)
+            self._sources[side] = net, table, Answers.of(net, arch, images), images
+        return self._sources[side]
+
+    def _table(self, side: int) -> dict[str, list[Replacement]]:
+        arch, rows = at_resolution(self.space, side), replacement_rows(self.space, side)
+        norm = arch.padding, arch.bn_eps, arch.bn_momentum
+        table: dict[str, list[Replacement]] = {}
+        for key, known in read_replacements(self.folder, self.space, side).items():
+            found = table.setdefault(place_of(key), [])
+            for label, kept in known.items():
+                row, module = rows[key][label], None
+                if row:
+                    module = OperatorModule(row, *norm).eval()
+                    module.load_state_dict(kept["weights"])
+                    to_device(module, self.device)
+                found.append(Replacement(row, module, kept["score"]))
+        return table
+
+    def _inherit(self, arch: Arch) -> Estimate:
+        net, table, answers, images = self._source(arch.resolution)
+        small = inherit(net, arch, table, answers, images)
+        return self._kept(small, arch, "inherit", 0.0, self.weights)
+
+    def _finish(self, arch: Arch) -> Estimate:
+        path = weights_path(self.folder, arch, "inherit")
+        if not path.exists():
+            self._inherit(arch)
+        net = build(arch, seed=self.seed)
+        net.load_state_dict(load_tensors(path)["weights"])
+        seconds = self._fit(net, arch, "finish", self.weights, again=True)
+        return self._kept(net, arch, "finish", seconds, self.weights)
+
+
+def _kept_form(found: Sequence[Replacement], row: Operator | None) -> dict[str, Any]:
+    """Weights and score of the replacement whose row it is."""
+    one = next(r for r in found if (r.row and r.row.layers) == (row and row.layers))
+    weights = one.module.state_dict() if one.module else {}
+    return {"score": one.score, "weights": {k: t.cpu().clone() for k, t in weights.items()}}

@@ -1,0 +1,148 @@
+"""What a search that inherits weights adds to the report: rows, comparisons, networks to use."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from nas.accuracy.inherited import InheritedSettings
+from nas.arch.arch import Arch
+from nas.arch.layers import Conv
+from nas.core.files import write_all_bytes
+from nas.inheritance.files import load_tensors, read_replacements, weights_path
+from nas.network.export import export_onnx, largest_difference
+from nas.network.modules import build
+from nas.search.evaluations import Role
+from nas.search.setup import SearchRun
+from nas.space.choices import choices, picks_of
+from nas.training.evaluation import paired_difference
+from search_spaces.inherited import place_of, replacement_rows, sides_of
+
+CHECKED = 8  # pictures on which an ONNX model must answer as its network does
+TASKS = {Role.FINALIST: "finish", Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
+UNTOUCHED = "weights inherited, not trained since"
+AGAIN = "trained again with soft labels"
+
+
+def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
+    """Every network of the space with its best weights: inherited, or trained again.
+
+    Which of the two is decided on validation images.
+    """
+    trials = run.study.rows()
+    known = {row["id"] for row in trials}
+    choices_ = [r for r in run.evaluations.rows(Role.CHOICE) if r["id"] not in known]
+    again = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
+    rows = []
+    for row in [*trials, *(row | {"number": None} for row in choices_)]:
+        finished = again.get(row["id"])
+        better = finished and finished["state"] == "complete"
+        if better and finished and finished["accuracy"] >= (row["accuracy"] or 0):
+            row = row | finished | {"number": row["number"], "name": "", "reason": AGAIN}
+        elif row["state"] == "complete":
+            row = row | {"reason": UNTOUCHED}
+        rows.append(row)
+    return rows
+
+
+def task_of(fidelity: str) -> str:
+    """The step that left the weights of a network that was judged so."""
+    return "finish" if fidelity == "trained again" else "inherit"
+
+
+def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The winner's gain over each control and baseline, in points, on the same test images."""
+    if winner is None:
+        return []
+    arch, found = run.arch_of(winner["id"]), []
+    ours = load_tensors(weights_path(run.folder, arch, task_of(winner["fidelity"])))["test_correct"]
+    for role in (Role.REFERENCE, Role.CONTROL):
+        for row in run.evaluations.rows(role):
+            if row["state"] != "complete":
+                continue
+            path = weights_path(run.folder, run.evaluations.arch(row["id"]), TASKS[role])
+            gain, error = paired_difference(ours, load_tensors(path)["test_correct"])
+            kept = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
+            found.append(
+                {"role": role.value, **{k: row[k] for k in kept}, "gain": gain, "gain_se": error}
+            )
+    return found
+
+
+def block_frame(run: SearchRun, winner: Mapping[str, Any] | None) -> pd.DataFrame:
+    """Every replacement of every block: a row each, as in blocks.csv.
+
+    side (pixels), place, label, hidden (channels, 0 where it is left out), kernel, ms by the
+    table, nats that it alone costs, own (the network's own block), chosen (by the winner).
+    """
+    space, latency = run.problem.space, run.problem.latency
+    chosen = picks_of(space, run.arch_of(winner["id"])) if winner else {}
+    rows = []
+    for side in sides_of(space):
+        known = read_replacements(run.folder, space, side)
+        for key, by_label in replacement_rows(space, side).items():
+            for label, row in by_label.items():
+                convs = [x for x in row.layers if isinstance(x, Conv)] if row else []
+                rows.append(
+                    {
+                        "side": side,
+                        "place": place_of(key),
+                        "label": label,
+                        "hidden": convs[-1].cin if convs else 0,
+                        "kernel": max((conv.kernel for conv in convs), default=0),
+                        "ms": latency.row_ms[latency.trellis.index(row)] if row else 0.0,
+                        "nats": known[key][label]["score"],
+                        "own": label == choices(space)[key][0],
+                        "chosen": chosen.get("resolution", side) == side
+                        and chosen.get(key) == label,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def write_networks(run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> None:
+    """Weights and ONNX models of the front beside its YAML files, and the winner's again."""
+    files: dict[str, bytes] = {}
+    shown = rows[["id", "fidelity"]].astype(str).itertuples(index=False, name=None)
+    for number, (key, fidelity) in enumerate(shown, 1):
+        arch = run.arch_of(key)
+        path = weights_path(run.folder, arch, task_of(fidelity))
+        made = {".pt": _weights(path), ".onnx": _onnx(run, arch, path)}
+        files |= {f"{number:02d}{suffix}": data for suffix, data in made.items()}
+        if winner and key == winner["id"]:
+            for suffix, data in made.items():
+                write_all_bytes(run.folder, {f"winner{suffix}": data})
+    for suffix in (".pt", ".onnx"):
+        own = {name: data for name, data in files.items() if name.endswith(suffix)}
+        write_all_bytes(run.folder / "front", own, stale=suffix)
+
+
+def _weights(path: Path) -> bytes:
+    torch.save(load_tensors(path)["weights"], data := io.BytesIO())
+    return data.getvalue()
+
+
+def _onnx(run: SearchRun, arch: Arch, path: Path) -> bytes:
+    assert isinstance(run.judge, InheritedSettings)
+    stats = run.judge.weights.stats(run.data)
+    net = build(arch)
+    net.load_state_dict(load_tensors(path)["weights"])
+    net.eval()
+    model = export_onnx(net, arch, run.data.classes, stats.mean, stats.std)
+    images = torch.randn(CHECKED, arch.channels, arch.resolution, arch.resolution)
+    largest_difference(model, net, images)
+    return model
+
+
+def describe_gain_over(row: Mapping[str, Any]) -> str:
+    """One comparison in words."""
+    return (
+        f"{100 * row['gain']:+.1f} ± {100 * row['gain_se']:.1f} points over {row['name']} "
+        f"({row['test_accuracy']:.1%} on the test images at {row['latency_ms']:.3g} ms, "
+        f"trained alike)"
+    )

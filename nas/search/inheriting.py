@@ -1,0 +1,221 @@
+"""The phases of a search that begins with a trained network's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from nas.accuracy.estimate import Failure
+from nas.accuracy.inherited import Inherited
+from nas.accuracy.judge import Estimates, Thresholds
+from nas.accuracy.worker_pool import WorkerPool
+from nas.arch.arch import Arch
+from nas.arch.operators import network_id
+from nas.core.errors import UserError
+from nas.core.progress import ProgressBar
+from nas.inheritance.ladder import Ladder
+from nas.search.evaluations import Role
+from nas.search.metrics import Metrics
+from nas.search.phases import evaluate_beside, open_judge, run_trials, show_workers
+from nas.search.setup import SearchRun
+from nas.space.choices import Label, choices, fill
+from search_spaces.inherited import at_resolution, sides_of, whole_network
+
+STEP = 16  # pixels between the sides that a baseline is tried at
+LEAST = 32  # pixels of the smallest
+AS_FAST = 0.03  # by how much a control may be faster than the winner
+WORDS = {"train": "train on", "study": "replace"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A judge that does one step of the workers with each network, and tells its scores."""
+
+    pool: WorkerPool
+    task: str
+
+    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
+        """After the step."""
+        return self.pool.run([(arch, self.task) for arch in archs])
+
+
+def run_inheriting(run: SearchRun) -> str | None:
+    """Train on, study blocks, judge a ladder, finish the best; why it stopped early, or None."""
+    space = run.problem.space
+    wholes = [at_resolution(space, side) for side in sides_of(space)]
+    prepare(run, "train", wholes)
+    prepare(run, "study", wholes)
+    judge = open_judge(run)
+    assert isinstance(judge, Inherited)
+    evaluator = replace(run.evaluator, judge=judge)
+    ladder = judge.propose(row_ms(run), run.num_trials)
+    stopped = run_trials(run, evaluator, [("", picks) for picks in ladder])
+    exact = [picks for ladder in ladders(run, judge) if (picks := ladder.within(budget_ms(run)))]
+    choices_ = [fill(space, picks) for picks in exact]
+    evaluate_beside(run, Role.CHOICE, choices_, evaluator)
+    finish(run, Role.FINALIST, "finish", finalists(run))
+    finish(run, Role.CONTROL, "finish", *controls(run))
+    finish(run, Role.REFERENCE, "baseline", *baselines(run))
+    return stopped
+
+
+def prepare(run: SearchRun, task: str, archs: Sequence[Arch]) -> None:
+    """Have the workers do `task` for each network, unless it is done; UserError where it fails."""
+    done = run.store.note("prepared", list)
+    missing = [arch for arch in archs if f"{task}:{network_id(arch)}" not in done]
+    with ProgressBar(run.console, WORDS[task], len(missing)) as bar, show_workers(run, bar):
+        for number, (i, found) in enumerate(Step(run.workers, task).estimate(missing), 1):
+            if isinstance(found, Failure):
+                raise UserError(f"{WORDS[task]}: {run.settings.arch} fails: {found.reason}")
+            done.append(f"{task}:{network_id(missing[i])}")
+            run.store.set_note("prepared", done)
+            side, val = missing[i].resolution, found.val
+            bar(number, f"{side} px" + (f" {val.accuracy:.1%}" if val else ""))
+
+
+def row_ms(run: SearchRun) -> Any:
+    """Milliseconds of a row by the search's latency table."""
+    latency = run.problem.latency
+    return lambda row: latency.row_ms[latency.trellis.index(row)]
+
+
+def ladders(run: SearchRun, judge: Inherited) -> list[Ladder]:
+    """The exact answers of each side."""
+    space = run.problem.space
+    return [Ladder.of(space, side, judge.scores(side), row_ms(run)) for side in sides_of(space)]
+
+
+def budget_ms(run: SearchRun) -> float:
+    """What the target leaves to the rows."""
+    return run.problem.target_ms - run.problem.latency.source.overhead_ms
+
+
+def finish(
+    run: SearchRun,
+    role: Role,
+    task: str,
+    archs: Sequence[Arch],
+    names: dict[str, str] | None = None,
+) -> None:
+    """Train networks on, whatever they cost."""
+    evaluator = replace(run.evaluator.unlimited(), judge=Step(run.workers, task))
+    evaluate_beside(run, role, archs, evaluator, names=names)
+
+
+def known_as(run: SearchRun, role: Role) -> list[Metrics]:
+    """The metrics of all networks of that role."""
+    rows = run.evaluations.rows(role)
+    return [Metrics.from_json({k: v for k, v in row.items() if k != "name"}) for row in rows]
+
+
+def judged(run: SearchRun) -> list[Metrics]:
+    """Every network with inherited weights, within the target."""
+    found = {m.id: m for m in run.study.known.values()}
+    for row in run.evaluations.rows(Role.CHOICE):
+        found.setdefault(
+            row["id"], Metrics.from_json({k: v for k, v in row.items() if k != "name"})
+        )
+    target = run.problem.target_ms
+    return [m for m in found.values() if m.state == "complete" and m.latency_ms <= target]
+
+
+def finalists(run: SearchRun) -> list[Arch]:
+    """The best of each side within the target, then the next best, by cross-entropy.
+
+    Sides come first, since scores before training do not compare them well.
+    """
+    ranked = sorted(judged(run), key=lambda m: -m.score)
+    archs = [run.arch_of(m.id) for m in ranked]
+    first: dict[int, Arch] = {}
+    for arch in archs:
+        first.setdefault(arch.resolution, arch)
+    rest = [arch for arch in archs if arch not in first.values()]
+    return [*first.values(), *rest][: run.settings.finalists]
+
+
+def best_finished(run: SearchRun) -> Metrics | None:
+    """The finished network within the target that is best on validation images."""
+    rows = [
+        {k: v for k, v in r.items() if k != "name"} for r in run.evaluations.rows(Role.FINALIST)
+    ]
+    known = [Metrics.from_json(row) for row in rows]
+    within = [m for m in known if m.state == "complete" and m.latency_ms <= run.problem.target_ms]
+    return max(within, key=lambda m: m.accuracy, default=None)
+
+
+def controls(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
+    """Networks as fast as the winner that no score chose: one of equal ratios, others at random."""
+    best, number = best_finished(run), run.settings.spread
+    if best is None or not number:
+        return [], {}
+    found = {"equal ratios": equal_ratios(run, best.latency_ms)}
+    rng = np.random.default_rng([run.settings.seed, 2])
+    feasible = run.problem.feasible
+    genomes = feasible.random(10_000, rng)
+    ms = feasible.ms(genomes)
+    near = genomes[(ms <= best.latency_ms) & (ms >= (1 - AS_FAST) * best.latency_ms)]
+    for i, picks in enumerate(feasible.trellis.decode(near[: number - 1]), 1):
+        found[f"random {i}"] = fill(run.problem.space, picks)
+    return list(found.values()), {network_id(arch): name for name, arch in found.items()}
+
+
+def equal_ratios(run: SearchRun, target_ms: float) -> Arch:
+    """The largest network within the target whose blocks are all cut to nearly the same part.
+
+    The first blocks have the next larger part, as many as the target allows.
+    """
+    space = run.problem.space
+    known = {key: labels for key, labels in choices(space).items() if key != "resolution"}
+    best: tuple[float, Arch] | None = None
+    for side in sides_of(space):
+        own = {"resolution": side} if len(sides_of(space)) > 1 else {}
+        steps = [{key: _cut(labels, step) for key, labels in known.items()} for step in range(8)]
+        mixed = [
+            {**below, **{key: above[key] for key in list(known)[:i]}}
+            for above, below in pairwise(steps)
+            for i in range(len(known), -1, -1)
+        ]
+        archs = [fill(space, {**picks, **own}) for picks in mixed]
+        timings = run.problem.latency.measure_many(archs)
+        for arch, timing in zip(archs, timings, strict=True):
+            if timing.median_ms <= target_ms:
+                if best is None or timing.median_ms > best[0]:
+                    best = timing.median_ms, arch
+                break
+    return best[1] if best else at_resolution(space, sides_of(space)[-1])
+
+
+def _cut(labels: Sequence[Label], step: int) -> Label:
+    """The label `step` parts below the block itself, its kernel kept."""
+    kernel = str(labels[0]).split()[0]
+    same = [label for label in labels if str(label).split()[0] == kernel]
+    return same[min(step, len(same) - 1)]
+
+
+def baselines(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
+    """What a user would do otherwise: whole networks at the largest side within the target."""
+    most, data = sides_of(run.problem.space)[0], run.data
+    found, names = [], {}
+    for name in dict.fromkeys((str(run.settings.arch), *run.settings.references)):
+        archs = [
+            replace(whole_network(name, side, data.channels, data.num_classes), name=name)
+            for side in range(most, LEAST - 1, -STEP)
+        ]
+        try:
+            timings = run.problem.latency.measure_many(archs)
+        except UserError as error:
+            run.console.print(f"left out  {name}: {error}")
+            continue
+        within = [
+            arch
+            for arch, timing in zip(archs, timings, strict=True)
+            if timing.median_ms <= run.problem.target_ms
+        ]
+        arch = within[0] if within else archs[-1]
+        found.append(arch)
+        names[network_id(arch)] = f"{arch.name} at {arch.resolution} px"
+    return found, names
