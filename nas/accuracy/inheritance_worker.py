@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,11 +42,13 @@ from search_spaces.lookup import plain_name
 
 NUM_STUDIED = 2000  # pictures from which replacements are solved
 NUM_SCORED = 256  # validation pictures, without their labels, on which replacements are scored
+NUM_TESTED = 1000  # test images that networks are scored on which are not trained again
 NUM_REFITTED = 1000  # pictures to which a whole network is fitted, block by block
 AT_ONCE = 50  # of those pictures
 MAX_BYTES = 400e6  # of one map of all pictures that a network is fitted to
 STUDY_EPOCH, REFIT_EPOCH = 10_000, 20_000  # of augmentation, which no training sees
 LR_AGAIN = 0.5  # times the budget's rate, where what was trained is trained again
+FIDELITY = {"inherit": "inherited", "finish": "trained again"}
 
 
 @dataclass(eq=False)
@@ -66,6 +69,7 @@ class InheritanceWorker:
     device: torch.device
     seed: int
     folder: Path
+    epochs: int = 0  # of training again
 
     @classmethod
     def open(
@@ -83,8 +87,12 @@ class InheritanceWorker:
         budget = fit_batch(budget, len(data.train))
         return cls(data, weights, space, budget, resolve_device(device), seed, folder)
 
-    def __call__(self, arch: Arch, task: str) -> Estimate:
-        """The network's scores on validation and test images after that step."""
+    def __call__(self, arch: Arch, task: str, epochs: int | None = None) -> Estimate:
+        """The network's scores on validation and test images after that step.
+
+        Seconds are those of the processor's cores together, or on a GPU of the clock.  `epochs`
+        are of training again, in the place of the budget's.
+        """
         steps = {
             "train": self._train,
             "study": self._study,
@@ -92,7 +100,10 @@ class InheritanceWorker:
             "finish": self._finish,
             "baseline": self._baseline,
         }
-        return steps[task](arch)
+        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        began, self.epochs = clock(), epochs or self.budget.epochs
+        estimate = steps[task](arch)
+        return replace(estimate, seconds=clock() - began)
 
     def _batches(
         self, split: str | Split, side: int, weights: FirstWeights, **more: Any
@@ -113,42 +124,40 @@ class InheritanceWorker:
         size, augment = self.budget.batch_size, self.budget.augment
         return self._batches("train", side, weights, batch_size=size, augment=augment)
 
-    def _kept(
-        self, net: Network, arch: Arch, task: str, seconds: float, weights: FirstWeights
-    ) -> Estimate:
+    def _kept(self, net: Network, arch: Arch, task: str, weights: FirstWeights) -> Estimate:
         """Score the network and keep it, with which test images it gets right."""
-        side, found = arch.resolution, {}
-        for split in ("val", "test"):
-            batches = self._batches(split, side, weights)
-            found[split] = image_losses(net, batches, device=self.device)
-        val, test = (scored(*found[split]) for split in ("val", "test"))
-        save_tensors(
-            weights_path(self.folder, arch, task),
-            {
-                "weights": {k: t.cpu().contiguous() for k, t in net.state_dict().items()},
-                "test_correct": found["test"][1],
-            },
-        )
-        words = {"inherit": "inherited", "finish": "trained again"}.get(task, task)
-        error = val.cross_entropy_se
-        return Estimate(-val.cross_entropy, error, seconds, words, val=val, test=test)
+        test = self.data.test
+        if task == "inherit":  # many are
+            test = some_of(test, NUM_TESTED)
+        found = [
+            image_losses(net, self._batches(split, arch.resolution, weights), device=self.device)
+            for split in (self.data.val, test)
+        ]
+        kept = {
+            "weights": {k: t.cpu().contiguous() for k, t in net.state_dict().items()},
+            "test_correct": found[1][1],
+        }
+        save_tensors(weights_path(self.folder, arch, task), kept)
+        val, tested = (scored(*losses) for losses in found)
+        error, words = val.cross_entropy_se, FIDELITY.get(task, task)
+        return Estimate(-val.cross_entropy, error, 0.0, words, val=val, test=tested)
 
     def _fit(
         self, net: Network, arch: Arch, task: str, weights: FirstWeights, *, again: bool
-    ) -> float:
-        """Train in place; seconds.  `again`: at a lower rate, with soft labels."""
+    ) -> None:
+        """Train in place.  `again`: at a lower rate, with soft labels."""
         batches: Loader = self._training(arch.resolution, weights)
         budget = self.budget
         if again:
-            budget = replace(budget, lr=LR_AGAIN * budget.lr)
+            budget = replace(budget, lr=LR_AGAIN * budget.lr, epochs=self.epochs)
             side = sides_of(self.space)[0]
             theirs, folder = self._training(side, self.weights), self.folder / "soft_labels"
             assert isinstance(batches, Resized)
             batches = SoftLabels(batches, theirs, self._trained(side), folder)
-        name = f"{network_id(arch)}-{task}{'-again' if again else ''}.pt"
+        name = f"{network_id(arch)}-{task}{f'-again-{self.epochs}' if again else ''}.pt"
         checkpoint = self.folder / "checkpoints" / name
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        history = train(
+        train(
             net,
             batches,
             budget,
@@ -157,7 +166,6 @@ class InheritanceWorker:
             progress=part_done,
             checkpoint=checkpoint,
         )
-        return history.seconds
 
     def _begin(self, arch: Arch, weights: FirstWeights) -> Network:
         """The network with its first weights; a new classifier by ridge regression."""
@@ -171,19 +179,20 @@ class InheritanceWorker:
 
     def _train(self, arch: Arch) -> Estimate:
         net = self._begin(arch, self.weights)
-        seconds = self._fit(net, arch, "train", self.weights, again=False)
-        return self._kept(net, arch, "train", seconds, self.weights)
+        self._fit(net, arch, "train", self.weights, again=False)
+        return self._kept(net, arch, "train", self.weights)
 
     def _baseline(self, arch: Arch) -> Estimate:
-        same, seconds = self._is_same(arch), 0.0
+        same = self._is_same(arch)
         weights = self.weights if same else first_weights(plain_name(arch.name))
         if same and weights_path(self.folder, arch, "train").exists():
             net = self._trained(arch.resolution)
         else:
             net = self._begin(arch, weights)
-            seconds = self._fit(net, arch, "baseline", weights, again=False)
-        seconds += self._fit(net, arch, "baseline", weights, again=True)
-        return self._kept(net, arch, "baseline", seconds, weights)
+            self._fit(net, arch, "baseline", weights, again=False)
+        self._fit(net, arch, "baseline", weights, again=True)
+        longer = "" if self.epochs == self.budget.epochs else f"-{self.epochs}"
+        return self._kept(net, arch, f"baseline{longer}", weights)
 
     def _is_same(self, arch: Arch) -> bool:
         """Whether it is the space's own network, at whatever side."""
@@ -220,10 +229,7 @@ class InheritanceWorker:
             if not path.exists()
         }
         keys = {place_of(key): key for key in rows}
-        order = torch.randperm(len(self.data.val), generator=torch.Generator().manual_seed(0))
-        some = order[:NUM_SCORED]
-        split = Split(self.data.val.images[some], self.data.val.labels[some])
-        scoring = self._batches(split, side, self.weights)
+        scoring = self._batches(some_of(self.data.val, NUM_SCORED), side, self.weights)
         studied = self._images(side, NUM_STUDIED, STUDY_EPOCH)
         studies = study_blocks(net, arch, wanted, studied) if wanted else {}
 
@@ -271,7 +277,7 @@ class InheritanceWorker:
     def _inherit(self, arch: Arch) -> Estimate:
         net, table, answers, images = self._source(arch.resolution)
         small = inherit(net, arch, table, answers, images)
-        return self._kept(small, arch, "inherit", 0.0, self.weights)
+        return self._kept(small, arch, "inherit", self.weights)
 
     def _finish(self, arch: Arch) -> Estimate:
         path = weights_path(self.folder, arch, "inherit")
@@ -279,8 +285,14 @@ class InheritanceWorker:
             self._inherit(arch)
         net = build(arch, seed=self.seed)
         net.load_state_dict(load_tensors(path)["weights"])
-        seconds = self._fit(net, arch, "finish", self.weights, again=True)
-        return self._kept(net, arch, "finish", seconds, self.weights)
+        self._fit(net, arch, "finish", self.weights, again=True)
+        return self._kept(net, arch, "finish", self.weights)
+
+
+def some_of(split: Split, number: int) -> Split:
+    """At most `number` images of a split, always the same."""
+    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:number]
+    return Split(split.images[order], split.labels[order])
 
 
 def _kept_form(found: Sequence[Replacement], row: Operator | None) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Depthwise convolution whose gradients do not wait for oneDNN's slow paths on a CPU.
 
 oneDNN's weight gradient is slow for kernels over 3x3 (128 images of 240 channels at 7x7, one Zen 4
-core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7), and in bfloat16 its input gradient at stride 2.
-Both are rewritten here in terms of what is quick: dense products, 3x3 weight gradients and forward
+core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7) and on maps smaller than the kernel (32 images
+of 1152 channels at 2x2: 12 ms in bfloat16, 0.4 here), and in bfloat16 its input gradient at stride
+2.  All are rewritten here in terms of what is quick: dense products, 3x3 weight gradients and forward
 convolutions.  The values are autograd's but for the order of summation.
 `benchmarks/training_speed.py` measures what it saves.
 """
@@ -78,13 +79,22 @@ def quick_depthwise(module: nn.Module) -> Iterator[None]:
 
 
 def _pays(x: Tensor, kernel: int, stride: int) -> bool:
-    """The measured rule: on x86 from 5x5 on; in bfloat16 only with AVX512_BF16, at stride 2 too."""
+    """The measured rule: on x86 from 5x5 on, and where the map is smaller than the kernel.
+
+    In bfloat16 only with AVX512_BF16, and at stride 2 too.
+    """
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     if x.device.type != "cpu" or tracing or torch.compiler.is_compiling():
         return False
+    slow = kernel > 3 or _is_small(x, kernel)
     if x.dtype == torch.bfloat16:
-        return cpu_has_bf16() and (kernel > 3 or stride > 1)
-    return x.dtype == torch.float32 and cpu_is_x86() and kernel > 3
+        return cpu_has_bf16() and (slow or stride > 1)
+    return x.dtype == torch.float32 and cpu_is_x86() and slow
+
+
+def _is_small(x: Tensor, kernel: int) -> bool:
+    """Whether the map (N, C, H, W) is smaller than the kernel, in both directions."""
+    return max(x.shape[2:]) < kernel
 
 
 @cache
@@ -128,7 +138,8 @@ def input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tens
 def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     """d loss / d weight, (C, 1, k, k), by the way that is quickest for these shapes."""
     kernel = weight.shape[-1]
-    if kernel > 3 and x.shape[2] * x.shape[3] <= DENSE_LIMIT * kernel**2:
+    dense = x.shape[2] * x.shape[3] <= DENSE_LIMIT * kernel**2
+    if _is_small(x, kernel) or (kernel > 3 and dense):
         return dense_weight_gradient(grad, x, weight, stride)
     if kernel > 3 and (stride == 1 or x.dtype == torch.bfloat16):
         return shifted_weight_gradient(grad, x, weight, stride)

@@ -37,25 +37,34 @@ class ConvNormAct(nn.Module):
     """Convolution, batch norm and activation of one `Conv` layer.
 
     `padding="same"` pads as TensorFlow does: the odd pixel goes to the bottom and the right.
+    A depthwise one is padded on all sides alike, which `quick_depthwise` asks for, on a map that
+    is moved by the odd pixel.
     """
 
     def __init__(self, layer: Conv, padding: str, eps: float, momentum: float) -> None:
         super().__init__()
         self.same = padding == "same" and layer.stride > 1
         sizes = (layer.cin, layer.cout, layer.kernel, layer.stride)
-        pad = 0 if self.same else layer.kernel // 2
+        dense_same = self.same and layer.groups == 1
+        pad = 0 if dense_same else layer.kernel // 2
         self.conv = nn.Conv2d(*sizes, pad, groups=layer.groups, bias=not layer.norm)
         self.bn = nn.BatchNorm2d(layer.cout, eps, momentum) if layer.norm else nn.Identity()
         self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
-        if self.same:
-            kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-            rows, columns = (same_padding(side, kernel, stride) for side in x.shape[-2:])
-            x = F.pad(x, (*columns, *rows))
-        out: torch.Tensor = self.act(self.bn(self.conv(x)))
+        out: torch.Tensor = self.act(self.bn(self._padded_as_tensorflow(x)))
         return out
+
+    def _padded_as_tensorflow(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.same:
+            return self.conv(x)
+        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        rows, columns = (same_padding(side, kernel, stride) for side in x.shape[-2:])
+        if self.conv.groups == 1:
+            return self.conv(F.pad(x, (*columns, *rows)))
+        down, right = (kernel // 2 - before for before, _ in (rows, columns))
+        return self.conv(F.pad(x, (right, 0, down, 0)))[..., down:, right:]
 
 
 class SqueezeExciteGate(nn.Module):

@@ -13,11 +13,13 @@ import torch
 from nas.accuracy.inherited import InheritedSettings
 from nas.arch.arch import Arch
 from nas.arch.layers import Conv
+from nas.arch.operators import network_id
 from nas.core.files import write_all_bytes
 from nas.inheritance.files import load_tensors, read_replacements, weights_path
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import build
 from nas.search.evaluations import Role
+from nas.search.inheriting import baselines, controls, finalists
 from nas.search.setup import SearchRun
 from nas.space.choices import choices, picks_of
 from nas.training.evaluation import paired_difference
@@ -25,6 +27,7 @@ from search_spaces.inherited import place_of, replacement_rows, sides_of
 
 CHECKED = 8  # pictures on which an ONNX model must answer as its network does
 TASKS = {Role.FINALIST: "finish", Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
+COMPARED = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
 UNTOUCHED = "weights inherited, not trained since"
 AGAIN = "trained again with soft labels"
 
@@ -61,17 +64,36 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
         return []
     arch, found = run.arch_of(winner["id"]), []
     ours = load_tensors(weights_path(run.folder, arch, task_of(winner["fidelity"])))["test_correct"]
-    for role in (Role.REFERENCE, Role.CONTROL):
-        for row in run.evaluations.rows(role):
-            if row["state"] != "complete":
-                continue
-            path = weights_path(run.folder, run.evaluations.arch(row["id"]), TASKS[role])
-            gain, error = paired_difference(ours, load_tensors(path)["test_correct"])
-            kept = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
-            found.append(
-                {"role": role.value, **{k: row[k] for k in kept}, "gain": gain, "gain_se": error}
-            )
+    rivals = {Role.REFERENCE: baselines(run)[0], Role.CONTROL: controls(run)[0]}
+    for role, archs in rivals.items():
+        known = {row["id"]: row for row in run.evaluations.rows(role)}
+        for other in archs:
+            row = known.get(network_id(other))
+            if row and row["state"] == "complete":
+                path = weights_path(run.folder, other, TASKS[role])
+                gain, error = paired_difference(ours, load_tensors(path)["test_correct"])
+                kept = {k: row[k] for k in COMPARED}
+                found.append({"role": role.value, **kept, "gain": gain, "gain_se": error})
     return found
+
+
+def describe_inheriting(run: SearchRun, winner: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What summary.json says beside other searches' figures.
+
+    prepared           seconds of training on and of studying blocks, by step and network
+    finished_seconds   of training the best again
+    winner_task        the step that left the winner's weights
+    compared           the winner against each control and baseline
+    """
+    ours = {network_id(arch) for arch in finalists(run)}
+    finished = [row for row in run.evaluations.rows(Role.FINALIST) if row["id"] in ours]
+    return {
+        "weights": run.settings.arch,
+        "prepared": run.store.note("prepared", dict),
+        "finished_seconds": sum(row["seconds"] for row in finished),
+        "winner_task": task_of(winner["fidelity"]) if winner else None,
+        "compared": compared(run, winner),
+    }
 
 
 def block_frame(run: SearchRun, winner: Mapping[str, Any] | None) -> pd.DataFrame:

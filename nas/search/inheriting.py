@@ -65,13 +65,13 @@ def run_inheriting(run: SearchRun) -> str | None:
 
 def prepare(run: SearchRun, task: str, archs: Sequence[Arch]) -> None:
     """Have the workers do `task` for each network, unless it is done; UserError where it fails."""
-    done = run.store.note("prepared", list)
+    done = dict(run.store.note("prepared", dict))  # seconds by task and network
     missing = [arch for arch in archs if f"{task}:{network_id(arch)}" not in done]
     with ProgressBar(run.console, WORDS[task], len(missing)) as bar, show_workers(run, bar):
         for number, (i, found) in enumerate(Step(run.workers, task).estimate(missing), 1):
             if isinstance(found, Failure):
                 raise UserError(f"{WORDS[task]}: {run.settings.arch} fails: {found.reason}")
-            done.append(f"{task}:{network_id(missing[i])}")
+            done[f"{task}:{network_id(missing[i])}"] = round(found.seconds, 1)
             run.store.set_note("prepared", done)
             side, val = missing[i].resolution, found.val
             bar(number, f"{side} px" + (f" {val.accuracy:.1%}" if val else ""))
@@ -197,25 +197,38 @@ def _cut(labels: Sequence[Label], step: int) -> Label:
 
 
 def baselines(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
-    """What a user would do otherwise: whole networks at the largest side within the target."""
-    most, data = sides_of(run.problem.space)[0], run.data
-    found, names = [], {}
+    """What a user would do otherwise: whole networks at the largest side within the target.
+
+    Their latency is measured, so the sides are kept for the life of the run.
+    """
+    data, target = run.data, run.problem.target_ms
+    chosen = run.store.note(f"baselines:{target:g}", lambda: measured_sides(run))
+    archs = {
+        f"{name} at {side} px": replace(
+            whole_network(name, side, data.channels, data.num_classes), name=name
+        )
+        for name, side in chosen
+    }
+    return list(archs.values()), {network_id(arch): name for name, arch in archs.items()}
+
+
+def measured_sides(run: SearchRun) -> list[tuple[str, int]]:
+    """The network itself and each reference, with the largest side that is as fast as the target.
+
+    As fast is what is within AS_FAST of it; the smallest side where none is.
+    """
+    most, data, found = sides_of(run.problem.space)[0], run.data, []
     for name in dict.fromkeys((str(run.settings.arch), *run.settings.references)):
-        archs = [
-            replace(whole_network(name, side, data.channels, data.num_classes), name=name)
-            for side in range(most, LEAST - 1, -STEP)
-        ]
+        sides = range(most, LEAST - 1, -STEP)
+        archs = [whole_network(name, side, data.channels, data.num_classes) for side in sides]
         try:
             timings = run.problem.latency.measure_many(archs)
         except UserError as error:
             run.console.print(f"left out  {name}: {error}")
             continue
+        limit = (1 + AS_FAST) * run.problem.target_ms
         within = [
-            arch
-            for arch, timing in zip(archs, timings, strict=True)
-            if timing.median_ms <= run.problem.target_ms
+            side for side, timing in zip(sides, timings, strict=True) if timing.median_ms <= limit
         ]
-        arch = within[0] if within else archs[-1]
-        found.append(arch)
-        names[network_id(arch)] = f"{arch.name} at {arch.resolution} px"
-    return found, names
+        found.append((name, within[0] if within else sides[-1]))
+    return found

@@ -23,8 +23,8 @@ from nas.search.evaluations import Role
 from nas.search.frames import front_of, trial_frame
 from nas.search.inherited_report import (
     block_frame,
-    compared,
     describe_gain_over,
+    describe_inheriting,
     inherited_rows,
     write_networks,
 )
@@ -89,7 +89,7 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         about=describe_run(run),
     )
     if run.settings.inherits and measure:
-        summary["compared"] = compared(run, summary["winner"])
+        summary |= describe_inheriting(run, summary["winner"])
         write_json(run.folder / "summary.json", summary)
         write_networks(run, front_of(trained), summary["winner"])
         blocks = block_frame(run, summary["winner"])
