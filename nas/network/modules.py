@@ -53,18 +53,21 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
-        out: torch.Tensor = self.act(self.bn(self._padded_as_tensorflow(x)))
+        out: torch.Tensor = self.act(self.bn(self._convolved(x)))
         return out
 
-    def _padded_as_tensorflow(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.same:
-            return self.conv(x)
-        kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
-        rows, columns = (same_padding(side, kernel, stride) for side in x.shape[-2:])
-        if self.conv.groups == 1:
-            return self.conv(F.pad(x, (*columns, *rows)))
-        down, right = (kernel // 2 - before for before, _ in (rows, columns))
-        return self.conv(F.pad(x, (right, 0, down, 0)))[..., down:, right:]
+    def _convolved(self, x: torch.Tensor) -> torch.Tensor:
+        down = right = 0
+        if self.same:
+            kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
+            rows, columns = (same_padding(side, kernel, stride) for side in x.shape[-2:])
+            if self.conv.groups == 1:
+                x = F.pad(x, (*columns, *rows))
+            else:
+                down, right = (kernel // 2 - before for before, _ in (rows, columns))
+                x = F.pad(x, (right, 0, down, 0))
+        out: torch.Tensor = self.conv(x)
+        return out[..., down:, right:]
 
 
 class SqueezeExciteGate(nn.Module):
