@@ -23,6 +23,7 @@ from search_spaces.lookup import resolve_network
 LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
 LEFT_OUT = "none"  # label of a block that is left out
 MULTIPLE = 8  # of channels: what all published networks round to
+LEAST_EXPAND = 0.1  # that a block can have
 
 
 def inherited(
@@ -46,6 +47,8 @@ def inherited(
         check_whole("resolutions", side, 1, 8192)
     for part in parts:
         check_number("space.parts", part, 0.01, 1.0)
+    for kernel in kernels:
+        Block(kernel=kernel)  # refuses what no block can have
     if not sides:
         raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
     whole = whole_network(arch, max(sides), channels, classes)
@@ -105,11 +108,11 @@ def _stage(
     parts: Sequence[float],
     kernels: Sequence[int],
 ) -> Stage:
-    slots = [
-        _options(block, rows[f"stage{number}_block{slot}"], parts, kernels)
-        for slot, block in enumerate(stage.slots(), 1)
-    ]
-    return replace(stage, blocks=tuple(one_of(options) for options in slots))
+    slots: list[Any] = []
+    for slot, block in enumerate(stage.slots(), 1):
+        row = rows.get(f"stage{number}_block{slot}")  # None where it is left out already
+        slots.append(one_of(_options(block, row, parts, kernels)) if row else block)
+    return replace(stage, blocks=tuple(slots)) if slots else stage
 
 
 def _options(
@@ -122,7 +125,8 @@ def _options(
     hidden, sizes = last.cin, [last.cin]
     if BLOCKS[block.op].expands and hidden != row.cin:
         rounded = (round(hidden * part / MULTIPLE) * MULTIPLE for part in parts)
-        sizes += [size for size in rounded if MULTIPLE <= size < hidden and size != row.cin]
+        least = max(MULTIPLE, LEAST_EXPAND * row.cin)
+        sizes += [size for size in rounded if least <= size < hidden and size != row.cin]
     for kernel in (block.kernel, *sorted((k for k in kernels if k < block.kernel), reverse=True)):
         for size in dict.fromkeys(sizes):
             own = block.expand if size == hidden else size / row.cin

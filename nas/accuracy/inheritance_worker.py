@@ -256,7 +256,7 @@ class InheritanceWorker:
             number = int(max(AT_ONCE, min(NUM_REFITTED, MAX_BYTES / (4 * largest))))
             images = self._images(side, number, REFIT_EPOCH)
             table = self._table(side)
-            self._sources[side] = net, table, Answers.of(net, arch, images), images
+            self._sources[side] = net, table, Answers.of(net, images), images
         return self._sources[side]
 
     def _table(self, side: int) -> dict[str, list[Replacement]]:

@@ -29,6 +29,7 @@ def best_sums(
         cost_sums = (total[:, None] + own_cost).ravel()
         score_sums = (score[:, None] + own_score).ravel()
         order = np.lexsort((score_sums, cost_sums))
+        order = order[np.isfinite(score_sums[order])]  # without what breaks the network
         least = np.minimum.accumulate(score_sums[order])
         better = np.append(True, least[1:] < least[:-1])
         kept = order[better]

@@ -12,10 +12,14 @@ RANK = 128  # inputs leave in about so many steps, of one or more at once
 
 
 class Moments:
-    """Sums of inputs x (n, a) and outputs y (n, b), in double precision, for any number n."""
+    """Sums of inputs x (n, a) and outputs y (n, b), about the first of them, for any number n.
+
+    So products of what hardly varies stay small, and single precision is enough for them.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.number = 0
+        self.about = torch.zeros(inputs), torch.zeros(outputs)
         self.x, self.y = torch.zeros(inputs).double(), torch.zeros(outputs).double()
         self.xx = torch.zeros(inputs, inputs).double()
         self.xy = torch.zeros(inputs, outputs).double()
@@ -23,17 +27,21 @@ class Moments:
     def add(self, x: Tensor, y: Tensor) -> None:
         """Take n more: x (n, a) and y (n, b)."""
         x, y = x.float(), y.float()
+        if not self.number:
+            self.about = x[0].clone(), y[0].clone()
+        x, y = x - self.about[0], y - self.about[1]
         self.number += len(x)
-        self.x += x.sum(0).double().cpu()
-        self.y += y.sum(0).double().cpu()
-        self.xx += (x.T @ x).double().cpu()
-        self.xy += (x.T @ y).double().cpu()
+        self.x += x.sum(0).cpu()
+        self.y += y.sum(0).cpu()
+        self.xx += (x.T @ x).cpu()
+        self.xy += (x.T @ y).cpu()
 
     def problem(self) -> Problem:
         """The least squares problem that they state."""
         x, y = self.x / self.number, self.y / self.number
         gram = self.xx / self.number - torch.outer(x, x)
-        return Problem(gram, self.xy / self.number - torch.outer(x, y), x, y)
+        cross = self.xy / self.number - torch.outer(x, y)
+        return Problem(gram, cross, x + self.about[0].cpu(), y + self.about[1].cpu())
 
 
 @dataclass(frozen=True)

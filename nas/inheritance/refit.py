@@ -20,6 +20,7 @@ from nas.inheritance.surgery import (
     last_conv,
     unfold_into,
 )
+from nas.network.device import to_device
 from nas.network.modules import Network, OperatorModule
 
 REFIT_RIDGE = 1e-2  # of the mean variance, towards the weights that the block has by itself
@@ -32,10 +33,9 @@ class Answers:
     blocks: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, net: Network, arch: Arch, images: Images) -> Answers:
-        """Of these pictures; activated blocks before their activation."""
+    def of(cls, net: Network, images: Images) -> Answers:
+        """Of these pictures; activated blocks before their activation, and without their input."""
         found: dict[str, list[Tensor]] = {}
-        rows = {row.place: row for row in operators(arch)}
         with torch.inference_mode():
             for number, x in enumerate(images()):
                 for place, module in net.named_children():
@@ -45,10 +45,11 @@ class Answers:
                     assert isinstance(module, OperatorModule)
                     last = last_conv(module)
                     linear = before_act(last, features(module, x))
-                    out = x + linear if rows[place].residual else linear
-                    maps = out.flatten(2).transpose(1, 2)
+                    wanted = x + linear if _adds_input(module) else linear
+                    maps = wanted.flatten(2).transpose(1, 2)
                     found.setdefault(place, []).append(sampled(place, number, maps))
-                    x = out if rows[place].residual else last.act(linear)
+                    out = last.act(linear)
+                    x = x + out if module.residual else out
         return cls({place: torch.cat(parts) for place, parts in found.items()})
 
 
@@ -57,16 +58,21 @@ def refittable(module: nn.Module) -> bool:
     return hasattr(list(module.children())[-1], "conv")
 
 
+def _adds_input(module: OperatorModule) -> bool:
+    """Whether the row adds its input to what its last convolution puts out, not activated."""
+    return module.residual and isinstance(last_conv(module).act, nn.Identity)
+
+
 def choose_rows(
     net: Network, arch: Arch, table: Mapping[str, list[Replacement]]
-) -> list[tuple[str, nn.Module, bool]]:
-    """(place, module, whether it is residual) of the rows of `arch`, each with its own weights."""
+) -> list[tuple[str, nn.Module]]:
+    """(place, module) of the rows of `arch`, each with its own weights."""
     trained = dict(net.named_children())
     chosen = []
     for row in operators(arch):
         known = table.get(row.place, ())
         module = next((r.module for r in known if r.row and r.row.layers == row.layers), None)
-        chosen.append((row.place, module or trained[row.place], row.residual))
+        chosen.append((row.place, module or trained[row.place]))
     return chosen
 
 
@@ -85,38 +91,36 @@ def inherit(
     network's own maps as the trained network does on its own.
     """
     small = Network(arch).eval()
-    for place, module, _ in choose_rows(net, arch, table):
+    to_device(small, next(net.parameters()).device)
+    for place, module in choose_rows(net, arch, table):
         small.get_submodule(place).load_state_dict(module.state_dict())
     if refit:
-        refit_in_order(small, arch, answers, images)
+        refit_in_order(small, answers, images)
     return small
 
 
-def refit_in_order(small: Network, arch: Arch, answers: Answers, images: Images) -> None:
+def refit_in_order(small: Network, answers: Answers, images: Images) -> None:
     """Solve the last convolution of every block of `small` anew, in place, from front to back."""
-    rows = {row.place: row for row in operators(arch)}
     with torch.inference_mode():
         maps = list(images())
         for place, module in small.named_children():
             if place in answers.blocks:
                 assert isinstance(module, OperatorModule)
-                _refit(module, place, rows[place].residual, answers.blocks[place], maps)
+                _refit(module, place, answers.blocks[place], maps)
             if place == list(small._modules)[-3]:
                 return
             maps = [module(x) for x in maps]
 
 
-def _refit(
-    module: OperatorModule, place: str, residual: bool, wanted: Tensor, maps: list[Tensor]
-) -> None:
-    last = last_conv(module)
+def _refit(module: OperatorModule, place: str, wanted: Tensor, maps: list[Tensor]) -> None:
+    last, adds_input = last_conv(module), _adds_input(module)
     near = folded(last)[0]
     moments = Moments(*near.shape)
     start = 0
     for number, x in enumerate(maps):
         read = sampled(place, number, columns(last, features(module, x)))
         target = wanted[start : start + len(read)]
-        if residual:
+        if adds_input:
             target = target - sampled(place, number, x.flatten(2).transpose(1, 2))
         moments.add(read, target)
         start += len(read)

@@ -57,10 +57,10 @@ def norm_of(arch: Arch) -> Norm:
 
 
 def sampled(place: str, batch: int, maps: Tensor) -> Tensor:
-    """PIXELS pixels of each picture, by lot: (N, pixels, C) -> (N * PIXELS, C)."""
+    """PIXELS pixels of each picture, by lot, copied: (N, pixels, C) -> (N * PIXELS, C)."""
     number, pixels = maps.shape[:2]
     if pixels <= PIXELS:
-        return maps.flatten(0, 1)
+        return maps.flatten(0, 1).clone()  # the maps may be activated in place
     draws = torch.Generator().manual_seed(sum(place.encode()) + 7919 * batch)
     which = torch.rand(number, pixels, generator=draws).topk(PIXELS).indices.sort().values
     which = which.to(maps.device)[:, :, None].expand(-1, -1, maps.shape[2])
@@ -133,8 +133,9 @@ class BlockStudy:
             assert variant.gate
             resolve_gate(gate, given, variant.gate, kept)
         problem = variant.last.problem()
-        # of a plain convolution all columns are kept
-        inputs = kept if len(kept) < len(problem.gram) else torch.arange(len(problem.gram))
+        fewer = len(kept) < hidden_channels(variant.row)
+        # a plain convolution, which keeps its channels, has k * k columns of each
+        inputs = kept if fewer else torch.arange(len(problem.gram))
         near = folded(last_conv(variant.module))[0][inputs]
         unfold_into(last_conv(new), *problem.of(inputs).solve(near, CHOICE_RIDGE))
         return new

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nas.arch.layers import Conv, Operator, same_padding
 from nas.inheritance.least_squares import Moments
+from nas.network.device import to_device
 from nas.network.modules import ConvNormAct, OperatorModule, SqueezeExciteGate
 
 CHOICE_RIDGE = 1e-2  # of the mean variance, towards the weights at hand, where channels are chosen
@@ -153,6 +154,7 @@ def cut(row: Operator, module: OperatorModule, kept: Tensor, like: Norm) -> Oper
     Nothing is re-solved; squeeze-and-excitation keeps its first units where it has fewer.
     """
     new = OperatorModule(row, *like)
+    to_device(new, last_conv(module).conv.weight.device)
     old = layers_of(module)
     last = last_conv(new)
     with torch.no_grad():
