@@ -13,7 +13,6 @@ from nas.arch.operators import operators
 from nas.inheritance.least_squares import Moments
 from nas.inheritance.replacements import Images, Replacement, sampled
 from nas.inheritance.surgery import (
-    before_act,
     columns,
     features,
     folded,
@@ -44,7 +43,7 @@ class Answers:
                         continue
                     assert isinstance(module, OperatorModule)
                     last = last_conv(module)
-                    linear = before_act(last, features(module, x))
+                    linear = last.linear(features(module, x))
                     wanted = x + linear if _adds_input(module) else linear
                     maps = wanted.flatten(2).transpose(1, 2)
                     found.setdefault(place, []).append(sampled(place, number, maps))
@@ -107,7 +106,7 @@ def refit_in_order(small: Network, answers: Answers, images: Images) -> None:
             if place in answers.blocks:
                 assert isinstance(module, OperatorModule)
                 _refit(module, place, answers.blocks[place], maps)
-            if place == list(small._modules)[-3]:
+            if place == "pool":
                 return
             maps = [module(x) for x in maps]
 

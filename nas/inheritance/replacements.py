@@ -22,7 +22,6 @@ from nas.inheritance.surgery import (
     CHOICE_RIDGE,
     GateMoments,
     Norm,
-    before_act,
     columns,
     cut,
     features,
@@ -101,7 +100,7 @@ class BlockStudy:
         """Take pictures' maps x (N, cin, H, W); what the block makes of them."""
         last, place = last_conv(self.module), self.row.place
         read = features(self.module, x)
-        linear = before_act(last, read)  # (N, cout, h, w)
+        linear = last.linear(read)  # (N, cout, h, w)
         wanted = sampled(place, batch, linear.flatten(2).transpose(1, 2))
         for variant in self.variants.values():
             same = variant.row.layers == self.row.layers
@@ -176,23 +175,32 @@ def divergence(answers: Tensor, changed: Tensor) -> float:
 
 
 def score_blocks(
-    net: Network, studies: Mapping[str, BlockStudy], images: Images, droppable: Sequence[str] = ()
+    net: Network, studies: Mapping[str, BlockStudy], images: Images
 ) -> Iterator[tuple[str, list[Replacement]]]:
     """Each block's replacements with their scores on `images`, block by block."""
     modules = list(net.named_children())
     with torch.inference_mode():
-        x = torch.cat(list(images()))
-        answers = net(x)
-        for i, (place, module) in enumerate(modules):
-            if study := studies.get(place):
-                rest = nn.Sequential(*(m for _, m in modules[i + 1 :]))
-                found = []
-                for row, new in study.modules():
-                    if row.layers == study.row.layers:
-                        found.append(Replacement(row, study.module, 0.0))
-                        continue
-                    found.append(Replacement(row, new, divergence(answers, rest(new(x.clone())))))
-                if study.row.residual:
-                    found.append(Replacement(None, None, divergence(answers, rest(x.clone()))))
-                yield place, found
-            x = module(x)
+        maps = list(images())
+        answers = [net(x) for x in maps]
+    for i, (place, module) in enumerate(modules):
+        if study := studies.get(place):
+            rest = nn.Sequential(*(m for _, m in modules[i + 1 :]))
+            found = [Replacement(study.row, study.module, 0.0)]
+            for row, new in study.modules():
+                if row.layers != study.row.layers:
+                    score = _score(nn.Sequential(new, rest), maps, answers)
+                    found.append(Replacement(row, new, score))
+            if study.row.residual:
+                found.append(Replacement(None, None, _score(rest, maps, answers)))
+            yield place, found
+        with torch.inference_mode():
+            maps = [module(x) for x in maps]
+
+
+def _score(net: nn.Module, maps: Sequence[Tensor], answers: Sequence[Tensor]) -> float:
+    """The mean divergence of what `net` makes of maps (N, C, H, W), from logits (N, classes)."""
+    with torch.inference_mode():
+        pairs = [
+            (divergence(a, net(x.clone())), len(x)) for a, x in zip(answers, maps, strict=True)
+        ]
+    return sum(score * number for score, number in pairs) / sum(number for _, number in pairs)

@@ -38,16 +38,6 @@ def features(module: OperatorModule, x: Tensor) -> Tensor:
     return x
 
 
-def before_act(last: ConvNormAct, x: Tensor) -> Tensor:
-    """The convolution and its norm, without the activation: (N, C, H, W) -> (N, cout, h, w)."""
-    act, last.act = last.act, nn.Identity()
-    try:
-        out: Tensor = last(x)
-    finally:
-        last.act = act
-    return out
-
-
 def columns(last: ConvNormAct, x: Tensor) -> Tensor:
     """x (N, C, H, W) as the rows of a linear map: (N, outputs' pixels, C * k * k)."""
     kernel, stride = last.conv.kernel_size[0], last.conv.stride[0]

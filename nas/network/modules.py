@@ -53,10 +53,11 @@ class ConvNormAct(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
-        out: torch.Tensor = self.act(self.bn(self._convolved(x)))
+        out: torch.Tensor = self.act(self.linear(x))
         return out
 
-    def _convolved(self, x: torch.Tensor) -> torch.Tensor:
+    def linear(self, x: torch.Tensor) -> torch.Tensor:
+        """The same without the activation."""
         down = right = 0
         if self.same:
             kernel, stride = self.conv.kernel_size[0], self.conv.stride[0]
@@ -66,8 +67,8 @@ class ConvNormAct(nn.Module):
             else:
                 down, right = (kernel // 2 - before for before, _ in (rows, columns))
                 x = F.pad(x, (right, 0, down, 0))
-        out: torch.Tensor = self.conv(x)
-        return out[..., down:, right:]
+        out: torch.Tensor = self.bn(self.conv(x)[..., down:, right:])
+        return out
 
 
 class SqueezeExciteGate(nn.Module):

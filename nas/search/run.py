@@ -19,6 +19,7 @@ from rich.console import Console
 from nas.arch.arch import Arch
 from nas.core.files import write_text
 from nas.core.run_folder import write_json
+from nas.search.blocks_page import blocks_page, describe_winner
 from nas.search.evaluations import Role
 from nas.search.frames import front_of, trial_frame
 from nas.search.inherited_report import (
@@ -94,6 +95,9 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         write_networks(run, front_of(trained), summary["winner"])
         blocks = block_frame(run, summary["winner"])
         write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
+        if winner := summary["winner"]:
+            about = describe_winner(winner, str(run.settings.arch))
+            blocks_page(run.folder / "blocks.html", "Cuts", about, blocks)
     return summary
 
 

@@ -21,7 +21,7 @@ from nas.arch.operators import network_id, operators
 from nas.inheritance import refit as refit_module
 from nas.inheritance.refit import Answers, inherit, refittable
 from nas.inheritance.replacements import divergence, sampled
-from nas.inheritance.surgery import before_act, features, last_conv
+from nas.inheritance.surgery import features, last_conv
 from nas.network.modules import build
 from nas.space.choices import choices, fill, random_picks
 from search_spaces.inherited import LEFT_OUT
@@ -49,7 +49,7 @@ def outputs(net, arch, x):
         for place, module in net.named_children():
             if refittable(module):
                 last = last_conv(module)
-                linear = before_act(last, features(module, x.clone()))
+                linear = last.linear(features(module, x.clone()))
                 adds = row_at(arch, place).residual and isinstance(last.act, torch.nn.Identity)
                 found[place] = x + linear if adds else linear
             x = module(x.clone())

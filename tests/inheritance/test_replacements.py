@@ -33,7 +33,6 @@ from nas.inheritance.replacements import (
     study_blocks,
 )
 from nas.inheritance.surgery import (
-    before_act,
     columns,
     features,
     folded,
@@ -129,7 +128,7 @@ def test_the_last_convolution_is_least_squares_on_all_pixels(name, padding, exac
     study, _ = studied(row, module, rows, padding, x.split(25))
     whole = torch.arange(hidden_channels(row))
     with torch.no_grad():
-        wanted = before_act(last_conv(module), features(module, x.clone()))
+        wanted = last_conv(module).linear(features(module, x.clone()))
         y = wanted.flatten(2).transpose(1, 2).flatten(0, 1).double().numpy()  # (n, cout)
         for other, new in study.modules():
             last = last_conv(new)
@@ -150,7 +149,7 @@ def test_the_last_convolution_is_least_squares_on_all_pixels(name, padding, exac
             assert error <= least * (1 + 1e-4) + 1e-6
             assert np.abs(ours - best).max() < 1e-2
             if "se" not in layers_of(new):
-                direct = before_act(last, features(new, x.clone()))
+                direct = last.linear(features(new, x.clone()))
                 direct = direct.flatten(2).transpose(1, 2).flatten(0, 1).double().numpy()
                 assert np.allclose(direct, ours, atol=1e-3)
 

@@ -13,7 +13,6 @@ from nas.arch.layers import SqueezeExcite
 from nas.inheritance.surgery import (
     DEAD,
     GateMoments,
-    before_act,
     columns,
     cropped,
     cut,
@@ -53,7 +52,7 @@ def test_the_last_convolution_is_a_linear_map_of_the_features(name, padding):
         with torch.no_grad():
             read = features(module, x)
             assert read.shape[1] == hidden_channels(row) == last_layer(row).cin
-            linear = before_act(last, read.clone())
+            linear = last.linear(read.clone())
             weight, offset = folded(last)
             mapped = columns(last, read).double() @ weight + offset
             assert mapped.shape == (5, row.side_out**2, row.cout)
@@ -94,7 +93,7 @@ def test_channels_without_a_factor_get_one(name, how):
     with torch.no_grad():
         read = features(module, x)
         mapped = columns(last, read).double() @ other + offset + 1
-        linear = before_act(last, read).flatten(2).transpose(1, 2)
+        linear = last.linear(read).flatten(2).transpose(1, 2)
     assert torch.allclose(mapped.float(), linear, atol=1e-3)
     for own, set_to in zip(folded(last), (other, offset + 1), strict=True):
         assert torch.allclose(own, set_to, atol=1e-4)
