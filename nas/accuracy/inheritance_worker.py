@@ -42,7 +42,7 @@ from search_spaces.lookup import plain_name
 
 NUM_STUDIED = 2000  # pictures from which replacements are solved
 NUM_SCORED = 256  # validation pictures, without their labels, on which replacements are scored
-NUM_TESTED = 1000  # test images that networks are scored on which are not trained again
+NUM_TESTED = 500  # test images that networks are scored on which are not trained again
 NUM_REFITTED = 1000  # pictures to which a whole network is fitted, block by block
 AT_ONCE = 50  # of those pictures
 MAX_BYTES = 400e6  # of one map of all pictures that a network is fitted to

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from nas.network.device import to_device
 from nas.network.modules import Network, OperatorModule
 
 REFIT_RIDGE = 1e-2  # of the mean variance, towards the weights that the block has by itself
+HELD_BYTES = 300e6  # of what a convolution reads, so that it need not be computed twice
 
 
 @dataclass(frozen=True)
@@ -103,24 +104,33 @@ def refit_in_order(small: Network, answers: Answers, images: Images) -> None:
     with torch.inference_mode():
         maps = list(images())
         for place, module in small.named_children():
-            if place in answers.blocks:
-                assert isinstance(module, OperatorModule)
-                _refit(module, place, answers.blocks[place], maps)
             if place == "pool":
                 return
-            maps = [module(x) for x in maps]
+            if place in answers.blocks:
+                assert isinstance(module, OperatorModule)
+                maps = _refit(module, place, answers.blocks[place], maps)
+            else:
+                maps = [module(x) for x in maps]
 
 
-def _refit(module: OperatorModule, place: str, wanted: Tensor, maps: list[Tensor]) -> None:
+def _refit(
+    module: OperatorModule, place: str, wanted: Tensor, maps: Sequence[Tensor]
+) -> list[Tensor]:
+    """Solve the last convolution for maps (N, cin, H, W); what the block then makes of them."""
     last, adds_input = last_conv(module), _adds_input(module)
     near = folded(last)[0]
     moments = Moments(*near.shape)
-    start = 0
+    start, held = 0, dict[int, Tensor]()
     for number, x in enumerate(maps):
-        read = sampled(place, number, columns(last, features(module, x)))
-        target = wanted[start : start + len(read)]
+        read = features(module, x)
+        if len(maps) * read.nbytes <= HELD_BYTES:
+            held[number] = read
+        pixels = sampled(place, number, columns(last, read))
+        target = wanted[start : start + len(pixels)]
         if adds_input:
             target = target - sampled(place, number, x.flatten(2).transpose(1, 2))
-        moments.add(read, target)
-        start += len(read)
+        moments.add(pixels, target)
+        start += len(pixels)
     unfold_into(last, *moments.problem().solve(near, REFIT_RIDGE))
+    outs = (last(held[i] if i in held else features(module, x)) for i, x in enumerate(maps))
+    return [x + out if module.residual else out for x, out in zip(maps, outs, strict=True)]

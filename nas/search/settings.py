@@ -18,6 +18,7 @@ from nas.space.limits import Limits
 from search_spaces.lookup import PUBLISHED
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
+NUM_INHERITED = 32  # where weights are inherited
 COUNTS = {"finalists": 1, "spread": 0, "workers": 1, "seed": 0}  # and the least of each
 # With weights=pretrained or file these take the place of conf/search.yaml's.
 WITH_WEIGHTS = {
@@ -127,6 +128,8 @@ class SearchSettings:
 
     def num_trials(self, trains_each: bool) -> int:
         """Distinct networks to evaluate; fewer by default where each of them is trained."""
+        if self.inherits:
+            return self.trials or NUM_INHERITED
         return self.trials or (NUM_TRAINED if trains_each else NUM_SCORED)
 
     def num_random(self, trains_each: bool) -> int:
@@ -159,8 +162,10 @@ def completed(overrides: Sequence[str]) -> list[str]:
     given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
     if given.get("weights", "none") == "none":
         return list(overrides)
-    implied = [f"{key}={value}" for key, value in WITH_WEIGHTS.items() if key not in given]
-    return [*implied, *overrides]
+    implied = {**WITH_WEIGHTS}
+    if (folder := Path(given.get("arch", "")).expanduser()).is_dir() and given.get("arch"):
+        implied["weights.path"] = str(folder / "weights.pt")
+    return [*(f"{key}={value}" for key, value in implied.items() if key not in given), *overrides]
 
 
 def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,7 +177,7 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
             "YAML file, or a folder of nas.train"
         )
     if (folder := Path(str(arch)).expanduser()).is_dir():
-        arch, path = str(folder / "network.yaml"), path or str(folder / "weights.pt")
+        arch = str(folder / "network.yaml")
     for name, file in (("arch", arch), ("weights.path", path)):
         if file and (name != "arch" or is_file(file)) and not Path(file).expanduser().is_file():
             raise UserError(f"{name}: there is no file {file}")

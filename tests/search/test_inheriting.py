@@ -1,0 +1,187 @@
+"""A search that begins with a trained network's weights, end to end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from nas.accuracy.inheritance_worker import InheritanceWorker
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.operators import network_id
+from nas.arch.serialization import dumps, load
+from nas.core.errors import UserError
+from nas.inheritance.files import load_tensors
+from nas.network.modules import build
+from nas.search.run import search
+from nas.search.settings import SearchSettings
+from nas.training.evaluation import paired_difference
+from search_spaces.lookup import PUBLISHED
+
+MINE = Arch(
+    (Stage(16, 2, 2, Block(kernel=5, expand=4)), Stage(24, 2, 2, Block(expand=6, act="hswish"))),
+    Stem(8), Head(32), resolution=48, channels=3, classes=1000, name="mine",
+)  # fmt: skip
+WORDS = (
+    "weights=file", "weights.path=mine.pt", "arch=mine.yaml", "resolutions=[48,32]",
+    "data.train=60", "data.val=40", "data.test=40", "budget.epochs=1", "precision=fp32",
+    "trials=6", "workers=1", "target=0.05", "table.blocks=40", "table.calibrate=4",
+    "table.validate=4", "table.repeat=0", "latency.min_rounds=6", "latency.max_seconds=0.01",
+)  # fmt: skip
+GIVEN = tuple(word for word in WORDS if not word.startswith("precision"))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with a network's file and weights, and a latency table that all runs share."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "mine.yaml").write_text(dumps(MINE))
+    torch.save(build(MINE, 0).state_dict(), folder / "mine.pt")
+    return folder
+
+
+@pytest.fixture
+def here(home, monkeypatch):
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def first(home):
+    """One search, whole: its summary."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        return search(SearchSettings.of(*GIVEN))
+
+
+def test_every_network_of_the_front_is_ready_to_use(here, first):
+    root = here / "results" / "search" / "inherited"
+    front = first["front"]
+    assert len(front) == len(list((root / "front").glob("*.onnx")))
+    for number, row in enumerate(front, 1):
+        file = root / "front" / f"{number:02d}"
+        arch = load(file.with_suffix(".yaml"))
+        assert network_id(arch) == row["id"]
+        net = build(arch)
+        net.load_state_dict(torch.load(file.with_suffix(".pt"), weights_only=True))
+        image = torch.randn(1, 1, arch.resolution, arch.resolution)
+        session = onnxruntime.InferenceSession(file.with_suffix(".onnx"))
+        answer = session.run(None, {"image": image.numpy()})[0]
+        with torch.inference_mode():
+            assert answer == pytest.approx(net.eval()(image).numpy(), abs=1e-3)
+    winner = load(root / "winner.yaml")
+    assert network_id(winner) == first["winner"]["id"]
+    assert (root / "winner.onnx").stat().st_size > 1000
+
+
+def test_it_is_compared_with_what_one_would_do_otherwise(here, first):
+    """The differences are paired over the test images, and recomputed here from what is kept."""
+    root = here / "results" / "search" / "inherited"
+    rows = first["compared"]
+    assert {row["role"] for row in rows} == {"reference", "control"}
+    assert any(row["name"].startswith("mine.yaml at") for row in rows)
+    assert any(row["name"] == "equal ratios" for row in rows)
+    ours = load_tensors(root / "weights" / f"{first['winner']['id']}-{first['winner_task']}.pt")
+    for row in rows:
+        task = "baseline" if row["role"] == "reference" else "finish"
+        theirs = load_tensors(root / "weights" / f"{row['id']}-{task}.pt")["test_correct"]
+        assert len(theirs) == 40
+        assert theirs.double().mean().item() == pytest.approx(row["test_accuracy"])
+        if first["winner_task"] == "finish":
+            expected = paired_difference(ours["test_correct"], theirs)
+            assert (row["gain"], row["gain_se"]) == pytest.approx(expected)
+
+
+def test_blocks_are_drawn_with_what_was_chosen(here, first):
+    root = here / "results" / "search" / "inherited"
+    blocks = pd.read_csv(root / "blocks.csv")
+    chosen = blocks[blocks["chosen"]]
+    assert len(chosen) == 4  # one a block
+    assert chosen["side"].nunique() == 1
+    assert (blocks.loc[blocks["own"], "nats"] == 0).all()
+    assert "before and after" in (root / "blocks.html").read_text()
+
+
+@pytest.mark.parametrize("task", ["study", "inherit", "finish"])
+def test_a_run_that_is_killed_goes_on_to_the_same_winner(here, first, monkeypatch, task):
+    shutil.copytree(here / "results" / "latency", here / task / "latency")
+    settings = SearchSettings.of(*GIVEN, f"results={task}")
+    step, calls = getattr(InheritanceWorker, f"_{task}"), []
+
+    def killed(self, arch):
+        calls.append(arch)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return step(self, arch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InheritanceWorker, f"_{task}", killed)
+        with pytest.raises(KeyboardInterrupt):
+            search(settings)
+    again = search(settings)
+    assert again["winner"]["id"] == first["winner"]["id"]
+    one, other = (
+        torch.load(here / folder / "search" / "inherited" / "winner.pt", weights_only=True)
+        for folder in (task, "results")
+    )
+    assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+def test_a_second_target_costs_its_own_trainings_only(here, first, monkeypatch):
+    def never(self, arch):
+        raise AssertionError("done before")
+
+    for task in ("train", "study"):
+        monkeypatch.setattr(InheritanceWorker, f"_{task}", never)
+    slow = first["front"][-1]["latency_ms"]
+    second = search(SearchSettings.of(*GIVEN, f"target={slow * 1.01:.5f}"))
+    assert second["prepared"] == first["prepared"]
+    assert second["winner"]["latency_ms"] <= slow * 1.01
+
+
+def test_pictures_of_more_networks_and_published_ones_are_refused_or_taken_as_they_are(here):
+    settings = SearchSettings.of("weights=pretrained", "arch=tf_efficientnet_lite0")
+    assert (settings.space.name, settings.accuracy.name) == ("inherited", "inherited")
+    assert settings.resolutions == (96, 64)
+    assert np.isinf(settings.limit.latency_ms)
+    wide = SearchSettings.of("weights=pretrained", "arch=mobilenet_v2", "data=folder",
+                             "data.root=x", "data.resolution=224")  # fmt: skip
+    assert wide.resolutions == (224, 160)
+
+
+def test_the_folder_of_a_training_is_a_network_with_weights(here):
+    folder = here / "results" / "train" / "x"
+    folder.mkdir(parents=True)
+    shutil.copy(here / "mine.yaml", folder / "network.yaml")
+    shutil.copy(here / "mine.pt", folder / "weights.pt")
+    settings = SearchSettings.of("weights=file", f"arch={folder}")
+    assert settings.accuracy.arguments["path"] == str(folder / "weights.pt")
+    assert settings.space.arguments["arch"] == str(folder / "network.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["weights=pretrained"], "arch must be given with weights"),
+        (["weights=pretrained", "arch=mobilenet_v9"], "unknown network 'mobilenet_v9'"),
+        (["weights=pretrained", "arch=mobilenet_v1"], "no weights are published for mobilenet_v1"),
+        (["weights=file", "arch=mobilenet_v2"], "Missing mandatory value: weights.path"),
+        (["weights=file", "arch=mobilenet_v2", "weights.path=no.pt"], "there is no file no.pt"),
+        (["arch=mobilenet_v2"], "arch= and resolutions= are for a search that inherits"),
+        (["space=inherited"], "space=inherited does not go with weights=none"),
+        (["weights=pretrained", "arch=mobilenet_v2", "space=mbconv"], "space=mbconv does not go"),
+        (["weights=pretrained", "arch=mobilenet_v2", "resolutions=96"], "must be a list of sides"),
+        (["weights=pretrained", "arch=mobilenet_v2", "resolutions=[8]"], "whole number from 32"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(here, words, message):
+    with pytest.raises(UserError, match=message) as caught:
+        search(SearchSettings.of(*words))
+    assert "\n" not in str(caught.value)
+    assert PUBLISHED["mobilenet_v2"]
