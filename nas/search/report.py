@@ -180,9 +180,18 @@ def subtitle(about: Mapping[str, Any]) -> str:
 
 def notes(about: Mapping[str, Any]) -> list[str]:
     """What a reader should know before trusting the picture."""
-    return [
+    trained = (
         f"Accuracy is on validation images after the short training budget={about['budget']}: it "
-        "ranks networks, and longer training raises all of them and may change their order.",
+        "ranks networks, and longer training raises all of them and may change their order."
+    )
+    if about["accuracy"] == "inherited":
+        trained = (
+            "Networks have inherited their weights in closed form; those whose hover says so were "
+            "trained again. Training raises all of them a little, the fastest most. Diamonds are "
+            "what one would do otherwise, and networks that no score chose, trained alike."
+        )
+    return [
+        trained,
         "± is one standard error over the images; the spread between training seeds comes on top.",
         "The search chose by validation accuracy, so for the chosen it is a little optimistic; "
         "test accuracy is on images that no decision has seen.",
@@ -253,6 +262,8 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
             f"measured  {winner['measured_ms']:.3g} ms as a whole, which {word} the table "
             f"({off:+.1%})" + (" and is over the target" if over else "")
         )
+    if "compared" in summary:  # with more than published networks
+        return
     if within := [row for row in summary["published"] if row["latency_ms"] <= target]:
         best = _format_network(max(within, key=lambda row: float(row["accuracy"])))
         console.print(f"published {best} (the best of {len(within)} within the target)")

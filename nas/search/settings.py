@@ -12,6 +12,7 @@ from nas.arch.serialization import is_file
 from nas.core.checks import check_bool, check_number, check_whole
 from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError, unknown
+from nas.core.run_folder import folder_name
 from nas.data.dataset import ANY_SIZE
 from nas.network.device import resolve_device
 from nas.space.limits import Limits
@@ -80,10 +81,10 @@ class SearchSettings:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UserError(f"references must be a list of published networks, not {names!r}")
         given["references"] = tuple(names)
-        given["run"] = str(given["run"] or given["space"].name)
         given["results"] = str(given["results"])
         if given["weights"].name != "none":
             given |= _inheriting(given)
+        given["run"] = str(given["run"] or given["space"].name)
         return cls(**given)
 
     def __post_init__(self) -> None:
@@ -176,6 +177,7 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
             "arch must be given with weights: a published network (arch=efficientnet_lite0), a "
             "YAML file, or a folder of nas.train"
         )
+    run = given["run"] or folder_name(Path(str(arch)).name.removesuffix(".yaml"))
     if (folder := Path(str(arch)).expanduser()).is_dir():
         arch = str(folder / "network.yaml")
     for name, file in (("arch", arch), ("weights.path", path)):
@@ -193,6 +195,7 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
         data = data.filled(resolution=max(sides))
     return {
         "data": data,
+        "run": run,
         "arch": arch,
         "resolutions": tuple(sides),
         "space": given["space"].updated(arch=arch, resolutions=list(sides)),

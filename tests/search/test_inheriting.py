@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -61,7 +60,7 @@ def first(home):
 
 
 def test_every_network_of_the_front_is_ready_to_use(here, first):
-    root = here / "results" / "search" / "inherited"
+    root = here / "results" / "search" / "mine"
     front = first["front"]
     assert len(front) == len(list((root / "front").glob("*.onnx")))
     for number, row in enumerate(front, 1):
@@ -82,7 +81,7 @@ def test_every_network_of_the_front_is_ready_to_use(here, first):
 
 def test_it_is_compared_with_what_one_would_do_otherwise(here, first):
     """The differences are paired over the test images, and recomputed here from what is kept."""
-    root = here / "results" / "search" / "inherited"
+    root = here / "results" / "search" / "mine"
     rows = first["compared"]
     assert {row["role"] for row in rows} == {"reference", "control"}
     assert any(row["name"].startswith("mine.yaml at") for row in rows)
@@ -99,7 +98,7 @@ def test_it_is_compared_with_what_one_would_do_otherwise(here, first):
 
 
 def test_blocks_are_drawn_with_what_was_chosen(here, first):
-    root = here / "results" / "search" / "inherited"
+    root = here / "results" / "search" / "mine"
     blocks = pd.read_csv(root / "blocks.csv")
     chosen = blocks[blocks["chosen"]]
     assert len(chosen) == 4  # one a block
@@ -127,7 +126,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_winner(here, first, monkeypatc
     again = search(settings)
     assert again["winner"]["id"] == first["winner"]["id"]
     one, other = (
-        torch.load(here / folder / "search" / "inherited" / "winner.pt", weights_only=True)
+        torch.load(here / folder / "search" / "mine" / "winner.pt", weights_only=True)
         for folder in (task, "results")
     )
     assert all(torch.equal(one[key], other[key]) for key in other)
