@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from nas.inheritance.refit import Answers, inherit
 from nas.inheritance.replacements import Images, Replacement, score_blocks, study_blocks
 from nas.network.device import layout, resolve_device, to_device
 from nas.network.modules import Network, OperatorModule, build
-from nas.training.evaluation import Loader, image_losses, scored
+from nas.training.evaluation import Loader, Score, image_losses, scored
 from nas.training.first_weights import FirstWeights, first_weights
 from nas.training.loop import Budget, fit_batch, train
 from nas.training.ridge import start_classifier
@@ -48,7 +47,8 @@ AT_ONCE = 50  # of those pictures
 MAX_BYTES = 400e6  # of one map of all pictures that a network is fitted to
 STUDY_EPOCH, REFIT_EPOCH = 10_000, 20_000  # of augmentation, which no training sees
 LR_AGAIN = 0.5  # times the budget's rate, where what was trained is trained again
-FIDELITY = {"inherit": "inherited", "finish": "trained again"}
+Source = tuple[Network, dict[str, list[Replacement]], Answers, Images]
+FIDELITY = {"inherit": "inherited", "score": "inherited", "finish": "trained again"}
 
 
 @dataclass(eq=False)
@@ -58,6 +58,7 @@ class InheritanceWorker:
     train      train the published network on, at the side of `arch`
     study      solve and score what each of its blocks can be replaced by there
     inherit    a network of the space, in closed form
+    score      that on all test images
     finish     train that on, with soft labels of the largest side's network
     baseline   a published network from its own weights, trained as long and alike
     """
@@ -70,6 +71,9 @@ class InheritanceWorker:
     seed: int
     folder: Path
     epochs: int = 0  # of training again
+    sources: dict[int, Source] = field(default_factory=dict)
+    clock: Callable[[], float] = time.perf_counter
+    began: float = 0.0
 
     @classmethod
     def open(
@@ -97,13 +101,22 @@ class InheritanceWorker:
             "train": self._train,
             "study": self._study,
             "inherit": self._inherit,
+            "score": self._score,
             "finish": self._finish,
             "baseline": self._baseline,
         }
-        clock = time.process_time if self.device.type == "cpu" else time.perf_counter
-        began, self.epochs = clock(), epochs or self.budget.epochs
-        estimate = steps[task](arch)
-        return replace(estimate, seconds=clock() - began)
+        self.epochs = epochs or self.budget.epochs
+        path = weights_path(self.folder, arch, self._name(task))
+        if path.exists():
+            return read_estimate(path)
+        self.clock = time.process_time if self.device.type == "cpu" else time.perf_counter
+        self.began = self.clock()
+        return steps[task](arch)
+
+    def _name(self, task: str) -> str:
+        """Of the file of weights that the task leaves."""
+        longer = task == "baseline" and self.epochs != self.budget.epochs
+        return f"{task}-{self.epochs}" if longer else task
 
     def _batches(
         self, split: str | Split, side: int, weights: FirstWeights, **more: Any
@@ -133,14 +146,19 @@ class InheritanceWorker:
             image_losses(net, self._batches(split, arch.resolution, weights), device=self.device)
             for split in (self.data.val, test)
         ]
+        val, tested = (scored(*losses) for losses in found)
+        error, words = val.cross_entropy_se, FIDELITY.get(task, task)
+        seconds = self.clock() - self.began
+        estimate = Estimate(-val.cross_entropy, error, seconds, words, val=val, test=tested)
         kept = {
             "weights": {k: t.cpu().contiguous() for k, t in net.state_dict().items()},
             "test_correct": found[1][1],
+            "estimate": asdict(estimate),
         }
-        save_tensors(weights_path(self.folder, arch, task), kept)
-        val, tested = (scored(*losses) for losses in found)
-        error, words = val.cross_entropy_se, FIDELITY.get(task, task)
-        return Estimate(-val.cross_entropy, error, 0.0, words, val=val, test=tested)
+        save_tensors(weights_path(self.folder, arch, self._name(task)), kept)
+        for checkpoint in (self.folder / "checkpoints").glob(f"{network_id(arch)}-{task}*"):
+            checkpoint.unlink()
+        return estimate
 
     def _fit(
         self, net: Network, arch: Arch, task: str, weights: FirstWeights, *, again: bool
@@ -191,8 +209,7 @@ class InheritanceWorker:
             net = self._begin(arch, weights)
             self._fit(net, arch, "baseline", weights, again=False)
         self._fit(net, arch, "baseline", weights, again=True)
-        longer = "" if self.epochs == self.budget.epochs else f"-{self.epochs}"
-        return self._kept(net, arch, f"baseline{longer}", weights)
+        return self._kept(net, arch, "baseline", weights)
 
     def _is_same(self, arch: Arch) -> bool:
         """Whether it is the space's own network, at whatever side."""
@@ -242,22 +259,17 @@ class InheritanceWorker:
             save_tensors(paths[key], kept)
             part_done(done, len(studies))
         nothing = float("nan")
-        return Estimate(nothing, nothing, 0.0, "study")
+        return Estimate(nothing, nothing, self.clock() - self.began, "study")
 
-    @cached_property
-    def _sources(self) -> dict[int, tuple[Network, dict[str, list[Replacement]], Answers, Images]]:
-        return {}
-
-    def _source(self, side: int) -> tuple[Network, dict[str, list[Replacement]], Answers, Images]:
+    def _source(self, side: int) -> Source:
         """What networks of that side inherit from; read and computed once in this process."""
-        if side not in self._sources:
+        if side not in self.sources:
             arch, net = at_resolution(self.space, side), self._trained(side)
-            largest = max(row.cout * row.side_out**2 for row in operators(arch)[:-3])
+            largest = max(row.cout * row.side_out**2 for row in operators(arch))
             number = int(max(AT_ONCE, min(NUM_REFITTED, MAX_BYTES / (4 * largest))))
             images = self._images(side, number, REFIT_EPOCH)
-            table = self._table(side)
-            self._sources[side] = net, table, Answers.of(net, images), images
-        return self._sources[side]
+            self.sources[side] = net, self._table(side), Answers.of(net, images), images
+        return self.sources[side]
 
     def _table(self, side: int) -> dict[str, list[Replacement]]:
         arch, rows = at_resolution(self.space, side), replacement_rows(self.space, side)
@@ -279,14 +291,28 @@ class InheritanceWorker:
         small = inherit(net, arch, table, answers, images)
         return self._kept(small, arch, "inherit", self.weights)
 
-    def _finish(self, arch: Arch) -> Estimate:
+    def _inherited(self, arch: Arch) -> Network:
         path = weights_path(self.folder, arch, "inherit")
         if not path.exists():
             self._inherit(arch)
         net = build(arch, seed=self.seed)
         net.load_state_dict(load_tensors(path)["weights"])
+        return net
+
+    def _score(self, arch: Arch) -> Estimate:
+        return self._kept(self._inherited(arch), arch, "score", self.weights)
+
+    def _finish(self, arch: Arch) -> Estimate:
+        net = self._inherited(arch)
         self._fit(net, arch, "finish", self.weights, again=True)
         return self._kept(net, arch, "finish", self.weights)
+
+
+def read_estimate(path: Path) -> Estimate:
+    """What was said of a network when its weights were kept."""
+    kept = load_tensors(path)["estimate"]
+    scores = {split: Score(**kept[split]) for split in ("val", "test")}
+    return Estimate(**kept | scores)
 
 
 def some_of(split: Split, number: int) -> Split:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from nas.accuracy.inheritance_worker import read_estimate
 from nas.accuracy.inherited import InheritedSettings
 from nas.arch.arch import Arch
 from nas.arch.layers import Conv
@@ -43,7 +44,12 @@ def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
     again = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
     rows = []
     for row in [*trials, *(row | {"number": None} for row in choices_)]:
-        finished = again.get(row["id"])
+        finished, scored = again.get(row["id"]), None
+        if finished:  # then it was scored on all test images, as inherited too
+            path = weights_path(run.folder, run.arch_of(row["id"]), "score")
+            scored = read_estimate(path).test if path.exists() else None
+        if scored:
+            row = row | {"test_accuracy": scored.accuracy, "test_accuracy_se": scored.accuracy_se}
         better = finished and finished["state"] == "complete"
         if better and finished and finished["accuracy"] >= (row["accuracy"] or 0):
             row = row | finished | {"number": row["number"], "name": "", "reason": AGAIN}
@@ -55,7 +61,7 @@ def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
 
 def task_of(fidelity: str) -> str:
     """The step that left the weights of a network that was judged so."""
-    return "finish" if fidelity == "trained again" else "inherit"
+    return "finish" if fidelity == "trained again" else "score"
 
 
 def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -63,7 +69,10 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
     if winner is None:
         return []
     arch, found = run.arch_of(winner["id"]), []
-    ours = load_tensors(weights_path(run.folder, arch, task_of(winner["fidelity"])))["test_correct"]
+    path = weights_path(run.folder, arch, task_of(winner["fidelity"]))
+    if not path.exists():
+        return []  # of a run that was stopped before any network was finished
+    ours = load_tensors(path)["test_correct"]
     rivals = {Role.REFERENCE: baselines(run)[0], Role.CONTROL: controls(run)[0]}
     for role, archs in rivals.items():
         known = {row["id"]: row for row in run.evaluations.rows(role)}
@@ -133,7 +142,8 @@ def write_networks(run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any]
     shown = rows[["id", "fidelity"]].astype(str).itertuples(index=False, name=None)
     for number, (key, fidelity) in enumerate(shown, 1):
         arch = run.arch_of(key)
-        path = weights_path(run.folder, arch, task_of(fidelity))
+        task = "finish" if task_of(fidelity) == "finish" else "inherit"
+        path = weights_path(run.folder, arch, task)
         made = {".pt": _weights(path), ".onnx": _onnx(run, arch, path)}
         files |= {f"{number:02d}{suffix}": data for suffix, data in made.items()}
         if winner and key == winner["id"]:

@@ -28,7 +28,7 @@ from search_spaces.inherited import at_resolution, sides_of, whole_network
 STEP = 16  # pixels between the sides that a baseline is tried at
 LEAST = 32  # pixels of the smallest
 AS_FAST = 0.03  # by how much a control may be faster than the winner
-WORDS = {"train": "train on", "study": "replace"}
+WORDS = {"train": "train on", "study": "replace", "score": "score"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ def run_inheriting(run: SearchRun) -> str | None:
     exact = [picks for ladder in ladders(run, judge) if (picks := ladder.within(budget_ms(run)))]
     choices_ = [fill(space, picks) for picks in exact]
     evaluate_beside(run, Role.CHOICE, choices_, evaluator)
+    prepare(run, "score", finalists(run))
     finish(run, Role.FINALIST, "finish", finalists(run))
     finish(run, Role.CONTROL, "finish", *controls(run))
     finish(run, Role.REFERENCE, "baseline", *baselines(run))
