@@ -60,7 +60,7 @@ def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
 
 
 def task_of(fidelity: str) -> str:
-    """The step that left the weights of a network that was judged so."""
+    """The step that told which of all test images a finalist gets right."""
     return "finish" if fidelity == "trained again" else "score"
 
 
@@ -138,20 +138,26 @@ def block_frame(run: SearchRun, winner: Mapping[str, Any] | None) -> pd.DataFram
 
 def write_networks(run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> None:
     """Weights and ONNX models of the front beside its YAML files, and the winner's again."""
-    files: dict[str, bytes] = {}
     shown = rows[["id", "fidelity"]].astype(str).itertuples(index=False, name=None)
-    for number, (key, fidelity) in enumerate(shown, 1):
-        arch = run.arch_of(key)
-        task = "finish" if task_of(fidelity) == "finish" else "inherit"
+    front = {key: (run.arch_of(key), file_task(fidelity)) for key, fidelity in shown}
+    deleted = [n for n in front.values() if not weights_path(run.folder, *n).exists()]
+    for _ in run.workers.run(deleted):
+        pass
+    files: dict[str, bytes] = {}
+    for number, (key, (arch, task)) in enumerate(front.items(), 1):
         path = weights_path(run.folder, arch, task)
         made = {".pt": _weights(path), ".onnx": _onnx(run, arch, path)}
         files |= {f"{number:02d}{suffix}": data for suffix, data in made.items()}
         if winner and key == winner["id"]:
-            for suffix, data in made.items():
-                write_all_bytes(run.folder, {f"winner{suffix}": data})
+            write_all_bytes(run.folder, {f"winner{end}": data for end, data in made.items()})
     for suffix in (".pt", ".onnx"):
         own = {name: data for name, data in files.items() if name.endswith(suffix)}
         write_all_bytes(run.folder / "front", own, stale=suffix)
+
+
+def file_task(fidelity: str) -> str:
+    """The step that left the weights of a network that was judged so."""
+    return "finish" if fidelity == "trained again" else "inherit"
 
 
 def _weights(path: Path) -> bytes:
