@@ -23,6 +23,8 @@ from typing import Any
 
 from nas.accuracy.inheritance_worker import InheritanceWorker
 from nas.accuracy.inherited import InheritedSettings
+from nas.arch.arch import Arch
+from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.core.run_folder import environment, write_json
 from nas.inheritance.files import load_tensors, weights_path
@@ -110,16 +112,21 @@ def targets(folder: Path, settings: Any) -> dict[str, float]:
     return known
 
 
-def equal_epochs(summary: dict[str, Any], arch: Any, seconds: float, epochs: int) -> int:
+def equal_epochs(summary: dict[str, Any], arch: Arch, seconds: float, epochs: int) -> int:
     """Of training again, so that the baseline has had as many CPU seconds as the winner.
 
-    The soft labels' network is a part of both.
+    The soft labels' network is a part of both.  What an epoch takes is known from the baseline of
+    the report, in proportion to multiply-adds where that is of another side.
     """
-    own = next(row for row in summary["compared"] if row["id"] == network_id(arch))
-    teacher = next(s for key, s in summary["prepared"].items() if key.startswith("train:"))
-    known = summary["prepared"].get(f"train:{network_id(arch)}")
-    each = own["seconds"] / (epochs if known else 2 * epochs)
-    first = known or epochs * each
+    prepared = summary["prepared"]
+    row = next(row for row in summary["compared"] if row["role"] == "reference")
+    side = int(str(row["name"]).split()[-2])
+    other = whole_network(ARCH, side, 3, 10)
+    trained = f"train:{network_id(other)}" in prepared
+    each = row["seconds"] / (epochs if trained else 2 * epochs)
+    each *= cost(arch).macs / cost(other).macs
+    teacher = next(s for key, s in prepared.items() if key.startswith("train:"))
+    first = prepared.get(f"train:{network_id(arch)}", epochs * each)
     return max(epochs, int((seconds - teacher - first) / each))
 
 

@@ -113,10 +113,10 @@ def describe_run(run: SearchRun) -> dict[str, Any]:
     """What summary.json says of how it was done."""
     settings, data = run.settings, run.data
     return {
-        "space": settings.space.name,
+        "space": f"{settings.arch}, shrunk," if settings.inherits else settings.space.name,
         "data": data.name,
         "images": [len(split) for split in (data.train, data.val, data.test)],
-        "resolution": data.resolution,
+        "resolution": max(settings.resolutions or (data.resolution,)),
         "budget": settings.budget.name,
         "accuracy": settings.accuracy.name,
         "latency": run.problem.latency.name,
