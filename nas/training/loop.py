@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.core.checks import check_bool, check_number, check_option, check_whole
+from nas.core.errors import UserError
 from nas.network.depthwise import quick_depthwise
 from nas.network.device import (
     PRECISIONS,
@@ -72,6 +73,14 @@ class Budget:
             check_number(f"budget.{name}", getattr(self, name), 0, below=True)
         for name in ("momentum", "warmup", "label_smoothing"):
             check_number(f"budget.{name}", getattr(self, name), 0, 1, below=True)
+
+    def check_from_scratch(self) -> None:
+        """UserError where it keeps statistics that only first weights bring."""
+        if self.norms == "frozen":
+            raise UserError(
+                "budget.norms=frozen keeps the statistics of first weights, and there are none: "
+                "give budget.norms=batch, or to nas.train weights=pretrained or file"
+            )
 
 
 @dataclass(frozen=True)
