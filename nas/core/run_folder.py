@@ -97,6 +97,8 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     if "groups" not in there:  # a run of version 0.1
         here = {key: value for key, value in here.items() if key != "groups"}
     ours, theirs = _flat(here), _flat(there)
+    for config in (ours, theirs):
+        config.setdefault("budget.norms", "batch")  # what runs did before there was a choice
     pairs = {k: (ours.get(k, "absent"), theirs.get(k, "absent")) for k in sorted(ours | theirs)}
     return "; ".join(f"{k}: {a} here, {b} there" for k, (a, b) in pairs.items() if a != b)
 

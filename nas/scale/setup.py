@@ -53,6 +53,7 @@ def open_run(settings: ScaleSettings, console: Console) -> Iterator[ScaleRun]:
     """Find the baseline, and hold its folder against other processes."""
     images: Callable[[], ImageData] = cache(settings.data.make)
     training, timer = settings.budget.make(), settings.latency.make()
+    training.check_from_scratch()
     trained = settings.is_fitted or settings.train
     find = partial(resolve_baseline, settings.arch, settings.results, lambda: images().spec)
     baseline, origin = find(trained=trained, resolution=settings.resolution)

@@ -50,11 +50,6 @@ class TrainSettings:
                 "one (arch=mobilenet_v2), or give weights=file weights.path=..."
             )
         self._check_path()
-        if self.from_scratch and self.budget.node.get("norms") == "frozen":
-            raise UserError(
-                "budget.norms=frozen keeps the statistics of first weights, and there are none: "
-                "give weights=pretrained or file, or budget.norms=batch"
-            )
 
     def _check_path(self) -> None:
         path = self.weights.node["path"]

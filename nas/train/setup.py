@@ -73,6 +73,8 @@ class TrainingRun:
 def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     """Open and lock what `settings` ask for; UserError where the folder holds another training."""
     budget: Budget = settings.budget.make()
+    if settings.from_scratch:
+        budget.check_from_scratch()
     timer: Backend = settings.latency.make()
     pretrained = pretrained_source(settings)
     resolution = input_resolution(settings, pretrained)

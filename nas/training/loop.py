@@ -76,6 +76,14 @@ class Budget:
         for name in ("momentum", "warmup", "label_smoothing"):
             check_number(f"budget.{name}", getattr(self, name), 0, 1, below=True)
 
+    def check_from_scratch(self) -> None:
+        """UserError where it keeps statistics that only first weights bring."""
+        if self.norms == "frozen":
+            raise UserError(
+                "budget.norms=frozen keeps the statistics of first weights, and there are none: "
+                "give budget.norms=batch, or to nas.train weights=pretrained or file"
+            )
+
 
 @dataclass(frozen=True)
 class Epoch:

@@ -71,3 +71,12 @@ def test_code_may_move_but_what_it_is_chosen_by_may_not(tmp_path):
     check_config(path, new | groups)
     with pytest.raises(UserError, match="accuracy: mine here, scratch there"):
         check_config(path, new | {"groups": {"accuracy": "mine"}})
+
+
+def test_a_run_that_knew_no_frozen_norms_had_those_of_its_batches(tmp_path):
+    path, old = tmp_path / "config.yaml", {"budget": {"epochs": 10}}
+    write_yaml(path, old)
+    check_config(path, old)
+    check_config(path, {"budget": {"epochs": 10, "norms": "batch"}})
+    with pytest.raises(UserError, match=r"\(budget\.norms: frozen here, batch there\)"):
+        check_config(path, {"budget": {"epochs": 10, "norms": "frozen"}})

@@ -237,6 +237,7 @@ WRONG = [
     (["fit.phi=2"], "fit.phi=2 (allowed: 1 to grow the baseline, -1 to shrink)"),
     (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
     (["workers=0"], "workers must be a whole number from 1"),
+    (["budget=transfer"], "and there are none: give budget.norms=batch"),
 ]  # fmt: skip
 
 

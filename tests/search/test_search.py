@@ -294,6 +294,7 @@ def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
         ("accuracy.budget.seconds=-1", "supernet.seconds must be a number above 0, not -1"),
         ("accuracy=guess", "unknown accuracy 'guess'"),
         ("sampler.objective=speed", "search: unknown sampler.objective 'speed'"),
+        ("budget=transfer", "search: budget.norms=frozen keeps the statistics of first weights"),
     ],
 )
 def test_mistakes_about_judge_and_sampler_are_named_before_anything_is_measured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,12 +32,12 @@ from nas.train.__main__ import ABOUT, run
 from nas.train.run import train
 from nas.train.settings import TrainSettings
 from nas.train.setup import (
-    channel_stats,
     fit_batch,
     input_resolution,
     network_for,
     pretrained_source,
 )
+from nas.training.first_weights import FirstWeights
 from nas.training.loop import Budget
 from search_spaces.lookup import PUBLISHED
 
@@ -149,6 +150,7 @@ def test_own_weights_start_another_training(here, tmp_path):
     path = "weights.path=results/train/mine/weights.pt"
     out = here("arch=still.yaml", "weights=file", path, *still, *FEW)
     assert "anew" not in out
+    assert "ridge" not in out, "a classifier that the file has is kept"
     assert "mean and spread as results/train/mine/summary.json says" in out
     assert logits(folder / "again") == pytest.approx(logits(folder / "mine"), abs=1e-4)
     summaries = [json.loads((folder / n / "summary.json").read_text()) for n in ("mine", "again")]
@@ -161,6 +163,8 @@ def test_for_other_classes_the_classifier_begins_anew(here, tmp_path):
     out = here("arch=seven.yaml", "weights=file", "weights.path=seven.pt", *FEW, "budget.epochs=1")
     assert "anew: classifier" in out
     assert "since nobody tells those of the weights" in out
+    (start,) = re.findall(r"start +the classifier by ridge regression: (\S+)% of the", out)
+    assert float(start) > 15  # of ten classes, by features that nobody trained
     summary = json.loads((tmp_path / "results/train/seven/summary.json").read_text())
     assert len(summary["classes"]) == 10
 
@@ -212,23 +216,27 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
     assert arch.head.dropout == published.head.dropout
     at_64 = replace(settings, resolution=64)
     small, _ = network_for(at_64, input_resolution(at_64, source), data)
-    assert small.stages == for_resolution(published, 64).stages
+    assert small.stages == published.stages, "a last map of two pixels is answered on"
+    at_32 = replace(settings, resolution=32)
+    smaller, _ = network_for(at_32, input_resolution(at_32, source), data)
+    assert smaller.stages == for_resolution(published, 32, 2).stages != published.stages
     assert settings.budget.name == "transfer"  # weights bring a budget of their own
-    mean, std, _ = channel_stats(settings, data, source)
+    mean, std, _ = FirstWeights(None, source).stats(data)
     assert mean == pytest.approx((sum(source.mean) / 3,))
     assert std == pytest.approx((sum(source.std) / 3,))
     (tmp_path / "summary.json").write_text('{"mean": [0.1, 0.2, 0.3], "std": [0.2, 0.3, 0.4]}')
     (tmp_path / "weights.pt").touch()
-    own = f"weights.path={tmp_path / 'weights.pt'}"
-    ours = TrainSettings.of("arch=tf_efficientnet_lite0", "weights=file", own)
-    mean, std, origin = channel_stats(ours, data, source)  # a run's own before the published
+    ours = FirstWeights(str(tmp_path / "weights.pt"), source)
+    mean, std, origin = ours.stats(data)  # a run's own before the published
     assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
     assert origin.endswith("summary.json says")
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(UserError, match="is damaged: remove it"):
-        channel_stats(ours, data, source)
-    scratch = TrainSettings.of("arch=tf_efficientnet_lite0")
-    assert channel_stats(scratch, data, None)[:2] == (data.mean, data.std)
+        ours.stats(data)
+    (tmp_path / "summary.json").unlink()
+    assert ours.stats(data)[0] == pytest.approx((sum(source.mean) / 3,))
+    unknown = replace(ours, pretrained=None)
+    assert unknown.stats(data)[:2] == (data.mean, data.std)
 
 
 def test_settings_made_directly_are_checked_too():
@@ -255,6 +263,13 @@ def test_settings_made_directly_are_checked_too():
         (["arch=mine.yaml", "weights=file", "weights.path=null"], "weights.path=None is no file"),
         (["arch=mine.yaml", "weights.path=mine.pt"], "needs weights=file"),
         (["arch=mine.yaml", "budget.batch_size=1"], "norms nothing to count"),
+        (
+            ["arch=mine.yaml", "weights=none", "budget.norms=frozen"],
+            "unknown setting 'budget.norms'",
+        ),
+        (["weights=none", "+budget.norms=frozen"], "and there are none: give"),
+        (["arch=mine.yaml", "budget=transfer"], "and there are none: give budget.norms=batch, or"),
+        (["arch=mobilenet_v2", "weights=pretrained", "budget.norms=warm"], "budget.norms 'warm'"),
         (["arch=mine.yaml", "resolution=0"], "resolution must be a whole number"),
         (["arch=mine.yaml", "measure=2"], "measure must be true or false"),
         (["arch=mine.yaml", "seed=null"], "seed must be a whole number"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,16 @@ from torch import nn
 
 from nas.core.errors import UserError
 from nas.training.evaluation import TrainingFailed, evaluate
-from nas.training.loop import CHECK_EVERY, Budget, _Run, lr_factor, make_optimizer, train
+from nas.training.loop import (
+    CHECK_EVERY,
+    NORMS,
+    Budget,
+    _Run,
+    lr_factor,
+    make_optimizer,
+    set_training,
+    train,
+)
 
 CPU = torch.device("cpu")
 BUDGETS = sorted((Path(__file__).parents[2] / "conf" / "budget").glob("*.yaml"))
@@ -257,6 +267,7 @@ def test_other_failures_pass_through(error):
         ),
         ({"clip_norm": math.inf}, "budget.clip_norm must be a number from 0, not inf"),
         ({"augment": "yes"}, "budget.augment must be true or false, not 'yes'"),
+        ({"norms": "warm"}, "unknown budget.norms 'warm' (allowed: frozen, batch)"),
     ],
 )
 def test_a_budget_that_makes_no_sense(change, message):
@@ -270,15 +281,76 @@ def test_the_budgets_that_come_with_it():
     assert list(budgets) == ["full", "quick", "standard", "transfer"]
     assert all(isinstance(budget, Budget) for budget in budgets.values())
     assert budgets["quick"].epochs < budgets["standard"].epochs < budgets["full"].epochs
+    assert {name for name, budget in budgets.items() if budget.norms == "frozen"} == {"transfer"}
     for path in BUDGETS:  # every knob can be seen, and set, on the command line
-        assert set(yaml.safe_load(path.read_text())) - {"_target_"} == set(Budget.__annotations__)
+        knobs = set(Budget.__annotations__)
+        if path.stem != "transfer":
+            knobs.remove("norms")  # from scratch there are no statistics to keep
+        assert set(yaml.safe_load(path.read_text())) - {"_target_"} == knobs
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
+def test_frozen_norms_keep_their_statistics_and_learn_the_rest():
+    for norms in NORMS:
+        net = network()
+        with torch.no_grad():
+            net[1].running_mean.uniform_(-0.1, 0.1)  # as first weights bring them
+            net[1].running_var.uniform_(0.5, 1.5)
+        before = {key: value.clone() for key, value in net.state_dict().items()}
+        history = train(net, Squares(), replace(SHORT, norms=norms), device=CPU)
+        same = {key for key, value in net.state_dict().items() if torch.equal(value, before[key])}
+        statistics = {"1.running_mean", "1.running_var", "1.num_batches_tracked"}
+        assert same == (statistics if norms == "frozen" else set())
+        assert history.epochs[-1].loss < history.epochs[0].loss / 2
+        assert not any(module.training for module in net.modules())
+
+
+def test_frozen_norms_normalise_by_their_statistics_in_training_too():
+    """An image's answer does not depend on the others of its batch; dropout still draws."""
+    net = network()
+    set_training(net, "frozen")
+    assert [m.training for m in net] == [True, False, True, True, True, True, True]
+    body, images = net[:4], torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.allclose(body(images)[:1], body(images[:1]), atol=1e-5)
+    set_training(net)
+    assert all(module.training for module in net.modules())
+
+
+def test_a_budget_that_freezes_norms_is_not_for_networks_from_scratch():
+    Budget(1).check_from_scratch()
+    with pytest.raises(UserError, match="statistics of first weights, and there are none"):
+        Budget(1, norms="frozen").check_from_scratch()
+
+
+class Soft(Squares):
+    """The same images; of each class `trust` of the probability is the label's."""
+
+    def __init__(self, trust, **squares):
+        super().__init__(**squares)
+        for i, (images, labels) in enumerate(self.batches):
+            even = torch.full((len(labels), 2), (1 - trust) / 2)
+            self.batches[i] = (images, even + trust * F.one_hot(labels, 2))
+
+
+def test_labels_may_be_probabilities():
+    """Those of one class alone are as good as the class; even ones teach nothing."""
+    budget = replace(SHORT, label_smoothing=0.1)
+    hard, soft, even = network(), network(), network()
+    by_class = train(hard, Squares(), budget, device=CPU)
+    by_share = train(soft, Soft(1.0), budget, device=CPU)
+    assert weights(soft).numpy() == pytest.approx(weights(hard).numpy(), rel=1e-3, abs=1e-5)
+    for ours, theirs in zip(by_share.epochs, by_class.epochs, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-4)
+    history = train(even, Soft(0.0), SHORT, device=CPU)
+    assert history.epochs[-1].loss == pytest.approx(math.log(2), abs=0.05)
+
+
+@pytest.mark.parametrize("norms", NORMS)
+def test_a_killed_training_goes_on_to_the_same_weights(norms, tmp_path):
     """Dropout included: the generators' states are kept too."""
-    path, data = tmp_path / "training.pt", Squares()
+    path, data, budget = tmp_path / "training.pt", Squares(), replace(SHORT, norms=norms)
     whole = network()
-    straight = train(whole, data, SHORT, device=CPU, seed=5, validation=Squares(seed=1))
+    straight = train(whole, data, budget, device=CPU, seed=5, validation=Squares(seed=1))
 
     class Killed(Exception):  # noqa: N818 - stands for a signal
         pass
@@ -288,23 +360,26 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        train(network(), data, SHORT, device=CPU, seed=5, validation=Squares(seed=1),
+        train(network(), data, budget, device=CPU, seed=5, validation=Squares(seed=1),
               progress=kill, checkpoint=path)  # fmt: skip
     steps, resumed = [], network(seed=9)
     history = train(
-        resumed, data, SHORT, device=CPU, seed=5, validation=Squares(seed=1), checkpoint=path,
+        resumed, data, budget, device=CPU, seed=5, validation=Squares(seed=1), checkpoint=path,
         progress=lambda step, _: steps.append(step),
     )  # fmt: skip
     assert steps[0] == 2 * len(data) + 1
     assert all(torch.equal(a, b) for a, b in zip(weights(resumed), weights(whole), strict=True))
     assert [row.loss for row in history.epochs] == [row.loss for row in straight.epochs]
     assert [row.score for row in history.epochs] == [row.score for row in straight.epochs]
-    again = train(finished := network(), data, SHORT, device=CPU, seed=5, checkpoint=path,
+    again = train(finished := network(), data, budget, device=CPU, seed=5, checkpoint=path,
                   progress=lambda *_: pytest.fail("a finished training goes on"))  # fmt: skip
     assert again.epochs == history.epochs
     assert not finished.training
     with pytest.raises(UserError, match="training that began with other settings"):
-        train(network(), data, SHORT, device=CPU, seed=6, checkpoint=path)
+        train(network(), data, budget, device=CPU, seed=6, checkpoint=path)
+    (other,) = set(NORMS) - {norms}
+    with pytest.raises(UserError, match="training that began with other settings"):
+        train(network(), data, replace(SHORT, norms=other), device=CPU, seed=5, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="cannot read the training"):
-        train(network(), data, SHORT, device=CPU, seed=5, checkpoint=path)
+        train(network(), data, budget, device=CPU, seed=5, checkpoint=path)
