@@ -87,7 +87,8 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     another run's before latency is measured; the configuration is written last.
     """
     budget, sampler = settings.budget.make(), settings.sampler.make()
-    budget.check_from_scratch()
+    if not settings.inherits:
+        budget.check_from_scratch()
     judge = make_judge(settings.accuracy)
     check_sampler(sampler, settings.warm_start)
     load = settings.data.make
