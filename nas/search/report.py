@@ -184,7 +184,7 @@ def notes(about: Mapping[str, Any]) -> list[str]:
         f"Accuracy is on validation images after the short training budget={about['budget']}: it "
         "ranks networks, and longer training raises all of them and may change their order."
     )
-    if about["accuracy"] == "inherited":
+    if about.get("accuracy") == "inherited":
         trained = (
             "Networks have inherited their weights in closed form; those whose hover says so were "
             "trained again. Training raises all of them a little, the fastest most. Diamonds are "

@@ -162,15 +162,19 @@ def node(name: str, **more: Any) -> Component:
     return Component(name, settings | more)
 
 
+GIVEN = {"tabular": {"path": "a.csv"}, "inherited": {"arch": "mobilenet_v2", "path": None}}
+
+
 def test_every_judge_says_before_it_is_opened_what_a_search_must_know():
     log = pytest.approx(-math.log(10))
     known = {
         name: (judge.trains_each, judge.infeasible_score(10))
         for name in sorted(path.stem for path in (CONF / "accuracy").glob("*.yaml"))
-        for judge in [make_judge(node(name, **({"path": "a.csv"} if name == "tabular" else {})))]
+        for judge in [make_judge(node(name, **GIVEN.get(name, {})))]
     }
     assert known == {
-        "blend": (False, log), "log_macs": (False, 0), "oneshot": (False, log),
+        "blend": (False, log), "inherited": (True, log), "log_macs": (False, 0),
+        "oneshot": (False, log),
         "proxies": (False, 0), "scratch": (True, log), "tabular": (False, 0.1),
     }  # fmt: skip
 

@@ -42,7 +42,7 @@ def write(folder, rows, target_ms=2.5, measured=None, random=()):
     trials = trial_frame(rows)
     return write_results(
         folder,
-        Outcome(trials, trained=trials, references=trial_frame([]), random=trial_frame(random)),
+        Outcome(trials, trials, trial_frame([]), trial_frame(random), is_scored=False),
         target_ms=target_ms,
         measured=measured or {},
         arch_of=lambda key: Arch((Stage(8 + int(key.removeprefix("net"))),)),
