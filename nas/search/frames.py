@@ -42,5 +42,6 @@ def published_rows(trials: pd.DataFrame, references: pd.DataFrame) -> pd.DataFra
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of summary.json."""
     shown = frame.reindex(columns=SHOWN).astype({"measured_ms": object})
+    shown["fidelity"] = shown["fidelity"].fillna("")
     shown["measured_ms"] = shown["measured_ms"].where(shown["measured_ms"].notna(), None)
     return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]
