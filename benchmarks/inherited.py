@@ -36,7 +36,7 @@ from search_spaces.inherited import whole_network
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "inherited.json"
 ARCH = "tf_efficientnet_lite0"
-SIDES = (80, 64, 48)
+SIDES = (48, 64, 80)
 DATA = ("data=cifar10", "data.val=500", "data.test=2000", "workers=1", "device=cpu")
 METHODS = ("winner", "baseline", "equal ratios", "random")
 
@@ -81,7 +81,7 @@ def compare(folder: Path, pictures: int, seed: int, words: list[str]) -> list[di
         task = f"baseline-{epochs}"
         task = task if weights_path(run, arch, task).exists() else "baseline"
         theirs = load_tensors(weights_path(run, arch, task))["test_correct"]
-        path = run / "weights" / f"{winner['id']}-{summary['winner_task']}.pt"
+        path = run / "weights" / f"{winner['id']}-finish.pt"
         gain, error = paired_difference(load_tensors(path)["test_correct"], theirs)
         timed = settings.latency.make().measure_many([arch])
         assert estimate.test

@@ -48,7 +48,7 @@ MAX_BYTES = 400e6  # of one map of all pictures that a network is fitted to
 STUDY_EPOCH, REFIT_EPOCH = 10_000, 20_000  # of augmentation, which no training sees
 LR_AGAIN = 0.5  # times the budget's rate, where what was trained is trained again
 Source = tuple[Network, dict[str, list[Replacement]], Answers, Images]
-FIDELITY = {"inherit": "inherited", "score": "inherited", "finish": "trained again"}
+FIDELITY = {"inherit": "inherited", "finish": "trained again"}
 
 
 @dataclass(eq=False)
@@ -58,7 +58,6 @@ class InheritanceWorker:
     train      train the published network on, at the side of `arch`
     study      solve and score what each of its blocks can be replaced by there
     inherit    a network of the space, in closed form
-    score      that on all test images
     finish     train that on, with soft labels of the largest side's network
     baseline   a published network from its own weights, trained as long and alike
     """
@@ -101,7 +100,6 @@ class InheritanceWorker:
             "train": self._train,
             "study": self._study,
             "inherit": self._inherit,
-            "score": self._score,
             "finish": self._finish,
             "baseline": self._baseline,
         }
@@ -298,9 +296,6 @@ class InheritanceWorker:
         net = build(arch, seed=self.seed)
         net.load_state_dict(load_tensors(path)["weights"])
         return net
-
-    def _score(self, arch: Arch) -> Estimate:
-        return self._kept(self._inherited(arch), arch, "score", self.weights)
 
     def _finish(self, arch: Arch) -> Estimate:
         net = self._inherited(arch)

@@ -27,10 +27,10 @@ def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frame.astype(kinds | dict.fromkeys(WHOLE, "int64") | {"number": "Int64"})
 
 
-def front_of(trials: pd.DataFrame) -> pd.DataFrame:
-    """The networks that no other beats in both accuracy and latency, fastest first."""
+def front_of(trials: pd.DataFrame, ranked_by: str = "accuracy") -> pd.DataFrame:
+    """The networks that no other beats in both accuracy (or score) and latency, fastest first."""
     trained = trials[trials["state"] == "complete"]
-    mask = non_dominated(trained[["accuracy", "latency_ms"]].to_numpy(float), (True, False))
+    mask = non_dominated(trained[[ranked_by, "latency_ms"]].to_numpy(float), (True, False))
     return trained[mask].sort_values(["latency_ms", "number"], kind="stable")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-from nas.accuracy.inheritance_worker import read_estimate
 from nas.accuracy.inherited import InheritedSettings
 from nas.arch.arch import Arch
 from nas.arch.layers import Conv
@@ -20,12 +19,13 @@ from nas.inheritance.files import load_tensors, read_replacements, weights_path
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import build
 from nas.search.evaluations import Role
-from nas.search.inheriting import baselines, controls, finalists
+from nas.search.inheriting import baselines, best_finished, controls, finalists, judged
 from nas.search.setup import SearchRun
 from nas.space.choices import choices, picks_of
 from nas.training.evaluation import paired_difference
 from search_spaces.inherited import place_of, replacement_rows, sides_of
 
+TIE = 1e-9  # nats, so that the winner comes first
 CHECKED = 8  # pictures on which an ONNX model must answer as its network does
 TASKS = {Role.FINALIST: "finish", Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
 COMPARED = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
@@ -34,34 +34,32 @@ AGAIN = "trained again with soft labels"
 
 
 def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
-    """Every network of the space with its best weights: inherited, or trained again.
+    """Every network of the space, inherited or, where it was, trained again.
 
-    Which of the two is decided on validation images.
+    Training again raises the accuracy on images that nobody saw, but not the cross-entropy: what is
+    solved by least squares is less sure of itself.  So scores, by which the front is ranked, are
+    those of inherited weights; the winner, the best of those trained again, has the best of them.
     """
     trials = run.study.rows()
     known = {row["id"] for row in trials}
-    choices_ = [r for r in run.evaluations.rows(Role.CHOICE) if r["id"] not in known]
+    others = [r | {"number": None} for r in run.evaluations.rows(Role.CHOICE)]
     again = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
-    rows = []
-    for row in [*trials, *(row | {"number": None} for row in choices_)]:
-        finished, scored = again.get(row["id"]), None
-        if finished:  # then it was scored on all test images, as inherited too
-            path = weights_path(run.folder, run.arch_of(row["id"]), "score")
-            scored = read_estimate(path).test if path.exists() else None
-        if scored:
-            row = row | {"test_accuracy": scored.accuracy, "test_accuracy_se": scored.accuracy_se}
-        better = finished and finished["state"] == "complete"
-        if better and finished and finished["accuracy"] >= (row["accuracy"] or 0):
-            row = row | finished | {"number": row["number"], "name": "", "reason": AGAIN}
+    best, rows = best_finished(run), []
+    top = max((m.score for m in judged(run)), default=0.0)
+    for row in [*trials, *(row for row in others if row["id"] not in known)]:
+        finished = again.get(row["id"])
+        if finished and finished["state"] == "complete":
+            kept = {key: row[key] for key in ("number", "name", "score", "score_se")}
+            row = row | finished | kept | {"reason": AGAIN}
         elif row["state"] == "complete":
             row = row | {"reason": UNTOUCHED}
-        rows.append(row)
+        rows.append(row | {"score": top + TIE} if best and row["id"] == best.id else row)
     return rows
 
 
 def task_of(fidelity: str) -> str:
-    """The step that told which of all test images a finalist gets right."""
-    return "finish" if fidelity == "trained again" else "score"
+    """The step that left the weights of a network that was judged so."""
+    return "finish" if fidelity == "trained again" else "inherit"
 
 
 def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -69,9 +67,9 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
     if winner is None:
         return []
     arch, found = run.arch_of(winner["id"]), []
-    path = weights_path(run.folder, arch, task_of(winner["fidelity"]))
+    path = weights_path(run.folder, arch, "finish")
     if not path.exists():
-        return []  # of a run that was stopped before any network was finished
+        return []  # no network within the target was trained again
     ours = load_tensors(path)["test_correct"]
     rivals = {Role.REFERENCE: baselines(run)[0], Role.CONTROL: controls(run)[0]}
     for role, archs in rivals.items():
@@ -91,7 +89,6 @@ def describe_inheriting(run: SearchRun, winner: Mapping[str, Any] | None) -> dic
 
     prepared           seconds of training on and of studying blocks, by step and network
     finished_seconds   of training the best again
-    winner_task        the step that left the winner's weights
     compared           the winner against each control and baseline
     """
     ours = {network_id(arch) for arch in finalists(run)}
@@ -100,7 +97,6 @@ def describe_inheriting(run: SearchRun, winner: Mapping[str, Any] | None) -> dic
         "weights": run.settings.arch,
         "prepared": run.store.note("prepared", dict),
         "finished_seconds": sum(row["seconds"] for row in finished),
-        "winner_task": task_of(winner["fidelity"]) if winner else None,
         "compared": compared(run, winner),
     }
 
@@ -139,7 +135,7 @@ def block_frame(run: SearchRun, winner: Mapping[str, Any] | None) -> pd.DataFram
 def write_networks(run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> None:
     """Weights and ONNX models of the front beside its YAML files, and the winner's again."""
     shown = rows[["id", "fidelity"]].astype(str).itertuples(index=False, name=None)
-    front = {key: (run.arch_of(key), file_task(fidelity)) for key, fidelity in shown}
+    front = {key: (run.arch_of(key), task_of(fidelity)) for key, fidelity in shown}
     deleted = [n for n in front.values() if not weights_path(run.folder, *n).exists()]
     for _ in run.workers.run(deleted):
         pass
@@ -153,11 +149,6 @@ def write_networks(run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any]
     for suffix in (".pt", ".onnx"):
         own = {name: data for name, data in files.items() if name.endswith(suffix)}
         write_all_bytes(run.folder / "front", own, stale=suffix)
-
-
-def file_task(fidelity: str) -> str:
-    """The step that left the weights of a network that was judged so."""
-    return "finish" if fidelity == "trained again" else "inherit"
 
 
 def _weights(path: Path) -> bytes:

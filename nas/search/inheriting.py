@@ -28,7 +28,7 @@ from search_spaces.inherited import at_resolution, sides_of, whole_network
 STEP = 16  # pixels between the sides that a baseline is tried at
 LEAST = 32  # pixels of the smallest
 AS_FAST = 0.03  # by how much a control may be faster than the winner
-WORDS = {"train": "train on", "study": "replace", "score": "score"}
+WORDS = {"train": "train on", "study": "replace"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,6 @@ def run_inheriting(run: SearchRun) -> str | None:
     exact = [picks for ladder in ladders(run, judge) if (picks := ladder.within(budget_ms(run)))]
     choices_ = [fill(space, picks) for picks in exact]
     evaluate_beside(run, Role.CHOICE, choices_, evaluator)
-    prepare(run, "score", finalists(run))
     finish(run, Role.FINALIST, "finish", finalists(run))
     finish(run, Role.CONTROL, "finish", *controls(run))
     finish(run, Role.REFERENCE, "baseline", *baselines(run))
@@ -145,7 +144,7 @@ def best_finished(run: SearchRun) -> Metrics | None:
     ]
     known = [Metrics.from_json(row) for row in rows]
     within = [m for m in known if m.state == "complete" and m.latency_ms <= run.problem.target_ms]
-    return max(within, key=lambda m: m.accuracy, default=None)
+    return max(within, key=lambda m: m.score, default=None)
 
 
 def controls(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:

@@ -48,6 +48,7 @@ class Search(NamedTuple):
     published: pd.DataFrame
     target_ms: float | None
     winner_id: str | None
+    ranked_by: str
 
 
 def pareto_page(
@@ -60,13 +61,15 @@ def pareto_page(
     title: str,
     subtitle: str,
     notes: Sequence[str] = (),
+    ranked_by: str = "accuracy",
 ) -> None:
     """Write the page of a search to `path`, whole or not at all.
 
     `trials` holds number, id, state (complete, infeasible, pruned, failed, duplicate), accuracy
     and accuracy_se (fractions), latency_ms, macs, params, peak_memory_bytes, arch (stages joined
     by " | "), name, seconds, reason; an unknown number is NaN.  `published` has the same columns:
-    reference networks, never part of the front.  `winner_id` is the network to star.
+    reference networks, never part of the front.  `winner_id` is the network to star, `ranked_by`
+    the column of which the front has the best within each cost.
     """
     columns = ["accuracy", "accuracy_se", "seconds", *(axis.column for axis in AXES)]
     numbers = dict.fromkeys(columns, float)
@@ -78,6 +81,7 @@ def pareto_page(
         published[np.isfinite(published["accuracy"])],
         target_ms,
         winner_id,
+        ranked_by,
     )
     views = [view for axis in AXES if (view := _view(search, axis))]
     summary = "".join(f"<p>{escape(line)}</p>" for line in _summary(trials, search))
@@ -98,7 +102,7 @@ def _view(search: Search, axis: Metric) -> Row:
         return {}
     target = search.target_ms if axis is LATENCY else None
     shown = np.append(costs[np.isfinite(costs)], [] if target is None else target)
-    points = search.trained[["accuracy", axis.column]].to_numpy(float)
+    points = search.trained[[search.ranked_by, axis.column]].to_numpy(float)
     front = search.trained[non_dominated(points, (True, False))]
     front = front.sort_values([axis.column, "number"], kind="stable")
     return {
@@ -106,7 +110,8 @@ def _view(search: Search, axis: Metric) -> Row:
         "label": axis.label,
         "target": target,
         "figure": _figure(search, axis, front, shown),
-        "html": as_list(_advice(front, axis, target)) + _table(front, axis, search.winner_id),
+        "html": as_list(_advice(front, axis, target, search.ranked_by))
+        + _table(front, axis, search.winner_id),
     }
 
 
@@ -185,7 +190,7 @@ def _summary(trials: pd.DataFrame, search: Search) -> list[str]:
     return lines
 
 
-def _advice(front: pd.DataFrame, axis: Metric, target: float | None) -> list[str]:
+def _advice(front: pd.DataFrame, axis: Metric, target: float | None, ranked_by: str) -> list[str]:
     """How to choose: the best within the target, the cheapest not told apart from it, the knee."""
     rows, costs = _rows(front), _x(front, axis)
     if not rows:
@@ -194,7 +199,7 @@ def _advice(front: pd.DataFrame, axis: Metric, target: float | None) -> list[str
         f"no. {rank} with {_accuracy(row)} % at {_digits(cost)} {axis.unit}"
         for rank, (row, cost) in enumerate(zip(rows, costs, strict=True), 1)
     ]
-    best = best_under(front["accuracy"], costs, inf if target is None else target)
+    best = best_under(front[ranked_by], costs, inf if target is None else target)
     if best is None:
         return [f"No trained network is within {target:.3g} ms; the fastest is {points[0]}."]
     within = "" if target is None else f" within {target:.3g} ms"

@@ -77,10 +77,11 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
         for role in (Role.REFERENCE, Role.RANDOM)
     )
+    by = "score" if run.settings.inherits else "accuracy"
     if run.settings.inherits:
         controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
         references = pd.concat([references, trial_frame(controls)])
-    outcome = Outcome(trials, trained, references, random, is_scored)
+    outcome = Outcome(trials, trained, references, random, is_scored, by)
     summary = write_results(
         run.folder,
         outcome,
@@ -92,7 +93,7 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
     if run.settings.inherits and measure:
         summary |= describe_inheriting(run, summary["winner"])
         write_json(run.folder / "summary.json", summary)
-        write_networks(run, front_of(trained), summary["winner"])
+        write_networks(run, front_of(trained, by), summary["winner"])
         blocks = block_frame(run, summary["winner"])
         write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
         if winner := summary["winner"]:
@@ -105,7 +106,9 @@ def shown_networks(run: SearchRun, outcome: Outcome) -> dict[str, Arch]:
     """The networks of the front and the published ones, by id."""
     trained = outcome.trained
     named = trained[(trained["name"] != "") & (trained["state"] == "complete")]
-    ids = pd.concat([front_of(trained)["id"], named["id"], outcome.references["id"]])
+    ids = pd.concat(
+        [front_of(trained, outcome.ranked_by)["id"], named["id"], outcome.references["id"]]
+    )
     return {str(key): run.arch_of(str(key)) for key in ids}
 
 

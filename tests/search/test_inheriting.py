@@ -86,7 +86,7 @@ def test_it_is_compared_with_what_one_would_do_otherwise(here, first):
     assert {row["role"] for row in rows} == {"reference", "control"}
     assert any(row["name"].startswith("mine.yaml at") for row in rows)
     assert any(row["name"] == "equal ratios" for row in rows)
-    ours = load_tensors(root / "weights" / f"{first['winner']['id']}-{first['winner_task']}.pt")
+    ours = load_tensors(root / "weights" / f"{first['winner']['id']}-finish.pt")
     for row in rows:
         task = "baseline" if row["role"] == "reference" else "finish"
         theirs = load_tensors(root / "weights" / f"{row['id']}-{task}.pt")["test_correct"]
