@@ -128,7 +128,7 @@ def _figure(search: Search, axis: Metric, front: pd.DataFrame, shown: Floats) ->
         _dots(search.trained, axis, "trained", "trained", marker=_tones(search.trained, axis)),
         _staircase(front, axis, shown.max()),
         _dots(front, axis, "front", "on the front", error_y_array=errors),
-        _dots(search.published, axis, "published", "published"),
+        _dots(search.published, axis, "published", "to compare with"),
         _dots(winner, axis, "winner", "winner"),
     ]
     log = bool(0 < LOG_FROM * shown.min() < shown.max())
