@@ -68,16 +68,21 @@ class Inherited:
             for key, known in read_replacements(self.folder, self.space, side).items()
         }
 
+    def ladders(self, row_ms: RowMs) -> list[Ladder]:
+        """The exact choices of each side, the largest side first."""
+        return [
+            Ladder.of(self.space, side, self.scores(side), row_ms) for side in sides_of(self.space)
+        ]
+
     def propose(self, row_ms: RowMs, number: int) -> list[dict[str, Label]]:
         """Picks of `number` networks, the best by sums of scores, evenly over their latencies.
 
         Each side of the input has an equal part, from the whole network down to a fifth of the
         largest's latency, as far as its blocks shrink.
         """
-        sides = sides_of(self.space)
-        ladders = [Ladder.of(self.space, side, self.scores(side), row_ms) for side in sides]
+        ladders = self.ladders(row_ms)
         least, found = ladders[0].ms[-1] / RANGE, []
         for i, ladder in enumerate(ladders):
-            share = number // len(sides) + (i < number % len(sides))
+            share = number // len(ladders) + (i < number % len(ladders))
             found += ladder.evenly(share, least)
         return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
-from nas.inheritance.ladder import Ladder
+from nas.inheritance.ladder import RowMs
 from nas.search.evaluations import Role
 from nas.search.metrics import Metrics
 from nas.search.phases import evaluate_beside, open_judge, run_trials, show_workers
@@ -54,9 +53,9 @@ def run_inheriting(run: SearchRun) -> str | None:
     evaluator = replace(run.evaluator, judge=judge)
     ladder = judge.propose(row_ms(run), run.num_trials)
     stopped = run_trials(run, evaluator, [("", picks) for picks in ladder])
-    exact = [picks for ladder in ladders(run, judge) if (picks := ladder.within(budget_ms(run)))]
-    choices_ = [fill(space, picks) for picks in exact]
-    evaluate_beside(run, Role.CHOICE, choices_, evaluator)
+    answers = [ladder.within(budget_ms(run)) for ladder in judge.ladders(row_ms(run))]
+    exact = [fill(space, picks) for picks in answers if picks]
+    evaluate_beside(run, Role.CHOICE, exact, evaluator)
     finish(run, Role.FINALIST, "finish", finalists(run))
     finish(run, Role.CONTROL, "finish", *controls(run))
     finish(run, Role.REFERENCE, "baseline", *baselines(run))
@@ -77,16 +76,10 @@ def prepare(run: SearchRun, task: str, archs: Sequence[Arch]) -> None:
             bar(number, f"{side} px" + (f" {val.accuracy:.1%}" if val else ""))
 
 
-def row_ms(run: SearchRun) -> Any:
+def row_ms(run: SearchRun) -> RowMs:
     """Milliseconds of a row by the search's latency table."""
     latency = run.problem.latency
-    return lambda row: latency.row_ms[latency.trellis.index(row)]
-
-
-def ladders(run: SearchRun, judge: Inherited) -> list[Ladder]:
-    """The exact answers of each side."""
-    space = run.problem.space
-    return [Ladder.of(space, side, judge.scores(side), row_ms(run)) for side in sides_of(space)]
+    return lambda row: float(latency.row_ms[latency.trellis.index(row)])
 
 
 def budget_ms(run: SearchRun) -> float:
@@ -114,11 +107,7 @@ def known_as(run: SearchRun, role: Role) -> list[Metrics]:
 
 def judged(run: SearchRun) -> list[Metrics]:
     """Every network with inherited weights, within the target."""
-    found = {m.id: m for m in run.study.known.values()}
-    for row in run.evaluations.rows(Role.CHOICE):
-        found.setdefault(
-            row["id"], Metrics.from_json({k: v for k, v in row.items() if k != "name"})
-        )
+    found = {m.id: m for m in [*known_as(run, Role.CHOICE), *run.study.known.values()]}
     target = run.problem.target_ms
     return [m for m in found.values() if m.state == "complete" and m.latency_ms <= target]
 
