@@ -46,7 +46,6 @@ NUM_REFITTED = 1000  # pictures to which a whole network is fitted, block by blo
 AT_ONCE = 50  # of those pictures
 MAX_BYTES = 400e6  # of one map of all pictures that a network is fitted to
 STUDY_EPOCH, REFIT_EPOCH = 10_000, 20_000  # of augmentation, which no training sees
-LR_AGAIN = 0.5  # times the budget's rate, where what was trained is trained again
 Source = tuple[Network, dict[str, list[Replacement]], Answers, Images]
 FIDELITY = {"inherit": "inherited", "finish": "trained again"}
 
@@ -161,11 +160,11 @@ class InheritanceWorker:
     def _fit(
         self, net: Network, arch: Arch, task: str, weights: FirstWeights, *, again: bool
     ) -> None:
-        """Train in place.  `again`: at a lower rate, with soft labels."""
+        """Train in place.  `again`: with soft labels."""
         batches: Loader = self._training(arch.resolution, weights)
         budget = self.budget
         if again:
-            budget = replace(budget, lr=LR_AGAIN * budget.lr, epochs=self.epochs)
+            budget = replace(budget, epochs=self.epochs)
             side = sides_of(self.space)[0]
             theirs, folder = self._training(side, self.weights), self.folder / "soft_labels"
             assert isinstance(batches, Resized)
