@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.arch.layers import Conv, same_padding
 from nas.network import depthwise
 from nas.network.depthwise import (
     DepthwiseConv2d,
@@ -22,6 +23,7 @@ from nas.network.depthwise import (
     quick_depthwise,
     shifted_weight_gradient,
 )
+from nas.network.modules import ConvNormAct
 
 CHANNELS = 6
 
@@ -215,3 +217,32 @@ def test_tracing_and_counting_see_a_plain_convolution():
     torch.testing.assert_close(traced(x), wanted)
     assert counter.get_total_flops() == 2 * 2 * 9 * 9 * 4 * 25
     assert "aten::_convolution" in str(traced.inlined_graph)
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 7), (8, 5), (2, 3), (1, 1)])
+def test_padding_as_tensorflow_does_is_depthwise_too(kernel, height, width):
+    """It equals the convolution of a map that is padded on one side more, gradients included."""
+    layer = Conv(
+        role="depthwise", cin=CHANNELS, cout=CHANNELS, kernel=kernel, stride=2, groups=CHANNELS,
+        side=8, act="hswish",
+    )  # fmt: skip
+    module = ConvNormAct(layer, "same", 1e-3, 0.1).double().eval()
+    assert is_depthwise(module.conv)
+    x, _ = case(kernel, 2, height, width)
+    rows, columns = (same_padding(side, kernel, 2) for side in (height, width))
+    padded = F.pad(x, (*columns, *rows))
+    expected = module.act(module.bn(F.conv2d(padded, module.conv.weight, None, 2, groups=CHANNELS)))
+    found = module(x)
+    assert found.shape[2:] == (-(-height // 2), -(-width // 2))
+    torch.testing.assert_close(found, expected)
+    wanted = (x, module.conv.weight)
+    gradients = (torch.autograd.grad(y.sin().sum(), wanted) for y in (found, expected))
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("side", "kernel"), [(2, 3), (1, 3), (2, 5), (4, 7)])
+def test_maps_smaller_than_the_kernel_pay(monkeypatch, side, kernel):
+    monkeypatch.setattr(depthwise, "cpu_is_x86", lambda: True)
+    x, _ = case(kernel, 1, side, side, dtype=torch.float32)
+    assert depthwise._pays(x, kernel, 1)
