@@ -91,6 +91,8 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
         budget.check_from_scratch()
     judge = make_judge(settings.accuracy)
     check_sampler(sampler, settings.warm_start)
+    if isinstance(judge, InheritedSettings):
+        judge.weights.file()
     load = settings.data.make
     data: ImageData = load()
     settings, space = sized_space(settings, data)

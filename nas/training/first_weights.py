@@ -32,14 +32,19 @@ class FirstWeights:
     path: str | None
     pretrained: Pretrained | None
 
+    def file(self) -> str:
+        """The file; published weights are looked for, and else downloaded, now."""
+        if self.path is not None:
+            return self.path
+        assert self.pretrained
+        return str(fetch_pretrained(self.pretrained.name))
+
     def load_into(self, net: Network) -> tuple[str, tuple[str, ...]]:
         """Put them into `net`, in place: whose they are, and the rows that begin anew."""
-        if self.path is not None:
-            return self.path, load_weights(net, read_weights(self.path))
-        assert self.pretrained
-        path = str(fetch_pretrained(self.pretrained.name))
-        accuracy = f"{self.pretrained.accuracy:g}% on ImageNet"
-        origin = f"{self.pretrained.library} · {accuracy} · {path}"
+        origin = path = self.file()
+        if self.path is None and self.pretrained:
+            accuracy = f"{self.pretrained.accuracy:g}% on ImageNet"
+            origin = f"{self.pretrained.library} · {accuracy} · {path}"
         return origin, load_weights(net, read_weights(path))
 
     def stats(self, data: ImageData) -> ChannelStats:

@@ -168,7 +168,7 @@ def test_the_folder_of_a_training_is_a_network_with_weights(here):
     ("words", "message"),
     [
         (["weights=pretrained"], "arch must be given with weights"),
-        (["weights=pretrained", "arch=mobilenet_v9"], "unknown network 'mobilenet_v9'"),
+        (["weights=pretrained", "arch=mobilenet_v9"], "no weights are published for mobilenet_v9"),
         (["weights=pretrained", "arch=mobilenet_v1"], "no weights are published for mobilenet_v1"),
         (["weights=file", "arch=mobilenet_v2"], "Missing mandatory value: weights.path"),
         (["weights=file", "arch=mobilenet_v2", "weights.path=no.pt"], "there is no file no.pt"),
