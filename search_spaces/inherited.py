@@ -21,6 +21,9 @@ from nas.space.choices import Label, OneOf, choices, fill, one_of
 from search_spaces.lookup import resolve_network
 
 LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
+# published momenta of 0.01 and below are for millions of steps: through a short training they would
+# keep the statistics of other images
+BN_MOMENTUM = 0.1
 LEFT_OUT = "none"  # label of a block that is left out
 MULTIPLE = 8  # of channels: what all published networks round to
 LEAST_EXPAND = 0.1  # that a block can have
@@ -62,15 +65,18 @@ def inherited(
 def whole_network(name: str, resolution: int, channels: int, classes: int) -> Arch:
     """The network `name` for these images, as its weights are: norms and padding included."""
     arch = for_resolution(resolve_network(name)[0], resolution, LEAST_SIDE)
-    return replace(arch, channels=channels, classes=classes, bn_momentum=0.1, drop_path=0.0)
+    return replace(arch, channels=channels, classes=classes, bn_momentum=BN_MOMENTUM, drop_path=0.0)
 
 
 def at_resolution(space: Arch, resolution: int) -> Arch:
     """The network itself at so many pixels: the first labels of all other choices."""
+    return fill(space, _first_labels(space, resolution))
+
+
+def _first_labels(space: Arch, resolution: int) -> dict[str, Label]:
+    """The picks that change nothing but the side."""
     first = {key: labels[0] for key, labels in choices(space).items()}
-    if "resolution" in first:
-        first["resolution"] = resolution
-    return fill(space, first)
+    return first | ({"resolution": resolution} if "resolution" in first else {})
 
 
 def sides_of(space: Arch) -> tuple[int, ...]:
@@ -82,9 +88,7 @@ def sides_of(space: Arch) -> tuple[int, ...]:
 @lru_cache(maxsize=8)
 def replacement_rows(space: Arch, side: int) -> dict[str, dict[Label, Operator | None]]:
     """The row that each label makes in its place, by choice; None where the block is left out."""
-    first = {key: labels[0] for key, labels in choices(space).items()}
-    if "resolution" in first:
-        first["resolution"] = side
+    first = _first_labels(space, side)
     found: dict[str, dict[Label, Operator | None]] = {}
     for key, labels in choices(space).items():
         if key == "resolution":

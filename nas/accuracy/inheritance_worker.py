@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
@@ -16,21 +16,21 @@ from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Load
 from nas.accuracy.worker_pool import part_done
 from nas.arch.arch import Arch
-from nas.arch.layers import Operator
 from nas.arch.operators import network_id, operators
 from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ImageData, Split
 from nas.inheritance.files import (
+    load_replacements,
     load_tensors,
-    read_replacements,
     replacements_path,
+    save_replacements,
     save_tensors,
     weights_path,
 )
 from nas.inheritance.refit import Answers, inherit
 from nas.inheritance.replacements import Images, Replacement, score_blocks, study_blocks
 from nas.network.device import layout, resolve_device, to_device
-from nas.network.modules import Network, OperatorModule, build
+from nas.network.modules import Network, build
 from nas.training.evaluation import Loader, Score, image_losses, scored
 from nas.training.first_weights import FirstWeights, first_weights
 from nas.training.loop import Budget, fit_batch, train
@@ -251,9 +251,7 @@ class InheritanceWorker:
             return (x.contiguous(memory_format=layout(self.device)) for x, _ in scoring.epoch(0))
 
         for done, (place, found) in enumerate(score_blocks(net, studies, images), 1):
-            key = keys[place]
-            kept = {label: _kept_form(found, row) for label, row in rows[key].items()}
-            save_tensors(paths[key], kept)
+            save_replacements(paths[keys[place]], rows[keys[place]], found)
             part_done(done, len(studies))
         nothing = float("nan")
         return Estimate(nothing, nothing, self.clock() - self.began, "study")
@@ -265,23 +263,9 @@ class InheritanceWorker:
             largest = max(row.cout * row.side_out**2 for row in operators(arch))
             number = int(max(AT_ONCE, min(NUM_REFITTED, MAX_BYTES / (4 * largest))))
             images = self._images(side, number, REFIT_EPOCH)
-            self.sources[side] = net, self._table(side), Answers.of(net, images), images
+            table = load_replacements(self.folder, self.space, side, self.device)
+            self.sources[side] = net, table, Answers.of(net, images), images
         return self.sources[side]
-
-    def _table(self, side: int) -> dict[str, list[Replacement]]:
-        arch, rows = at_resolution(self.space, side), replacement_rows(self.space, side)
-        norm = arch.padding, arch.bn_eps, arch.bn_momentum
-        table: dict[str, list[Replacement]] = {}
-        for key, known in read_replacements(self.folder, self.space, side).items():
-            found = table.setdefault(place_of(key), [])
-            for label, kept in known.items():
-                row, module = rows[key][label], None
-                if row:
-                    module = OperatorModule(row, *norm).eval()
-                    module.load_state_dict(kept["weights"])
-                    to_device(module, self.device)
-                found.append(Replacement(row, module, kept["score"]))
-        return table
 
     def _inherit(self, arch: Arch) -> Estimate:
         net, table, answers, images = self._source(arch.resolution)
@@ -313,10 +297,3 @@ def some_of(split: Split, number: int) -> Split:
     """At most `number` images of a split, always the same."""
     order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:number]
     return Split(split.images[order], split.labels[order])
-
-
-def _kept_form(found: Sequence[Replacement], row: Operator | None) -> dict[str, Any]:
-    """Weights and score of the replacement whose row it is."""
-    one = next(r for r in found if (r.row and r.row.layers) == (row and row.layers))
-    weights = one.module.state_dict() if one.module else {}
-    return {"score": one.score, "weights": {k: t.cpu().clone() for k, t in weights.items()}}

@@ -37,12 +37,8 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 def write_all(folder: Path, suffix: str, texts: Mapping[str, str]) -> None:
     """Write `texts`, by name without suffix, as the folder's only files with that suffix."""
-    folder.mkdir(exist_ok=True)
-    paths = {folder / f"{name}{suffix}": text for name, text in texts.items()}
-    for path, text in paths.items():
-        write_text(path, text)
-    for stale in set(folder.glob(f"*{suffix}")) - paths.keys():
-        stale.unlink()
+    named = {f"{name}{suffix}": text.encode() for name, text in texts.items()}
+    write_all_bytes(folder, named, stale=suffix)
 
 
 def write_all_bytes(folder: Path, files: Mapping[str, bytes], stale: str = "") -> None:

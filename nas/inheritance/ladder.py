@@ -26,7 +26,6 @@ class Ladder:
     ms, nats (n,)   of the rows that vary, and of the answers;  picks: of network i.
     """
 
-    side: int
     fixed: dict[str, Label]
     keys: tuple[str, ...]
     labels: tuple[tuple[Label, ...], ...]
@@ -35,9 +34,7 @@ class Ladder:
     options: NDArray[np.intp]
 
     @classmethod
-    def of(
-        cls, space: Arch, side: int, scores: Mapping[str, Mapping[Label, float]], row_ms: RowMs
-    ) -> Ladder:
+    def of(cls, space: Arch, side: int, scores: Scores, row_ms: RowMs) -> Ladder:
         """The exact choice for every budget at once."""
         rows = replacement_rows(space, side)
         labels = tuple(tuple(known) for known in scores.values())
@@ -50,7 +47,7 @@ class Ladder:
         whole = at_resolution(space, side)
         ms = ms + sum(row_ms(row) for row in operators(whole) if row.place not in moving)
         fixed: dict[str, Label] = {"resolution": side} if len(sides_of(space)) > 1 else {}
-        return cls(side, fixed, tuple(scores), labels, ms, nats, options)
+        return cls(fixed, tuple(scores), labels, ms, nats, options)
 
     def picks(self, i: int) -> dict[str, Label]:
         """The picks of network i."""

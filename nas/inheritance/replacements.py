@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -157,8 +158,8 @@ def study_blocks(
     modules = dict(net.named_children())
     norm = norm_of(arch)
     studies = {
-        place: BlockStudy(rows[place], modules[place], rows_, norm)  # type: ignore[arg-type]
-        for place, rows_ in candidates.items()
+        place: BlockStudy(rows[place], cast(OperatorModule, modules[place]), smaller, norm)
+        for place, smaller in candidates.items()
     }
     last = list(modules).index(list(studies)[-1]) if studies else 0
     with torch.inference_mode():

@@ -27,7 +27,7 @@ from search_spaces.inherited import place_of, replacement_rows, sides_of
 
 TIE = 1e-9  # nats, so that the winner comes first
 CHECKED = 8  # pictures on which an ONNX model must answer as its network does
-TASKS = {Role.FINALIST: "finish", Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
+TASKS = {Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
 COMPARED = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
 UNTOUCHED = "weights inherited, not trained since"
 AGAIN = "trained again with soft labels"

@@ -193,10 +193,10 @@ def notes(about: Mapping[str, Any]) -> list[str]:
     if about.get("accuracy") == "inherited":
         trained = (
             "Networks have inherited their weights in closed form; those whose hover says so were "
-            "trained again. Training raises all of them a little, the fastest most. Diamonds are "
-            "what one would do otherwise, and networks that no score chose, trained alike. The "
-            "front and the winner are by cross-entropy on the validation images, which tells "
-            "networks apart that get as many of few images right."
+            "trained again. Diamonds are what one would do otherwise, and networks that no score "
+            "chose, trained alike. The front is ranked by the cross-entropy of inherited weights "
+            "on the validation images, which tells networks apart that get as many of few images "
+            "right; the winner is the best of those that were trained again."
         )
     return [
         trained,

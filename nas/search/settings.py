@@ -180,13 +180,14 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
     run = given["run"] or folder_name(Path(str(arch)).name.removesuffix(".yaml"))
     if (folder := Path(str(arch)).expanduser()).is_dir():
         arch = str(folder / "network.yaml")
-    for name, file in (("arch", arch), ("weights.path", path)):
-        if file and (name != "arch" or is_file(file)) and not Path(file).expanduser().is_file():
-            raise UserError(f"{name}: there is no file {file}")
+    for file in (arch if is_file(arch) else None, path):
+        if file and not Path(file).expanduser().is_file():
+            raise UserError(f"there is no file {file}: give another arch= or weights.path=")
     data, sides = given["data"], given["resolutions"]
     if sides is None:
         most = data.node.get("resolution") or RESOLUTION
-        sides = [most, *{side for side in (-(-most * 2 // 96) * 32,) if side < most}]
+        smaller = -(-2 * most // 96) * 32  # two thirds, to the next multiple of 32
+        sides = [most, smaller] if smaller < most else [most]
     if not isinstance(sides, list) or not sides:
         raise UserError(f"resolutions must be a list of sides in pixels, [96,64], not {sides!r}")
     for side in sides:

@@ -87,22 +87,19 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     another run's before latency is measured; the configuration is written last.
     """
     budget, sampler = settings.budget.make(), settings.sampler.make()
-    if not settings.inherits:
-        budget.check_from_scratch()
     judge = make_judge(settings.accuracy)
     check_sampler(sampler, settings.warm_start)
     if isinstance(judge, InheritedSettings):
-        judge.weights.file()
+        judge.weights.file()  # looked for before anything is measured
+    else:
+        budget.check_from_scratch()
     load = settings.data.make
     data: ImageData = load()
     settings, space = sized_space(settings, data)
     check_limits(settings.limit, space)
     earlier = earlier_run(settings.warm_start, choices(space)) if settings.warm_start else []
     folder = open_folder(Path(settings.results) / "search" / settings.run)
-    work: partial[Any] = partial(Scratch.open, load, budget, settings.device, settings.seed)
-    if isinstance(judge, InheritedSettings):
-        args = load, judge.weights, space, budget, settings.device, settings.seed, folder
-        work = partial(InheritanceWorker.open, *args)
+    work = worker_of(settings, judge, space, folder)
     workers = stack.enter_context(WorkerPool(work, settings.workers))
     stack.enter_context(lock_folder(folder))
     print_space(console, settings.space.name, space, data)
@@ -131,6 +128,17 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
         settings, folder, load, data, problem, judge, workers, store, study, evaluations,
         replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt), console,
     )  # fmt: skip
+
+
+def worker_of(
+    settings: SearchSettings, judge: JudgeSettings, space: Arch, folder: Path
+) -> partial[Any]:
+    """What makes the function of a worker's process: it trains networks from scratch, or on."""
+    load, budget = settings.data.make, settings.budget.make()
+    where = settings.device, settings.seed
+    if isinstance(judge, InheritedSettings):
+        return partial(InheritanceWorker.open, load, judge.weights, space, budget, *where, folder)
+    return partial(Scratch.open, load, budget, *where)
 
 
 def check_sampler(sampler: Any, warm_start: str | None) -> None:

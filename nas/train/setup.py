@@ -24,10 +24,9 @@ from nas.network.pretrained import PRETRAINED, Pretrained
 from nas.train.settings import TrainSettings
 from nas.training.first_weights import ChannelStats, FirstWeights
 from nas.training.loop import Budget, fit_batch
+from search_spaces.inherited import BN_MOMENTUM, LEAST_SIDE
 from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
 
-BN_MOMENTUM = 0.1  # torch's default
-LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
 OWN = "the training images'"
 
 
@@ -166,6 +165,4 @@ def network_for(
     published, origin = resolve_network(name)
     arch = for_resolution(published, resolution or data.resolution, LEAST_SIDE)
     arch = replace(arch, channels=data.channels, classes=data.num_classes)
-    # published momenta of 0.01 and below are for millions of steps: through a short training
-    # they would keep the statistics of other images
     return replace(arch, bn_momentum=BN_MOMENTUM), origin

@@ -114,14 +114,14 @@ def ladders(space):
 
 
 def test_a_ladder_costs_what_its_networks_do(space, ladders):
-    for ladder, scores in ladders:
+    for side, (ladder, scores) in zip(sides_of(space), ladders, strict=True):
         for i in np.linspace(0, len(ladder.ms) - 1, 20).astype(int):
             picks = ladder.picks(int(i))
             assert cost(fill(space, picks)).macs == ladder.ms[i]
             nats = sum(scores[key][picks[key]] for key in scores)
             assert ladder.nats[i] == pytest.approx(nats)
         whole = fill(space, ladder.picks(len(ladder.ms) - 1))
-        assert network_id(whole) == network_id(at_resolution(space, ladder.side))
+        assert network_id(whole) == network_id(at_resolution(space, side))
         assert ladder.nats[-1] == 0
 
 

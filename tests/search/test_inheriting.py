@@ -21,7 +21,6 @@ from nas.network.modules import build
 from nas.search.run import search
 from nas.search.settings import SearchSettings
 from nas.training.evaluation import paired_difference
-from search_spaces.lookup import PUBLISHED
 
 MINE = Arch(
     (Stage(16, 2, 2, Block(kernel=5, expand=4)), Stage(24, 2, 2, Block(expand=6, act="hswish"))),
@@ -144,7 +143,7 @@ def test_a_second_target_costs_its_own_trainings_only(here, first, monkeypatch):
     assert second["winner"]["latency_ms"] <= slow * 1.01
 
 
-def test_pictures_of_more_networks_and_published_ones_are_refused_or_taken_as_they_are(here):
+def test_weights_imply_space_judge_and_sides(here):
     settings = SearchSettings.of("weights=pretrained", "arch=tf_efficientnet_lite0")
     assert (settings.space.name, settings.accuracy.name) == ("inherited", "inherited")
     assert settings.resolutions == (96, 64)
@@ -183,4 +182,3 @@ def test_what_cannot_be_is_refused_in_one_line(here, words, message):
     with pytest.raises(UserError, match=message) as caught:
         search(SearchSettings.of(*words))
     assert "\n" not in str(caught.value)
-    assert PUBLISHED["mobilenet_v2"]
