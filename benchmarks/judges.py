@@ -29,7 +29,6 @@ from nas.accuracy.zero_cost import LOG_MACS, ZeroCostSettings
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
-from nas.core.config import compose
 from nas.core.run_folder import environment, write_json
 from nas.search.settings import SearchSettings
 from nas.search.setup import sized_space
@@ -85,7 +84,7 @@ def judges() -> Iterator[tuple[str, JudgeSettings]]:
     """The judges that do not train, by name."""
     for proxy in (LOG_MACS, *PROXIES):
         yield proxy, ZeroCostSettings(proxy)
-    yield "oneshot", make_judge(compose("search", ["accuracy=oneshot"])["accuracy"])
+    yield "oneshot", make_judge(SearchSettings.of("accuracy=oneshot").accuracy)
     yield f"blend_{LABELS}_labels", PredictorSettings(ZeroCostSettings(LOG_MACS), LABELS)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any
 
 from nas.arch.arch import Arch, Stage
 from nas.arch.blocks import BLOCKS, Block, block_row
@@ -17,6 +17,7 @@ from nas.arch.operators import operators
 from nas.arch.scaling import for_resolution
 from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
+from nas.core.typed import Count, Range, Side
 from nas.space.choices import Label, OneOf, choices, fill, one_of
 from search_spaces.lookup import resolve_network
 
@@ -31,11 +32,11 @@ LEAST_EXPAND = 0.1  # that a block can have
 
 def inherited(
     arch: str,
-    resolutions: Sequence[int],
-    parts: Sequence[float],
-    kernels: Sequence[int],
-    channels: int = 3,
-    classes: int = 1000,
+    resolutions: Sequence[Side],
+    parts: Sequence[Annotated[float, Range(0.01, 1)]],
+    kernels: Sequence[Count],
+    channels: Count = 3,
+    classes: Count = 1000,
 ) -> Arch:
     """The space of what the network `arch` can shrink to.
 

@@ -9,8 +9,11 @@ widths too are relative to those of a hand-made network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
+from nas.arch.fields import ACTIVATIONS
+from nas.core.typed import Among, Count, Multiplier, Natural, Positive, Range, Share, Side
 from nas.space import one_of
 
 # EfficientNet-B0's stages: (channels, stride).
@@ -22,18 +25,18 @@ _STEM = 32
 # Long, since every range of the space is a parameter of its one function.
 def mbconv(
     *,
-    kernels: Sequence[int] = (3, 5, 7),
-    expands: Sequence[float] = (3, 4, 6),
-    se: Sequence[float] = (0, 0.25),
-    acts: Sequence[str] = ("relu", "relu6", "hswish", "swish"),
-    depths: Sequence[int] = (0, 1, 2, 3, 4),
-    widths: Sequence[float] = (0.5, 0.75, 0.85, 1.0),
-    heads: Sequence[int] = (160, 320, 640, 1280),
-    dropout: float = 0.2,
-    width: float = 1.0,
-    resolution: int = 224,
-    channels: int = 3,
-    classes: int = 1000,
+    kernels: Sequence[Count] = (3, 5, 7),
+    expands: Sequence[Positive] = (3, 4, 6),
+    se: Sequence[Annotated[float, Range(0, 1)]] = (0, 0.25),
+    acts: Sequence[Annotated[str, Among(ACTIVATIONS)]] = ("relu", "relu6", "hswish", "swish"),
+    depths: Sequence[Natural] = (0, 1, 2, 3, 4),
+    widths: Sequence[Positive] = (0.5, 0.75, 0.85, 1.0),
+    heads: Sequence[Count] = (160, 320, 640, 1280),
+    dropout: Share = 0.2,
+    width: Multiplier = 1.0,
+    resolution: Side = 224,
+    channels: Count = 3,
+    classes: Count = 1000,
 ) -> Arch:
     """The space at an overall width multiplier `width`; the rest are the ranges of its choices.
 

@@ -9,9 +9,12 @@ in once-for-all, and the activation by stage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
+from nas.arch.fields import ACTIVATIONS
 from nas.core.errors import unknown
+from nas.core.typed import Among, Count, Multiplier, Natural, Positive, Range, Share, Side
 from nas.space import one_of
 
 # Howard et al. 2019, Tables 1 and 2: (channels, stride, largest depth); the first stage has one
@@ -28,18 +31,18 @@ _EXPANDS = (1, 2, 2.3, 2.5, 3, 88 / 24, 4, 4.5, 5, 6)
 # Long, since every range of the space is a parameter of its one function.
 def mobilenet_v3(
     *,
-    base: str = "large",
-    kernels: Sequence[int] = (3, 5, 7),
-    expands: Sequence[float] = _EXPANDS,
-    se: Sequence[float] = (0, 0.25),
-    acts: Sequence[str] = ("relu", "hswish"),
-    depths: Sequence[int] = (1, 2, 3, 4),
-    widths: Sequence[float] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
-    dropout: float = 0.2,
-    width: float = 1.0,
-    resolution: int = 224,
-    channels: int = 3,
-    classes: int = 1000,
+    base: Annotated[str, Among(_BASES)] = "large",
+    kernels: Sequence[Count] = (3, 5, 7),
+    expands: Sequence[Positive] = _EXPANDS,
+    se: Sequence[Annotated[float, Range(0, 1)]] = (0, 0.25),
+    acts: Sequence[Annotated[str, Among(ACTIVATIONS)]] = ("relu", "hswish"),
+    depths: Sequence[Natural] = (1, 2, 3, 4),
+    widths: Sequence[Positive] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
+    dropout: Share = 0.2,
+    width: Multiplier = 1.0,
+    resolution: Side = 224,
+    channels: Count = 3,
+    classes: Count = 1000,
 ) -> Arch:
     """The space around MobileNetV3-Large or -Small at an overall width multiplier `width`.
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from settings_of import SETTINGS
 
-from nas.core.config import compose_config
+from nas.core.config import compose
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -50,7 +51,7 @@ def anchors(path: Path) -> set[str]:
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    """(command, its words) of all shell and Python blocks, but for words with a placeholder."""
+    """(command, its words) of all shell and Python blocks; "1" stands for a placeholder."""
     found = []
     for block in (block for path in FILES for block in blocks(path, "sh")):
         for line in block.replace("\\\n", " ").splitlines():
@@ -63,7 +64,7 @@ def commands() -> list[tuple[str, list[str]]]:
     for block in (block for path in FILES for block in blocks(path, "python")):
         for settings, words in re.findall(r"(\w+)Settings\.of\((.*?)\)", block):
             found.append((settings.lower(), list(ast.literal_eval(f"[{words}]"))))
-    return [(command, [w for w in words if "..." not in w]) for command, words in found]
+    return [(command, [w.replace("...", "1") for w in words]) for command, words in found]
 
 
 def test_the_readme_is_short():
@@ -100,7 +101,7 @@ def test_every_command_is_shown():
 
 @pytest.mark.parametrize(("command", "words"), commands(), ids=lambda given: str(given))
 def test_commands_take_their_settings(command, words):
-    compose_config(command, words)  # raises UserError for a setting or an option that is none
+    compose(command, SETTINGS[command], words)  # raises UserError for what is no setting or value
 
 
 def test_the_example_from_python_runs(tmp_path, monkeypatch, own_cache, capsys):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,8 +30,8 @@ from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite
 from nas.arch.operators import network_id, operators
-from nas.core.checks import check_whole
 from nas.core.errors import UserError
+from nas.core.typed import Range, check_fields
 from nas.space.choices import fill, random_picks
 from nas.stats.correlation import kendall
 from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling, standardisation
@@ -148,11 +148,11 @@ class PredictorSettings(JudgeSettings):
     """The cheap judge, and how many networks are trained to correct it."""
 
     prior: JudgeSettings
-    num_labels: int = 20
+    num_labels: Annotated[int, Range(MIN_LABELS, MAX_LABELS)] = 20
 
     def __post_init__(self) -> None:
         check_judge("accuracy.prior", self.prior)
-        check_whole("accuracy.num_labels", self.num_labels, MIN_LABELS, MAX_LABELS)
+        check_fields(self, "accuracy")
 
     def open(self, context: JudgeContext) -> Predictor:
         """Raises UserError where too few networks can be trained."""

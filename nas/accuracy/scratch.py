@@ -11,7 +11,7 @@ from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, Judge, JudgeContext, JudgeSettings, Load, Thresholds
 from nas.accuracy.worker_pool import part_done
 from nas.arch.arch import Arch
-from nas.core.checks import check_bool
+from nas.core.typed import check_fields
 from nas.data.batches import batches_for
 from nas.data.dataset import ImageData
 from nas.network.device import resolve_device
@@ -87,7 +87,7 @@ class ScratchSettings(JudgeSettings):
     trains_each = True
 
     def __post_init__(self) -> None:
-        check_bool("accuracy.prune", self.prune)
+        check_fields(self, "accuracy")
 
     def open(self, context: JudgeContext) -> Judge:
         """`context.train`, whose trainings run to their end without `prune`."""

@@ -10,14 +10,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds, one_by_one
 from nas.arch.arch import Arch
 from nas.arch.notation import arch_string
 from nas.arch.operators import network_id
-from nas.core.checks import check_option
 from nas.core.errors import UserError, unknown
+from nas.core.typed import Among, check_fields
 from nas.space.choices import choices, fill
 
 UNITS = {"percent": 100.0, "fraction": 1.0}
@@ -35,14 +36,13 @@ class TabularSettings(JudgeSettings):
 
     path: str | Path
     arch: str = "arch"
-    named_by: str = "id"
+    named_by: Annotated[str, Among(("id", "code"))] = "id"
     accuracy: str | Sequence[str] = "accuracy"
     se: str | None = None
-    unit: str = "fraction"
+    unit: Annotated[str, Among(UNITS)] = "fraction"
 
     def __post_init__(self) -> None:
-        check_option("accuracy.named_by", self.named_by, ("id", "code"))
-        check_option("accuracy.unit", self.unit, UNITS)
+        check_fields(self, "accuracy")
         if not self.columns or (self.se is not None and len(self.columns) > 1):
             raise UserError(
                 f"accuracy.accuracy={self.accuracy!r} with accuracy.se={self.se!r}: give one "

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain, count, islice
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +24,7 @@ from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds, one_by_one
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.core.checks import check_option, check_whole
+from nas.core.typed import Among, Count, Range, check_fields
 from nas.data.batches import batches_for
 from nas.data.dataset import ImageData
 from nas.network.device import resolve_device, to_device
@@ -163,14 +163,12 @@ def _gradients(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, 
 class ZeroCostSettings(JudgeSettings):
     """A proxy, the mean over so many `draws` of random weights and a mini-batch."""
 
-    proxy: str = "naswot"
-    batch_size: int = 64
-    draws: int = 2
+    proxy: Annotated[str, Among((*PROXIES, LOG_MACS))] = "naswot"
+    batch_size: Annotated[int, Range(4)] = 64
+    draws: Count = 2
 
     def __post_init__(self) -> None:
-        check_option("accuracy.proxy", self.proxy, (*PROXIES, LOG_MACS))
-        check_whole("accuracy.batch_size", self.batch_size, 4)
-        check_whole("accuracy.draws", self.draws, 1)
+        check_fields(self, "accuracy")
 
     def infeasible_score(self, num_classes: int) -> float:
         """Proxies have no value of guessing."""

@@ -6,7 +6,7 @@ import errno
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nas.core.errors import UserError
@@ -17,6 +17,9 @@ CONF = next(
     for p in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
     if (p / "search.yaml").is_file()
 )
+NO_SETTING = re.compile(
+    r"_\w+_:|defaults:|  (- |# )|# @|\w+:$|name: |$"
+)  # lines of an option's file
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
 
 
@@ -29,7 +32,7 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
     arguments = sys.argv[1:]
     try:
         if {"-h", "--help"} & set(arguments):
-            print(help_text(command, about))
+            print(help_text(command, about, arguments))
         else:
             run(arguments)
     except UserError as error:
@@ -55,18 +58,27 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def help_text(command: str, about: str) -> str:
-    """Usage, the groups with their options, and the settings as the command's config has them."""
+def help_text(command: str, about: str, arguments: Sequence[str] = ()) -> str:
+    """Usage, and every setting with its type and range, as the files of conf/ have them.
+
+    Of groups the options that the `arguments` choose are shown, else the first ones.
+    """
     text = (CONF / f"{command}.yaml").read_text(encoding="utf-8")
     defaults, _, settings = text.partition("\n\n")
-    chosen = dict(re.findall(r"^ *- (\w+): (\w+)", defaults, re.MULTILINE))
+    first = dict(re.findall(r"^ *- (\w+): (\w+)", defaults, re.MULTILINE))
+    given = dict(word.split("=", 1) for word in arguments if "=" in word)
+    chosen = {g: given[g] if given.get(g) in options(g) else option for g, option in first.items()}
     lines = [f"usage: python -m nas.{command} [name=value ...]", "", about.strip()]
-    if chosen:
+    if first:
         lines += ["", "groups (name=option; the first is the default):"]
-        for group, default in chosen.items():
+        for group, default in first.items():
             rest = (option for option in options(group) if option != default)
             lines.append(f"  {group:<10}{', '.join([default, *rest])}")
-        lines.append("  every option has settings of its own: group.name=value, shown by --cfg")
     lines += ["", "settings (name=value):", *(f"  {s}" for s in settings.strip().splitlines())]
-    lines += ["", "-h, --help  this text;  --cfg  the whole configuration as it would be used"]
+    for group, option in chosen.items():
+        lines += ["", f"settings of {group}={option} (each {group}.NAME=value):"]
+        text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
+        lines += [f"  {line}" for line in text.splitlines() if not NO_SETTING.match(line)]
+    lines += ["", "-h, --help  this text, with name=option of that option's settings"]
+    lines += ["--cfg       the whole configuration as it would be used"]
     return "\n".join(lines)

@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from importlib import import_module
 from typing import Any
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import errors, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue
 
 from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
+from nas.core.typed import Given, hints_of, typed
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,6 @@ class Component:
             cause = error.__cause__
             if isinstance(cause, UserError):
                 raise cause from None
-            if isinstance(cause, TypeError):
-                raise UserError(f"wrong settings for {self.node['_target_']}: {cause}") from None
             if isinstance(cause, ImportError):  # of a class or module of the user's
                 raise UserError(" ".join(str(cause).split())) from None
             raise
@@ -66,75 +67,125 @@ def config_of(settings: Any) -> dict[str, Any]:
     return config | {"choices": {group: component.name for group, component in groups.items()}}
 
 
-def compose(command: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def compose(command: str, settings: type, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The settings of `command`, groups as Components, after what the user gave.
 
-    `overrides` are words as on the command line: "data=folder", "target=1.5".
+    `overrides` are words as on the command line: "data=folder", "target=1.5".  What stands after
+    the first "=" is read as the parameter asks that it goes to: a field of `settings`, or of the
+    call that a group stands for.  UserError for what it cannot be.
     """
-    cfg = compose_config(command, overrides)
+    config, choices = _composed(command, overrides)
+    hints = hints_of(settings)
+    plain = [key for key in config if key not in choices and not key.startswith("_")]
+    out = {key: _read(key, hints[key], config[key]) for key in plain}
+    for group in config.keys() & choices.keys():
+        out[group] = Component(choices[group], _read(group, Any, config[group]))
+    return out
+
+
+def _read(name: str, hint: Any, value: Any) -> Any:
+    """A setting as its parameter asks for it; a null that nobody gave leaves it open."""
+    if isinstance(value, Mapping):
+        known = parameters(name, value, hint)
+        for key in value:
+            if not key.startswith("_") and key not in known and "**" not in known:
+                raise unknown("setting", f"{name}.{key}", known)
+        parts = {k: _read(f"{name}.{k}", known.get(k, Any), part) for k, part in value.items()}
+        return hint(**parts) if isinstance(hint, type) and is_dataclass(hint) else parts
+    return None if value is None else typed(name, hint, value)
+
+
+def parameters(name: str, node: Mapping[str, Any], hint: Any) -> Mapping[str, Any]:
+    """What the parts of a group may be; texts where it stands for no call."""
+    if "_target_" not in node:
+        return hints_of(hint) if isinstance(hint, type) else dict.fromkeys(node, str | None)
     try:
-        out: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        module, _, call = str(node["_target_"]).rpartition(".")
+        return hints_of(getattr(import_module(module), call))
+    except (ImportError, ValueError, AttributeError) as error:  # of a class of the user's
+        reason = " ".join(str(error).split())
+        raise UserError(f"{name}._target_={node['_target_']} cannot be had: {reason}") from None
+
+
+def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration as plain data, what the user gave as `Given`; the option of each group."""
+    words = dict(_split(word) for word in overrides)
+    options_given = {key: text for key, text in words.items() if _is_group(key)}
+    cfg = compose_groups(command, options_given)
+    choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
+    known = list(_keys(OmegaConf.to_container(cfg)))
+    texts: dict[str, Given] = {}
+    with open_dict(cfg):
+        del cfg["hydra"]
+        for key in words.keys() - options_given.keys():
+            name = key.removeprefix("+")
+            if name == key and name not in known:
+                raise unknown("setting", name, known)
+            if OmegaConf.is_dict(OmegaConf.select(cfg, name)):
+                raise UserError(f"{name} has parts: give them one by one, {name}.NAME=value")
+            token = f"\0{len(texts)}"  # Hydra's grammar never sees what the user gave
+            texts[token] = Given(words[key])
+            OmegaConf.update(cfg, name, token, force_add=True)
+    try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} must be given: {error.full_key}=...") from None
-    except OmegaConfBaseException as error:
-        raise UserError(f"wrong configuration: {' '.join(str(error).split())}") from None
-    for group, name in out.pop("choices").items():
-        if group in out:
-            out[group] = Component(name, out[group])
-    return dict(out)
+    return _replaced(config, texts), choices
 
 
-def compose_config(command: str, overrides: Sequence[str]) -> Any:
-    """The configuration of `command` as Hydra composes it, with the chosen options."""
-    for word in overrides:
-        key = word.partition("=")[0]
-        # +sampler.mutation_prob=0.1, for what a group's constructor takes beyond its YAML
-        added = key.startswith("+") and (CONF / key[1:].partition(".")[0]).is_dir() and "." in key
-        if "=" not in word or not (key[:1].isalpha() or added):
-            raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
+def _replaced(value: Any, texts: Mapping[str, Given]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replaced(part, texts) for key, part in value.items()}
+    return texts.get(value, value) if isinstance(value, str) else value
+
+
+def _split(word: str) -> tuple[str, str]:
+    """The key and the text of "key=text"."""
+    key, equals, text = word.partition("=")
+    # +sampler.mutation_prob=0.1, for what a group's constructor takes beyond its YAML
+    added = key.startswith("+") and (CONF / key[1:].partition(".")[0]).is_dir() and "." in key
+    if not equals or not re.fullmatch(r"[A-Za-z][\w.@]*", key.removeprefix("+" * added)):
+        raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
+    if not text.strip():
+        raise UserError(f"{key} is given nothing: write {key}=value, or leave it out")
+    return key, text
+
+
+def _is_group(key: str) -> bool:
+    return (CONF / key.partition("@")[0]).is_dir()
+
+
+def compose_groups(command: str, chosen: Mapping[str, str]) -> Any:
+    """The configuration of `command` as Hydra composes it, with the `chosen` options of groups."""
+    for group, option in chosen.items():
+        known = options(group.partition("@")[0])
+        if option not in known:
+            error = unknown(group, option, known)
+            raise UserError(f"{error}; one at a time") if "," in option else error
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            cfg = hydra_compose(command, overrides=list(overrides), return_hydra_config=True)
-    except errors.MissingConfigException as error:
-        raise _missing(str(error)) from None
-    except errors.OverrideParseException as error:
-        word = next((w for w in overrides if w in str(error)), " ".join(overrides))
-        raise UserError(f"cannot read {word!r}: name=value, lists as name=[1,2]") from None
+            words = [f"{group}={option}" for group, option in chosen.items()]
+            return hydra_compose(command, overrides=words, return_hydra_config=True)
     except errors.ConfigCompositionException as error:
-        raise _unknown_setting(command, str(error), overrides) from None
-    except (ValueError, TypeError) as error:  # such as data=null
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot use {' '.join(overrides)}: {reason}") from None
-    with open_dict(cfg):
-        cfg.choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
-        del cfg["hydra"]
-    return cfg
-
-
-def _missing(message: str) -> UserError:
-    found = re.search(r"Could not find '([^']+)'", message)
-    group, _, name = found[1].rpartition("/") if found else ("", "", message)
-    return unknown(group or "config", name, options(group))
-
-
-def _unknown_setting(command: str, message: str, overrides: Sequence[str]) -> UserError:
-    found = re.search(r"'([^']+)'", message)
-    key = found[1] if found else " ".join(message.split())
-    groups = [word for word in overrides if (CONF / word.partition("=")[0]).is_dir()]
-    return unknown("setting", key, _keys(OmegaConf.to_container(compose_config(command, groups))))
+        found = re.search(r"'([^']+)'", str(error))
+        key = found[1] if found else " ".join(str(error).split())
+        raise unknown(
+            "setting", key, _keys(OmegaConf.to_container(compose_groups(command, {})))
+        ) from None
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:
     """Every setting of a configuration, nested ones with dots."""
     for key, value in node.items():
-        if not key.startswith("_") and f"{prefix}{key}" != "choices":
+        if not key.startswith("_") and f"{prefix}{key}" != "hydra":
             yield f"{prefix}{key}"
             yield from _keys(value, f"{prefix}{key}.") if isinstance(value, Mapping) else ()
 
 
-def show_if_asked(command: str, arguments: Sequence[str]) -> None:
+def show_if_asked(command: str, settings: type, arguments: Sequence[str]) -> None:
     """With `--cfg` among the words, print the whole configuration that they make, and exit."""
     if "--cfg" in arguments:
-        words = [word for word in arguments if word != "--cfg"]
-        print(OmegaConf.to_yaml(compose_config(command, words)).strip())
+        config = compose(command, settings, [word for word in arguments if word != "--cfg"])
+        nodes = {k: dict(v.node) if isinstance(v, Component) else v for k, v in config.items()}
+        print(yaml.safe_dump(nodes, sort_keys=False, allow_unicode=True).strip())
         sys.exit(0)

@@ -18,6 +18,7 @@ import yaml
 
 from nas.core.errors import UserError
 from nas.core.files import write_text
+from nas.core.typed import at_home
 
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 
@@ -116,7 +117,8 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:
-            out[prefix + key] = value
+            # earlier versions kept "~/" as it was given
+            out[prefix + key] = at_home(value) if isinstance(value, str) else value
     return out
 
 

@@ -10,14 +10,14 @@ import inspect
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypedDict, Unpack
 
 import numpy as np
 import torch
 
 from nas.arch.arch import ImageSpec
-from nas.core.checks import check_whole
 from nas.core.errors import UserError, unknown
+from nas.core.typed import Count, Natural, Range, Side, check, hints_of
 from nas.data import arrays, folder, hub
 from nas.data.pictures import Pictures, take_rows
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, VAL, Ints, Source, Split, choose
@@ -35,8 +35,23 @@ DATASETS: dict[str, Callable[..., Source]] = {
 }
 ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
 GROUP = 512  # images whose mean is taken at a time
-MAX_RESOLUTION = 8192  # pixels; ten times what the largest published networks read (800)
 MAX_STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at
+
+
+Part = Annotated[float, Range(0, 1, above=True, below=True)]  # of each class
+
+
+class Knobs(TypedDict, total=False):
+    """What only some data sets' loaders take, each explained in conf/data/."""
+
+    path: str | None
+    config: str | None
+    image_column: str | None
+    label_column: str | None
+    val_share: Part
+    test_share: Part
+    together: bool
+    max_unreadable: Annotated[float, Range(0, 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +108,13 @@ def load_data(
     name: str,
     *,
     root: str | None = None,
-    resolution: int | None = None,
-    train: int | None = None,
-    val: int | None = None,
-    test: int | None = None,
-    seed: int = 0,
+    resolution: Side | None = None,
+    train: Count | None = None,
+    val: Count | None = None,
+    test: Count | None = None,
+    seed: Natural = 0,
     flip: bool = True,
-    **more: Any,
+    **more: Unpack[Knobs],
 ) -> ImageData:
     """Load the data set `name`, one of DATASETS.
 
@@ -110,9 +125,10 @@ def load_data(
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
-    check_whole("data.resolution", resolution, 1, MAX_RESOLUTION, optional=True)
-    check_whole("data.seed", seed, 0)
-    source = _open_source(name, {"root": root, "val": val, "seed": seed}, more)
+    given = {"resolution": resolution, "seed": seed, "flip": flip, **more}
+    for key, value in given.items():
+        check(f"data.{key}", hints_of(load_data).get(key, Any), value)
+    source = _open_source(name, {"root": root, "val": val, "seed": seed}, dict(more))
     splits, skipped, fingerprint = _read(source, (train, val, test), resolution)
     mean, std = channel_statistics(splits[TRAIN].images)
     parts = splits[TRAIN], splits[VAL], splits[TEST]

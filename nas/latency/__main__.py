@@ -14,7 +14,7 @@ def run(arguments: list[str]) -> None:
     from nas.latency.run import latency
     from nas.latency.settings import LatencySettings
 
-    show_if_asked("latency", arguments)
+    show_if_asked("latency", LatencySettings, arguments)
     latency(LatencySettings.of(*arguments))
 
 

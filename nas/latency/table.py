@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from nas.arch.arch import Arch
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
-from nas.core.checks import check_whole
+from nas.core.typed import Count, Natural, Range, check_fields
 from nas.latency.model import LatencyModel
 from nas.latency.timing import Timing
 
@@ -30,16 +30,14 @@ class MeasurementEffort:
     `repeat` of those that validate are timed again, for the spread from run to run.
     """
 
-    blocks: int = 200
-    calibrate: int = 40
-    validate: int = 100
-    repeat: int = 20
-    seed: int = 0
+    blocks: Count = 200
+    calibrate: Annotated[int, Range(4)] = 40
+    validate: Annotated[int, Range(4)] = 100
+    repeat: Natural = 20
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
-        lowest = {"blocks": 1, "calibrate": 4, "validate": 4, "repeat": 0, "seed": 0}
-        for name, low in lowest.items():
-            check_whole(f"table.{name}", getattr(self, name), low)
+        check_fields(self, "table")
 
 
 @dataclass(frozen=True)

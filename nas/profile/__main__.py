@@ -13,7 +13,7 @@ def run(arguments: list[str]) -> None:
     from nas.profile.run import profile
     from nas.profile.settings import ProfileSettings
 
-    show_if_asked("profile", arguments)
+    show_if_asked("profile", ProfileSettings, arguments)
     profile(ProfileSettings.of(*arguments))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from nas.core.checks import check_bool, check_number, check_whole
 from nas.core.config import Component, compose
+from nas.core.typed import Multiplier, Range, Side, check_fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,19 +15,16 @@ class ProfileSettings:
 
     latency: Component
     arch: str
-    resolution: int | None
-    width: float | None
-    classes: int | None
+    resolution: Side | None
+    width: Multiplier | None
+    classes: Annotated[int, Range(1, 1_000_000)] | None
     measure: bool
     results: str
 
     @classmethod
     def of(cls, *overrides: str) -> ProfileSettings:
         """The settings that such words on the command line make."""
-        return cls(**compose("profile", overrides))
+        return cls(**compose("profile", cls, overrides))
 
     def __post_init__(self) -> None:
-        check_bool("measure", self.measure)
-        check_number("width", self.width, 0.05, 16, optional=True)
-        check_whole("resolution", self.resolution, 1, 8192, optional=True)
-        check_whole("classes", self.classes, 1, 1_000_000, optional=True)
+        check_fields(self)

@@ -13,7 +13,7 @@ def run(arguments: list[str]) -> None:
     from nas.scale.run import scale
     from nas.scale.settings import ScaleSettings
 
-    show_if_asked("scale", arguments)
+    show_if_asked("scale", ScaleSettings, arguments)
     scale(ScaleSettings.of(*arguments))
 
 

@@ -5,24 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from nas.arch.scaling import EFFICIENTNET, REPEATS, RULES, TABLES
-from nas.core.checks import check_bool, check_number, check_option, check_whole
+from nas.core.checks import check_option
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
-from nas.network.device import resolve_device
+from nas.core.typed import Among, Count, Milliseconds, Natural, Range, Side, check_fields
+from nas.network.device import DEVICES, resolve_device
 from nas.scale.family import MAX_ABS_PHI
 from nas.scale.fit.budget import FitBudget
 from nas.scale.fit.fit import OBJECTIVES
 
 DEFAULT_PHI = 3  # where none is given; below zero where the fit is
-OPTIONS = {
-    "rule": (None, "formula", "published", *RULES),
-    "name": (None, *TABLES),
-    "repeats": REPEATS,
-    "objective": OBJECTIVES,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,31 +32,30 @@ class ScaleSettings:
     fit: Component
     accuracy: Component
     latency: Component
-    phi: float | None
-    macs: float | None
-    latency_ms: float | None
+    phi: Annotated[float, Range(-MAX_ABS_PHI, MAX_ABS_PHI)] | None
+    macs: Annotated[float, Range(1)] | None
+    latency_ms: Milliseconds | None
     arch: str | None
-    resolution: int | None
+    resolution: Side | None
     coefficients: Sequence[float] | None
-    rule: str | None
-    name: str | None
+    rule: Annotated[str, Among(("formula", "published", *RULES))] | None
+    name: Annotated[str, Among(TABLES)] | None
     fixed_ends: bool
-    repeats: str
-    objective: str
+    repeats: Annotated[str, Among(REPEATS)]
+    objective: Annotated[str, Among(OBJECTIVES)]
     measure: bool
     train: bool
-    seed: int
-    workers: int
-    device: str
+    seed: Natural
+    workers: Count
+    device: Annotated[str, Among(DEVICES)]
     results: str
 
     @classmethod
     def of(cls, *overrides: str) -> ScaleSettings:
         """The settings after `overrides`, words as on the command line: "phi=2"."""
-        return cls(**compose("scale", overrides))
+        return cls(**compose("scale", cls, overrides))
 
     def __post_init__(self) -> None:
-        self._fill_in("results", str(self.results))  # results=1 is a folder's name too
         self._check_each()
         self._check_together()
         if self.phi is None and self.cost_limit is None and self.rule != "published":
@@ -102,16 +96,7 @@ class ScaleSettings:
         return self.is_fitted and self.fit_budget.phi < 0
 
     def _check_each(self) -> None:
-        check_number("phi", self.phi, -MAX_ABS_PHI, MAX_ABS_PHI, optional=True)
-        check_number("macs", self.macs, 1, optional=True)
-        check_number("latency_ms", self.latency_ms, 1e-9, optional=True)
-        check_whole("resolution", self.resolution, 1, 8192, optional=True)
-        check_whole("workers", self.workers, 1)
-        check_whole("seed", self.seed, 0)
-        for name in ("measure", "train", "fixed_ends"):
-            check_bool(name, getattr(self, name))
-        for name, allowed in OPTIONS.items():
-            check_option(name, getattr(self, name), allowed)
+        check_fields(self)
         check_option("accuracy", self.accuracy.name, ("scratch", "oneshot"))
         resolve_device(self.device)
         _ = self.fit_budget  # checks its own settings

@@ -20,7 +20,7 @@ def run(arguments: list[str]) -> None:
 
     if unset:
         del os.environ["OPENBLAS_NUM_THREADS"]
-    show_if_asked("search", completed(arguments))
+    show_if_asked("search", SearchSettings, completed(arguments))
     search(SearchSettings.of(*arguments))
 
 

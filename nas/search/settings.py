@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nas.arch.serialization import is_file
-from nas.core.checks import check_bool, check_number, check_whole
 from nas.core.config import Component, compose, config_of
-from nas.core.errors import UserError, unknown
+from nas.core.errors import UserError
 from nas.core.run_folder import folder_name
+from nas.core.typed import Among, Count, Milliseconds, Multiplier, Natural, Range, check_fields
 from nas.data.dataset import ANY_SIZE
-from nas.network.device import resolve_device
+from nas.network.device import DEVICES, resolve_device
 from nas.space.limits import Limits
 from search_spaces.lookup import PUBLISHED
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
 NUM_INHERITED = 32  # where weights are inherited
-COUNTS = {"finalists": 1, "spread": 0, "workers": 1, "seed": 0}  # and the least of each
 # With weights=pretrained or file these take the place of conf/search.yaml's.
 WITH_WEIGHTS = {
     "space": "inherited",
@@ -54,19 +53,19 @@ class SearchSettings:
     table: Component
     sampler: Component
     arch: str | None
-    resolutions: tuple[int, ...] | None
-    trials: int | None
-    finalists: int
-    spread: int
-    random: int | None
-    target: float | str
+    resolutions: Sequence[Annotated[int, Range(32, 8192)]] | None
+    trials: Count | None
+    finalists: Count
+    spread: Natural
+    random: Natural | None
+    target: Milliseconds | str
     limit: Limits
-    width: float | None
-    references: tuple[str, ...]
+    width: Multiplier | None
+    references: Sequence[str]
     warm_start: str | None
-    seed: int
-    workers: int
-    device: str
+    seed: Natural
+    workers: Count
+    device: Annotated[str, Among(DEVICES)]
     run: str
     results: str
     storage: str | None
@@ -75,32 +74,17 @@ class SearchSettings:
     @classmethod
     def of(cls, *overrides: str) -> SearchSettings:
         """The settings after `overrides`, each "name=value"."""
-        given = compose("search", completed(overrides))
-        given["limit"] = _limits(given["limit"])
-        names = given["references"]
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"references must be a list of published networks, not {names!r}")
-        given["references"] = tuple(names)
-        given["results"] = str(given["results"])
+        given = compose("search", cls, completed(overrides))
         if given["weights"].name != "none":
             given |= _inheriting(given)
-        given["run"] = str(given["run"] or given["space"].name)
+        given["run"] = given["run"] or given["space"].name
         return cls(**given)
 
     def __post_init__(self) -> None:
-        for name, low in COUNTS.items():
-            check_whole(name, getattr(self, name), low)
-        check_whole("trials", self.trials, 1, optional=True)
-        check_whole("random", self.random, 0, optional=True)
-        check_bool("strict", self.strict)
-        check_number("width", self.width, 0.05, 16, optional=True)
-        if self.target is None:
-            raise UserError("target must be milliseconds or a published network, not null")
+        check_fields(self)
         named = [self.target] if isinstance(self.target, str) else []
         for network in [*self.references, *named]:
             _ = PUBLISHED[network]  # raises where there is none
-        if not named:
-            check_number("target", self.target, 1e-9)
         resolve_device(self.device)
         self._check_weights()
         if not re.fullmatch(r"(?!\.)[\w.-]+", self.run):
@@ -188,30 +172,16 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
         most = data.node.get("resolution") or RESOLUTION
         smaller = -(-2 * most // 96) * 32  # two thirds, to the next multiple of 32
         sides = [most, smaller] if smaller < most else [most]
-    if not isinstance(sides, list) or not sides:
-        raise UserError(f"resolutions must be a list of sides in pixels, [96,64], not {sides!r}")
-    for side in sides:
-        check_whole("resolutions", side, 32, 8192)
+    if not sides:
+        raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
     if data.node["name"] in ANY_SIZE:
         data = data.filled(resolution=max(sides))
     return {
         "data": data,
         "run": run,
         "arch": arch,
-        "resolutions": tuple(sides),
+        "resolutions": sides,
         "space": given["space"].updated(arch=arch, resolutions=list(sides)),
         "accuracy": given["accuracy"].updated(arch=arch, path=path),
         "width": 1.0,
     }
-
-
-def _limits(given: Any) -> Limits:
-    """The limits of the configuration; None and infinity mean none but for latency."""
-    if not isinstance(given, Mapping):
-        raise UserError(f"limit must be given by parts (limit.macs=...), not {given!r}")
-    names = [f.name for f in fields(Limits)]
-    for name, value in given.items():
-        if name not in names:
-            raise unknown("limit", name, names)
-        check_number(f"limit.{name}", value, 1e-9, optional=True)
-    return Limits(**given)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 from nas.arch.cost import Cost
+from nas.core.typed import Range, check_fields
+
+Bound = Annotated[float, Range(0, above=True)]  # infinity bounds nothing
 
 # Limits on costs, with the field of `Cost` that each bounds and how much one unit of it is.
 COSTS = {"macs": ("macs", 1), "params": ("params", 1), "memory_kb": ("peak_memory_bytes", 1024)}
@@ -14,10 +18,13 @@ COSTS = {"macs": ("macs", 1), "params": ("params", 1), "memory_kb": ("peak_memor
 class Limits:
     """What no network may exceed; None for no limit."""
 
-    latency_ms: float | None = None
-    macs: float | None = None
-    params: float | None = None
-    memory_kb: float | None = None
+    latency_ms: Bound | None = None
+    macs: Bound | None = None
+    params: Bound | None = None
+    memory_kb: Bound | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self, "limit")
 
     def to_dict(self) -> dict[str, float | None]:
         """The limits by name."""

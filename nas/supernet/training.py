@@ -16,13 +16,13 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nas.core.checks import check_number, check_whole
+from nas.core.typed import Count, Natural, Positive, Range, check_fields
 from nas.network.device import layout, resolve_precision, to_device, tune_malloc
 from nas.stats.correlation import kendall
 from nas.supernet.history import Check, Rollback, SupernetHistory, history_of
@@ -44,18 +44,16 @@ class SupernetBudget:
     """How a supernet is trained; the epochs of `training` count unless `seconds` are given."""
 
     training: Budget = TRAINING
-    seconds: float | None = None  # of the clock, checks included; the schedule follows the clock
-    num_random: int = 2  # networks a step, beside the largest and the smallest
-    threads: int = 1  # networks of a step that are computed side by side on a CPU, one core each
-    checks: int = 8  # how often the ranking of `num_probes` random networks is looked at
-    num_probes: int = 24
-    settled: float = 0.0  # Kendall tau between checks that, twice in a row, ends it; 0 for never
+    seconds: Positive | None = None  # of the clock, checks included; the schedule follows the clock
+    num_random: Natural = 2  # networks a step, beside the largest and the smallest
+    threads: Count = 1  # networks of a step that are computed side by side on a CPU, one core each
+    checks: Count = 8  # how often the ranking of `num_probes` random networks is looked at
+    num_probes: Annotated[int, Range(2)] = 24
+    # Kendall tau between checks that, twice in a row, ends it; 0 for never
+    settled: Annotated[float, Range(0, 1)] = 0.0
 
     def __post_init__(self) -> None:
-        for name, low in (("num_random", 0), ("threads", 1), ("checks", 1), ("num_probes", 2)):
-            check_whole(f"supernet.{name}", getattr(self, name), low)
-        check_number("supernet.seconds", self.seconds, 0, above=True, optional=True)
-        check_number("supernet.settled", self.settled, 0, 1)
+        check_fields(self, "supernet")
 
 
 SupernetProgress = Callable[[float, float, SupernetHistory], None]  # part done, seconds left

@@ -13,7 +13,7 @@ def run(arguments: list[str]) -> None:
     from nas.train.run import train
     from nas.train.settings import TrainSettings
 
-    show_if_asked("train", arguments)
+    show_if_asked("train", TrainSettings, arguments)
     train(TrainSettings.of(*arguments))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from nas.arch.serialization import is_file
-from nas.core.checks import check_bool, check_option, check_whole
+from nas.core.checks import check_option
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
-from nas.network.device import resolve_device
+from nas.core.typed import Among, Natural, Side, check_fields
+from nas.network.device import DEVICES, resolve_device
 from search_spaces.lookup import resolve_network
 
 WEIGHTS = ("none", "file", "pretrained")
@@ -24,22 +26,20 @@ class TrainSettings:
     weights: Component
     latency: Component
     arch: str | None
-    resolution: int | None
+    resolution: Side | None
     measure: bool
-    seed: int
-    device: str
+    seed: Natural
+    device: Annotated[str, Among(DEVICES)]
     run: str | None
     results: str
 
     @classmethod
     def of(cls, *overrides: str) -> TrainSettings:
         """The settings that such words on the command line make."""
-        return cls(**compose("train", overrides))
+        return cls(**compose("train", cls, overrides))
 
     def __post_init__(self) -> None:
-        check_whole("resolution", self.resolution, 1, 8192, optional=True)
-        check_whole("seed", self.seed, 0)
-        check_bool("measure", self.measure)
+        check_fields(self)
         resolve_device(self.device)
         check_option("weights", self.weights.name, WEIGHTS)
         if self.published_name:

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.core.checks import check_bool, check_number, check_option, check_whole
 from nas.core.errors import UserError
+from nas.core.typed import Among, Amount, Count, Range, Share, check_fields
 from nas.network.depthwise import quick_depthwise
 from nas.network.device import (
     PRECISIONS,
@@ -50,31 +50,22 @@ class Budget:
     factors and offsets are trained.
     """
 
-    epochs: int
-    batch_size: int = 64
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    warmup: float = 0.1
-    label_smoothing: float = 0.0
-    clip_norm: float = 5.0
-    precision: str = "auto"
+    epochs: Count
+    batch_size: Count = 64
+    optimizer: Annotated[str, Among(("sgd", "adamw"))] = "sgd"
+    lr: Annotated[float, Range(0, math.inf, above=True, below=True)] = 0.1
+    weight_decay: Amount = 5e-4
+    momentum: Share = 0.9
+    warmup: Share = 0.1
+    label_smoothing: Share = 0.0
+    clip_norm: Amount = 5.0
+    precision: Annotated[str, Among(PRECISIONS)] = "auto"
     augment: bool = True
-    norms: str = field(default="batch", repr=False)  # the repr is in files of earlier runs
+    # the repr is in files of earlier runs
+    norms: Annotated[str, Among(NORMS)] = field(default="batch", repr=False)
 
     def __post_init__(self) -> None:
-        check_option("budget.norms", self.norms, NORMS)
-        check_option("budget.optimizer", self.optimizer, ("sgd", "adamw"))
-        check_option("budget.precision", self.precision, PRECISIONS)
-        check_bool("budget.augment", self.augment)
-        for name in ("epochs", "batch_size"):
-            check_whole(f"budget.{name}", getattr(self, name), 1)
-        check_number("budget.lr", self.lr, 0, above=True, below=True)
-        for name in ("weight_decay", "clip_norm"):
-            check_number(f"budget.{name}", getattr(self, name), 0, below=True)
-        for name in ("momentum", "warmup", "label_smoothing"):
-            check_number(f"budget.{name}", getattr(self, name), 0, 1, below=True)
+        check_fields(self, "budget")
 
     def check_from_scratch(self) -> None:
         """UserError where it keeps statistics that only first weights bring."""

@@ -25,9 +25,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
-from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
+from nas.core.typed import Count, Natural, Positive, check_fields
 from nas.latency.backends.local import Padded, PartsBackend, Rows
 from nas.latency.block_features import row_form
 from nas.latency.timing import OnTiming, Timing, interquartile_range, report_each
@@ -56,20 +56,17 @@ class Command(PartsBackend):
     """
 
     command: str
-    timeout_s: float = 60.0
-    runs: int = 3
-    together: int = 8
-    batch: int = 1
+    timeout_s: Positive = 60.0
+    runs: Count = 3
+    together: Count = 8
+    batch: Count = 1
     device: str = ""
-    seed: int = 0
+    seed: Natural = 0
     name: ClassVar[str] = "command"
 
     def __post_init__(self) -> None:
-        for field in ("runs", "together", "batch"):
-            check_whole(f"latency.{field}", getattr(self, field), 1)
-        check_whole("latency.seed", self.seed, 0)
-        check_number("latency.timeout_s", self.timeout_s, 0, above=True)
-        if not isinstance(self.command, str) or "{onnx}" not in self.command:
+        check_fields(self, "latency")
+        if "{onnx}" not in self.command:
             raise UserError(
                 f"latency.command must contain {{onnx}}, where the path of the model goes, not "
                 f"{self.command!r}"

@@ -12,7 +12,7 @@ from nas.arch.arch import Arch, Stage, Stem
 from nas.arch.blocks import Block
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
-from nas.core.checks import check_number, check_whole
+from nas.core.typed import Count, Natural, Positive, check_fields
 from nas.latency.timing import Backend, OnTiming, Timing, measure
 
 # Timed in every group, so that groups can be compared: an inverted residual of 1.4 M
@@ -26,7 +26,6 @@ REFERENCE = operators(
 DISTURBED = 1.03
 RETRIES = 2
 
-AT_LEAST_ONE = ("batch", "together", "warmup", "min_rounds", "max_rounds")
 
 Rows = Sequence[Operator]
 Padded = tuple[Rows, str]  # rows, and the padding of their convolutions
@@ -81,22 +80,19 @@ class Local(PartsBackend):
     The rest is `nas.latency.timing.measure`'s; `seed` also gives weights and inputs.
     """
 
-    threads: int = 1
-    batch: int = 1
-    together: int = 8
-    warmup: int = 5
-    min_rounds: int = 12
-    max_rounds: int = 1000
-    rel_ci: float = 0.01
-    max_seconds: float = 0.3
-    seed: int = 0
+    threads: Natural = 1
+    batch: Count = 1
+    together: Count = 8
+    warmup: Count = 5
+    min_rounds: Count = 12
+    max_rounds: Count = 1000
+    rel_ci: Positive = 0.01
+    max_seconds: Positive = 0.3
+    seed: Natural = 0
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        for field in ("threads", *AT_LEAST_ONE, "seed"):
-            check_whole(f"latency.{field}", getattr(self, field), int(field in AT_LEAST_ONE))
-        for field in ("rel_ci", "max_seconds"):
-            check_number(f"latency.{field}", getattr(self, field), 0, above=True)
+        check_fields(self, "latency")
 
     @abstractmethod
     def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:

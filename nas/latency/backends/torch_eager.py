@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
-from nas.core.checks import check_option
+from nas.core.typed import Among
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Padded, Rows
 from nas.latency.timing import OnTiming, Timing
@@ -67,16 +67,14 @@ class TorchEager(Local):
     The rest is `Local`'s.
     """
 
-    device: str = "auto"
-    precision: str = "float32"
+    device: Annotated[str, Among(DEVICES)] = "auto"
+    precision: Annotated[str, Among(PRECISIONS)] = "float32"
     channels_last: bool = False
     graph: bool = True
     name: ClassVar[str] = "torch"
 
     def __post_init__(self) -> None:
         Local.__post_init__(self)
-        check_option("precision", self.precision, PRECISIONS)
-        check_option("device", self.device, DEVICES)
         self._device()
 
     def describe(self) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
+from nas.core.typed import Count, Natural, Positive, Range, check_fields
 from nas.scale.fit.candidates import MAX_TOLERANCE
 
 
@@ -26,26 +27,22 @@ class FitBudget:
     resamples       surfaces fitted to data drawn anew, for the intervals
     """
 
-    step: float = 0.05
-    low: float = 1.0
-    high: float = 2.0
-    phi: int = 1
-    tolerance: float = 0.10
-    points: int = 16
-    rungs: Sequence[Sequence[int]] = ((1, 1), (2, 1))
-    confirm_epochs: int = 3
-    confirm_seeds: int = 2
-    confirm_phis: Sequence[int] = (1,)
-    costed: int = 80
-    resamples: int = 1000
+    step: Annotated[float, Range(0.01)] = 0.05
+    low: Positive = 1.0
+    high: Positive = 2.0
+    phi: Annotated[int, Range(-1, 1)] = 1
+    tolerance: Annotated[float, Range(0, MAX_TOLERANCE, above=True)] = 0.10
+    points: Annotated[int, Range(12)] = 16
+    rungs: Sequence[Sequence[Count]] = ((1, 1), (2, 1))
+    confirm_epochs: Count = 3
+    confirm_seeds: Natural = 2
+    confirm_phis: Sequence[Count] = (1,)
+    costed: Annotated[int, Range(20)] = 80
+    resamples: Annotated[int, Range(100)] = 1000
 
     def __post_init__(self) -> None:
-        for name in ("step", "tolerance", "low", "high"):
-            check_number(f"fit.{name}", getattr(self, name), 0, above=True)
-        lowest = {"points": 12, "confirm_epochs": 1, "confirm_seeds": 0, "costed": 20}
-        for name, low in {**lowest, "resamples": 100}.items():
-            check_whole(f"fit.{name}", getattr(self, name), low)
-        if self.phi not in (1, -1):
+        check_fields(self, "fit")
+        if self.phi == 0:
             raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
         # shrinking may deepen a network that it makes narrower: alpha under 1 at phi = -1
         min_low = 1 if self.phi > 0 else 0.5

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from optuna.distributions import CategoricalDistribution
 
-from nas.core.errors import UserError, unknown
+from nas.core.errors import UserError
+from nas.core.typed import Among, Range, check_fields
 from nas.search.samplers.known_cost import KnownCostSampler, Rule
 from nas.space.constrained import ConstrainedSpace
 from nas.stats.rewards import OBJECTIVES, Calibrated
@@ -31,16 +32,12 @@ class KnownCost:
                 the front of the run itself says.
     """
 
-    objective: str = "both"
-    exponent: float | str | None = None
+    objective: Annotated[str, Among(AIMS)] = "both"
+    exponent: Annotated[float, Range(high=0)] | Annotated[str, Among(("auto",))] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "sampler")
         objective, exponent = self.objective, self.exponent
-        if objective not in AIMS:
-            raise unknown("sampler.objective", objective, AIMS)
-        number = isinstance(exponent, int | float) and type(exponent) is not bool and exponent <= 0
-        if not (exponent is None or exponent == "auto" or number):
-            raise UserError(f"sampler.exponent={exponent!r} is no number up to 0, nor auto or null")
         if exponent is not None and objective not in TRADES:
             raise UserError(
                 f"sampler.exponent={exponent} means nothing to objective={objective} (it is for "

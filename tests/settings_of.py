@@ -1,0 +1,17 @@
+"""The settings of each command, by its name."""
+
+from __future__ import annotations
+
+from nas.latency.settings import LatencySettings
+from nas.profile.settings import ProfileSettings
+from nas.scale.settings import ScaleSettings
+from nas.search.settings import SearchSettings
+from nas.train.settings import TrainSettings
+
+SETTINGS = {
+    "latency": LatencySettings,
+    "profile": ProfileSettings,
+    "scale": ScaleSettings,
+    "search": SearchSettings,
+    "train": TrainSettings,
+}
