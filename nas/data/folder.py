@@ -56,7 +56,7 @@ def load(
         dealt = by_hash(part, labels, classes, place, shares)
         part = regroup(dealt, part, labels, classes, place) if together else dealt
     order = unit_hash(names, f"order {seed}")
-    pixels = partial(_pixels, top, files, names, max_unreadable)
+    pixels = partial(_pixels, top, files, names, part, max_unreadable)
     return Source(classes, labels, part, order, pixels)
 
 
@@ -174,6 +174,7 @@ def _pixels(
     top: Path,
     files: list[Path],
     names: list[str],
+    part: Ints,
     max_unreadable: float,
     indices: Ints,
     resolution: int | None,
@@ -184,6 +185,7 @@ def _pixels(
     return decode_cached(
         [partial(Path, files[i]) for i in indices],
         [names[i] for i in indices],
+        part[indices] == TRAIN,
         key=state.hexdigest()[:24],
         what=str(top),
         resolution=resolution,
