@@ -8,7 +8,7 @@ import re
 import stat
 import warnings
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ SUFFIXES = (  # of files that are pictures, damaged ones too; others are opened 
     *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
 NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # known to Pillow, read by others only
-UPRIGHT = {  # by the orientation of EXIF
+UPRIGHT: dict[Any, Image.Transpose] = {  # by the orientation of EXIF
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,

@@ -177,7 +177,8 @@ def decode_cached(
             "make room, or set NAS_CACHE to a folder on another disk"
         ) from error
     if cut := int(looks[:, 4].sum()):
-        log.warning(f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read")
+        found = f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read"
+        log.warning("%s", one_line(found))
     with np.load(target.with_suffix(".npz")) as known:
         digests, failed, reason = known["digests"], int(known["failed"]), str(known["reason"])
     if bad := int((digests == 0).sum()):

@@ -80,6 +80,14 @@ def test_folders_without_permission_are_refused(tmp_path: Path, closed: str, mon
     assert f"{tmp_path / closed} cannot be read (Permission denied)" in message
 
 
+def test_a_root_without_permission_is_refused(tmp_path: Path, monkeypatch) -> None:
+    def closed(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", closed)
+    refused("data.root=.* cannot be read .Permission denied", name="folder", root=str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "names",
     [

@@ -70,6 +70,23 @@ def test_folder_counts_unreadable_pictures_up_to_a_share(
     assert "data.max_unreadable=0.03" in message
 
 
+@pytest.mark.parametrize("error", [RuntimeError, TypeError, MemoryError, KeyError, AssertionError])
+def test_whatever_a_decoder_raises_belongs_to_its_picture(
+    tmp_path: Path, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path, {"cat": 20, "dog": 20})
+
+    def failing(file: Path, *more: object) -> np.ndarray:
+        if file.name == "7.png":
+            raise error("no memory for it\nor worse")
+        return decode(file, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pictures, "decode", failing)
+    assert load_data("folder", root=str(tmp_path)).skipped == 1
+    message = refused("1 of 40", name="folder", root=str(tmp_path), max_unreadable=0.0)
+    assert f"cat/7.png ({error.__name__}: " in message
+
+
 def test_folder_leaves_copies_out_of_the_earlier_split(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
