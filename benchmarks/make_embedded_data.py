@@ -17,7 +17,7 @@ import numpy as np
 
 from nas.core.download import atomic_file
 from nas.data.arrays import DEBIAN, EMBEDDED, FASHION_SHA256, read_idx
-from nas.data.pictures import Bytes
+from nas.data.decoding import Bytes
 
 SEED = 0
 PER_CLASS = {"train": 1_200, "test": 500}

@@ -35,8 +35,12 @@ def cache_dir() -> Path:
 def existing_folder(root: str | Path) -> Path:
     """`root` as a path; UserError where there is no such folder."""
     folder = Path(root).expanduser()
-    if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
+    try:
+        there, is_folder = folder.exists(), folder.is_dir()
+    except OSError as error:
+        raise UserError(f"data.root={root} cannot be read ({error.strerror}): mend it") from error
+    if not is_folder:
+        what = "is a file" if there else "does not exist"
         raise UserError(f"data.root={root} {what}: give the folder that holds the data")
     return folder
 

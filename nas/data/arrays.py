@@ -23,7 +23,8 @@ from torch.nn.functional import interpolate
 
 from nas.core.download import cache_dir, download, existing_folder
 from nas.core.errors import UserError
-from nas.data.pictures import Bytes, Pictures, decode, require_memory
+from nas.data.decoding import Bytes, decode
+from nas.data.pictures import Pictures, require_memory
 from nas.data.splits import TEST, TRAIN, VAL, Ints, Source, check_count, stratified_choice
 
 EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mnist_subset.npz"

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from nas.arch.arch import ImageSpec
-from nas.core.errors import UserError, unknown
+from nas.core.errors import UserError, one_line, unknown
 from nas.core.typed import Count, Natural, Range, Side, check, hints_of
 from nas.data import arrays, folder, hub
+from nas.data.decoding import EIGHT_BITS, ValueRange
 from nas.data.pictures import Pictures, take_rows
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, VAL, Ints, Source, Split, choose
 
@@ -35,6 +36,7 @@ DATASETS: dict[str, Callable[..., Source]] = {
 }
 ANY_SIZE = ("folder", "hub")  # data sets whose pictures are read at the size one asks for
 GROUP = 512  # images whose mean is taken at a time
+NAMED = 3  # classes in the line that describes a data set
 MAX_STATISTICS_BYTES = 1 << 30  # of larger training splits evenly spaced images are looked at
 
 
@@ -60,7 +62,8 @@ class ImageData:
 
     `mean` and `std` are those of each channel of the training images scaled to [0, 1]; `skipped`
     counts images that could not be read; `fingerprint` changes with any pixel, label or class
-    name of any split; `flip` says whether a mirrored image is still of its class.
+    name of any split; `flip` says whether a mirrored image is still of its class.  `value_range`
+    became 0 to 255 in images of over 8 bits; `passed_over` counts files that are no images.
     """
 
     name: str
@@ -73,6 +76,8 @@ class ImageData:
     skipped: int = 0
     fingerprint: str = ""
     flip: bool = True
+    value_range: ValueRange = EIGHT_BITS
+    passed_over: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -97,11 +102,16 @@ class ImageData:
     def described(self) -> str:
         """Name, size and numbers in one line."""
         size = f"{self.resolution}x{self.resolution}x{self.channels}"
-        skipped = f" · {self.skipped} unreadable" if self.skipped else ""
-        return (
+        named = ", ".join((*self.classes[:NAMED], "...")[: self.num_classes])
+        facts = (
             f"{self.name} {size} · {len(self.train):,} train · {len(self.val):,} validation · "
-            f"{len(self.test):,} test · {self.num_classes} classes{skipped}"
+            f"{len(self.test):,} test · {self.num_classes} classes ({named})"
         )
+        if self.value_range != EIGHT_BITS:
+            facts += " · values {:g} to {:g}".format(*self.value_range)
+        for number, what in ((self.skipped, "unreadable"), (self.passed_over, "passed over")):
+            facts += f" · {number:,} {what}" if number else ""
+        return facts
 
 
 def load_data(
@@ -129,16 +139,27 @@ def load_data(
     for key, value in given.items():
         check(f"data.{key}", hints_of(load_data).get(key, Any), value)
     source = _open_source(name, {"root": root, "val": val, "seed": seed}, dict(more))
-    splits, skipped, fingerprint = _read(source, (train, val, test), resolution)
+    splits, rows, pictures = _read(source, (train, val, test), resolution)
     mean, std = channel_statistics(splits[TRAIN].images)
-    parts = splits[TRAIN], splits[VAL], splits[TEST]
-    return ImageData(name, source.classes, *parts, mean, std, skipped, fingerprint, flip)
+    classes = tuple(map(one_line, source.classes))
+    return ImageData(
+        name,
+        classes,
+        *(splits[TRAIN], splits[VAL], splits[TEST]),
+        mean=mean,
+        std=std,
+        skipped=0 if pictures.digests is None else int((pictures.digests == 0).sum()),
+        fingerprint=_fingerprint(classes, splits, rows, pictures),
+        flip=flip,
+        value_range=pictures.value_range,
+        passed_over=source.passed_over,
+    )
 
 
 def _read(
     source: Source, numbers: Sequence[int | None], resolution: int | None
-) -> tuple[list[Split], int, str]:
-    """The three splits with those numbers of images, how many were unreadable, a fingerprint."""
+) -> tuple[list[Split], list[Ints], Pictures]:
+    """The three splits with those numbers of images, and which rows of what pictures they are."""
     chosen = [choose(source, part, number) for part, number in enumerate(numbers)]
     picked = np.unique(np.concatenate(chosen))
     pictures = source.pixels(picked, resolution)
@@ -154,8 +175,7 @@ def _read(
         Split(torch.from_numpy(take_rows(pictures.images, r)), torch.from_numpy(labels[r]))
         for r in rows
     ]
-    skipped = 0 if pictures.digests is None else int((pictures.digests == 0).sum())
-    return splits, skipped, _fingerprint(source.classes, splits, rows, pictures)
+    return splits, rows, pictures
 
 
 def _open_source(name: str, common: dict[str, Any], more: dict[str, Any]) -> Source:

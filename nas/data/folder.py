@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from nas.core.download import existing_folder
-from nas.core.errors import UserError
+from nas.core.errors import UserError, one_line
+from nas.data.class_folders import LISTED, list_pictures
 from nas.data.pictures import Pictures, decode_cached
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, regroup, unit_hash
 
-SUFFIXES = (  # of picture files; others, and names that begin with a dot, are passed over
-    *(".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pbm"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
-)
-SPLIT_FOLDERS = {
-    TRAIN: ("train", "training"),
-    VAL: ("val", "valid", "validation"),
-    TEST: ("test", "testing"),
-}
+log = logging.getLogger(__name__)
 
 
 def load(
@@ -36,17 +28,24 @@ def load(
 ) -> Source:
     """Pictures of any size in class folders, at any depth inside them.
 
-    `root` holds the class folders, or train/ and val|valid|validation/ and test/ folders that
-    hold them.  A split that is not there is taken from train: in each class the shares given, by
-    a hash of `seed` and file name (of the sub-folder where pictures are kept `together`), so a
-    new picture moves no other.  Kept together, a sub-folder of the same name in several classes
-    (a patient) is in one split; each class needs sub-folders then.  UserError where a share over
-    `max_unreadable` of the pictures cannot be read.
+    `root` holds the class folders, or train/, val/ and test/ folders that hold them, by any of
+    their usual names (SPLIT_FOLDERS).  A split that is not there is taken from train: in each
+    class the shares given, by a hash of `seed` and file name (of the sub-folder where pictures
+    are kept `together`), so a new picture moves no other.  Kept together, a sub-folder of the same
+    name in several classes (a patient) is in one split; each class needs sub-folders then.  What
+    begins with "." or "__" or is no picture is passed over and counted.  UserError where a share
+    over `max_unreadable` of the pictures cannot be read, where a class folder has none, and where
+    folders of unusual names look like splits.
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
     top = existing_folder(root)
-    classes, files, labels, part, split_level = _list_pictures(top)
+    passed: Counter[str] = Counter()
+    classes, files, labels, part, split_level = list_pictures(top, together, passed)
+    if passed:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in passed.most_common(LISTED))
+        more = " ..." if len(passed) > LISTED else ""
+        log.warning(one_line(f"passed over in {top}, as no pictures of a class: {kinds}{more}"))
     names = [file.relative_to(top).as_posix() for file in files]
     shares = {w: s for w, s in ((TEST, test_share), (VAL, val_share)) if w not in part}
     if shares:
@@ -56,87 +55,8 @@ def load(
         dealt = by_hash(part, labels, classes, place, shares)
         part = regroup(dealt, part, labels, classes, place) if together else dealt
     order = unit_hash(names, f"order {seed}")
-    pixels = partial(_pixels, top, files, names, max_unreadable)
-    return Source(classes, labels, part, order, pixels)
-
-
-def _visible(top: Path) -> list[Path]:
-    return sorted(p for p in top.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-
-
-def _pictures(top: Path) -> Iterator[Path]:
-    """Paths of the pictures below `top`, in order; links are followed, but not in a ring."""
-    seen = set()
-    for path, folders, files in os.walk(top, followlinks=True):
-        real = os.path.realpath(path)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
-        for file in sorted(files):
-            if file.lower().endswith(SUFFIXES) and not file.startswith("."):
-                yield Path(path, file)
-
-
-def _split_folders(top: Path) -> dict[int, Path]:
-    """The split folders of `top`, in the order train, val, test; none where it holds classes.
-
-    They count as such when train is among them, alone or with another of SPLIT_FOLDERS.
-    """
-    folders = _visible(top)
-    found = {w: p for w, names in SPLIT_FOLDERS.items() for p in folders if p.name.lower() in names}
-    return found if TRAIN in found and (len(found) > 1 or len(folders) == 1) else {}
-
-
-def _list_pictures(top: Path) -> tuple[tuple[str, ...], list[Path], Ints, Ints, bool]:
-    """Classes; paths, labels and parts of all pictures; whether there are split folders."""
-    own = _split_folders(top)
-    classes: list[str] = []
-    files: list[Path] = []
-    labels: list[int] = []
-    part: list[int] = []
-    for which, split_top in (own or {TRAIN: top}).items():  # training settles the classes
-        by_class = {p.name: found for p in _visible(split_top) if (found := list(_pictures(p)))}
-        if which == TRAIN:
-            _check_classes(split_top, by_class)
-            classes = list(by_class)
-        _check_split(split_top, by_class, classes)
-        for name, found in by_class.items():
-            files += found
-            labels += [classes.index(name)] * len(found)
-            part += [which] * len(found)
-    return tuple(classes), files, np.array(labels, np.int64), np.array(part, np.int64), bool(own)
-
-
-def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
-    """Refuse a training folder without two classes, and say what it looks like instead."""
-    if len(by_class) > 1:
-        return
-    if by_class:
-        (name,) = by_class
-        found = f"holds one class folder only, {name!r}, where two or more are needed"
-        inner = [p.name for p in _visible(top / name)]
-        hint = f"if the classes are {', '.join(inner[:3])} ..., give data.root={top / name}"
-        hint = hint if len(inner) > 1 else "add another class"
-    elif loose := sum(p.suffix.lower() in SUFFIXES for p in top.iterdir()):
-        found, hint = f"holds {loose} pictures but no class folders", "put each class in a folder"
-    else:
-        found = "holds no pictures in class folders"
-        hint = f"pictures are files named {' '.join(SUFFIXES)}"
-    raise UserError(f"{top} {found}: {hint}")
-
-
-def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str]) -> None:
-    if not by_class:
-        raise UserError(
-            f"{top} holds no pictures in class folders: name its classes as train does, or move "
-            "it elsewhere and a part of train is taken instead"
-        )
-    for name in by_class:
-        if name not in classes:
-            known = ", ".join(classes[:5]) + (" ..." if len(classes) > 5 else "")
-            raise UserError(f"{top / name} is a class that training lacks (it has {known})")
+    pixels = partial(_pixels, top, files, names, part, max_unreadable)
+    return Source(classes, labels, part, order, pixels, passed.total())
 
 
 def _group_keys(names: list[str], part: Ints, split_level: bool) -> list[str]:
@@ -164,26 +84,28 @@ def _group_keys(names: list[str], part: Ints, split_level: bool) -> list[str]:
 def _state(file: Path) -> str:
     """What changes with the file; of a broken link, which counts as unreadable, that it is one."""
     try:
-        stat = file.stat()
+        known = file.stat()
     except OSError as error:
         return type(error).__name__
-    return f"{stat.st_size}\0{stat.st_mtime_ns}"
+    return f"{known.st_size}\0{known.st_mtime_ns}"
 
 
 def _pixels(
     top: Path,
     files: list[Path],
     names: list[str],
+    part: Ints,
     max_unreadable: float,
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    state = hashlib.sha256(os.path.realpath(top).encode())
+    state = hashlib.sha256(os.fsencode(os.path.realpath(top)))
     for i in indices:
-        state.update(f"{names[i]}\0{_state(files[i])}\n".encode())
+        state.update(os.fsencode(f"{names[i]}\0{_state(files[i])}\n"))
     return decode_cached(
         [partial(Path, files[i]) for i in indices],
         [names[i] for i in indices],
+        part[indices] == TRAIN,
         key=state.hexdigest()[:24],
         what=str(top),
         resolution=resolution,

@@ -46,7 +46,7 @@ def load(
     if shares:
         part[part == TRAIN] = UNSPLIT
         part = by_hash(part, labels, classes, unit_hash(names, f"split {seed}"), shares)
-    pixels = partial(_pixels, path, tables, image_column, names, max_unreadable)
+    pixels = partial(_pixels, path, tables, image_column, names, part, max_unreadable)
     return Source(classes, labels, part, unit_hash(names, f"order {seed}"), pixels)
 
 
@@ -120,6 +120,7 @@ def _pixels(
     tables: dict[int, Any],
     column: str,
     names: list[str],
+    part: Ints,
     max_unreadable: float,
     indices: Ints,
     resolution: int | None,
@@ -133,6 +134,7 @@ def _pixels(
     return decode_cached(
         [partial(_open_picture, where[i][0], column, where[i][1]) for i in indices],
         [names[i] for i in indices],
+        part[indices] == TRAIN,
         key=state.hexdigest()[:24],
         what=path,
         resolution=resolution,

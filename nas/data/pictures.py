@@ -8,7 +8,7 @@ import math
 import os
 import re
 import shutil
-import struct
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,94 +19,89 @@ from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
 from nas.core.download import atomic_file, cache_dir, show_progress
-from nas.core.errors import UserError
+from nas.core.errors import UserError, one_line
+from nas.data.decoding import EIGHT_BITS, Bytes, Look, ValueRange, decode, look
 
 log = logging.getLogger(__name__)
 
-Bytes = npt.NDArray[np.uint8]
+Looks = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 Opener = Callable[[], Path | BinaryIO]  # what gives one picture's file
 
 DEFAULT_SIDE = 224  # pixels; the resolution of ImageNet networks since AlexNet
-FORMAT = 1  # raise it when the same files would decode to other pixels
+FORMAT = 2  # raise it when the same files would decode to other pixels
 FREE_PART = 2  # an array takes at most this part of the free memory: the splits copy it
 GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
 MAX_IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
 MAX_SAMPLED = 100  # pictures whose size is looked at to find out a data set's own size
-UNREADABLE = (  # what Pillow raises on damaged files, over all its formats
-    *(OSError, ValueError, SyntaxError, EOFError, IndexError),
-    *(struct.error, Image.DecompressionBombError),
-)
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
     """Images, uint8 (N, C, H, W); `digests` (N,) of their pixels, 0 where one was unreadable.
 
-    `digests` is None for data that is known to be whole and free of duplicates.
+    `digests` is None for data that is known to be whole and free of duplicates.  `value_range`
+    became 0 to 255 in pictures of over 8 bits.
     """
 
     images: Bytes
     digests: npt.NDArray[np.uint64] | None = None
+    value_range: ValueRange = EIGHT_BITS
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any picture as 8-bit RGB; transparency turns white."""
-    if image.mode.startswith("I"):  # 16-bit grey, also in 32-bit containers
-        grey = np.asarray(image).clip(0, 65535).astype(np.uint16) >> 8
-        return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if image.mode == "F":  # floats in [0, 1], or in [0, 255]
-        values = np.nan_to_num(np.asarray(image))
-        values = values * 255 if values.max() <= 1 else values
-        return Image.fromarray(values.clip(0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+def _looks(openers: Sequence[Opener], target: Path, what: str) -> Looks:
+    """What `look` tells of each picture, (N, 5), NaN where it cannot be read; kept in `target`."""
+    if not target.exists():
+        with atomic_file(target) as file, ThreadPoolExecutor(_workers()) as pool:
+            with show_progress(f"looking at {what}", len(openers)) as advance:
+                found = []
+                for one in pool.map(_look, openers):
+                    found.append(one)
+                    advance(1)
+            np.save(file, np.array(found, np.float64))
+    return np.asarray(np.load(target))
 
 
-def decode(file: Path | BinaryIO, side: int) -> Bytes:
-    """One picture as uint8 (3, side, side): its upright centre square, bicubic, antialiased.
-
-    Raises one of UNREADABLE when it cannot be read.
-    """
-    with Image.open(file) as image:
-        image.draft(None, (2 * side, 2 * side))  # JPEG: decode no more than is needed
-        upright = _rgb(ImageOps.exif_transpose(image))
-        width, height = upright.size
-        edge, size, bicubic = min(width, height), (side, side), Image.Resampling.BICUBIC
-        left, top = (width - edge) / 2, (height - edge) / 2
-        if upright.size != size:
-            box = (left, top, left + edge, top + edge)
-            upright = upright.resize(size, bicubic, box=box, reducing_gap=3.0)
-        return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
+def _look(opener: Opener) -> Look:
+    try:
+        return look(opener())
+    except Exception as error:  # what decoders raise is of any kind
+        log.debug("nothing is known of a picture: %s", error)
+        return Look()
 
 
-def native_side(openers: Sequence[Opener]) -> int:
+def native_side(looks: Looks) -> int:
     """Pixels to decode to when none are given.
 
     The side of the pictures where those looked at (up to MAX_SAMPLED) are squares of one size up
     to DEFAULT_SIDE, else DEFAULT_SIDE.
     """
-    sizes = set()
-    for index in np.linspace(0, len(openers) - 1, min(MAX_SAMPLED, len(openers)), dtype=int):
-        try:
-            with Image.open(openers[index]()) as image:
-                sizes.add(image.size)
-        except UNREADABLE as error:
-            log.debug("size of picture %d is unknown: %s", index, error)
+    sampled = np.linspace(0, len(looks) - 1, min(MAX_SAMPLED, len(looks)), dtype=int)
+    sizes = {(w, h) for w, h in looks[sampled, :2].tolist() if w == w}
     width, height = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIDE, DEFAULT_SIDE)
     return int(width) if width == height <= DEFAULT_SIDE else DEFAULT_SIDE
 
 
-def _attempt(opener: Opener, side: int) -> tuple[Bytes, str]:
+def _range_in_use(looks: Looks, training: Flags) -> ValueRange:
+    """The lowest and highest value of the training pictures of over 8 bits, else of the others."""
+    for values in (looks[training, 2:4], looks[:, 2:4]):
+        if (known := values[values[:, 0] == values[:, 0]]).size:
+            return float(known[:, 0].min()), float(known[:, 1].max())
+    return EIGHT_BITS
+
+
+def _attempt(opener: Opener, side: int, value_range: ValueRange) -> tuple[Bytes, str]:
     """The picture and no reason, or blackness and the reason why it cannot be read."""
     try:
-        return decode(opener(), side), ""
-    except UNREADABLE as error:
+        return decode(opener(), side, value_range), ""
+    except Exception as error:  # what decoders raise is of any kind
         return np.zeros((3, side, side), np.uint8), f"{type(error).__name__}: {error}"
+
+
+def _workers() -> int:
+    return min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
 
 
 def _header(number: int, channels: int, side: int) -> bytes:
@@ -116,17 +111,18 @@ def _header(number: int, channels: int, side: int) -> bytes:
     return head.getvalue()
 
 
-def _decode_all(openers: Sequence[Opener], side: int, target: Path, what: str) -> None:
+def _decode_all(
+    openers: Sequence[Opener], side: int, value_range: ValueRange, target: Path, what: str
+) -> None:
     """Write pictures to `target`, .npy (N, 1 or 3, side, side), and what is known to .npz."""
     digests: list[int] = []
     failed, reason, grey = -1, "", True
-    workers = min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-    with atomic_file(target) as file, ThreadPoolExecutor(workers) as pool:
+    with atomic_file(target) as file, ThreadPoolExecutor(_workers()) as pool:
         file.write(_header(len(openers), 3, side))
         with show_progress(f"decoding {what}", len(openers)) as advance:
             for start in range(0, len(openers), GROUP):
                 group = openers[start : start + GROUP]
-                for pixels, why in pool.map(_attempt, group, repeat(side)):
+                for pixels, why in pool.map(_attempt, group, repeat(side), repeat(value_range)):
                     if why and failed < 0:
                         failed, reason = len(digests), why
                     grey = grey and bool((pixels == pixels[:1]).all())
@@ -152,6 +148,7 @@ def _write_rows(target: Path, images: Bytes, rows: npt.NDArray[np.int64], channe
 def decode_cached(
     openers: Sequence[Opener],
     names: Sequence[str],
+    training: Flags,
     *,
     key: str,
     what: str,
@@ -160,20 +157,28 @@ def decode_cached(
 ) -> Pictures:
     """The pictures of those files, decoded now or at an earlier call.
 
-    `key` stands for the state of all the files; `names` are for the report of unreadable ones.
+    Those of over 8 bits are scaled by the range of the `training` ones.  `key` stands for the
+    state of all the files; `names` are for the report of unreadable ones.
     Raises UserError where more than the share `max_unreadable` of them cannot be read.
     """
-    side = resolution or native_side(openers)
-    target = cache_dir() / "pictures" / f"{key}-{side}-v{FORMAT}.npy"
-    if not (target.exists() and target.with_suffix(".npz").exists()):
-        _require_space(target.parent, len(openers) * 3 * side * side)
-        try:
-            _decode_all(openers, side, target, what)
-        except OSError as error:
-            raise UserError(
-                f"cannot write the decoded images to {target.parent} ({error.strerror}): "
-                "make room, or set NAS_CACHE to a folder on another disk"
-            ) from error
+    folder = cache_dir() / "pictures"
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, of damage that does not matter
+            looks = _looks(openers, folder / f"{key}-looks-v{FORMAT}.npy", what)
+            side, value_range = resolution or native_side(looks), _range_in_use(looks, training)
+            scale = "" if value_range == EIGHT_BITS else "-{:.17g}-{:.17g}".format(*value_range)
+            target = folder / f"{key}-{side}{scale}-v{FORMAT}.npy"
+            if not (target.exists() and target.with_suffix(".npz").exists()):
+                _require_space(folder, len(openers) * 3 * side * side)
+                _decode_all(openers, side, value_range, target, what)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the decoded images to {folder} ({error.strerror}): "
+            "make room, or set NAS_CACHE to a folder on another disk"
+        ) from error
+    if cut := int(looks[:, 4].sum()):
+        found = f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read"
+        log.warning("%s", one_line(found))
     with np.load(target.with_suffix(".npz")) as known:
         digests, failed, reason = known["digests"], int(known["failed"]), str(known["reason"])
     if bad := int((digests == 0).sum()):
@@ -182,8 +187,8 @@ def decode_cached(
         if bad > max_unreadable * len(names):
             allowed = f"the share allowed is data.max_unreadable={max_unreadable:g}"
             raise UserError(f"{found}; {allowed}: mend or remove them")
-        log.warning("%s; left out", found)
-    return Pictures(np.load(target, mmap_mode="c"), digests)
+        log.warning("%s; left out", one_line(found))
+    return Pictures(np.load(target, mmap_mode="c"), digests, value_range)
 
 
 def _require_space(folder: Path, needed: int) -> None:

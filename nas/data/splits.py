@@ -38,7 +38,7 @@ class Source:
 
     `labels` (N,) number the `classes`; `part` (N,) is TRAIN, VAL or TEST; of a class the images
     lowest in `order` (N,) are taken first; `pixels(indices, resolution)` reads those images, at
-    the data set's own size where resolution is None.
+    the data set's own size where resolution is None.  `passed_over` counts files that are none.
     """
 
     classes: tuple[str, ...]
@@ -46,6 +46,7 @@ class Source:
     part: Ints
     order: Floats
     pixels: Callable[[Ints, int | None], Pictures]
+    passed_over: int = 0
 
 
 def stratified_choice(labels: Ints, number: int, order: Floats) -> Ints:
@@ -81,8 +82,12 @@ def choose(source: Source, part: int, number: int | None) -> Ints:
 
 def unit_hash(names: Sequence[str], salt: str) -> Floats:
     """A number in [0, 1) for each name, the same on every machine and whatever else is there."""
-    digests = b"".join(blake2b(f"{salt}/{n}".encode(), digest_size=8).digest() for n in names)
+    digests = b"".join(_digest(f"{salt}/{name}") for name in names)
     return (np.frombuffer(digests, ">u8") >> np.uint64(11)) / 2.0**53
+
+
+def _digest(name: str) -> bytes:
+    return blake2b(name.encode(errors="surrogateescape"), digest_size=8).digest()
 
 
 def by_hash(

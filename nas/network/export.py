@@ -19,15 +19,22 @@ CLOSE = 1e-3  # of the largest logit: more than what float32 in another order ma
 
 
 def export_onnx(
-    net: Network, arch: Arch, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+    net: Network,
+    arch: Arch,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    value_range: Sequence[float] = (0.0, 255.0),
 ) -> bytes:
     """The network as ONNX: "image" (1, C, H, W) to "logits" (1, classes), norms folded in.
 
-    Its metadata hold, as JSON, the `classes` in the order of the logits, `mean` and `std` of
-    (x / 255 - mean) / std, by which images are normalised, and how they were brought to size.
+    Its metadata hold, as JSON, the `classes` in the order of the logits, `mean`, `std` and the
+    `range` of ((x - range[0]) / (range[1] - range[0]) - mean) / std, by which images are
+    normalised, and how they were brought to size.  Pictures of 8 bits always have range 0 to 255.
     """
     model = onnx_model(arch, {name: t.cpu().numpy() for name, t in net.state_dict().items()})
     facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
+    facts["range"] = list(value_range)
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
     return bytes(model.SerializeToString())

@@ -158,11 +158,11 @@ def _weights(path: Path) -> bytes:
 
 def _onnx(run: SearchRun, arch: Arch, path: Path) -> bytes:
     assert isinstance(run.judge, InheritedSettings)
-    stats = run.judge.weights.stats(run.data)
+    data, stats = run.data, run.judge.weights.stats(run.data)
     net = build(arch)
     net.load_state_dict(load_tensors(path)["weights"])
     net.eval()
-    model = export_onnx(net, arch, run.data.classes, stats.mean, stats.std)
+    model = export_onnx(net, arch, data.classes, stats.mean, stats.std, data.value_range)
     images = torch.randn(CHECKED, arch.channels, arch.resolution, arch.resolution)
     largest_difference(model, net, images)
     return model

@@ -60,6 +60,7 @@ def write_results(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:
         "classes": list(run.data.classes),
         "mean": run.stats.mean,
         "std": run.stats.std,
+        "range": run.data.value_range,
         "weights": settings.weights.name,
         "pretrained": asdict(published) if published else None,
         "data": run.data.name,

@@ -125,7 +125,8 @@ def export(run: TrainingRun, net: Network) -> tuple[int, float]:
     net.to("cpu").eval()
     weights = io.BytesIO()
     torch.save(net.state_dict(), weights)
-    model = export_onnx(net, run.arch, run.data.classes, run.stats.mean, run.stats.std)
+    data, stats = run.data, run.stats
+    model = export_onnx(net, run.arch, data.classes, stats.mean, stats.std, data.value_range)
     images = next(iter(run.batches("test").epoch(0)))[0][:CHECKED].cpu()
     difference = largest_difference(model, net, images)
     write_bytes(run.folder / "weights.pt", weights.getvalue())

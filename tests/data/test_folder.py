@@ -19,7 +19,6 @@ def test_folder_splits_each_class_and_keeps_small_squares(tmp_path: Path) -> Non
     (tmp_path / "dog" / "notes.txt").write_text("not a picture")
     (tmp_path / "dog" / "._7.png").write_text("macOS leaves these")
     (tmp_path / "__MACOSX").mkdir()
-    (tmp_path / "empty").mkdir()
     data = load_data("folder", root=str(tmp_path))
     assert data.classes == ("cat", "dog", "eel")
     assert (data.resolution, data.channels, data.skipped) == (8, 3, 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from image_files import check_apart, contents, noise, refused, write_hub
+from PIL import Image
 
 from nas.data.dataset import load_data
 
@@ -34,6 +37,27 @@ def test_hub_reads_what_was_saved(saved: Path) -> None:
     colours = load_data("hub", path=str(saved), label_column="colour", train=6, resolution=16)
     assert colours.classes == ("blue", "green", "red")
     assert colours.train.images.shape == (6, 3, 16, 16)
+
+
+def test_hub_reads_many_bits_and_counts_damaged_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra 'hub'")
+    deep = [noise(i, channels=1)[..., 0].astype(np.uint16) * 16 for i in range(40)]
+    files = []
+    for array in deep:
+        Image.fromarray(array).save(file := io.BytesIO(), "PNG")
+        files.append(file.getvalue())
+    Image.fromarray(noise(99)).save(file := io.BytesIO(), "AVIF")
+    files[7] = file.getvalue()[:-40]
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a\nb", "c"])}
+    rows = {"image": [{"bytes": file, "path": None} for file in files], "label": [0, 1] * 20}
+    table = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+    table.save_to_disk(tmp_path / "deep")
+    data = load_data("hub", path=str(tmp_path / "deep"))
+    assert (data.skipped, data.value_range, data.channels) == (1, (0, 4080), 1)
+    assert data.classes == (r"a\nb", "c")
+    assert len(data.train.images.unique()) > 200
 
 
 def test_hub_refuses_in_one_line(saved: Path, tmp_path: Path) -> None:

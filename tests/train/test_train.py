@@ -17,6 +17,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.operators import network_id
@@ -94,6 +95,28 @@ def test_it_leaves_a_network_ready_to_use(here, tmp_path):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["seed"] == 0
     assert environment["versions"]["torch"]
+
+
+def test_pictures_of_many_bits_in_folders_of_any_name(here, tmp_path):
+    """What the model's metadata say of its inputs, and labels that break no line."""
+    names = ["caf\udce9", 'a "b"\n', "=1+1 ", "x, 😀"]
+    for place, name in enumerate(names):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for index in range(6):
+            values = np.random.default_rng(6 * place + index).integers(0, 4096, (20, 20), np.uint16)
+            file = tmp_path / "pictures" / name / f"{index}\n\udcff.png"
+            Image.fromarray(values).save(file)
+    out = here("arch=mine.yaml", "budget.epochs=1", "data=folder", "data.root=pictures")
+    folder = tmp_path / "results" / "train" / "mine"
+    facts = {p.key: json.loads(p.value) for p in onnx.load(folder / "model.onnx").metadata_props
+             if p.key in ("classes", "range")}  # fmt: skip
+    labels = ["=1+1 ", r'a "b"\n', r"caf\udce9", "x, 😀"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert facts["classes"] == summary["classes"] == labels
+    assert pd.read_csv(folder / "classes.csv")["class"].tolist() == labels
+    assert facts["range"] == summary["range"]
+    assert facts["range"] == pytest.approx([0, 4095], abs=10)
+    assert r'4 classes (=1+1 , a "b"\n, caf\udce9, ...) · values' in out
 
 
 def test_a_second_call_goes_on_and_other_settings_are_refused(here, tmp_path):

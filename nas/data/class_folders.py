@@ -1,0 +1,203 @@
+"""Which folders hold the classes, which hold splits, and what in them is no picture."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from nas.core.errors import UserError
+from nas.data.decoding import is_picture
+from nas.data.splits import TEST, TRAIN, VAL, Ints
+
+OF_PICTURES = "(?:set|data|dataset|images?|imgs?|pictures?|photos?|samples?|split|folder)"
+SPLIT_FOLDERS = {  # names of splits, with OF_PICTURES before or behind: test, TrainSet, val_images
+    TRAIN: "train|training",
+    VAL: "val|valid|validation|dev|eval|evaluation",
+    TEST: "test|testing|hold[-_ ]?out|held[-_ ]?out",
+}
+HIDDEN = (".", "__")  # names that begin so are passed over
+LISTED = 5  # kinds of files, or names, of which a message tells
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(
+        f"{error.filename} cannot be read ({error.strerror}): mend it, remove it, or rename it to "
+        "begin with __ to leave it out"
+    ) from error
+
+
+def _visible(top: Path) -> list[Path]:
+    """The folders in `top` that are not to be passed over; UserError where it cannot be read."""
+    try:
+        with os.scandir(top) as entries:
+            return sorted(Path(e) for e in entries if e.is_dir() and not e.name.startswith(HIDDEN))
+    except OSError as error:
+        _refuse(error)
+
+
+def _pass_over(paths: Iterable[Path], passed: Counter[str]) -> None:
+    """Count by kind what is no picture of a class; UserError for what may have held some."""
+    for path in paths:
+        hidden = path.name.startswith(HIDDEN)
+        try:
+            is_folder = stat.S_ISDIR(path.lstat().st_mode if hidden else path.stat().st_mode)
+        except OSError as error:
+            _refuse(error)
+        kind = "hidden" if hidden else path.suffix.lower() or "without suffix"
+        passed[f"folder {path.name}" if is_folder else kind] += 1
+
+
+def _pictures(top: Path, passed: Counter[str]) -> list[Path]:
+    """Paths of the pictures below `top`, in order; links are followed, but not in a ring.
+
+    What else there is, is counted in `passed`, by its kind.
+    """
+    seen, found = set(), []
+    for path, folders, files in os.walk(top, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(path)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        hidden = {f for f in folders if f.startswith(HIDDEN)}
+        folders[:] = sorted(set(folders) - hidden)
+        mine = [file for name in sorted(files) if is_picture(file := Path(path, name))]
+        found += mine
+        _pass_over({Path(path, name) for name in {*hidden, *files}} - set(mine), passed)
+    return found
+
+
+def _split_of(name: str) -> int | None:
+    """TRAIN, VAL or TEST for the usual names of such folders."""
+    for which, words in SPLIT_FOLDERS.items():
+        pattern = rf"({OF_PICTURES}[-_. ]?)?({words})([-_. ]?{OF_PICTURES})*"
+        if re.fullmatch(pattern, name.lower()):
+            return which
+    return None
+
+
+def _split_folders(top: Path, together: bool) -> dict[int, Path]:
+    """The split folders of `top`, in the order train, val, test; none where it holds classes.
+
+    They count as such when train is among them, alone or with another one.  UserError where
+    folders look like splits, but which is which cannot be told.
+    """
+    folders = _visible(top)
+    named: dict[int, list[Path]] = {}
+    for path in folders:
+        if (which := _split_of(path.name)) is not None:
+            named.setdefault(which, []).append(path)
+    no_others = sum(map(len, named.values())) == len(folders)
+    if not named or not (no_others or (TRAIN in named and len(named) > 1)):
+        _refuse_splits(top, folders, together)
+        return {}
+    if TRAIN not in named:
+        found = ", ".join(path.name for path in folders)
+        raise UserError(
+            f"{top} holds {found} and no train folder: add it, or give one of them as data.root"
+        )
+    for same in named.values():
+        if len(same) > 1:
+            raise UserError(
+                f"{same[0]} and {same[1].name} are both names of one split: put them together, or "
+                "rename one to begin with __ to leave it out"
+            )
+    return {which: same[0] for which, same in sorted(named.items())}
+
+
+def _refuse_splits(top: Path, folders: list[Path], together: bool) -> None:
+    """UserError where folders hold the classes: by what they hold, or by one name alone.
+
+    Kept `together`, sub-folders of the same name are groups.
+    """
+    inner = {path.name: {sub.name for sub in _visible(path)} for path in folders}
+    nested = [name for name, held in inner.items() if len(held) > 1]
+    flat = [name for name, held in inner.items() if not held]
+    pairs = () if together else combinations(nested, 2)
+    if pair := next(((a, b) for a, b in pairs if len(inner[a] & inner[b]) > 1), None):
+        both = ", ".join(sorted(inner[pair[0]] & inner[pair[1]])[:LISTED])
+        found = f"{pair[0]!r} and {pair[1]!r} both hold {both}, as splits do and classes do not"
+    elif flat and (named := [name for name in nested if _split_of(name) is not None]):
+        found = f"{named[0]!r} holds folders, as a split does, and {flat[0]!r} does not"
+    else:
+        return
+    raise UserError(
+        f"{top}: {found}: name splits train, val and test, and other folders to begin with __; if "
+        "these are classes, rename the folders in them, or set data.together=true"
+    )
+
+
+def list_pictures(
+    top: Path, together: bool, passed: Counter[str]
+) -> tuple[tuple[str, ...], list[Path], Ints, Ints, bool]:
+    """Classes; paths, labels and parts of all pictures; whether there are split folders."""
+    own = _split_folders(top, together)
+    classes: list[str] = []
+    files: list[Path] = []
+    labels: list[int] = []
+    part: list[int] = []
+    if own:
+        _pass_over(set(top.iterdir()) - set(own.values()), passed)
+    for which, split_top in (own or {TRAIN: top}).items():  # training settles the classes
+        by_class = _by_class(split_top, passed)
+        if which == TRAIN:
+            _check_classes(split_top, by_class)
+            classes = list(by_class)
+        _check_split(split_top, by_class, classes)
+        for name, found in by_class.items():
+            files += found
+            labels += [classes.index(name)] * len(found)
+            part += [which] * len(found)
+    return tuple(classes), files, np.array(labels, np.int64), np.array(part, np.int64), bool(own)
+
+
+def _by_class(top: Path, passed: Counter[str]) -> dict[str, list[Path]]:
+    """The pictures of each class folder in `top`; UserError where one has none."""
+    folders = _visible(top)
+    _pass_over(set(top.iterdir()) - set(folders), passed)
+    by_class = {p.name: _pictures(p, passed) for p in folders}
+    empty = [name for name, found in by_class.items() if not found]
+    if empty and len(empty) < len(folders):
+        raise UserError(
+            f"class folder {top / empty[0]} holds no pictures: add some, remove it, or rename it "
+            f"to begin with __ to leave it out ({len(empty)} of {len(folders)} folders are so)"
+        )
+    return {} if empty else by_class
+
+
+def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
+    """Refuse a training folder without two classes, and say what it looks like instead."""
+    if len(by_class) > 1:
+        return
+    if by_class:
+        (name,) = by_class
+        found = f"holds one class folder only, {name!r}, where two or more are needed"
+        inner = [p.name for p in _visible(top / name)]
+        hint = f"if the classes are {', '.join(inner[:3])} ..., give data.root={top / name}"
+        hint = hint if len(inner) > 1 else "add another class"
+    elif loose := sum(map(is_picture, top.iterdir())):
+        found, hint = f"holds {loose} pictures but no class folders", "put each class in a folder"
+    else:
+        found = "holds no pictures in class folders"
+        hint = "give the folder that holds one folder of pictures per class"
+    raise UserError(f"{top} {found}: {hint}")
+
+
+def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str]) -> None:
+    if not by_class:
+        raise UserError(
+            f"{top} holds no pictures in class folders: name its classes as train does, or move "
+            "it elsewhere and a part of train is taken instead"
+        )
+    for name in by_class:
+        if name not in classes:
+            known = ", ".join(classes[:5]) + (" ..." if len(classes) > 5 else "")
+            raise UserError(f"{top / name} is a class that training lacks (it has {known})")

@@ -1,0 +1,129 @@
+"""One picture of any kind: whether a file is one, what it holds, and its upright centre square."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import stat
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+log = logging.getLogger(__name__)
+
+Bytes = npt.NDArray[np.uint8]
+ValueRange = tuple[float, float]
+
+EIGHT_BITS: ValueRange = (0.0, 255.0)
+SUFFIXES = (  # of files that are pictures, damaged ones too; others are opened to find out
+    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm"),
+    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+)
+NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # known to Pillow, read by others only
+UPRIGHT: dict[Any, Image.Transpose] = {  # by the orientation of EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Look(NamedTuple):
+    """Size in pixels; lowest and highest value where those have over 8 bits; NaN: not known.
+
+    `cut` says that it is a colour picture of 16 bits, of which Pillow reads the upper 8.
+    """
+
+    width: float = math.nan
+    height: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    cut: bool = False
+
+
+def is_picture(file: Path) -> bool:
+    """Whether the file is to be read as a picture: by its suffix, else where Pillow knows it.
+
+    What cannot be opened at all counts as one, so that it is found unreadable and not lost.
+    """
+    if file.name.startswith("."):
+        return False
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # to open a pipe would be to wait
+            return False
+        if file.suffix.lower() in SUFFIXES:
+            return True
+        with warnings.catch_warnings(action="ignore"), Image.open(file) as image:
+            return image.format not in NOT_DECODED
+    except UnidentifiedImageError:
+        return False
+    except Exception as error:  # what decoders raise is of any kind
+        log.debug("%s cannot be opened: %s", file, error)
+        return True
+
+
+def look(file: Path | BinaryIO) -> Look:
+    """What is to be known of all pictures before the first is decoded."""
+    with Image.open(file) as image:
+        width, height = image.size
+        if not _is_deep(image):
+            return Look(width, height, cut=bool(re.search(r";16[BLN]", str(image.tile))))
+        values = np.asarray(image)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return Look(width, height)
+    return Look(width, height, float(values.min()), float(values.max()))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether its values are integers of over 8 bits, or floats."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _rgb(image: Image.Image, value_range: ValueRange) -> Image.Image:
+    """Any picture as 8-bit RGB; transparency turns white."""
+    if _is_deep(image):
+        values = np.nan_to_num(np.asarray(image, np.float64), nan=value_range[0])
+        scaled = np.interp(values, value_range, EIGHT_BITS)
+        return Image.fromarray(scaled.round().astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; as it is where that cannot be read."""
+    image.load()  # before: a TIFF is turned by this
+    try:
+        method = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception as error:  # damaged entries, of which none matters to the pixels
+        log.debug("EXIF cannot be read: %s", error)
+        method = None
+    return image if method is None else image.transpose(method)
+
+
+def decode(file: Path | BinaryIO, side: int, value_range: ValueRange = EIGHT_BITS) -> Bytes:
+    """One picture as uint8 (3, side, side): its upright centre square, bicubic, antialiased.
+
+    `value_range` becomes 0 to 255 where values have more than 8 bits; what lies outside is
+    clipped, NaN is the lowest.  Raises whatever Pillow does where it cannot be read.
+    """
+    with Image.open(file) as image:
+        image.draft(None, (2 * side, 2 * side))  # JPEG: decode no more than is needed
+        upright = _rgb(_upright(image), value_range)
+        width, height = upright.size
+        edge, size, bicubic = min(width, height), (side, side), Image.Resampling.BICUBIC
+        left, top = (width - edge) / 2, (height - edge) / 2
+        if upright.size != size:
+            box = (left, top, left + edge, top + edge)
+            upright = upright.resize(size, bicubic, box=box, reducing_gap=3.0)
+        return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
