@@ -18,7 +18,7 @@ from hydra import compose as hydra_compose
 from hydra import errors, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
@@ -91,7 +91,8 @@ def _read(name: str, hint: Any, value: Any) -> Any:
             if not key.startswith("_") and key not in known and "**" not in known:
                 raise unknown("setting", f"{name}.{key}", known)
         parts = {k: _read(f"{name}.{k}", known.get(k, Any), part) for k, part in value.items()}
-        return hint(**parts) if isinstance(hint, type) and is_dataclass(hint) else parts
+        is_plain = isinstance(hint, type) and is_dataclass(hint) and "_target_" not in value
+        return hint(**parts) if is_plain else parts
     return None if value is None else typed(name, hint, value)
 
 
@@ -102,7 +103,7 @@ def parameters(name: str, node: Mapping[str, Any], hint: Any) -> Mapping[str, An
     try:
         module, _, call = str(node["_target_"]).rpartition(".")
         return hints_of(getattr(import_module(module), call))
-    except (ImportError, ValueError, AttributeError) as error:  # of a class of the user's
+    except (ImportError, AttributeError) as error:  # of a class of the user's
         reason = " ".join(str(error).split())
         raise UserError(f"{name}._target_={node['_target_']} cannot be had: {reason}") from None
 
@@ -119,7 +120,7 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
         del cfg["hydra"]
         for key in words.keys() - options_given.keys():
             name = key.removeprefix("+")
-            if name == key and name not in known:
+            if name == key and name not in (*known, f"{name.partition('.')[0]}._target_"):
                 raise unknown("setting", name, known)
             if OmegaConf.is_dict(OmegaConf.select(cfg, name)):
                 raise UserError(f"{name} has parts: give them one by one, {name}.NAME=value")
@@ -128,8 +129,11 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
             OmegaConf.update(cfg, name, token, force_add=True)
     try:
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise UserError(f"{error.full_key} must be given: {error.full_key}=...") from None
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        # it may be another setting that refers to what is missing
+        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(error))
+        key = missing[1] if missing else str(error.full_key)
+        raise UserError(f"{key} must be given: {key}=...") from None
     return _replaced(config, texts), choices
 
 

@@ -138,9 +138,10 @@ def check(name: str, hint: Any, value: Any) -> Any:
     """`value` if it is what `hint` asks for."""
     if fits(hint, value):
         return value
-    lists = [m for m in _members(hint) if _kind(m) is Sequence]
-    for item in value if lists and isinstance(value, list | tuple) else ():
-        check(name, get_args(lists[0])[0], item)
+    lists = [get_args(m)[0] for m in _members(hint) if _kind(m) is Sequence]
+    if lists and isinstance(value, list | tuple) and isinstance(_limit(lists[0]), Among):
+        for item in value:
+            check(name, lists[0], item)
     among = [m for m in _members(hint) if isinstance(_limit(m), Among)]
     if among and len(_members(hint)) == len(among) + (NoneType in _members(hint)):
         raise unknown(name, value, _limit(among[0]).options)
@@ -219,7 +220,11 @@ def hints_of(call: Any) -> Mapping[str, Any]:
     """
     hints: dict[str, Any] = {}
     known = get_type_hints(call, include_extras=True) if is_dataclass(call) else {}
-    for name, parameter in inspect.signature(call).parameters.items():
+    try:
+        signature = inspect.signature(call)
+    except ValueError:  # of what is written in C
+        return {"**": Any}
+    for name, parameter in signature.parameters.items():
         hint = known.get(name) or _hint(parameter.annotation, inspect.getmodule(call))
         if parameter.kind is not parameter.VAR_KEYWORD:
             hints[name] = hint

@@ -180,7 +180,7 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
         "data": data,
         "run": run,
         "arch": arch,
-        "resolutions": sides,
+        "resolutions": tuple(sides),
         "space": given["space"].updated(arch=arch, resolutions=list(sides)),
         "accuracy": given["accuracy"].updated(arch=arch, path=path),
         "width": 1.0,

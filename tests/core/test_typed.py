@@ -83,8 +83,8 @@ REFUSED = [
     (str, "null", "must be text, not null"),
     (Sequence[int], "3,5", "must be a list of whole numbers, not '3,5'"),
     (Sequence[int], "[3", "must be a list of whole numbers, not '[3'"),
-    (Sequence[Count], "[3,0]", "must be a whole number from 1, not 0"),
-    (Sequence[int], "[[1]]", "must be a whole number, not"),
+    (Sequence[Count], "[3,0]", "must be a list of whole numbers from 1, not [3, 0]"),
+    (Sequence[int], "[[1]]", "must be a list of whole numbers, not [['1']]"),
     (Annotated[str, Among(("sgd", "adamw"))], "adam", "unknown x 'adam'; did you mean adamw?"),
 ]
 

@@ -116,7 +116,9 @@ def test_a_resolution_too_large_is_refused_before_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refused(
-        r"data.resolution must be .* from 1 to 8192, not 20000", name="embedded", resolution=20_000
+        r"data.resolution must be .* from 1 to 8192 or null, not 20000",
+        name="embedded",
+        resolution=20_000,
     )
     sizes = {"train": 20, "val": 10, "test": 10, "resolution": 100}  # 400 kB
     monkeypatch.setattr(pictures, "free_memory", lambda: 700_000)

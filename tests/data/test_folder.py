@@ -50,8 +50,9 @@ def test_folder_sizes_shares_and_seed(tmp_path: Path) -> None:
     other = load_data("folder", root=str(tmp_path), seed=1)
     assert set(contents(other.test)) != set(contents(load_data("folder", root=str(tmp_path)).test))
     refused("at most", name="folder", root=str(tmp_path), test=80)
-    for share in (0.0, -0.1, 0.9):
-        refused("shares lie between", name="folder", root=str(tmp_path), val_share=share)
+    out_of_range = "data.val_share must be a number above 0 to below 1"
+    for share, words in ((0.0, out_of_range), (-0.1, out_of_range), (0.9, "their sum below 1")):
+        refused(words, name="folder", root=str(tmp_path), val_share=share)
 
 
 def test_folder_with_splits_of_its_own(tmp_path: Path) -> None:

@@ -212,9 +212,9 @@ def test_threads_are_asked_for_meanwhile_and_put_back(monkeypatch):
 
 
 def test_a_device_or_precision_that_is_none():
-    with pytest.raises(UserError, match=r"unknown device 'gpu'.*auto, cpu, cuda"):
+    with pytest.raises(UserError, match=r"unknown latency.device 'gpu'.*auto, cpu, cuda"):
         TorchEager(device="gpu")
-    with pytest.raises(UserError, match=r"unknown precision 'float8'.*bfloat16"):
+    with pytest.raises(UserError, match=r"unknown latency.precision 'float8'.*bfloat16"):
         TorchEager(precision="float8")
 
 

@@ -214,10 +214,10 @@ def test_one_elastic_network_may_judge_what_the_fit_chooses_from(tmp_path, here)
 
 
 WRONG = [
-    (["phi=three"], "phi must be a number from -100 to 100, not 'three'"),
-    (["phi=1000"], "phi must be a number from -100 to 100, not 1000"),
+    (["phi=three"], "phi must be a number from -100 to 100 or null, not 'three'"),
+    (["phi=1000"], "phi must be a number from -100 to 100 or null, not 1000"),
     (["coefficients=[0.9,1.1,1.15]"], "are under 1"),
-    (["coefficients=[1.2,1.1]"], "coefficients must be alpha, beta and gamma"),
+    (["coefficients=[1.2,1.1]"], "coefficients must be a list of numbers or null, not"),
     (["coefficients=[1.2,1.1,big]"], "coefficients must be alpha, beta and gamma"),
     (["arch=efficientnet_b0", "rule=formula", "phi=-25"], "resolution 16 is too small for"),
     (["arch=efficientnet_b0", "rule=formula", "macs=10"], "macs=10 is out of reach: the smallest"),
@@ -234,7 +234,7 @@ WRONG = [
     (["objective=speed"], "unknown objective 'speed'"),
     (["accuracy=blend"], "unknown accuracy 'blend'"),
     (["accuracy=oneshot", "fit.confirm_seeds=0"], "needs longer trainings to test its order"),
-    (["fit.phi=2"], "fit.phi=2 (allowed: 1 to grow the baseline, -1 to shrink)"),
+    (["fit.phi=2"], "fit.phi must be a whole number from -1 to 1, not 2"),
     (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
     (["workers=0"], "workers must be a whole number from 1"),
     (["budget=transfer"], "and there are none: give budget.norms=batch"),
@@ -258,7 +258,8 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
 def test_a_mistake_ends_the_process_with_2(tmp_path):
     done = run(tmp_path, "phi=abc")
     assert done.returncode == 2
-    assert done.stderr == "python -m nas.scale: phi must be a number from -100 to 100, not 'abc'\n"
+    mistake = "phi must be a number from -100 to 100 or null, not 'abc'"
+    assert done.stderr == f"python -m nas.scale: {mistake}\n"
 
 
 def test_its_docstring_says_how_to_call_it_from_python(tmp_path, monkeypatch):

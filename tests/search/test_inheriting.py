@@ -169,13 +169,13 @@ def test_the_folder_of_a_training_is_a_network_with_weights(here):
         (["weights=pretrained"], "arch must be given with weights"),
         (["weights=pretrained", "arch=mobilenet_v9"], "no weights are published for mobilenet_v9"),
         (["weights=pretrained", "arch=mobilenet_v1"], "no weights are published for mobilenet_v1"),
-        (["weights=file", "arch=mobilenet_v2"], "Missing mandatory value: weights.path"),
+        (["weights=file", "arch=mobilenet_v2"], "weights.path must be given: weights.path=..."),
         (["weights=file", "arch=mobilenet_v2", "weights.path=no.pt"], "there is no file no.pt"),
         (["arch=mobilenet_v2"], "arch= and resolutions= are for a search that inherits"),
         (["space=inherited"], "space=inherited does not go with weights=none"),
         (["weights=pretrained", "arch=mobilenet_v2", "space=mbconv"], "space=mbconv does not go"),
-        (["weights=pretrained", "arch=mobilenet_v2", "resolutions=96"], "must be a list of sides"),
-        (["weights=pretrained", "arch=mobilenet_v2", "resolutions=[8]"], "whole number from 32"),
+        (["weights=pretrained", "arch=mobilenet_v2", "resolutions=[]"], "must hold a side"),
+        (["weights=pretrained", "arch=mobilenet_v2", "resolutions=[8]"], "whole numbers from 32"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(here, words, message):

@@ -78,9 +78,9 @@ def test_the_exponent_may_be_given_or_calibrated(trellis, objective):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"objective": "mnas", "exponent": 0.1}, "no number up to 0"),
-        ({"objective": "mnas", "exponent": "car"}, "nor auto or null"),
-        ({"objective": "mnas", "exponent": True}, "no number"),
+        ({"objective": "mnas", "exponent": 0.1}, "must be a number to 0 or auto or null, not 0.1"),
+        ({"objective": "mnas", "exponent": "car"}, "or auto or null, not 'car'"),
+        ({"objective": "mnas", "exponent": True}, "must be a number to 0 .* not true"),
         ({"objective": "limit", "exponent": "auto"}, "means nothing to objective=limit"),
         ({"exponent": -0.1}, "means nothing to objective=both"),
     ],

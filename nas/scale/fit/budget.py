@@ -36,32 +36,27 @@ class FitBudget:
     rungs: Sequence[Sequence[Count]] = ((1, 1), (2, 1))
     confirm_epochs: Count = 3
     confirm_seeds: Natural = 2
-    confirm_phis: Sequence[Count] = (1,)
+    confirm_phis: Sequence[Annotated[int, Range(1, 3)]] = (1,)
     costed: Annotated[int, Range(20)] = 80
     resamples: Annotated[int, Range(100)] = 1000
 
     def __post_init__(self) -> None:
         check_fields(self, "fit")
         if self.phi == 0:
-            raise UserError(f"fit.phi={self.phi!r} (allowed: 1 to grow the baseline, -1 to shrink)")
+            raise UserError("fit.phi=0 (allowed: 1 to grow the baseline, -1 to shrink)")
         # shrinking may deepen a network that it makes narrower: alpha under 1 at phi = -1
         min_low = 1 if self.phi > 0 else 0.5
         if not min_low <= self.low < self.high:
             raise UserError(
                 f"fit.low={self.low} and fit.high={self.high}: allowed is {min_low} <= low < high"
             )
-        if self.step < 0.01 or self.tolerance > MAX_TOLERANCE:
-            raise UserError(
-                f"fit.step={self.step} and fit.tolerance={self.tolerance}: allowed is a step of "
-                f"0.01 or more and a tolerance of {MAX_TOLERANCE} or less"
-            )
         if self.confirm_seeds == 1:
             raise UserError("fit.confirm_seeds=1 gives no interval (allowed: 0 for none, or 2 on)")
         for rung in self.rungs or [()]:
-            if len(rung) != 2 or not all(type(n) is int and n > 0 for n in rung):
+            if len(rung) != 2:
                 raise UserError(
                     f"fit.rungs must be pairs of epochs and seeds, such as [[1,1],[2,1]], "
                     f"not {[list(r) for r in self.rungs]}"
                 )
-        if not self.confirm_phis or any(phi not in (1, 2, 3) for phi in self.confirm_phis):
-            raise UserError(f"fit.confirm_phis={list(self.confirm_phis)} (allowed: 1, 2, 3)")
+        if not self.confirm_phis:
+            raise UserError("fit.confirm_phis=[] (allowed: some of 1, 2 and 3)")
