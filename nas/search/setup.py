@@ -33,6 +33,7 @@ from nas.latency.store import open_latencies, table_folder
 from nas.search.adoption import check_study
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
+from nas.search.owner import owned
 from nas.search.problem import Problem
 from nas.search.report import print_space
 from nas.search.samplers.for_space import KnownCost
@@ -109,6 +110,9 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     check_config(folder / "config.yaml", config)
     store = open_storage(folder, settings.storage, settings.run)
     check_study(settings, config, store, space)
+    if settings.storage:  # a journal is in the folder, which is locked
+        what = f"the study {settings.run!r} in storage={settings.storage}"
+        stack.enter_context(owned(store, what))
     latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)

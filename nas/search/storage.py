@@ -65,10 +65,12 @@ class TrialStore:
     """The finished trials of one study in Optuna's storage, and notes about the run.
 
     Ctrl-C waits for the end of every write: within one, it would leave the journal's lock.
+    `guard` is called before each, and raises where this process may not write any more.
     """
 
     def __init__(self, study: optuna.Study, journal: BatchedJournal | None = None) -> None:
         self.study, self.journal = study, journal
+        self.guard: Callable[[], None] = lambda: None
 
     @defer_sigint()
     def trials(self) -> list[FrozenTrial]:
@@ -78,6 +80,7 @@ class TrialStore:
     @defer_sigint()
     def add(self, trials: Iterable[FrozenTrial]) -> None:
         """Write finished trials, in a journal all of them at once."""
+        self.guard()
         with self.journal.batch() if self.journal else nullcontext():
             self.study.add_trials(trials)
 
@@ -90,6 +93,7 @@ class TrialStore:
     @defer_sigint()
     def set_note(self, key: str, value: Any) -> None:
         """Keep a plain value with the study, in the place of an earlier one."""
+        self.guard()
         self.study.set_user_attr(key, value)
 
     @defer_sigint()
