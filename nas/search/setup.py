@@ -109,6 +109,8 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     config = settings.to_config(data.fingerprint, table.name)
     check_config(folder / "config.yaml", config)
     store = open_storage(folder, settings.storage, settings.run)
+    if store.salvaged:
+        console.print(f"journal   {store.salvaged}")
     check_study(settings, config, store, space)
     if settings.storage:  # a journal is in the folder, which is locked
         what = f"the study {settings.run!r} in storage={settings.storage}"
