@@ -64,7 +64,7 @@ class _Owner:
 
     def holds(self) -> bool:
         """Whether this process owns the study."""
-        return self.read().get("token") == self.stamp["token"]
+        return bool(self.read().get("token") == self.stamp["token"])
 
     def claim(self) -> None:
         """Own the study; of several that begin together the last to write does."""

@@ -21,7 +21,7 @@ from nas.core.files import write_bytes
 
 NOTE = "salvaged"  # the params and metrics of the trials that are proposed again
 CREATE, ATTRIBUTE = 0, 2  # Optuna's codes of a study and of a note
-NO_TRIAL = re.compile(rb'"op_code":[02],')
+NO_TRIAL = re.compile(rb'"op_code":[02],|"study_name":|"user_attr":')
 # What Optuna raises on a line that it did not write so.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
 
@@ -56,7 +56,7 @@ def salvage(path: Path, name: str, directions: Sequence[int]) -> str:
     lines = [_read(text, study) for text in path.read_bytes().split(b"\n")[:-1]]
     damaged = [i for i, line in enumerate(lines) if line.entry is None]
     if len(damaged) in (0, len(lines)):
-        raise UserError(f"the run's journal is damaged ({path} is none): choose another run=")
+        raise UserError(f"the run's journal is damaged beyond repair ({path}): choose another run=")
     before, after = lines[: damaged[0]], lines[damaged[0] :]
     told = [x.trial for x in after if x.trial and "metrics" in x.trial.user_attrs]
     rows = [{"params": t.params, "metrics": t.user_attrs["metrics"]} for t in told]
@@ -70,9 +70,9 @@ def salvage(path: Path, name: str, directions: Sequence[int]) -> str:
     write_bytes(path, b"".join(text + b"\n" for text in (*kept, *notes, _text(note))))
     unfinished = sum(not x.trial.user_attrs for x in after if x.trial)  # of version 0.1
     return (
-        f"damaged lines in {path}: {len(damaged)}, trials that are lost and tried again: "
-        f"{_num_lost(lines) + unfinished}, trials after them that are not evaluated again: "
-        f"{len(rows)}, kept as it was: {copy.name}"
+        f"lines of {path.name} that are damaged: {len(damaged)} · {_num_lost(lines) + unfinished} "
+        f"trials are lost and tried again, {len(rows)} after them are not evaluated again · the "
+        f"file as it was is kept as {copy}"
     )
 
 
@@ -86,12 +86,14 @@ def _read(text: bytes, study: Entry) -> _Line:
 
 
 def _num_lost(lines: Sequence[_Line]) -> int:
-    """How many trials are lost: by the numbers of others, and behind the last by how lines look."""
-    read = {i: line.trial for i, line in enumerate(lines) if line.trial}
-    total = max((t.user_attrs.get("batch_numbers", (0, 0))[1] for t in read.values()), default=0)
-    behind = lines[max(read, default=-1) + 1 :]
-    looks = sum(line.entry is None and not NO_TRIAL.search(line.text) for line in behind)
-    return max(0, total - len(read)) + looks
+    """How many trials are lost: by how damaged lines look, or more by the numbers of others.
+
+    The first line is the study's.
+    """
+    read = [line.trial for line in lines if line.trial]
+    looks = sum(line.entry is None and not NO_TRIAL.search(line.text) for line in lines[1:])
+    numbers = (trial.user_attrs.get("batch_numbers", (0, 0))[1] for trial in read)
+    return max(looks, max(numbers, default=0) - len(read))
 
 
 def _text(entry: Entry) -> bytes:

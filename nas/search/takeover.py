@@ -6,7 +6,8 @@ wrote "kind:name" keys for networks that were no trials, and a trial as soon as 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
@@ -16,7 +17,7 @@ from nas.search.problem import Problem
 from nas.search.salvage import NOTE
 from nas.search.settings import SearchSettings
 from nas.search.storage import TrialStore
-from nas.space.choices import fill
+from nas.space.choices import Picks, fill
 from search_spaces.lookup import adapted
 
 ROLES = {
@@ -46,19 +47,25 @@ def take_over(
                 evaluations.add(ROLES[kind], arch, metrics, name if kind == "published" else "")
     for trial in store.end_unfinished():
         if "metrics" in trial.user_attrs:
-            metrics = Metrics.from_json(trial.user_attrs["metrics"])
-            evaluations.add(Role.TRIAL, fill(problem.space, trial.params), metrics)
+            _add_trial(evaluations, problem.space, trial.params, trial.user_attrs["metrics"])
 
 
 def take_over_salvaged(store: TrialStore, evaluations: Evaluations, space: Arch) -> None:
     """What is known of trials that are proposed again, since trials before them are lost."""
     rows = store.study.user_attrs.get(NOTE)
     for row in rows or ():
-        metrics = Metrics.from_json(row["metrics"])
-        if (Role.TRIAL, metrics.id) not in evaluations:
-            evaluations.add(Role.TRIAL, fill(space, row["params"]), metrics)
+        _add_trial(evaluations, space, row["params"], row["metrics"])
     if rows:
         store.set_note(NOTE, [])
+
+
+def _add_trial(
+    evaluations: Evaluations, space: Arch, params: Picks, data: Mapping[str, Any]
+) -> None:
+    """Write down what is known of a trial that is proposed again."""
+    arch, metrics = fill(space, params), Metrics.from_json(data)
+    if (Role.TRIAL, metrics.id) not in evaluations and network_id(arch) == metrics.id:
+        evaluations.add(Role.TRIAL, arch, metrics)
 
 
 def _networks(

@@ -31,13 +31,19 @@ KINDS = st.sampled_from(sorted(DAMAGES))
 TRIAL = b'{"op_code":4'
 
 
+class Lines(list):
+    """Lines that Hypothesis does not print."""
+
+    __repr__ = object.__repr__
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The journal of a search that nothing disturbed, and what it told."""
     folder = tmp_path_factory.mktemp("whole")
     undisturbed = study(folder)
     run(undisturbed, Fake())
-    lines = (folder / "journal.log").read_bytes().splitlines()
+    lines = Lines((folder / "journal.log").read_bytes().splitlines())
     assert sum(line.startswith(TRIAL) for line in lines) == len(lines) - 1 == 30
     return lines, told(undisturbed)
 
@@ -77,7 +83,7 @@ def test_it_ends_as_if_nothing_had_been_damaged(tmp_path_factory, whole, at, num
     assert ended == undisturbed
     assert {*seen} <= {json.loads(x)["user_attrs"]["metrics"]["id"] for x in trials}
     assert len(seen) == len({*seen})
-    assert f"lost and tried again: {len(trials)}," in says
+    assert f" {len(trials)} trials are lost and tried again" in says
     assert (folder / "journal.damaged.log").read_bytes() == damaged
     assert go_on(folder) == ("", undisturbed, [])
 
@@ -104,7 +110,7 @@ def test_notes_before_and_behind_are_kept(tmp_path):
     journal.write_bytes(journal.read_bytes().replace(b'"kept 1"', b"kept 1"))
     again = open_storage(tmp_path, None, "run")
     assert again.study.user_attrs == {"kept 0": 0, "kept 2": 2, NOTE: []}
-    assert "lost and tried again: 0," in again.salvaged
+    assert " 0 trials are lost and tried again" in again.salvaged
 
 
 def test_what_is_no_journal_is_left_alone(tmp_path):
