@@ -13,6 +13,7 @@ The device is a command that answers by the size of the model, so that the table
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -105,8 +106,9 @@ def processes(session: int) -> list[tuple[int, str]]:
 
 
 def workers(session: int) -> list[int]:
-    """Processes that train for the one that leads the session."""
-    return [pid for pid, line in processes(session) if pid != session and "spawn_main" in line]
+    """Processes that train or measure for the one that leads the session."""
+    others = [(pid, line) for pid, line in processes(session) if pid != session]
+    return [pid for pid, line in others if "resource_tracker" not in line]
 
 
 def wait_until_gone(session: int) -> None:
@@ -134,7 +136,10 @@ def figures(folder: Path) -> dict[str, Any]:
         name = str(path.relative_to(folder))
         if path.name == "summary.json":
             found[name] = timeless(json.loads(path.read_text(encoding="utf-8")))
-        elif path.suffix in (".yaml", ".csv") and path.name != "config.yaml":
+        elif path.suffix == ".csv":
+            with path.open(encoding="utf-8") as file:
+                found[name] = timeless(list(csv.DictReader(file)))
+        elif path.suffix == ".yaml" and path.name != "config.yaml":
             found[name] = path.read_text(encoding="utf-8")
         elif path.name == "weights.pt":
             state = torch.load(path, weights_only=True)
@@ -201,8 +206,9 @@ def main() -> None:
             if code:
                 raise SystemExit(printed)
             seconds = time.monotonic() - began
+            ways = WAYS[:-1] if command == "train" else WAYS  # it has no workers
             for seed in range(args.times):
-                rows.append(try_once(command, WAYS[seed % len(WAYS)], seed, whole, seconds))
+                rows.append(try_once(command, ways[seed % len(ways)], seed, whole, seconds))
                 print(json.dumps(rows[-1]), flush=True)
     right = [not (r["differing"] or r["traceback"] or r["exit_resumed"]) for r in rows]
     counts = {"kills": len(rows), "right": sum(right), "lost": sum(r["lines_lost"] for r in rows)}

@@ -107,6 +107,7 @@ def best_cuts(rows: pd.DataFrame) -> pd.DataFrame:
 def describe_winner(winner: Mapping[str, Any], name: str) -> str:
     """The network that is drawn, in a line."""
     return (
-        f"{name}, shrunk to {winner['latency_ms']:.3g} ms: {winner['accuracy']:.1%} of the "
-        f"validation pictures, {winner['test_accuracy']:.1%} of the test pictures."
+        f"{name}, shrunk to {winner['latency_ms']:.3g} ms (network {winner['id']}): "
+        f"{winner['accuracy']:.1%} of the validation pictures, "
+        f"{winner['test_accuracy']:.1%} of the test pictures."
     )

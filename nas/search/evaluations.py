@@ -35,7 +35,7 @@ class Evaluations:
     """
 
     def __init__(self, path: Path) -> None:
-        self.journal = KeyedJournal(path, lambda row: (Role(row["role"]), str(row["id"])))
+        self.journal = KeyedJournal(path, _key_of)
 
     def __contains__(self, key: tuple[Role, str]) -> bool:
         return key in self.journal
@@ -90,3 +90,12 @@ class Evaluations:
             if write:
                 self.add(role, archs[missing[j]], metrics, (names or {}).get(metrics.id, ""))
             yield missing[j], metrics
+
+
+def _key_of(row: Mapping[str, Any]) -> tuple[Role, str]:
+    """The key of a row; raises KeyError, TypeError or ValueError where it is damaged."""
+    metrics, arch = Metrics.from_json(dict(row["metrics"])), from_dict(row["arch"])
+    if not (row["id"] == metrics.id == network_id(arch)):
+        raise ValueError("another network than its id says")
+    _ = row["name"]
+    return Role(row["role"]), metrics.id

@@ -83,6 +83,8 @@ def pareto_page(
         winner_id,
         ranked_by,
     )
+    files = {key: f"front/{i:02d}.yaml" for i, key in enumerate(_front(search, LATENCY)["id"], 1)}
+    search = search._replace(trained=search.trained.assign(file=search.trained["id"].map(files)))
     views = [view for axis in AXES if (view := _view(search, axis))]
     summary = "".join(f"<p>{escape(line)}</p>" for line in _summary(trials, search))
     buttons = "".join(f'<button value="{v["name"]}">{v["label"]}</button>' for v in views)
@@ -102,17 +104,24 @@ def _view(search: Search, axis: Metric) -> Row:
         return {}
     target = search.target_ms if axis is LATENCY else None
     shown = np.append(costs[np.isfinite(costs)], [] if target is None else target)
-    points = search.trained[[search.ranked_by, axis.column]].to_numpy(float)
-    front = search.trained[non_dominated(points, (True, False))]
-    front = front.sort_values([axis.column, "number"], kind="stable")
+    front = _front(search, axis)
+    places = {key: place for place, key in enumerate(front["id"], 1)}
+    search = search._replace(trained=search.trained.assign(place=search.trained["id"].map(places)))
     return {
         "name": axis.column,
         "label": axis.label,
         "target": target,
-        "figure": _figure(search, axis, front, shown),
+        "figure": _figure(search, axis, _front(search, axis), shown),
         "html": as_list(_advice(front, axis, target, search.ranked_by))
         + _table(front, axis, search.winner_id),
     }
+
+
+def _front(search: Search, axis: Metric) -> pd.DataFrame:
+    """The networks that no other beats on that axis, cheapest first; their places count from 1."""
+    points = search.trained[[search.ranked_by, axis.column]].to_numpy(float)
+    front = search.trained[non_dominated(points, (True, False))]
+    return front.sort_values([axis.column, "number"], kind="stable")
 
 
 def _figure(search: Search, axis: Metric, front: pd.DataFrame, shown: Floats) -> Row:
@@ -233,7 +242,8 @@ def _table(front: pd.DataFrame, axis: Metric, winner_id: str | None) -> str:
 
 def _hover(row: Row) -> str:
     """Everything known about a network, with units, one thing a line."""
-    lines = [f"<b>{_name(row)}</b>"]
+    place = f"no. {row['place']:.0f} on the front: " if isfinite(row.get("place", nan)) else ""
+    lines = [f"<b>{place}{_name(row)}</b>"]
     lines += [f"accuracy {_accuracy(row)} %"] if isfinite(row["accuracy"]) else []
     for column, label, unit, scale in (LATENCY, MEASURED, *AXES[1:], SECONDS):
         if isfinite(row.get(column, nan)):
@@ -243,7 +253,10 @@ def _hover(row: Row) -> str:
 
 
 def _arch(row: Row) -> str:
-    return "<br>".join([*escape(str(row["arch"])).split(" | "), f"id {escape(str(row['id']))}"])
+    """The reading form, the id and, of the front of latency, the file."""
+    file = f", {row['file']}" if isinstance(row.get("file"), str) else ""
+    form = escape(str(row["arch"])).split(" | ")
+    return "<br>".join([*form, f"id {escape(str(row['id']))}{file}"])
 
 
 def _name(row: Row) -> str:

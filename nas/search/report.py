@@ -235,7 +235,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         "" if row["measured_ms"] is None else f"{row['measured_ms']:.3g} ms",
         f"{row['macs'] / 1e6:.2f} M",
         f"{row['params'] / 1e6:.3f} M",
-        row["name"] or row["id"],
+        f"{row['id']} {row['name']}".strip(),
     )
 
 
@@ -261,7 +261,8 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
         return
     if not summary["target_met"]:
         console.print(f"no network is within {target:.3g} ms; the fastest of the front stands in:")
-    console.print(f"winner    {_format_network(winner)}")
+    place = 1 + summary["front"].index(winner)
+    console.print(f"winner    {_format_network(winner)}, no. {place} on the front, {winner['id']}")
     console.print(f"          {winner['arch']}", soft_wrap=True)
     if (off := summary["winner_latency_off"]) is not None:
         word = "agrees with" if summary["winner_latency_agrees"] else "DISAGREES with"

@@ -31,6 +31,10 @@ def scores_page(
     both = scored[["number", "id", "score", "score_se", "latency_ms", "arch"]].merge(
         trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
     )
+    places = {row["id"]: f"no. {i} on the front: " for i, row in enumerate(summary["front"], 1)}
+    scored, both, random = (
+        rows.assign(place=rows["id"].map(places).fillna("")) for rows in (scored, both, random)
+    )
     sections = [_search(scored, both, random, summary["target_ms"])]
     if gain := summary["versus_random"]:
         sections.append(_gain(gain))
@@ -86,7 +90,8 @@ def _fidelity(both: pd.DataFrame, fidelity: Mapping[str, Any]) -> Section:
 
 def _hovers(rows: pd.DataFrame) -> list[str]:
     return [
-        f"network {row['id']}<br>score {row['score']:.4g}, {row['latency_ms']:.3g} ms<br>"
+        f"{row['place']}network {row['id']}<br>"
+        f"score {row['score']:.4g}, {row['latency_ms']:.3g} ms<br>"
         + str(row["arch"]).replace(" | ", "<br>")
         for row in rows.to_dict("records")
     ]

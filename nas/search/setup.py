@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,6 @@ from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.run_folder import (
     check_config,
-    differences,
     environment,
     lock_folder,
     open_folder,
@@ -31,14 +30,16 @@ from nas.core.run_folder import (
 from nas.data.dataset import ImageData
 from nas.latency.range import latency_range
 from nas.latency.store import open_latencies, table_folder
+from nas.search.adoption import check_study
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
+from nas.search.owner import owned
 from nas.search.problem import Problem
 from nas.search.report import print_space
 from nas.search.samplers.for_space import KnownCost
 from nas.search.samplers.warm_start import earlier_run
 from nas.search.settings import SearchSettings
-from nas.search.storage import TrialStore, open_storage
+from nas.search.storage import TrialStore, open_storage, without_password
 from nas.search.study import SearchStudy
 from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
@@ -108,10 +109,16 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     config = settings.to_config(data.fingerprint, table.name)
     check_config(folder / "config.yaml", config)
     store = open_storage(folder, settings.storage, settings.run)
+    if store.salvaged:
+        console.print(f"journal   {store.salvaged}")
+    check_study(settings, config, store, space)
+    if settings.storage:  # a journal is in the folder, which is locked
+        what = f"the study {settings.run!r} in storage={without_password(settings.storage)}"
+        stack.enter_context(owned(store, what))
     latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)
-    check_study(settings, config, store)
+    store.note("config", lambda: config)
     write_yaml(folder / "config.yaml", config)
     here = environment(seed=settings.seed, latency=latency.describe())
     write_json(folder / "environment.json", here)
@@ -207,12 +214,3 @@ def define_problem(
     if not isinstance(settings.target, str):  # a network that the space cannot reach is a mark
         reach.require(problem.target_ms)
     return problem
-
-
-def check_study(settings: SearchSettings, config: Mapping[str, Any], store: TrialStore) -> None:
-    """Keep the configuration in the study; UserError where it has another one."""
-    if found := differences(config, store.note("config", lambda: config)):
-        raise UserError(
-            f"storage={settings.storage} has a study {settings.run!r} of other settings "
-            f"({found}): give another run="
-        )

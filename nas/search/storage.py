@@ -5,21 +5,28 @@ The search works on a study in memory; finished trials are kept, written once, a
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
+from nas.search.salvage import UNREADABLE, salvage
 
+# What Optuna, SQLAlchemy or a driver that is not there raise for a database.
+UNOPENED = (*UNREADABLE, OptunaError, SQLAlchemyError, ImportError, OSError, RuntimeError)
 # of score and latency
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 
@@ -65,10 +72,15 @@ class TrialStore:
     """The finished trials of one study in Optuna's storage, and notes about the run.
 
     Ctrl-C waits for the end of every write: within one, it would leave the journal's lock.
+    `guard` is called before each, and raises where this process may not write any more; `salvaged`
+    says what was lost where the journal was damaged.
     """
 
-    def __init__(self, study: optuna.Study, journal: BatchedJournal | None = None) -> None:
-        self.study, self.journal = study, journal
+    def __init__(
+        self, study: optuna.Study, journal: BatchedJournal | None = None, salvaged: str = ""
+    ) -> None:
+        self.study, self.journal, self.salvaged = study, journal, salvaged
+        self.guard: Callable[[], None] = lambda: None
 
     @defer_sigint()
     def trials(self) -> list[FrozenTrial]:
@@ -78,6 +90,7 @@ class TrialStore:
     @defer_sigint()
     def add(self, trials: Iterable[FrozenTrial]) -> None:
         """Write finished trials, in a journal all of them at once."""
+        self.guard()
         with self.journal.batch() if self.journal else nullcontext():
             self.study.add_trials(trials)
 
@@ -90,6 +103,7 @@ class TrialStore:
     @defer_sigint()
     def set_note(self, key: str, value: Any) -> None:
         """Keep a plain value with the study, in the place of an earlier one."""
+        self.guard()
         self.study.set_user_attr(key, value)
 
     @defer_sigint()
@@ -104,35 +118,50 @@ class TrialStore:
         return left
 
 
+def without_password(url: str) -> str:
+    """A storage's URL as it may be printed."""
+    return re.sub(r"(://[^:@/]*):[^@/]*@", r"\1:***@", url)
+
+
 @defer_sigint()
 def open_storage(folder: Path, url: str | None, name: str) -> TrialStore:
     """The study `name` in the journal of the run folder, or at any URL that Optuna takes."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path, journal = folder / "journal.log", None
+    path, journal, salvaged = folder / "journal.log", None, ""
     try:
         if url is None:
-            repair_journal(path)
-            journal = BatchedJournal(path)
-            storage: Any = optuna.storages.JournalStorage(journal)
+            journal, storage, salvaged = open_journal(path, name)
         else:
             storage = optuna.storages.get_storage(url)
         study = optuna.create_study(
             study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True
         )
-    except JSONDecodeError as error:
-        raise UserError(f"the run's journal is damaged ({error}): choose another run=") from None
-    except Exception as error:  # whatever the database driver or the journal's reader raises
+    except UserError:
+        raise
+    except UNOPENED as error:
         text = " ".join(str(error).split())[:200]
-        where = f"storage={url}" if url else f"the journal {path}"
+        where = f"storage={without_password(url)}" if url else f"the journal {path}"
         raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
-    return TrialStore(study, journal)
+    return TrialStore(study, journal, salvaged)
 
 
-def repair_journal(journal: Path) -> None:
-    """Clear what a killed process leaves: Optuna's lock, and a last line not written whole.
+def open_journal(path: Path, name: str) -> tuple[BatchedJournal, BaseStorage, str]:
+    """A journal, the storage in it, and what was salvaged where lines of it were damaged.
 
-    For the sole owner of the folder only, since a lock of a living process looks the same.
+    For the sole owner of the folder only: it clears what a killed process leaves, Optuna's lock
+    and a last line not written whole, and a lock of a living process looks the same.
     """
-    Path(f"{journal}.lock").unlink(missing_ok=True)
-    if journal.exists() and not (data := journal.read_bytes()).endswith(b"\n") and data:
-        os.truncate(journal, data.rfind(b"\n") + 1)
+    Path(f"{path}.lock").unlink(missing_ok=True)
+    data = path.read_bytes() if path.exists() else b""
+    whole, ended, cut = data.rpartition(b"\n")
+    if cut:
+        os.truncate(path, len(data) - len(cut))
+    try:
+        if ended:
+            json.loads(whole.rpartition(b"\n")[2])  # Optuna reads over a damaged last line
+        journal = BatchedJournal(path)
+        return journal, JournalStorage(journal), ""
+    except UNREADABLE:
+        salvaged = salvage(path, name, DIRECTIONS)
+    journal = BatchedJournal(path)
+    return journal, JournalStorage(journal), salvaged

@@ -55,9 +55,7 @@ class SearchStudy:
     ) -> None:
         self.space, self.store, self.sampler, self.seed = space, store, sampler, seed
         self.infeasible_score = infeasible_score
-        self.distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(labels) for name, labels in choices(space).items()
-        }
+        self.distributions = distributions_of(space)
         self.memory = optuna.storages.InMemoryStorage()
         self.optuna = optuna.create_study(
             study_name=NAME, storage=self.memory, directions=DIRECTIONS
@@ -240,6 +238,11 @@ class SearchStudy:
             picks = {f"pick.{name}": label for name, label in trial.params.items()}
             rows.append(row | metrics.to_json() | picks)
         return rows
+
+
+def distributions_of(space: Arch) -> dict[str, BaseDistribution]:
+    """The choices of a space as Optuna's distributions, by name."""
+    return {name: CategoricalDistribution(labels) for name, labels in choices(space).items()}
 
 
 def metrics_of(trial: FrozenTrial) -> Metrics | None:

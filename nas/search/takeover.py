@@ -1,20 +1,23 @@
-"""Runs of version 0.1 go on: what they kept in Optuna's user attributes moves to evaluations.jsonl.
+"""What a study keeps in Optuna's user attributes moves to evaluations.jsonl, and the run goes on.
 
-They wrote "kind:name" keys for networks that were no trials, and a trial as soon as it was asked.
+That is what was salvaged from a damaged journal, and what runs of version 0.1 kept there: they
+wrote "kind:name" keys for networks that were no trials, and a trial as soon as it was asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.search.evaluations import Evaluations, Role
 from nas.search.metrics import Metrics
 from nas.search.problem import Problem
+from nas.search.salvage import NOTE
 from nas.search.settings import SearchSettings
 from nas.search.storage import TrialStore
-from nas.space.choices import fill
+from nas.space.choices import Picks, fill
 from search_spaces.lookup import adapted
 
 ROLES = {
@@ -28,7 +31,8 @@ ROLES = {
 def take_over(
     store: TrialStore, evaluations: Evaluations, problem: Problem, settings: SearchSettings
 ) -> None:
-    """Bring a study of version 0.1 to today's form; nothing happens to others."""
+    """Bring what was salvaged, or is of version 0.1, to its place; nothing happens to others."""
+    take_over_salvaged(store, evaluations, problem.space)
     old: dict[str, list[tuple[str, Metrics]]] = {}
     for key, value in store.study.user_attrs.items():
         kind, _, name = key.partition(":")
@@ -43,8 +47,25 @@ def take_over(
                 evaluations.add(ROLES[kind], arch, metrics, name if kind == "published" else "")
     for trial in store.end_unfinished():
         if "metrics" in trial.user_attrs:
-            metrics = Metrics.from_json(trial.user_attrs["metrics"])
-            evaluations.add(Role.TRIAL, fill(problem.space, trial.params), metrics)
+            _add_trial(evaluations, problem.space, trial.params, trial.user_attrs["metrics"])
+
+
+def take_over_salvaged(store: TrialStore, evaluations: Evaluations, space: Arch) -> None:
+    """What is known of trials that are proposed again, since trials before them are lost."""
+    rows = store.study.user_attrs.get(NOTE)
+    for row in rows or ():
+        _add_trial(evaluations, space, row["params"], row["metrics"])
+    if rows:
+        store.set_note(NOTE, [])
+
+
+def _add_trial(
+    evaluations: Evaluations, space: Arch, params: Picks, data: Mapping[str, Any]
+) -> None:
+    """Write down what is known of a trial that is proposed again."""
+    arch, metrics = fill(space, params), Metrics.from_json(data)
+    if (Role.TRIAL, metrics.id) not in evaluations and network_id(arch) == metrics.id:
+        evaluations.add(Role.TRIAL, arch, metrics)
 
 
 def _networks(

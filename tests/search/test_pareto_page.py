@@ -145,6 +145,29 @@ def test_every_network_is_readable_with_its_units(page):
     ]
 
 
+def test_a_network_is_called_by_its_place_and_id_and_never_by_its_number(page):
+    """What is no trial has no number; places are those of the axis, files of latency."""
+    rows = [row | {"number": None} for row in SEARCH[:3]] + [trial(-3, 0.7, 3.5, id="net3")]
+    rows[1] |= {"name": "mnasnet_b1"}
+    html, views = page(rows, winner_id="net1")
+    called = {
+        "latency_ms": ["no. 1 on the front: network net0", "no. 3 on the front: mnasnet_b1",
+                       "no. 2 on the front: network net2", "network net3"],
+        "macs": ["network net0", "no. 2 on the front: mnasnet_b1", "network net2",
+                 "no. 1 on the front: network net3"],
+    }  # fmt: skip
+    for name, expected in called.items():
+        drawn = traces(views[name])
+        hovers = drawn["trained"]["hovertext"]
+        assert [hover.split("<br>")[0] for hover in hovers] == [f"<b>{x}</b>" for x in expected]
+        ends = [hover.split("<br>")[-1] for hover in hovers]
+        files = ["front/01.yaml", "front/03.yaml", "front/02.yaml"]
+        assert ends == [*(f"id net{i}, {x}" for i, x in enumerate(files)), "id net3"]
+        assert {*drawn["front"]["hovertext"], *drawn["winner"]["hovertext"]} <= {*hovers}
+    assert "id net1, front/03.yaml</details>" in html
+    assert not re.search(r"(trial|no\.|network) ?-\d", html)
+
+
 def test_gains_and_advice_do_not_hide_the_noise(page):
     rows = [trial(0, 0.80, 1.0), trial(1, 0.805, 2.0), trial(2, 0.90, 3.0), trial(3, 0.904, 4.0)]
     html, _ = page(rows)

@@ -147,6 +147,8 @@ def test_the_winner_and_the_front_are_printed_whole():
     assert name in text
     assert "no network is within 0.9 ms; the fastest of the front stands in:" in text
     assert "published" not in text, "none is within the target"
+    assert f"net4 {name}" in text, "a name hides no id"
+    assert "(test 80.0%) at 1 ms mobilenet_v3_small_minimal_0.35, no. 1 on the front, net4" in text
     found = {**ABOUT, **summarise(trial_frame(rows), beside, target_ms=2.5)}
     print_winner(console, found)
     assert f"80.0% ± 1.0% (test 80.0%) at 1 ms {name} (the best of 2 within the target)" in (
@@ -164,6 +166,8 @@ def test_a_random_search_is_kept_drawn_and_told(tmp_path):
     assert len(pd.read_csv(tmp_path / "random.csv")) == 4
     page = (tmp_path / "scores.html").read_text()
     assert "What searching bought over drawing at random" in page
+    assert "no. 1 on the front: network net0\\u003c" in page
+    assert '"network random0' in page
     console = Console(file=io.StringIO(), width=200)
     print_winner(console, summary)
     assert "1.000 of the hypervolume" in console.file.getvalue()

@@ -14,7 +14,7 @@ import pytest
 from optuna.storages.journal import _file
 
 from nas.core.interrupts import block_sigint, defer_sigint
-from nas.search.storage import open_storage
+from nas.search.storage import open_storage, without_password
 
 
 def press(*_: object) -> None:
@@ -95,3 +95,16 @@ def test_a_process_begun_unheard_does_not_hear_ctrl_c():
             done = subprocess.run(command, capture_output=True, text=True, check=True)
         heard.append(done.stdout.strip())
     assert heard == ["True", "False"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mysql://me:secret@host/db", "mysql://me:***@host/db"),
+        ("postgresql+psycopg2://me:a:b@host:5432/db", "postgresql+psycopg2://me:***@host:5432/db"),
+        ("sqlite:///a@b/c.db", "sqlite:///a@b/c.db"),
+        ("redis://:secret@host", "redis://:***@host"),
+    ],
+)
+def test_no_password_is_printed(url, shown):
+    assert without_password(url) == shown
