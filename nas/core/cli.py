@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import re
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from nas.core.errors import UserError
 
@@ -17,6 +20,10 @@ CONF = next(
     for p in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
     if (p / "search.yaml").is_file()
 )
+# What is printed where an encoding (ASCII, Windows' cp1252) lacks our own signs.
+PLAIN_SIGNS = {
+    "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u"
+}  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
 
 
@@ -27,6 +34,8 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
     Exits with 2 after a user's mistake (one line, no traceback), with 130 after Ctrl-C.
     """
     arguments = sys.argv[1:]
+    print_any_letter(sys.stdout)
+    print_any_letter(sys.stderr)
     try:
         if {"-h", "--help"} & set(arguments):
             print(help_text(command, about))
@@ -48,6 +57,21 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
         mistake = f"cannot write ({error.strerror}): make room, then give the same command again"
         print(f"python -m nas.{command}: {mistake}", file=sys.stderr)
         sys.exit(2)
+
+
+def print_any_letter(stream: TextIO) -> None:
+    """Have `stream` print what its encoding lacks in plain signs, else as \\u65e5; never raise."""
+    if isinstance(stream, io.TextIOWrapper):  # and no notebook's, no test's, and not closed
+        stream.reconfigure(errors=_plain.__name__)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN_SIGNS.get(c, ascii(c)[1:-1]) for c in letters), error.end
+
+
+codecs.register_error(_plain.__name__, _plain)
 
 
 def options(group: str) -> list[str]:
