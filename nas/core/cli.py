@@ -8,6 +8,7 @@ import io
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
@@ -25,6 +26,7 @@ PLAIN_SIGNS = {
     "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u"
 }  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
+FORBIDDEN = (errno.EACCES, errno.EROFS)  # a read-only /dev/shm, say, that workers need
 
 
 def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
@@ -40,6 +42,7 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
         if {"-h", "--help"} & set(arguments):
             print(help_text(command, about))
         else:
+            _check_temporary_folder()
             run(arguments)
     except UserError as error:
         print(f"python -m nas.{command}: {error}", file=sys.stderr)
@@ -52,11 +55,22 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
         # the reader of our output went away (say, `| head`)
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in DISK_FULL + FORBIDDEN:
             raise
-        mistake = f"cannot write ({error.strerror}): make room, then give the same command again"
+        mistake = f"cannot write ({error.strerror}): make room"
+        if error.errno in FORBIDDEN:
+            mistake = f"cannot use {error.filename} ({error.strerror}): allow it"
+        mistake += ", then give the same command again"
         print(f"python -m nas.{command}: {mistake}", file=sys.stderr)
         sys.exit(2)
+
+
+def _check_temporary_folder() -> None:
+    """UserError where there is none: torch may not even be imported without."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(f"{error.strerror}: set TMPDIR to a folder that can be written") from None
 
 
 def print_any_letter(stream: TextIO) -> None:

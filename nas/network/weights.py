@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.network.modules import Network
 
 State = Mapping[str, Tensor]
@@ -57,7 +58,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     "module." of data-parallel training are taken off.  Raises UserError for a file that is
     missing, damaged or something else.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.is_file():
         raise UserError(f"there is no file of weights {path}: give a .pth, .pt or .safetensors")
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from nas.arch.serialization import is_file
 from nas.core.checks import check_bool, check_option, check_whole
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.network.device import resolve_device
 from search_spaces.lookup import resolve_network
 
@@ -59,7 +59,7 @@ class TrainSettings:
             )
         if path is None and self.weights.name != "file":
             return
-        if not isinstance(path, str) or not Path(path).expanduser().is_file():
+        if not isinstance(path, str) or not user_path(path).is_file():
             raise UserError(f"weights.path={path} is no file: give a .pth, .pt or .safetensors")
 
     @property

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.data.dataset import ImageData
 from nas.network.modules import Network
 from nas.network.pretrained import PRETRAINED, Pretrained, fetch_pretrained
@@ -53,7 +54,7 @@ class FirstWeights:
         A summary beside the file comes before what was published; images of other channels get
         the mean over channels.
         """
-        summary = Path(self.path).expanduser().parent / "summary.json" if self.path else None
+        summary = user_path(self.path).parent / "summary.json" if self.path else None
         if summary and summary.is_file():
             mean, std = _read_stats(summary)
             origin = f"as {summary} says"

@@ -141,6 +141,30 @@ def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(monkeyp
         main("train", "", other)
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_what_may_not_be_used_is_one_line(number, monkeypatch, capsys):
+    def forbidden(cfg):
+        raise OSError(number, "not like this", "/dev/shm/x")
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as stop:
+        main("train", "", forbidden)
+    assert stop.value.code == 2
+    assert "cannot use /dev/shm/x (not like this): allow it, then" in capsys.readouterr().err
+
+
+def test_without_a_temporary_folder_nothing_begins(monkeypatch, capsys):
+    def missing():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", missing)
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as stop:
+        main("train", "", lambda words: pytest.fail("it began"))
+    assert stop.value.code == 2
+    assert "found in ['/tmp']: set TMPDIR to a folder that can" in capsys.readouterr().err
+
+
 # -- any encoding --------------------------------------------------------------------------------
 
 
