@@ -53,10 +53,11 @@ class TrainSettings:
 
     def _check_path(self) -> None:
         path = self.weights.node["path"]
-        if path is not None and self.from_scratch:
-            raise UserError(
-                f"weights.path={path} needs weights=file (or pretrained): give that too"
-            )
+        for name, value in (("path", path), ("key", self.weights_key)):
+            if value is not None and self.from_scratch:
+                raise UserError(
+                    f"weights.{name}={value} needs weights=file (or pretrained): give that too"
+                )
         if path is None and self.weights.name != "file":
             return
         if not isinstance(path, str) or not user_path(path).is_file():
@@ -72,6 +73,12 @@ class TrainSettings:
         """The file of the first weights, where one is given."""
         path: str | None = self.weights.node["path"]
         return path
+
+    @property
+    def weights_key(self) -> str | None:
+        """Where in the file they are, where that is given."""
+        key: str | None = self.weights.node.get("key")
+        return key
 
     @property
     def published_name(self) -> str | None:

@@ -43,6 +43,10 @@ def test_another_configuration_under_the_same_name_is_refused(tmp_path):
         check_config(path, {"seed": 1, "space": {"kernels": [3]}})
     assert "seed: 1 here, 0 there; space.kernels: [3] here, [3, 5] there" in str(error.value)
     assert "\n" not in str(error.value)
+    write_yaml(path, {"weights": {"path": None}})  # of a version that had no weights.key
+    check_config(path, {"weights": {"path": None, "key": None}})
+    with pytest.raises(UserError, match=r"weights\.key: ema here, None there"):
+        check_config(path, {"weights": {"path": None, "key": "ema"}})
     path.write_text("{")
     with pytest.raises(UserError, match="is damaged"):
         check_config(path, {"seed": 0})
