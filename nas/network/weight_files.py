@@ -35,7 +35,7 @@ USUAL = (
 
 class _Called(type):
     def __call__(cls, *_: object) -> object:
-        return object.__new__(cls)
+        return object.__new__(cls)  # type: ignore[arg-type]
 
 
 class _Nothing(metaclass=_Called):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
 import subprocess
 import sys
@@ -163,6 +164,22 @@ def test_without_a_temporary_folder_nothing_begins(monkeypatch, capsys):
         main("train", "", lambda words: pytest.fail("it began"))
     assert stop.value.code == 2
     assert "found in ['/tmp']: set TMPDIR to a folder that can" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("home", ["home", "none"])
+def test_onnxruntime_leaves_nothing_in_the_home_and_says_nothing(home, tmp_path):
+    (tmp_path / "home").mkdir()
+    # root may write anywhere but below a file
+    (tmp_path / "none").write_text("")
+    env = {**os.environ, "HOME": str(tmp_path / home)}
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        env.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", "import nas.network.export"],
+        capture_output=True, text=True, check=False, timeout=120, env=env,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list((tmp_path / "home").rglob("*"))
 
 
 # -- any encoding --------------------------------------------------------------------------------
