@@ -44,9 +44,6 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
         else:
             _check_temporary_folder()
             run(arguments)
-    except UserError as error:
-        print(f"python -m nas.{command}: {error}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only be a traceback
         print("\ninterrupted", file=sys.stderr)
@@ -54,15 +51,21 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
     except BrokenPipeError:
         # the reader of our output went away (say, `| head`)
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
-    except OSError as error:
-        if error.errno not in DISK_FULL + FORBIDDEN:
-            raise
-        mistake = f"cannot write ({error.strerror}): make room"
-        if error.errno in FORBIDDEN:
-            mistake = f"cannot use {error.filename} ({error.strerror}): allow it"
-        mistake += ", then give the same command again"
-        print(f"python -m nas.{command}: {mistake}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"python -m nas.{command}: {_in_one_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _in_one_line(error: UserError | OSError) -> str:
+    """What the user can mend; any other error is raised again."""
+    if isinstance(error, UserError):
+        return str(error)
+    again = "then give the same command again"
+    if error.errno in DISK_FULL:
+        return f"cannot write ({error.strerror}): make room, {again}"
+    if error.errno in FORBIDDEN:
+        return f"cannot use {error.filename or 'a file'} ({error.strerror}): allow it, {again}"
+    raise error
 
 
 def _check_temporary_folder() -> None:
@@ -75,7 +78,7 @@ def _check_temporary_folder() -> None:
 
 def print_any_letter(stream: TextIO) -> None:
     """Have `stream` print what its encoding lacks in plain signs, else as \\u65e5; never raise."""
-    if isinstance(stream, io.TextIOWrapper):  # and no notebook's, no test's, and not closed
+    if isinstance(stream, io.TextIOWrapper):  # no notebook's, and not None, as it is where closed
         stream.reconfigure(errors=_plain.__name__)
 
 
