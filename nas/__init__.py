@@ -5,3 +5,9 @@ everything reads one list of layers.  A package a command stands on a few shared
 down: core | arch stats | data space network | training search_spaces | latency supernet
 inheritance | accuracy profile train | search scale.
 """
+
+import os
+
+# ONNX Runtime would keep an identifier in the user's home, or warn that it cannot, and report
+# its use to Microsoft; nobody asked for that, and it runs beside what is timed.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

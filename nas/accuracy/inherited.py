@@ -27,10 +27,14 @@ RANGE = 5  # from the whole network's latency down to this part of it
 
 @dataclass(frozen=True)
 class InheritedSettings(JudgeSettings):
-    """Whose weights are inherited: those in the file `path`, or (None) published for `arch`."""
+    """Whose weights are inherited: those in the file `path`, or (None) published for `arch`.
+
+    key   where in the file they are; None for what fits.
+    """
 
     arch: str | None
     path: str | None = None
+    key: str | None = None
 
     @property
     def trains_each(self) -> bool:
@@ -40,7 +44,7 @@ class InheritedSettings(JudgeSettings):
     @property
     def weights(self) -> FirstWeights:
         """The weights to begin with."""
-        return first_weights(plain_name(str(self.arch)), self.path)
+        return first_weights(plain_name(str(self.arch)), self.path, self.key)
 
     def open(self, context: JudgeContext) -> Inherited:
         """The judge of networks whose blocks `context.train` has studied."""

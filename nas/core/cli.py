@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
+import io
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from nas.core.errors import UserError
 
@@ -17,10 +21,14 @@ CONF = next(
     for p in (Path(__file__).parents[1] / "conf", Path(__file__).parents[2] / "conf")
     if (p / "search.yaml").is_file()
 )
-NO_SETTING = re.compile(
-    r"_\w+_:|defaults:|  (- |# )|# @|\w+:$|name: |$"
-)  # lines of an option's file
+# Lines of an option's file that are no settings.
+NO_SETTING = re.compile(r"_\w+_:|defaults:|  (- |# )|# @|\w+:$|name: |$")
+# What is printed where an encoding (ASCII, Windows' cp1252) lacks our own signs.
+PLAIN_SIGNS = {
+    "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u"
+}  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
+FORBIDDEN = (errno.EACCES, errno.EROFS)  # a read-only /dev/shm, say, that workers need
 
 
 def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
@@ -30,14 +38,14 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
     Exits with 2 after a user's mistake (one line, no traceback), with 130 after Ctrl-C.
     """
     arguments = sys.argv[1:]
+    print_any_letter(sys.stdout)
+    print_any_letter(sys.stderr)
     try:
         if {"-h", "--help"} & set(arguments):
             print(help_text(command, about, arguments))
         else:
+            _check_temporary_folder()
             run(arguments)
-    except UserError as error:
-        print(f"python -m nas.{command}: {error}", file=sys.stderr)
-        sys.exit(2)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only be a traceback
         print("\ninterrupted", file=sys.stderr)
@@ -45,12 +53,44 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
     except BrokenPipeError:
         # the reader of our output went away (say, `| head`)
         sys.stdout = open("/dev/null", "w")  # noqa: SIM115, PTH123
-    except OSError as error:
-        if error.errno not in DISK_FULL:
-            raise
-        mistake = f"cannot write ({error.strerror}): make room, then give the same command again"
-        print(f"python -m nas.{command}: {mistake}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        print(f"python -m nas.{command}: {_in_one_line(error)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _in_one_line(error: UserError | OSError) -> str:
+    """What the user can mend; any other error is raised again."""
+    if isinstance(error, UserError):
+        return str(error)
+    again = "then give the same command again"
+    if error.errno in DISK_FULL:
+        return f"cannot write ({error.strerror}): make room, {again}"
+    if error.errno in FORBIDDEN:
+        return f"cannot use {error.filename or 'a file'} ({error.strerror}): allow it, {again}"
+    raise error
+
+
+def _check_temporary_folder() -> None:
+    """UserError where there is none: torch may not even be imported without."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise UserError(f"{error.strerror}: set TMPDIR to a folder that can be written") from None
+
+
+def print_any_letter(stream: TextIO) -> None:
+    """Have `stream` print what its encoding lacks in plain signs, else as \\u65e5; never raise."""
+    if isinstance(stream, io.TextIOWrapper):  # no notebook's, and not None, as it is where closed
+        stream.reconfigure(errors=_plain.__name__)
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end]
+    return "".join(PLAIN_SIGNS.get(c, ascii(c)[1:-1]) for c in letters), error.end
+
+
+codecs.register_error(_plain.__name__, _plain)
 
 
 def options(group: str) -> list[str]:

@@ -91,15 +91,19 @@ def _read(name: str, hint: Any, value: Any) -> Any:
             if not key.startswith("_") and key not in known and "**" not in known:
                 raise unknown("setting", f"{name}.{key}", known)
         parts = {k: _read(f"{name}.{k}", known.get(k, Any), part) for k, part in value.items()}
-        is_plain = isinstance(hint, type) and is_dataclass(hint) and "_target_" not in value
-        return hint(**parts) if is_plain else parts
+        return hint(**parts) if is_settings(hint) and "_target_" not in value else parts
     return None if value is None else typed(name, hint, value)
+
+
+def is_settings(hint: Any) -> bool:
+    """Whether it is a class of settings, such as limits."""
+    return isinstance(hint, type) and is_dataclass(hint)
 
 
 def parameters(name: str, node: Mapping[str, Any], hint: Any) -> Mapping[str, Any]:
     """What the parts of a group may be; texts where it stands for no call."""
     if "_target_" not in node:
-        return hints_of(hint) if isinstance(hint, type) else dict.fromkeys(node, str | None)
+        return hints_of(hint) if is_settings(hint) else dict.fromkeys(node, str | None)
     try:
         module, _, call = str(node["_target_"]).rpartition(".")
         return hints_of(getattr(import_module(module), call))

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from nas.core.errors import UserError
-from nas.core.files import open_whole
+from nas.core.files import open_whole, user_path
 
 CHUNK = 1 << 20  # bytes read at a time
 QUIET_S = 2.0  # a bar is shown for what takes longer
@@ -27,14 +27,14 @@ TIMEOUT_S = 30.0  # a server silent for so long counts as unreachable
 def cache_dir() -> Path:
     """Where downloads and decoded images are kept: $NAS_CACHE or the user's own cache."""
     if own := os.environ.get("NAS_CACHE"):
-        return Path(own).expanduser()
+        return user_path(own)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "mobile-nas"
+    return user_path(base, "set NAS_CACHE to a folder that can be written") / "mobile-nas"
 
 
 def existing_folder(root: str | Path) -> Path:
     """`root` as a path; UserError where there is no such folder."""
-    folder = Path(root).expanduser()
+    folder = user_path(root)
     try:
         there, is_folder = folder.exists(), folder.is_dir()
     except OSError as error:

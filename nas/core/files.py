@@ -9,6 +9,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from nas.core.errors import UserError
+
+
+def user_path(path: str | Path, instead: str = "give the path without ~") -> Path:
+    """The path of what a user wrote, with their home folder in place of ~.
+
+    Raises UserError, with what to do `instead`, where the system tells no home: a container's user
+    without an entry and without HOME, or the ~name of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"there is no home folder here for {path}: {instead}") from None
+
 
 @contextmanager
 def open_whole(path: Path) -> Iterator[BinaryIO]:

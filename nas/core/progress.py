@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nas.core.cli import print_any_letter
+
 QUIET_S = 2.0  # what takes less needs no line
 LINE_EVERY_S = 60.0  # in a file or a pipe, where a tenth of the whole takes longer
+
+
+def open_console(width: int = 40) -> Console:
+    """What a command prints to: any letter, at least `width` characters wide (rich takes 0)."""
+    print_any_letter(sys.stdout)  # here too, for who calls a command from Python
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.width = max(console.width, width)
+    return console
 
 
 class ProgressBar:
@@ -27,7 +38,7 @@ class ProgressBar:
             *columns,
             TextColumn("{task.fields[say]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_interactive,
             speed_estimate_period=600,
         )
         self.started = False
@@ -73,7 +84,7 @@ class ProgressBar:
         now = time.perf_counter()
         ended, further = self.done >= self.total, reached - self.printed
         due = further >= self.total / 10 or (further > 0 and now - self.last > LINE_EVERY_S)
-        quiet = self.console.is_terminal or self.ended or now - self.began < QUIET_S
+        quiet = self.console.is_interactive or self.ended or now - self.began < QUIET_S
         if quiet or not (due or ended):
             return
         left = "done"

@@ -20,6 +20,8 @@ from nas.core.errors import UserError
 from nas.core.files import write_text
 from nas.core.typed import at_home
 
+# What runs did before there was a choice.
+SINCE = {"budget.norms": "batch", "weights.key": None, "accuracy.key": None}
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 
 
@@ -99,7 +101,8 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
         here = {key: value for key, value in here.items() if key != "groups"}
     ours, theirs = _flat(here), _flat(there)
     for config in (ours, theirs):
-        config.setdefault("budget.norms", "batch")  # what runs did before there was a choice
+        for setting, before in SINCE.items():
+            config.setdefault(setting, before)
     pairs = {k: (ours.get(k, "absent"), theirs.get(k, "absent")) for k in sorted(ours | theirs)}
     return "; ".join(f"{k}: {a} here, {b} there" for k, (a, b) in pairs.items() if a != b)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nas.core.checks import check_option
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.data.pictures import Pictures, decode_cached
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, UNSPLIT, VAL, Ints, Source, by_hash, unit_hash
 
@@ -56,8 +57,10 @@ def _load_tables(path: str, config: str | None) -> dict[int, Any]:
         import datasets
     except ModuleNotFoundError as error:
         raise UserError("data=hub needs the package datasets: pip install -e '.[hub]'") from error
-    local = Path(path).expanduser()
+    local = user_path(path)
     saved = any((local / name).exists() for name in ("dataset_dict.json", "state.json"))
+    if not saved:  # or it would make a folder named ~ here
+        user_path(datasets.config.HF_DATASETS_CACHE, "set HF_HOME to a folder that can be written")
     try:
         found = datasets.load_from_disk(local) if saved else datasets.load_dataset(path, config)
     except (OSError, ValueError, RuntimeError) as error:  # what datasets and its client raise

@@ -5,10 +5,9 @@ from __future__ import annotations
 from operator import itemgetter
 from typing import Any
 
-from rich.console import Console
-
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
+from nas.core.progress import open_console
 from nas.core.run_folder import open_folder, write_json
 from nas.latency.page import write_page
 from nas.latency.range import Findings, latency_range
@@ -23,7 +22,7 @@ from search_spaces.lookup import adapted, at_width, members
 
 def latency(settings: LatencySettings) -> dict[str, Any]:
     """Build or read a table, print and write what it tells; returns what summary.json holds."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = open_console()
     space, width = open_space(settings)
     device, effort = settings.latency.make(), settings.table.make()
     trellis, label = trellis_of(space), settings.space.name
@@ -41,10 +40,10 @@ def latency(settings: LatencySettings) -> dict[str, Any]:
         target_ms=target_ms,
         target_name=target_name,
     )
-    print_findings(console, findings)
     summary = summarise(findings)
     write_json(folder / "summary.json", summary)
     write_page(folder, f"{label} at {space.resolution} pixels", findings)
+    print_findings(console, findings)
     files = " ".join(sorted(path.name for path in folder.iterdir() if path.name[0] != "."))
     console.print(f"wrote     {folder}/: {files}")
     if target_ms is not None and target_name is None:

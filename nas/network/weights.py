@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping
-from importlib import import_module
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from nas.network.modules import Network
 
 State = Mapping[str, Tensor]
 Tensors = dict[str, Tensor]  # of one module: weight, bias, running_mean, ...
+Pairs = list[tuple[Tensor, Tensor]]  # where to, and what
 
 # Modules side by side, in order of execution.  The first row that knows all modules of a place
 # is theirs, so depthwise-separable blocks come before the inverted residuals.
@@ -49,40 +48,28 @@ ADVICE = "load it into the network that it was made for"
 COUNTER = "num_batches_tracked"  # of batch norm; old files lack it, and nothing here reads it
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file: tensors by name, on the CPU.
+def load_first_fitting(
+    net: Network, states: Mapping[str, State]
+) -> tuple[list[str], tuple[str, ...]]:
+    """Put the first of `states` (by name) that fits `net` into it, as `load_weights` does.
 
-    .safetensors needs that package; every other file is read as torch.save writes it, without
-    executing anything in it.  A dict around the state dict ("state_dict", "model") and the prefix
-    "module." of data-parallel training are taken off.  Raises UserError for a file that is
-    missing, damaged or something else.
+    Returns the names of all that fit, the first of which is in place, and the rows that are reset.
+    Raises the UserError of the first one where none fits.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise UserError(f"there is no file of weights {path}: give a .pth, .pt or .safetensors")
-    try:
-        if path.suffix == ".safetensors":
-            content = import_module("safetensors.torch").load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except ImportError as error:
-        raise UserError(f"{path.name} needs a package: pip install safetensors") from error
-    except Exception as error:  # whatever a damaged archive or pickle makes torch raise
-        raise UserError(
-            f"{path} cannot be read as weights ({type(error).__name__}): bring the file again, "
-            "or save the state dict alone with torch.save"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    named = isinstance(content, Mapping) and all(isinstance(key, str) for key in content)
-    if not named or not content or not all(isinstance(t, Tensor) for t in content.values()):
-        raise UserError(
-            f"{path} holds no state dict, which maps names to tensors: "
-            "save one with torch.save(net.state_dict(), path)"
-        )
-    wrapped = all(key.startswith("module.") for key in content)
-    return {key.removeprefix("module.") if wrapped else key: t for key, t in content.items()}
+    fitting: dict[str, tuple[Pairs, tuple[str, ...]]] = {}
+    errors: list[UserError] = []
+    for name, state in states.items():
+        try:
+            fitting[name] = _matched(net, state)
+        except UserError as error:
+            errors.append(error)
+    if not fitting:
+        raise errors[0]
+    pairs, reset = next(iter(fitting.values()))
+    with torch.no_grad():
+        for tensor, value in pairs:
+            tensor.copy_(value.reshape(tensor.shape))
+    return list(fitting), reset
 
 
 def load_weights(net: Network, state: State) -> tuple[str, ...]:
@@ -94,6 +81,11 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
     et al. 2020): random answers of 1280 good features are large, and would spoil the features.
     Raises UserError, and leaves `net` as it was, at the first place that does not fit.
     """
+    return load_first_fitting(net, {"": state})[1]
+
+
+def _matched(net: Network, state: State) -> tuple[Pairs, tuple[str, ...]]:
+    """Each tensor of `net` with what is copied into it, and the rows that are reset."""
     kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)
     ours = [(name, m.state_dict()) for name, m in net.named_modules() if isinstance(m, kinds)]
     modules, names = _by_module(state), [name for name, _ in ours]
@@ -101,7 +93,7 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
         theirs = [(name, modules[name]) for name in names]
     else:
         theirs = in_order(state)
-    pairs: list[tuple[Tensor, Tensor]] = []
+    pairs: Pairs = []
     reset: tuple[str, ...] = ()
     for i, (name, own) in enumerate(ours):
         source, given = theirs[i] if i < len(theirs) else ("end", {})
@@ -117,16 +109,13 @@ def load_weights(net: Network, state: State) -> tuple[str, ...]:
     if len(theirs) > len(ours):
         found = f"the file goes on with {theirs[len(ours)][0]} where the network ends"
         raise UserError(f"{found}: {ADVICE}")
-    with torch.no_grad():
-        for tensor, value in pairs:
-            tensor.copy_(value.reshape(tensor.shape))
-    return reset
+    return pairs, reset
 
 
 def in_order(state: State) -> list[tuple[str, Tensors]]:
     """The modules of a state dict in order of execution, each with its own tensors by name."""
     modules = _by_module(state)
-    paths = {m: re.sub(r"(^|\.)stage(\d+)_block", r"\1blocks.\2.", m).split(".") for m in modules}
+    paths = {module: _path(module) for module in modules}
     siblings: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for path in paths.values():
         for depth, name in enumerate(path):
@@ -137,6 +126,17 @@ def in_order(state: State) -> list[tuple[str, Tensors]]:
         return [_place(name, siblings[tuple(path[:depth])]) for depth, name in enumerate(path)]
 
     return [(module, modules[module]) for module in sorted(modules, key=places)]
+
+
+def is_one_network(names: set[str]) -> bool:
+    """Whether modules side by side are in one network as a library names them."""
+    plain = {_path(name)[0] for name in names}
+    return all(n.isdecimal() for n in plain) or any(plain <= set(row) for row in ORDERS)
+
+
+def _path(module: str) -> list[str]:
+    """The parts of a module's name; a block of ours in two: stage1_block2 is blocks, 1, 2."""
+    return re.sub(r"(^|\.)stage(\d+)_block", r"\1blocks.\2.", module).split(".")
 
 
 def _by_module(state: State) -> dict[str, Tensors]:

@@ -6,12 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from nas.arch.cost import cost
 from nas.arch.notation import arch_string
 from nas.arch.serialization import dumps
 from nas.core.files import write_text
+from nas.core.progress import open_console
 from nas.core.run_folder import environment, folder_name, open_folder, write_json
 from nas.latency.page import blocks_page
 from nas.latency.timing import Backend
@@ -30,21 +29,10 @@ def profile(settings: ProfileSettings) -> dict[str, Any]:
     timer: Backend = settings.latency.make()
     rows, counts, thop = table_rows(arch), cost(arch), count_with_thop(arch)
     folder = open_folder(Path(str(settings.results)) / "profile" / folder_name(arch.name))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.width = max(console.width, TABLE_WIDTH)
+    console = open_console(TABLE_WIDTH)
     timing = time_network(arch, timer, rows, console) if settings.measure else None
-    print_table(console, arch, rows)
-    console.print(
-        f"total     {counts.macs:,} MACs · {counts.params:,} parameters · peak memory "
-        f"{counts.peak_memory_bytes / 1024:,.0f} KB (16 bit, MobileNetV2's Table 3)"
-    )
-    console.print(explain_thop(counts.macs, thop))
     if timing:
         isolated = sum(row["alone_ms"] for row in rows)
-        console.print(
-            f"latency   {timing.median_ms:.4g} ms median · IQR {timing.iqr_ms:.2g} ms · "
-            f"{timing.runs} runs · {timer.name} · its rows alone {isolated:.4g} ms in all"
-        )
         lead = f"{timing.median_ms:.4g} ms as a whole, {isolated:.4g} ms as the sum of its rows."
         title = f"{arch.name} at {arch.resolution} pixels, {timer.name}"
         blocks_page(folder / "profile.html", title, [lead], rows)
@@ -61,6 +49,17 @@ def profile(settings: ProfileSettings) -> dict[str, Any]:
     write_json(folder / "profile.json", summary)
     write_json(folder / "environment.json", environment(latency=timer.describe()))
     write_text(folder / "arch.yaml", dumps(arch))
+    print_table(console, arch, rows)
+    console.print(
+        f"total     {counts.macs:,} MACs · {counts.params:,} parameters · peak memory "
+        f"{counts.peak_memory_bytes / 1024:,.0f} KB (16 bit, MobileNetV2's Table 3)"
+    )
+    console.print(explain_thop(counts.macs, thop))
+    if timing:
+        console.print(
+            f"latency   {timing.median_ms:.4g} ms median · IQR {timing.iqr_ms:.2g} ms · "
+            f"{timing.runs} runs · {timer.name} · its rows alone {isolated:.4g} ms in all"
+        )
     page = "profile.html " if timing else ""
     console.print(f"wrote     {folder}/: {page}profile.json arch.yaml environment.json")
     return summary

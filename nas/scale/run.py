@@ -27,7 +27,7 @@ from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
-from nas.core.progress import ProgressBar
+from nas.core.progress import ProgressBar, open_console
 from nas.core.run_folder import open_folder
 from nas.scale.digests import fit_digest, training_digest
 from nas.scale.family import (
@@ -55,8 +55,7 @@ def scale(settings: ScaleSettings) -> dict[str, Any]:
 
     What an earlier call trained or timed, even one that was stopped, is not done again.
     """
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.width = max(console.width, TABLE_WIDTH)
+    console = open_console(TABLE_WIDTH)
     try:
         return _scale(settings, console, began=time.perf_counter())
     except KeyboardInterrupt:
@@ -72,9 +71,6 @@ def _scale(settings: ScaleSettings, console: Console, began: float) -> dict[str,
         rows = family_table(members, _latencies(run, members))
         if settings.train:
             _train(run, members, rows)
-        print_family(console, rows)
-        for label, text in remarks(rows, solution, fit.phi if fit else 1):
-            run.say(label, text)
         data = run.images() if settings.train else None
         summary = {
             "baseline": run.baseline.name,
@@ -93,6 +89,9 @@ def _scale(settings: ScaleSettings, console: Console, began: float) -> dict[str,
             "family": rows,
         }
         write_results(run, summary, members, fit)
+        print_family(console, rows)
+        for label, text in remarks(rows, solution, fit.phi if fit else 1):
+            run.say(label, text)
         run.say("wrote", f"{run.folder}/: scale.html family.csv family/ summary.json ...")
     return summary
 

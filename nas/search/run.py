@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from nas.arch.arch import Arch
 from nas.core.files import write_text
+from nas.core.progress import open_console
 from nas.core.run_folder import write_json
 from nas.search.blocks_page import blocks_page, describe_winner
 from nas.search.evaluations import Role
@@ -46,8 +46,7 @@ def search(settings: SearchSettings) -> dict[str, Any]:
     and is raised again: the same settings go on.
     """
     began = time.perf_counter()
-    console = Console(highlight=False, soft_wrap=True)
-    console.width = max(console.width, TABLE_WIDTH)
+    console = open_console(TABLE_WIDTH)
     with ExitStack() as stack:
         run = open_search(settings, stack, console)
         num_at_start = run.study.num_evaluated

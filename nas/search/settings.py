@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from nas.arch.serialization import is_file
 from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.core.run_folder import folder_name
 from nas.core.typed import Among, Count, Milliseconds, Multiplier, Natural, Range, check_fields
 from nas.data.dataset import ANY_SIZE
@@ -148,7 +149,7 @@ def completed(overrides: Sequence[str]) -> list[str]:
     if given.get("weights", "none") == "none":
         return list(overrides)
     implied = {**WITH_WEIGHTS}
-    if (folder := Path(given.get("arch", "")).expanduser()).is_dir() and given.get("arch"):
+    if (folder := user_path(given.get("arch", ""))).is_dir() and given.get("arch"):
         implied["weights.path"] = str(folder / "weights.pt")
     return [*(f"{key}={value}" for key, value in implied.items() if key not in given), *overrides]
 
@@ -162,10 +163,10 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
             "YAML file, or a folder of nas.train"
         )
     run = given["run"] or folder_name(Path(str(arch)).name.removesuffix(".yaml"))
-    if (folder := Path(str(arch)).expanduser()).is_dir():
+    if (folder := user_path(str(arch))).is_dir():
         arch = str(folder / "network.yaml")
     for file in (arch if is_file(arch) else None, path):
-        if file and not Path(file).expanduser().is_file():
+        if file and not user_path(file).is_file():
             raise UserError(f"there is no file {file}: give another arch= or weights.path=")
     data, sides = given["data"], given["resolutions"]
     if sides is None:

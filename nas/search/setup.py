@@ -30,6 +30,7 @@ from nas.core.run_folder import (
 from nas.data.dataset import ImageData
 from nas.latency.range import latency_range
 from nas.latency.store import open_latencies, table_folder
+from nas.network.modules import build
 from nas.search.adoption import check_study
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
@@ -98,6 +99,10 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     data: ImageData = load()
     settings, space = sized_space(settings, data)
     check_limits(settings.limit, space)
+    if isinstance(judge, InheritedSettings):
+        whole = at_resolution(space, sides_of(space)[0])
+        origin, _ = judge.weights.load_into(build(whole))  # UserError where they do not fit
+        console.print(f"weights   {origin}")
     earlier = earlier_run(settings.warm_start, choices(space)) if settings.warm_start else []
     folder = open_folder(Path(settings.results) / "search" / settings.run)
     work = worker_of(settings, judge, space, folder)

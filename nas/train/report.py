@@ -23,24 +23,30 @@ from nas.training.loop import History
 class Outcome:
     """What a training came to: `scores` by split, `by_class` as in classes.csv.
 
-    onnx_difference   the largest one between the logits of the ONNX model and of torch.
+    onnx_bytes        how large the ONNX model is.
+    onnx_difference   the largest one between its logits and torch's.
     """
 
     history: History
     scores: Mapping[str, Score]
     by_class: pd.DataFrame
     latency_ms: float | None
+    onnx_bytes: int
     onnx_difference: float
 
 
-def print_scores(console: Console, scores: Mapping[str, Score], by_class: pd.DataFrame) -> None:
-    """Print accuracies with their standard errors, and the weakest classes."""
-    both = (scores["val"], scores["test"])
+def print_outcome(console: Console, timer: str, outcome: Outcome) -> None:
+    """Print accuracies with their standard errors, the weakest classes, the model, its latency."""
+    both = (outcome.scores["val"], outcome.scores["test"])
     val, test = (f"{score.accuracy:.1%} ± {score.accuracy_se:.1%}" for score in both)
     console.print(f"accuracy  {val} (test {test})")
-    worst = by_class.nsmallest(3, "test_accuracy")[["class", "test_accuracy"]]
+    worst = outcome.by_class.nsmallest(3, "test_accuracy")[["class", "test_accuracy"]]
     named = ", ".join(f"{name} {part:.0%}" for name, part in worst.itertuples(index=False))
     console.print(f"weakest   {named} (of the class's test images)")
+    size, difference = f"{outcome.onnx_bytes / 1e6:.3g} MB", outcome.onnx_difference
+    console.print(f"onnx      {size} · largest difference from torch {difference:.1g}")
+    if outcome.latency_ms is not None:
+        console.print(f"latency   {outcome.latency_ms:.4g} ms ({timer})")
 
 
 def write_results(run: TrainingRun, outcome: Outcome) -> dict[str, Any]:

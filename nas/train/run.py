@@ -14,10 +14,10 @@ from nas.arch.cost import describe_network
 from nas.arch.serialization import dumps
 from nas.core.errors import UserError
 from nas.core.files import write_bytes, write_text
-from nas.core.progress import ProgressBar
+from nas.core.progress import ProgressBar, open_console
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import Network, build
-from nas.train.report import Outcome, print_scores, write_results
+from nas.train.report import Outcome, print_outcome, write_results
 from nas.train.settings import TrainSettings
 from nas.train.setup import TrainingRun, open_run
 from nas.training.evaluation import Score, TrainingFailed, image_losses, scored
@@ -30,7 +30,7 @@ CHECKED = 64  # images on which the ONNX model must answer as the network does
 
 def train(settings: TrainSettings) -> dict[str, Any]:
     """Train what `settings` name into results/train/<run>/; returns what summary.json holds."""
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = open_console()
     try:
         with open_run(settings) as run:
             outcome = train_and_export(run, console)
@@ -38,13 +38,14 @@ def train(settings: TrainSettings) -> dict[str, Any]:
     except KeyboardInterrupt:
         console.print("stopped   whole epochs are kept; the same command goes on")
         raise
+    print_outcome(console, run.timer.name, outcome)
     files = "model.onnx weights.pt network.yaml summary.json ..."
     console.print(f"wrote     {run.folder}/: {files}")
     return summary
 
 
 def train_and_export(run: TrainingRun, console: Console) -> Outcome:
-    """Train, score, export and measure the network, with what is printed of each."""
+    """Train, score, export and measure the network, with progress."""
     console.print(f"network   {describe_network(run.arch, run.origin)}")
     console.print(f"data      {run.data.described()}")
     net = build(run.arch, run.settings.seed)
@@ -55,12 +56,9 @@ def train_and_export(run: TrainingRun, console: Console) -> Outcome:
         scores, by_class = score(run, net, console)
     except TrainingFailed as error:
         raise UserError(f"{run.arch.name} cannot be trained like this: {error}") from None
-    print_scores(console, scores, by_class)
     num_bytes, difference = export(run, net)
-    size = f"{num_bytes / 1e6:.3g} MB"
-    console.print(f"onnx      {size} · largest difference from torch {difference:.1g}")
     latency_ms = measure_latency(run, console) if run.settings.measure else None
-    return Outcome(history, scores, by_class, latency_ms, difference)
+    return Outcome(history, scores, by_class, latency_ms, num_bytes, difference)
 
 
 def load_first_weights(run: TrainingRun, net: Network, console: Console) -> None:
@@ -138,9 +136,7 @@ def export(run: TrainingRun, net: Network) -> tuple[int, float]:
 def measure_latency(run: TrainingRun, console: Console) -> float | None:
     """Milliseconds of the network; None, with the reason printed, where it cannot be timed."""
     try:
-        ms = run.timer.measure(run.arch).median_ms
+        return run.timer.measure(run.arch).median_ms
     except UserError as error:
         console.print(f"latency   none: {error}")
         return None
-    console.print(f"latency   {ms:.4g} ms ({run.timer.name})")
-    return ms

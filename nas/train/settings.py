@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from nas.arch.serialization import is_file
 from nas.core.checks import check_option
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.core.typed import Among, Natural, Side, check_fields
 from nas.network.device import DEVICES, resolve_device
 from search_spaces.lookup import resolve_network
@@ -53,13 +53,14 @@ class TrainSettings:
 
     def _check_path(self) -> None:
         path = self.weights.node["path"]
-        if path is not None and self.from_scratch:
-            raise UserError(
-                f"weights.path={path} needs weights=file (or pretrained): give that too"
-            )
+        for name, value in (("path", path), ("key", self.weights_key)):
+            if value is not None and self.from_scratch:
+                raise UserError(
+                    f"weights.{name}={value} needs weights=file (or pretrained): give that too"
+                )
         if path is None and self.weights.name != "file":
             return
-        if not isinstance(path, str) or not Path(path).expanduser().is_file():
+        if not isinstance(path, str) or not user_path(path).is_file():
             raise UserError(f"weights.path={path} is no file: give a .pth, .pt or .safetensors")
 
     @property
@@ -72,6 +73,12 @@ class TrainSettings:
         """The file of the first weights, where one is given."""
         path: str | None = self.weights.node["path"]
         return path
+
+    @property
+    def weights_key(self) -> str | None:
+        """Where in the file they are, where that is given."""
+        key: str | None = self.weights.node.get("key")
+        return key
 
     @property
     def published_name(self) -> str | None:

@@ -82,7 +82,9 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         source = source.filled(resolution=resolution)
     data: ImageData = source.make()
     arch, origin = network_for(settings, resolution, data)
-    weights = None if settings.from_scratch else FirstWeights(settings.weights_path, pretrained)
+    weights = None
+    if not settings.from_scratch:
+        weights = FirstWeights(settings.weights_path, pretrained, settings.weights_key)
     run = TrainingRun(
         settings=settings,
         folder=Path(str(settings.results)) / "train" / folder_name(str(settings.run or arch.name)),

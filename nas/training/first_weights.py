@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nas.core.errors import UserError
+from nas.core.files import user_path
 from nas.data.dataset import ImageData
 from nas.network.modules import Network
 from nas.network.pretrained import PRETRAINED, Pretrained, fetch_pretrained
-from nas.network.weights import load_weights, read_weights
+from nas.network.weight_files import read_networks
+from nas.network.weights import load_first_fitting
+
+MAX_NAMED = 4  # other state dicts of a file
 
 
 class ChannelStats(NamedTuple):
@@ -27,10 +31,12 @@ class FirstWeights:
     """A file of weights; None as `path` for the published ones of `pretrained`.
 
     pretrained   what is known of the network's published weights, if anything.
+    key          where in the file they are; None for what fits.
     """
 
     path: str | None
     pretrained: Pretrained | None
+    key: str | None = None
 
     def file(self) -> str:
         """The file; published weights are looked for, and else downloaded, now."""
@@ -45,7 +51,12 @@ class FirstWeights:
         if self.path is None and self.pretrained:
             accuracy = f"{self.pretrained.accuracy:g}% on ImageNet"
             origin = f"{self.pretrained.library} · {accuracy} · {path}"
-        return origin, load_weights(net, read_weights(path))
+        (place, *others), anew = load_first_fitting(net, read_networks(path, self.key))
+        if place:
+            origin += f" · {place}"
+        if others:
+            origin += f", not {', '.join(others[:MAX_NAMED])} (weights.key= chooses)"
+        return origin, anew
 
     def stats(self, data: ImageData) -> ChannelStats:
         """By what images are normalised: as for the weights, where that is known, else by theirs.
@@ -53,7 +64,7 @@ class FirstWeights:
         A summary beside the file comes before what was published; images of other channels get
         the mean over channels.
         """
-        summary = Path(self.path).expanduser().parent / "summary.json" if self.path else None
+        summary = user_path(self.path).parent / "summary.json" if self.path else None
         if summary and summary.is_file():
             mean, std = _read_stats(summary)
             origin = f"as {summary} says"
@@ -68,15 +79,15 @@ class FirstWeights:
         return ChannelStats(mean, std, origin)
 
 
-def first_weights(name: str, path: str | None = None) -> FirstWeights:
-    """The weights in the file `path`, or else those published for the network `name`."""
+def first_weights(name: str, path: str | None = None, key: str | None = None) -> FirstWeights:
+    """The weights in the file `path`, at `key`, or else those published for the network `name`."""
     known = PRETRAINED.get(name)
     if path is None and known is None:
         raise UserError(
             f"no weights are published for {name}: give weights=file weights.path=..., or one of "
             f"{', '.join(PRETRAINED)}"
         )
-    return FirstWeights(path, known)
+    return FirstWeights(path, known, key)
 
 
 def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
 import re
 import subprocess
 import sys
@@ -10,9 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from settings_of import SETTINGS
 
-from nas.core.cli import CONF, help_text, main, options
+from nas.core.cli import CONF, PLAIN_SIGNS, help_text, main, options, print_any_letter
 from nas.core.config import compose
 from nas.core.errors import UserError
 
@@ -151,6 +155,102 @@ def test_a_full_disk_is_one_line_and_other_failures_keep_their_traceback(monkeyp
     assert err.startswith("python -m nas.train: cannot write (No space left on device): make room")
     with pytest.raises(OSError, match="Input/output"):
         main("train", "", other)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_what_may_not_be_used_is_one_line(number, monkeypatch, capsys):
+    def forbidden(cfg):
+        raise OSError(number, "not like this", "/dev/shm/x")
+
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as stop:
+        main("train", "", forbidden)
+    assert stop.value.code == 2
+    assert "cannot use /dev/shm/x (not like this): allow it, then" in capsys.readouterr().err
+
+
+def test_without_a_temporary_folder_nothing_begins(monkeypatch, capsys):
+    def missing():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", missing)
+    monkeypatch.setattr(sys, "argv", ["train"])
+    with pytest.raises(SystemExit) as stop:
+        main("train", "", lambda words: pytest.fail("it began"))
+    assert stop.value.code == 2
+    assert "found in ['/tmp']: set TMPDIR to a folder that can" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("home", ["home", "none"])
+def test_onnxruntime_leaves_nothing_in_the_home_and_says_nothing(home, tmp_path):
+    (tmp_path / "home").mkdir()
+    # root may write anywhere but below a file
+    (tmp_path / "none").write_text("")
+    env = {**os.environ, "HOME": str(tmp_path / home)}
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        env.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", "import nas.network.export"],
+        capture_output=True, text=True, check=False, timeout=120, env=env,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list((tmp_path / "home").rglob("*"))
+
+
+# -- any encoding --------------------------------------------------------------------------------
+
+
+def printed(encoding: str, text: str, errors: str = "strict") -> str:
+    stream = io.TextIOWrapper(file := io.BytesIO(), encoding=encoding, errors=errors)
+    print_any_letter(stream)
+    stream.write(text)
+    stream.flush()
+    return file.getvalue().decode(encoding)
+
+
+@settings(max_examples=60)
+@given(
+    text=st.text(),
+    encoding=st.sampled_from(["ascii", "latin-1", "cp1252", "cp437", "shift_jis", "utf-8"]),
+    errors=st.sampled_from(["strict", "surrogateescape", "backslashreplace"]),
+)
+def test_any_letter_can_be_printed(text, encoding, errors):
+    assert len(printed(encoding, text, errors)) >= len(text)
+
+
+def test_our_own_signs_are_plain_where_an_encoding_lacks_them():
+    assert printed("ascii", "8 ★ 86.6% ± 0.8% · 1.0 → 1.1 · 日") == (
+        r"8 * 86.6% +- 0.8% | 1.0 -> 1.1 | \u65e5"
+    )
+    assert printed("cp1252", "± · → ★") == "± · -> *"
+    assert printed("utf-8", "".join(PLAIN_SIGNS)) == "".join(PLAIN_SIGNS)
+
+
+def test_every_sign_that_is_printed_has_a_plain_one():
+    source = "".join(path.read_text(encoding="utf-8") for path in CONF.parent.glob("nas/**/*.py"))
+    strings = re.findall(r'"(?:[^"\\\n]|\\.)*"', source)
+    assert {c for text in strings for c in text if not c.isascii()} <= {*PLAIN_SIGNS, *"μ−’"}
+
+
+@pytest.mark.parametrize("words", [["--help"], []])
+def test_help_and_errors_in_ascii(words, monkeypatch):
+    def fail(cfg):
+        raise UserError("a → b")
+
+    streams = {n: io.TextIOWrapper(io.BytesIO(), encoding="ascii") for n in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, "argv", ["train", *words])
+    if words:
+        main("train", "more ★", fail)
+    else:
+        with pytest.raises(SystemExit):
+            main("train", "", fail)
+    found = b""
+    for stream in streams.values():
+        stream.flush()
+        found += stream.buffer.getvalue()  # type: ignore[attr-defined]
+    assert (b"more *" if words else b"nas.train: a -> b") in found
 
 
 def test_an_unknown_setting_is_looked_for_in_the_chosen_groups():

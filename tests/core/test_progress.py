@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from nas.core.progress import ProgressBar, format_duration
+from nas.core.progress import ProgressBar, format_duration, open_console
 
 
 @pytest.fixture
@@ -87,6 +88,26 @@ def test_a_terminal_gets_a_bar_and_no_lines():
         live(4, "best 90%")
     assert "4/4" in file.getvalue()
     assert "left" not in file.getvalue()
+
+
+def test_a_dumb_terminal_gets_lines(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with ProgressBar(console, "search", total=2) as live:
+        clock.now += 3
+        live(2, "best 90%")
+        assert console.file.getvalue() == "search    2/2 · done · best 90%\n"
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "x"])
+def test_a_window_of_no_width_gets_whole_lines(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    open_console().print("latency   1.5 ms · a [line] → " + "long " * 30)
+    stream.flush()
+    text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert text == "latency   1.5 ms | a [line] -> " + "long " * 30 + "\n"
 
 
 def test_what_is_under_way_counts(clock):

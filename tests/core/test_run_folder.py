@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from nas.core.download import cache_dir
 from nas.core.errors import UserError
-from nas.core.files import write_text
+from nas.core.files import user_path, write_text
 from nas.core.run_folder import check_config, environment, open_folder, write_json, write_yaml
 
 
@@ -41,6 +43,10 @@ def test_another_configuration_under_the_same_name_is_refused(tmp_path):
         check_config(path, {"seed": 1, "space": {"kernels": [3]}})
     assert "seed: 1 here, 0 there; space.kernels: [3] here, [3, 5] there" in str(error.value)
     assert "\n" not in str(error.value)
+    write_yaml(path, {"weights": {"path": None}})  # of a version that had no weights.key
+    check_config(path, {"weights": {"path": None, "key": None}})
+    with pytest.raises(UserError, match=r"weights\.key: ema here, None there"):
+        check_config(path, {"weights": {"path": None, "key": "ema"}})
     path.write_text("{")
     with pytest.raises(UserError, match="is damaged"):
         check_config(path, {"seed": 0})
@@ -50,6 +56,24 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "results").write_text("a file in the way")
     with pytest.raises(UserError, match=r"cannot write to the results folder .* with results="):
         open_folder(tmp_path / "results" / "run")
+
+
+def test_a_user_without_a_home_is_told_so(monkeypatch):
+    pwd = pytest.importorskip("pwd", reason="needs users as Unix has them")
+
+    def unknown(_: object) -> object:
+        raise KeyError("uid not found")
+
+    assert user_path("~/a") == Path.home() / "a"
+    with pytest.raises(UserError, match=r"no home folder here for ~nobody-at-all/a: give the path"):
+        user_path("~nobody-at-all/a")
+    for name in ("HOME", "NAS_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(UserError, match=r"no home folder here for ~/.cache: set NAS_CACHE to a"):
+        cache_dir()
+    monkeypatch.setenv("NAS_CACHE", "/c")
+    assert cache_dir() == Path("/c")
 
 
 def test_the_environment_says_where_a_result_was_made():

@@ -67,6 +67,17 @@ def test_hub_refuses_in_one_line(saved: Path, tmp_path: Path) -> None:
     refused("cannot load the data set", name="hub", path="nobody/nothing")
 
 
+def test_hub_without_a_home_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the package datasets")
+    cache = Path("~nobody-at-all/datasets")  # as ~ stays where no home is known
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    monkeypatch.chdir(tmp_path)
+    assert "set HF_HOME to a folder that can" in refused("no home", name="hub", path="a/b")
+    assert not list(tmp_path.iterdir())
+
+
 def test_hub_without_its_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     message = refused("needs the package datasets", name="hub", path="a/b")

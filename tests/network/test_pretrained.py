@@ -19,7 +19,8 @@ from nas.arch.cost import cost
 from nas.core.errors import UserError
 from nas.network.modules import build
 from nas.network.pretrained import PRETRAINED, Pretrained, fetch_pretrained
-from nas.network.weights import load_weights, read_weights
+from nas.network.weight_files import read_weights
+from nas.network.weights import load_weights
 from search_spaces.lookup import PUBLISHED
 
 SMALL = replace(PUBLISHED["mobilenet_v2_0.35"], classes=10)

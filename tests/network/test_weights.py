@@ -22,7 +22,8 @@ from nas.arch.arch import Arch
 from nas.core.errors import UserError
 from nas.network.modules import Network, build
 from nas.network.pretrained import PRETRAINED, fetch_pretrained
-from nas.network.weights import load_weights, read_weights
+from nas.network.weight_files import read_weights
+from nas.network.weights import load_weights
 from search_spaces.lookup import PUBLISHED
 
 LISTED = [(n, r["state_dict"]) for n, r in records() if r.get("state_dict")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -182,3 +183,22 @@ def test_what_cannot_be_is_refused_in_one_line(here, words, message):
     with pytest.raises(UserError, match=message) as caught:
         search(SearchSettings.of(*words))
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_made(here):
+    torch.save(build(replace(MINE, head=Head(40)), 0).state_dict(), here / "other.pt")
+    words = [word for word in GIVEN if not word.startswith("weights.path")]
+    with pytest.raises(UserError, match=r"head\S* holds 40x24.* network that it was made for"):
+        search(SearchSettings.of(*words, "weights.path=other.pt", "run=other"))
+    assert not (here / "results" / "search" / "other").exists()
+
+
+def test_a_search_says_which_weights_it_took(here, capsys):
+    state = build(MINE, 0).state_dict()
+    torch.save({"model": state, "model_ema": state}, here / "two.pt")
+    words = [word for word in GIVEN if not word.startswith("weights.path")]
+    with pytest.raises(UserError, match="out of reach"):  # which is checked later
+        search(SearchSettings.of(*words, "weights.path=two.pt", "run=two", "target=1e-9"))
+    assert (
+        "weights   two.pt · model, not model_ema (weights.key= chooses)" in capsys.readouterr().out
+    )

@@ -182,9 +182,11 @@ def test_own_weights_start_another_training(here, tmp_path):
 
 def test_for_other_classes_the_classifier_begins_anew(here, tmp_path):
     (tmp_path / "seven.yaml").write_text(dumps(replace(SMALL, classes=7)))
-    torch.save(build(replace(SMALL, classes=7)).state_dict(), tmp_path / "seven.pt")
-    out = here("arch=seven.yaml", "weights=file", "weights.path=seven.pt", *FEW, "budget.epochs=1")
-    assert "anew: classifier" in out
+    state = build(replace(SMALL, classes=7)).state_dict()
+    torch.save({"model": state, "model_ema": state}, tmp_path / "seven.pt")
+    file = ("weights=file", "weights.path=seven.pt", "weights.key=model_ema")
+    out = here("arch=seven.yaml", *file, *FEW, "budget.epochs=1")
+    assert "seven.pt · model_ema · anew: classifier" in out
     assert "since nobody tells those of the weights" in out
     (start,) = re.findall(r"start +the classifier by ridge regression: (\S+)% of the", out)
     assert float(start) > 15  # of ten classes, by features that nobody trained
@@ -285,6 +287,7 @@ def test_settings_made_directly_are_checked_too():
         (["arch=mine.yaml", "weights=file", "weights.path=5"], "weights.path=5 is no file"),
         (["arch=mine.yaml", "weights=file", "weights.path=null"], "weights.path=None is no file"),
         (["arch=mine.yaml", "weights.path=mine.pt"], "needs weights=file"),
+        (["arch=mine.yaml", "weights.key=model_ema"], "weights.key=model_ema needs weights=file"),
         (["arch=mine.yaml", "budget.batch_size=1"], "norms nothing to count"),
         (
             ["arch=mine.yaml", "weights=none", "budget.norms=frozen"],

@@ -8,10 +8,8 @@ several commands write `sh -c '...'`, such as
 
 from __future__ import annotations
 
-import math
 import os
 import random
-import re
 import shlex
 import shutil
 import signal
@@ -29,22 +27,18 @@ from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
 from nas.core.typed import Count, Natural, Positive, check_fields
 from nas.latency.backends.local import Padded, PartsBackend, Rows
+from nas.latency.backends.printed_time import last_line, printed_ms
 from nas.latency.block_features import row_form
 from nas.latency.timing import OnTiming, Timing, interquartile_range, report_each
 from nas.network.onnx_graph import onnx_rows
 
-# Not after a letter, a digit or a point, so that neither `v1.2.3` nor `conv2d` holds a time.
-NUMBER = re.compile(
-    r"(?<![\w.])[-+]?(?:nan\b|inf(?:inity)?\b|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)", re.IGNORECASE
-)
 WIDE = 0.1  # runs that differ by more than this share cannot tell blocks apart within 10 %
 GRACE_S = 5  # for a killed process to be gone
-MAX_SHOWN = 80  # characters of a command's own words in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command(PartsBackend):
-    """Runs `command` on each model, float32, and reads the last number it prints as milliseconds.
+    """Runs `command` on each model, float32, and reads the last number it prints as its time.
 
     command    words; `{onnx}` in them becomes the path of the model.
     timeout_s  seconds after which a run, and all that it started, is killed.
@@ -138,15 +132,12 @@ class Command(PartsBackend):
                 raise _failed(part, f"timed out after {self.timeout_s:g} s") from None
             raise
         if process.returncode:
-            words = _last_line(err) or "nothing in its standard error"
+            words = last_line(err) or "nothing in its standard error"
             raise _failed(part, f"exit code {process.returncode}: {words}")
-        numbers = NUMBER.findall(out.decode(errors="replace"))
-        if not numbers:
-            raise _failed(part, f"it printed no number: {_last_line(out) or 'nothing'}")
-        ms = float(numbers[-1])
-        if not 0 < ms < math.inf:
-            raise _failed(part, f"its last number must be milliseconds, not {numbers[-1]}")
-        return ms
+        try:
+            return printed_ms(out)
+        except UserError as error:
+            raise _failed(part, str(error)) from None
 
 
 def _failed(part: str, why: str) -> UserError:
@@ -165,11 +156,6 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     for stream in (process.stdout, process.stderr):
         assert stream
         stream.close()
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip()[:MAX_SHOWN] if lines else ""
 
 
 def _part_form(rows: Rows) -> str:
