@@ -135,7 +135,7 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
         config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         # it may be another setting that refers to what is missing
-        missing = re.search(r"Missing mandatory value: ([\w.]+)", str(error))
+        missing = re.search(r"resolving interpolation: .*: ([\w.]+)", str(error))
         key = missing[1] if missing else str(error.full_key)
         raise UserError(f"{key} must be given: {key}=...") from None
     return _replaced(config, texts), choices
@@ -194,6 +194,8 @@ def show_if_asked(command: str, settings: type, arguments: Sequence[str]) -> Non
     """With `--cfg` among the words, print the whole configuration that they make, and exit."""
     if "--cfg" in arguments:
         config = compose(command, settings, [word for word in arguments if word != "--cfg"])
-        nodes = {k: dict(v.node) if isinstance(v, Component) else v for k, v in config.items()}
-        print(yaml.safe_dump(nodes, sort_keys=False, allow_unicode=True).strip())
+        for key, value in config.items():
+            value = value.node if isinstance(value, Component) else value
+            config[key] = vars(value) if is_settings(type(value)) else value
+        print(yaml.safe_dump(config, sort_keys=False, allow_unicode=True).strip())
         sys.exit(0)

@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from settings_of import SETTINGS
@@ -85,6 +86,7 @@ WRONG = [
     ("search", ["budget.epochs=0"], "epochs"),
     ("search", ["device=tpu"], "unknown device 'tpu'"),
     ("search", ["data.resolution=2"], "resolution 2"),
+    ("train", ["weights=file"], "weights.path must be given: weights.path=..."),
     ("profile", ["arch=mobilenet_v4"], "unknown network 'mobilenet_v4'"),
     ("profile", [], "arch must be given"),
     ("profile", ["arch=absent.yaml"], "cannot read the network absent.yaml"),
@@ -127,6 +129,17 @@ def test_every_option_of_every_group_composes():
             component = compose(name, SETTINGS[name], [f"{group}={option}", *required])[group]
             assert component.name == option
             assert component.node
+
+
+@pytest.mark.parametrize("name", ["latency", "scale", "search", "train"])
+def test_the_whole_configuration_is_shown(name, tmp_path):
+    done = command(
+        f"nas.{name}", "--cfg", "data=folder", "data.root=a, b", "data.flip=no", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    shown = yaml.safe_load(done.stdout)
+    assert shown["data"] | {"root": "a, b", "flip": False} == shown["data"]
+    assert settings_of(name) <= shown.keys()
 
 
 def test_help_is_made_of_the_configuration():
