@@ -18,6 +18,7 @@ import argparse
 import json
 import statistics
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,45 +59,40 @@ def spent_seconds(folder: Path, summary: dict[str, Any]) -> float:
     return float(shared + sum(summary["prepared"].values()) + summary["finished_seconds"])
 
 
-def compare(folder: Path, pictures: int, seed: int, words: list[str]) -> list[dict[str, Any]]:
-    """A row a target: accuracies of the four methods on the same test images, and their costs."""
-    rows = []
-    for side in SIDES:
-        settings = settings_of(folder, pictures, seed, 1.0, words)
-        arch = replace(whole_network(ARCH, side, 3, 10), name=ARCH)
-        target = targets(folder, settings)[str(side)]
-        settings = settings_of(folder, pictures, seed, target, words)
-        summary = search(settings)
-        run = folder / "search" / settings.run
-        winner, seconds = summary["winner"], spent_seconds(run, summary)
-        judge: InheritedSettings = settings.accuracy.make()
-        data = settings.data.make()
-        space = settings.space.make(channels=data.channels, classes=data.num_classes)
-        budget = settings.budget.make()
-        worker = InheritanceWorker.open(
-            settings.data.make, judge.weights, space, budget, "cpu", seed, run
-        )
-        epochs = equal_epochs(summary, arch, seconds, worker.budget.epochs)
-        estimate = worker(arch, "baseline", epochs)
-        task = f"baseline-{epochs}"
-        task = task if weights_path(run, arch, task).exists() else "baseline"
-        theirs = load_tensors(weights_path(run, arch, task))["test_correct"]
-        path = run / "weights" / f"{winner['id']}-finish.pt"
-        gain, error = paired_difference(load_tensors(path)["test_correct"], theirs)
-        timed = settings.latency.make().measure_many([arch])
-        assert estimate.test
-        row = {
-            "pictures": pictures, "target": f"{ARCH} at {side} px", "target_ms": target,
-            "seed": seed, "winner": winner["test_accuracy"], "winner_ms": winner["measured_ms"],
-            "winner_seconds": seconds, "winner_arch": winner["arch"],
-            "baseline": estimate.test.accuracy, "baseline_ms": timed[0].median_ms,
-            "baseline_seconds": estimate.seconds, "baseline_epochs": epochs,
-            "gain": gain, "gain_se": error,
-            **{name: mean_of(summary, name) for name in ("equal ratios", "random")},
-        }  # fmt: skip
-        print(json.dumps(row), flush=True)
-        rows.append(row)
-    return rows
+def compare(folder: Path, pictures: int, seed: int, side: int, words: list[str]) -> dict[str, Any]:
+    """A target's row: accuracies of the four methods on the same test images, and their costs."""
+    settings = settings_of(folder, pictures, seed, 1.0, words)
+    arch = replace(whole_network(ARCH, side, 3, 10), name=ARCH)
+    target = targets(folder, settings)[str(side)]
+    settings = settings_of(folder, pictures, seed, target, words)
+    summary = search(settings)
+    run = folder / "search" / settings.run
+    winner, seconds = summary["winner"], spent_seconds(run, summary)
+    judge: InheritedSettings = settings.accuracy.make()
+    data = settings.data.make()
+    space = settings.space.make(channels=data.channels, classes=data.num_classes)
+    budget = settings.budget.make()
+    worker = InheritanceWorker.open(
+        settings.data.make, judge.weights, space, budget, "cpu", seed, run
+    )
+    epochs = equal_epochs(summary, arch, seconds, worker.budget.epochs)
+    estimate = worker(arch, "baseline", epochs)
+    task = f"baseline-{epochs}"
+    task = task if weights_path(run, arch, task).exists() else "baseline"
+    theirs = load_tensors(weights_path(run, arch, task))["test_correct"]
+    path = run / "weights" / f"{winner['id']}-finish.pt"
+    gain, error = paired_difference(load_tensors(path)["test_correct"], theirs)
+    timed = settings.latency.make().measure_many([arch])
+    assert estimate.test
+    return {
+        "pictures": pictures, "target": f"{ARCH} at {side} px", "target_ms": target,
+        "seed": seed, "winner": winner["test_accuracy"], "winner_ms": winner["measured_ms"],
+        "winner_seconds": seconds, "winner_arch": winner["arch"],
+        "baseline": estimate.test.accuracy, "baseline_ms": timed[0].median_ms,
+        "baseline_seconds": estimate.seconds, "baseline_epochs": epochs,
+        "gain": gain, "gain_se": error,
+        **{name: mean_of(summary, name) for name in ("equal ratios", "random")},
+    }  # fmt: skip
 
 
 def targets(folder: Path, settings: Any) -> dict[str, float]:
@@ -171,14 +167,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=RESULT.with_suffix(""))
     args, words = parser.parse_known_args()
-    for pictures in args.pictures:
-        for seed in args.seeds:
-            path = args.folder / f"{pictures}-{seed}.json"
-            if not path.exists():
-                rows = compare(args.folder, pictures, seed, words)
-                write_json(path, rows)
-    found = sorted(args.folder.glob("[0-9]*-[0-9]*.json"))
-    rows = [row for path in found for row in json.loads(path.read_text(encoding="utf-8"))]
+    for pictures, seed, side in product(args.pictures, args.seeds, SIDES):
+        path = args.folder / f"{pictures}-{seed}-{side}.json"
+        if not path.exists():
+            row = compare(args.folder, pictures, seed, side, words)
+            print(json.dumps(row), flush=True)
+            write_json(path, row)
+    found = sorted(args.folder.glob("[0-9]*-[0-9]*-[0-9]*.json"))
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in found]
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
     write_json(RESULT, {"means": summarised(rows), "rows": rows, "environment": environment()})
     for row in summarised(rows):
         print(json.dumps(row))
