@@ -25,7 +25,7 @@ class Role(StrEnum):
     FINALIST = "finalist"  # scored as a trial, then trained
     RANDOM = "random"  # of the random search beside this one
     CHOICE = "choice"  # of inherited networks the best by sums of scores within the target
-    CONTROL = "control"  # of inherited networks one as fast as the winner, chosen without scores
+    CONTROL = "control"  # as fast as the winner, chosen without scores
 
 
 class Evaluations:

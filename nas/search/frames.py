@@ -13,6 +13,7 @@ from nas.stats.pareto import non_dominated
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
          "measured_ms", "macs", "params", "peak_memory_bytes", "fidelity", "arch",
          "id")  # fmt: skip
+COMPARED = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
 COLUMNS = ("number", "id", "state", *SHOWN[:-3], "cross_entropy", "score", "score_se", "fidelity",
            "seconds", "reason", "arch")  # fmt: skip
 WHOLE = ("macs", "params", "peak_memory_bytes")  # known of every network: they are arithmetic

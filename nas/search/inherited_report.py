@@ -19,6 +19,7 @@ from nas.inheritance.files import load_tensors, read_replacements, weights_path
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import build
 from nas.search.evaluations import Role
+from nas.search.frames import COMPARED
 from nas.search.inheriting import baselines, best_finished, controls, finalists, judged
 from nas.search.setup import SearchRun
 from nas.space.choices import choices, picks_of
@@ -28,7 +29,6 @@ from search_spaces.inherited import place_of, replacement_rows, sides_of
 TIE = 1e-9  # nats, so that the winner comes first
 CHECKED = 8  # pictures on which an ONNX model must answer as its network does
 TASKS = {Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
-COMPARED = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
 UNTOUCHED = "weights inherited, not trained since"
 AGAIN = "trained again with soft labels"
 
@@ -166,12 +166,3 @@ def _onnx(run: SearchRun, arch: Arch, path: Path) -> bytes:
     images = torch.randn(CHECKED, arch.channels, arch.resolution, arch.resolution)
     largest_difference(model, net, images)
     return model
-
-
-def describe_gain_over(row: Mapping[str, Any]) -> str:
-    """One comparison in words."""
-    return (
-        f"{100 * row['gain']:+.1f} ± {100 * row['gain_se']:.1f} points over {row['name']} "
-        f"({row['test_accuracy']:.1%} on the test images at {row['latency_ms']:.3g} ms, "
-        f"trained alike)"
-    )

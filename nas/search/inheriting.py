@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-import numpy as np
-
 from nas.accuracy.estimate import Failure
 from nas.accuracy.inherited import Inherited
 from nas.accuracy.judge import Estimates, Thresholds
@@ -20,13 +18,13 @@ from nas.inheritance.ladder import RowMs
 from nas.search.evaluations import Role
 from nas.search.metrics import Metrics
 from nas.search.phases import evaluate_beside, open_judge, run_trials, show_workers
+from nas.search.problem import AS_FAST
 from nas.search.setup import SearchRun
 from nas.space.choices import Label, choices, fill
 from search_spaces.inherited import at_resolution, sides_of, whole_network
 
 STEP = 16  # pixels between the sides that a baseline is tried at
 LEAST = 32  # pixels of the smallest
-AS_FAST = 0.03  # by how much a control may be faster than the winner
 WORDS = {"train": "train on", "study": "replace"}
 
 
@@ -142,13 +140,8 @@ def controls(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
     if best is None or not number:
         return [], {}
     found = {"equal ratios": equal_ratios(run, best.latency_ms)}
-    rng = np.random.default_rng([run.settings.seed, 2])
-    feasible = run.problem.feasible
-    genomes = feasible.random(10_000, rng)
-    ms = feasible.ms(genomes)
-    near = genomes[(ms <= best.latency_ms) & (ms >= (1 - AS_FAST) * best.latency_ms)]
-    for i, picks in enumerate(feasible.trellis.decode(near[: number - 1]), 1):
-        found[f"random {i}"] = fill(run.problem.space, picks)
+    random = run.problem.sample_near(best.latency_ms, number - 1, run.settings.seed)
+    found |= {f"random {i}": arch for i, arch in enumerate(random, 1)}
     return list(found.values()), {network_id(arch): name for name, arch in found.items()}
 
 

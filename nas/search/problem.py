@@ -16,6 +16,8 @@ from nas.space.choices import Picks, fill
 from nas.space.constrained import ConstrainedSpace
 from nas.space.limits import COSTS, Limits
 
+NUM_DRAWN = 10_000  # random networks, to find some of a certain latency among
+AS_FAST = 0.03  # by how much of its latency a network may be faster than one that is as fast
 LATENCY_SLACK = 1.2  # times the target: networks slower than that are not trained
 
 
@@ -62,6 +64,13 @@ class Problem:
         """So many feasible networks, evenly over the logarithm of their latencies."""
         genomes = self.feasible.sample_even_in_latency(number, np.random.default_rng(seed))
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(genomes)]
+
+    def sample_near(self, latency_ms: float, number: int, seed: int) -> list[Arch]:
+        """So many random networks as fast as that: at most AS_FAST of it faster, none slower."""
+        drawn = self.feasible.random(NUM_DRAWN, np.random.default_rng([seed, 2]))
+        ms = self.feasible.ms(drawn)
+        near = drawn[(ms <= latency_ms) & (ms >= (1 - AS_FAST) * latency_ms)][:number]
+        return [fill(self.space, picks) for picks in self.feasible.trellis.decode(near)]
 
     def sample(self, number: int, seed: int) -> list[Arch]:
         """So many random feasible networks, as a random search would try them."""

@@ -278,6 +278,15 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
         console.print(f"published {best} (the best of {len(within)} within the target)")
 
 
+def describe_gain_over(row: Mapping[str, Any]) -> str:
+    """One comparison in words."""
+    return (
+        f"{100 * row['gain']:+.1f} ± {100 * row['gain_se']:.1f} points over {row['name']} "
+        f"({row['test_accuracy']:.1%} on the test images at {row['latency_ms']:.3g} ms, "
+        f"trained alike)"
+    )
+
+
 def _format_network(row: Mapping[str, Any]) -> str:
     name = f" {row['name']}" if row["name"] else ""
     return (

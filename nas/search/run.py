@@ -20,18 +20,25 @@ from nas.core.files import write_text
 from nas.core.progress import open_console
 from nas.core.run_folder import write_json
 from nas.search.blocks_page import blocks_page, describe_winner
+from nas.search.controls import gain_over_controls, train_controls
 from nas.search.evaluations import Role
 from nas.search.frames import front_of, trial_frame
 from nas.search.inherited_report import (
     block_frame,
-    describe_gain_over,
     describe_inheriting,
     inherited_rows,
     write_networks,
 )
 from nas.search.inheriting import run_inheriting
 from nas.search.phases import measure_whole, rows_trained, run_phases
-from nas.search.report import Outcome, print_front, print_target, print_winner, write_results
+from nas.search.report import (
+    Outcome,
+    describe_gain_over,
+    print_front,
+    print_target,
+    print_winner,
+    write_results,
+)
 from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
 
@@ -53,6 +60,8 @@ def search(settings: SearchSettings) -> dict[str, Any]:
         print_target(console, run.problem, settings.target)
         try:
             stopped = run_inheriting(run) if settings.inherits else run_phases(run)
+            if not run.judge.trains_each:
+                train_controls(run)
         except KeyboardInterrupt:
             run.workers.close()
             stopped = INTERRUPTED
@@ -89,6 +98,9 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         arch_of=run.arch_of,
         about=describe_run(run),
     )
+    if is_scored:
+        summary["versus_controls"] = gain_over_controls(run, summary["winner"])
+        write_json(run.folder / "summary.json", summary)
     if run.settings.inherits and measure:
         summary |= describe_inheriting(run, summary["winner"])
         write_json(run.folder / "summary.json", summary)
@@ -133,7 +145,7 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     console = run.console
     print_front(console, summary)
     print_winner(console, summary)
-    for row in summary.get("compared", ()):
+    for row in (*summary.get("compared", ()), *filter(None, [summary.get("versus_controls")])):
         console.print(f"against   {describe_gain_over(row)}")
     console.print(f"wrote     {run.folder}/: pareto.html winner.yaml trials.csv summary.json ...")
     same = "" if run.data.name == "embedded" else ", with the same data= settings"

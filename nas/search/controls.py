@@ -1,0 +1,55 @@
+"""What searching bought: random networks as fast as the winner, trained as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nas.arch.arch import Arch
+from nas.arch.operators import network_id
+from nas.search.evaluations import Role
+from nas.search.frames import COMPARED, front_of, trial_frame
+from nas.search.phases import evaluate_beside, rows_trained
+from nas.search.setup import SearchRun
+from nas.stats.pareto import best_under
+
+NUM_CONTROLS = 4  # of which the best on validation images is compared, as a user would choose it
+
+
+def train_controls(run: SearchRun) -> None:
+    """Train the controls of the most accurate network within the target."""
+    front = front_of(trial_frame(rows_trained(run)))
+    values, ms = front["accuracy"].to_numpy(), front["latency_ms"].to_numpy()
+    best = best_under(values, ms, run.problem.target_ms)
+    archs = [] if best is None else controls_of(run, float(ms[best]))
+    names = {network_id(arch): f"random {i}" for i, arch in enumerate(archs, 1)}
+    evaluate_beside(run, Role.CONTROL, archs, run.evaluator.unlimited(), names=names)
+
+
+def controls_of(run: SearchRun, latency_ms: float) -> list[Arch]:
+    """Random networks that are as fast, the same ones each time; none with spread=0."""
+    number = NUM_CONTROLS if run.settings.spread else 0
+    return run.problem.sample_near(latency_ms, number, run.settings.seed)
+
+
+def gain_over_controls(run: SearchRun, winner: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The winner's gain on the test images over the best of its controls, a fraction.
+
+    Its standard error is that of two samples of images, so it is rather too large: they are the
+    same images.  None without controls.
+    """
+    ours = controls_of(run, winner["latency_ms"]) if winner else []
+    ids = {network_id(arch) for arch in ours}
+    rows = [row for row in run.evaluations.rows(Role.CONTROL) if row["id"] in ids]
+    rows = [row for row in rows if row["state"] == "complete"]
+    if not winner or not rows:
+        return None
+    best = max(rows, key=lambda row: float(row["accuracy"]))
+    return {
+        **{key: best[key] for key in COMPARED},
+        "name": f"the best of {len(rows)} random networks",
+        "num_controls": len(rows),
+        "gain": winner["test_accuracy"] - best["test_accuracy"],
+        "gain_se": math.hypot(winner["test_accuracy_se"], best["test_accuracy_se"]),
+    }

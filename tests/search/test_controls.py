@@ -1,0 +1,77 @@
+"""Random networks as fast as the winner, trained alike: what searching bought."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from spaces import SPACES
+
+from nas.arch.cost import cost
+from nas.arch.operators import network_id
+from nas.search.controls import NUM_CONTROLS, gain_over_controls
+from nas.search.evaluations import Evaluations, Role
+from nas.search.metrics import Metrics
+from nas.search.problem import AS_FAST, Problem
+from nas.space.limits import Limits
+from nas.space.trellis.trellis import Trellis
+
+SPACE = SPACES["mbconv_28"]
+MS = 1e-8  # a multiply-add
+
+
+def problem_of():
+    trellis = Trellis(SPACE)
+    source = SimpleNamespace(overhead_ms=0.001)
+    latency = SimpleNamespace(trellis=trellis, row_ms=trellis.row_costs.macs * MS, source=source)
+    return Problem(SPACE, 1.0, {}, latency, None, Limits(latency_ms=np.inf), 1.0, frozenset())
+
+
+def run_of(folder, accuracies, spread=6):
+    problem = problem_of()
+    evaluations = Evaluations(folder / "evaluations.jsonl")
+    latency_ms = cost(problem.sample(1, 7)[0]).macs * MS + 0.001
+    archs = problem.sample_near(latency_ms, NUM_CONTROLS, 0)
+    for i, (arch, (val, test)) in enumerate(zip(archs, accuracies, strict=False), 1):
+        evaluations.add(Role.CONTROL, arch, metrics(arch, val, test), f"random {i}")
+    settings = SimpleNamespace(seed=0, spread=spread)
+    winner = {"latency_ms": latency_ms, "test_accuracy": 0.85, "test_accuracy_se": 0.003}
+    return SimpleNamespace(problem=problem, evaluations=evaluations, settings=settings), winner
+
+
+def metrics(arch, val, test):
+    known = {"id": network_id(arch), "state": "complete", "latency_ms": 1.0, "arch": "x"}
+    sizes = {"macs": 1, "params": 1, "peak_memory_bytes": 1}
+    return Metrics(**known, **sizes, accuracy=val, test_accuracy=test, test_accuracy_se=0.004)
+
+
+def test_controls_are_distinct_and_as_fast_and_the_same_each_time():
+    problem = problem_of()
+    latency_ms = cost(problem.sample(1, 7)[0]).macs * MS + 0.001
+    archs = problem.sample_near(latency_ms, 4, 0)
+    assert len({network_id(arch) for arch in archs}) == 4
+    for arch in archs:
+        assert 1 - AS_FAST - 1e-9 <= (cost(arch).macs * MS + 0.001) / latency_ms <= 1 + 1e-9
+    assert [network_id(a) for a in problem.sample_near(latency_ms, 4, 0)] == [
+        network_id(a) for a in archs
+    ]
+    assert archs != problem.sample_near(latency_ms, 4, 1)
+    assert problem.sample_near(1e9, 4, 0) == []
+
+
+def test_the_gain_is_over_the_best_by_validation(tmp_path):
+    run, winner = run_of(tmp_path, [(0.80, 0.86), (0.83, 0.84), (0.81, 0.87), (0.79, 0.79)])
+    found = gain_over_controls(run, winner)
+    assert found["num_controls"] == 4
+    assert found["test_accuracy"] == 0.84
+    assert found["gain"] == pytest.approx(0.01)
+    assert found["gain_se"] == pytest.approx(0.005)
+
+
+def test_without_controls_nothing_is_said(tmp_path):
+    run, winner = run_of(tmp_path, [])
+    assert gain_over_controls(run, winner) is None
+    assert gain_over_controls(run, None) is None
+    run, winner = run_of(tmp_path, [(0.8, 0.8)], spread=0)
+    assert gain_over_controls(run, winner) is None
