@@ -1,9 +1,10 @@
 """A CSV of block latencies, a line for each row of a network, under a header with these columns:
 
-    op          a kind of block (mbconv, fused, separable, conv, identity), or a place: stem, head
-                (the 1x1 convolution), pool, hidden (the layer between pool and classifier),
-                classifier; or network: a constant added once per network.  The names in
-                once-for-all's and ProxylessNAS's tables are known too.
+    op          a kind of block (mbconv, fused, separable, conv, identity, maxpool, shuffle; with
+                kernel 0 the last is only what moves channels there), or a place: stem, head (the
+                1x1 convolution), pool, hidden (the layer between pool and classifier), classifier;
+                or network: a constant added once per network.  The names in once-for-all's and
+                ProxylessNAS's tables are known too.
     in_hw, in_c, out_hw, out_c   sides in pixels and channels of input and output.
     kernel      side of the (depthwise, or with op fused: the first) kernel; 0 without convolution.
     stride      1 or 2; 0 without convolution.
