@@ -35,6 +35,7 @@ from nas.core.errors import UserError
 Floats = NDArray[np.float64]
 Counts = dict[str, float]
 
+BLOCK = 4  # channels; layers of no multiple of it ONNX Runtime computes unblocked, more slowly
 LANES = 16  # float32 numbers in the widest vector registers (AVX-512), and ONNX Runtime's blocks
 NETWORK_WEIGHT = 10.0  # of a whole network beside a block: it holds ten to twenty of them
 
@@ -90,6 +91,8 @@ def _conv_counts(layer: Conv) -> Counts:
         counts |= {f"{kind}.written": written, "depthwise.read": read, "depthwise.calls": 1}
         if odd:
             counts |= {f"{kind}.unaligned": written, "depthwise.unaligned.calls": 1}
+        if layer.cout % BLOCK:
+            counts |= {f"{kind}.unblocked": written, "depthwise.unblocked.calls": 1}
         return counts
     kind = f"conv{layer.kernel}"
     area = layer.kernel**2 * layer.side_out**2
@@ -103,6 +106,8 @@ def _conv_counts(layer: Conv) -> Counts:
     }
     if odd:
         counts |= {f"{kind}.unaligned.calls": len(odd), "conv.unaligned": sum(odd)}
+    if layer.cout % BLOCK:
+        counts |= {f"{kind}.unblocked.calls": 1, f"{kind}.unblocked.macs": counts[f"{kind}.macs"]}
     return counts
 
 

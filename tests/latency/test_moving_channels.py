@@ -104,6 +104,21 @@ def test_by_that_row_its_time_is_told_from_the_convolutions():
         assert model.row_ms(row) + model.alone[1] == pytest.approx(true_ms(row), rel=0.05)
 
 
+@pytest.mark.parametrize(("half", "blocked"), [(58, False), (56, True), (4, True), (6, False)])
+def test_channels_that_fill_no_block_are_told_apart(half, blocked):
+    """ShuffleNetV2's 58 channels take ONNX Runtime much longer than 56 or 60."""
+    row = unit(2 * half, 2 * half, 1)
+    odd = {name for name in row_counts(row) if "unblocked" in name}
+    assert odd == (
+        set()
+        if blocked
+        else {
+            "conv1.unblocked.calls", "conv1.unblocked.macs",
+            "depthwise3.stride1.unblocked", "depthwise.unblocked.calls",
+        }
+    )  # fmt: skip
+
+
 def test_the_written_table_has_lines_of_it(tmp_path):
     trellis = Trellis(SPACE)
     effort = MeasurementEffort(blocks=60, calibrate=8, validate=8, repeat=0)
