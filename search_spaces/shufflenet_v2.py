@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 
-# Table 5: channels of the stages 2 to 4, and of the last convolution, by width multiplier.  At 2.0
-# torchvision and the authors' code have 244, 488, 976, where the table prints 224 for the first.
+# Table 5: channels of the stages 2 to 4 and of the last convolution, by width multiplier.
 _WIDTHS = {
     0.5: (48, 96, 192, 1024),
     1.0: (116, 232, 464, 1024),
@@ -17,9 +16,9 @@ _STEM = 24
 
 
 def shufflenet_v2(width: float = 1.0, resolution: int = 224) -> Arch:
-    """ShuffleNetV2 at one of the paper's multipliers; at others the widths of 1.0 are multiplied.
+    """ShuffleNetV2 at one of the paper's width multipliers.
 
-    Those are rounded to multiples of 8, and the ends keep their widths.
+    At others the stages' widths of 1.0 are multiplied, and rounded to multiples of 8.
     """
     if width in _WIDTHS:
         *widths, last = _WIDTHS[width]

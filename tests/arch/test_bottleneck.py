@@ -50,6 +50,14 @@ def test_a_block_without_projection_stays_the_same_network():
         Block(linear="relu")
 
 
+def test_a_space_holds_blocks_without_residual_whatever_they_say_of_it():
+    space = network(op="separable", kernel=one_of(3, 5))
+    for fields in ({"skip": False}, {"linear": False}):
+        assert picks_of(space, network(op="separable", **fields)) == {"stages.0.blocks.kernel": 3}
+    with pytest.raises(UserError, match=r"skip cannot be False"):
+        picks_of(network(kernel=one_of(3, 5)), network(skip=False))
+
+
 def test_the_notation_and_the_latency_table_tell_them_apart():
     assert "mbconv_k3_s1_e2_c8_relu6_d2" in arch_string(PLAIN)
     assert "mbconv_k3_s1_e2_c8_relu6_nonlinear_d2" in arch_string(ACTIVATED)
