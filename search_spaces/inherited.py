@@ -126,7 +126,8 @@ def _options(
     """The block itself first, then what it can become, by label: k5 e6, k3 e2.25, none."""
     found = {_label(block): block}
     last = row.layers[-1]
-    assert isinstance(last, Conv)
+    if not isinstance(last, Conv):  # several branches, or a pooling: it stays whole
+        return found
     hidden, sizes = last.cin, [last.cin]
     if BLOCKS[block.op].expands and hidden != row.cin:
         rounded = (round(hidden * part / MULTIPLE) * MULTIPLE for part in parts)

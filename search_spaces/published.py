@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, scaled
+from search_spaces.shufflenet_v2 import shufflenet_v2
 
 # MobileNetV1, Howard et al. 2017, Table 1: (output channels, stride of the depthwise layer).
 # The table prints stride 2 for the last; the code and the sizes beside it say 1.
@@ -264,6 +265,7 @@ MAKERS: dict[str, Maker] = {
     "mobilenet_v3_small": mobilenet_v3_small,
     "mobilenet_v3_large_minimal": lambda w, r, tf: _mobilenet_v3(True, True, w, r, tf),
     "mobilenet_v3_small_minimal": lambda w, r, tf: _mobilenet_v3(False, True, w, r, tf),
+    "shufflenet_v2": lambda w, r, tf: shufflenet_v2(w, r),
     "mnasnet_a1": lambda w, r, tf: mnasnet_a1(w, r),
     "mnasnet_b1": lambda w, r, tf: mnasnet_b1(w, r),
     **{f"efficientnet_{n}": _named(efficientnet, n) for n in EFFICIENTNETS},

@@ -6,12 +6,23 @@ A new kind is one function and one entry in `BLOCKS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
 from nas.arch.fields import check_fields
-from nas.arch.layers import Conv, Layer, Operator, SqueezeExcite, round_channels
+from nas.arch.layers import (
+    Concat,
+    Conv,
+    Layer,
+    MaxPool,
+    Operator,
+    Shuffle,
+    Split,
+    SqueezeExcite,
+    round_channels,
+)
+from nas.core.errors import UserError
 
 Layers = tuple[Layer, ...]
 
@@ -30,6 +41,8 @@ class Block:
     se_act    activation between its two layers; "" for the block's own.
     act       activation after expansion and depthwise convolution.
     skip      whether a residual is added where stride is 1 and the width does not change.
+    linear    whether the projection of an inverted residual stays without activation (MobileNetV2,
+              section 3.2 and Figure 6a).
     """
 
     op: str = "mbconv"
@@ -41,9 +54,18 @@ class Block:
     se_gate: str = "sigmoid"
     se_act: str = ""
     skip: bool = True
+    linear: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         check_fields(self, ops=BLOCKS)
+
+    def __repr__(self) -> str:
+        """All fields but those with repr=False that hold their defaults.
+
+        Spaces and runs are known by it, also those made before there were such fields.
+        """
+        shown = [f for f in fields(self) if f.repr or getattr(self, f.name) != f.default]
+        return f"Block({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +107,12 @@ def _spatial(role: str, block: Block, cin: int, cout: int, **sizes: Any) -> Conv
     return Conv(role=role, cin=cin, cout=cout, kernel=block.kernel, act=block.act, **sizes)
 
 
+def _project(block: Block, cin: int, cout: int, side: int) -> Conv:
+    """The 1x1 convolution that ends an inverted residual."""
+    act = "" if block.linear else block.act
+    return Conv(role="project", cin=cin, cout=cout, act=act, side=side)
+
+
 def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     """Inverted residual with a linear bottleneck (MobileNetV2, Sandler et al. 2018, Table 1).
 
@@ -96,8 +124,7 @@ def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
         "depthwise", block, hidden, hidden, stride=stride, side=side, groups=hidden
     )
     excite = _squeeze_excite(block, cin, hidden, depthwise.side_out)
-    project = Conv(role="project", cin=hidden, cout=cout, side=depthwise.side_out)
-    layers = (depthwise, *excite, project)
+    layers = (depthwise, *excite, _project(block, hidden, cout, depthwise.side_out))
     return layers if hidden == cin else (expand, *layers)
 
 
@@ -108,7 +135,7 @@ def fused(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
         return conv(block, cin, cout, stride, side)
     expand = _spatial("fused", block, cin, hidden, stride=stride, side=side)
     excite = _squeeze_excite(block, cin, hidden, expand.side_out)
-    return (expand, *excite, Conv(role="project", cin=hidden, cout=cout, side=expand.side_out))
+    return (expand, *excite, _project(block, hidden, cout, expand.side_out))
 
 
 def separable(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
@@ -131,12 +158,57 @@ def identity(block: Block, cin: int, cout: int, stride: int, side: int) -> Layer
     return (Conv(role="project", cin=cin, cout=cout, stride=stride, side=side),)
 
 
+def maxpool(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """A 3x3 max pool where the stride is 2, as after ShuffleNet's stem; else an identity."""
+    pool = (MaxPool(cin, side),) if stride > 1 else ()
+    return (*pool, *identity(block, cin, cout, 1, -(-side // stride)))
+
+
+def shuffle(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """ShuffleNetV2's unit (Ma et al. 2018, Figure 3c): its left branch is half of the channels.
+
+    Where the shape changes, both branches read the whole input, and the left one convolves too
+    (Figure 3d).  Depthwise convolutions are not activated.  Squeeze-and-excitation ends the right
+    branch.  Raises UserError for an odd width.
+    """
+    if cout % 2:
+        raise UserError(
+            f"a shuffle block has two branches of equal width: its width must be even, not {cout}"
+        )
+    half, out, act = cout // 2, -(-side // stride), block.act
+    if stride == 1 and cin == cout:
+        left: Layers = (Split("left", cin, 0, half, side),)
+        right = Split("right", cin, half, half, side)
+    else:
+        depthwise = _unactivated("left_depthwise", block, cin, stride, side)
+        left = (depthwise, Conv(role="left_last", cin=cin, cout=half, act=act, side=out))
+        right = Split("right", cin, 0, cin, side)
+    return (
+        *left,
+        right,
+        Conv(role="right_first", cin=right.cout, cout=half, act=act, side=side),
+        _unactivated("right_depthwise", block, half, stride, side),
+        Conv(role="right_last", cin=half, cout=half, act=act, side=out),
+        *_squeeze_excite(block, cin, half, out),
+        Concat(cout, out),
+        Shuffle(cout, groups=2, side=out),
+    )
+
+
+def _unactivated(role: str, block: Block, channels: int, stride: int, side: int) -> Conv:
+    """A depthwise convolution with norm alone."""
+    sizes = {"stride": stride, "side": side, "groups": channels}
+    return replace(_spatial(role, block, channels, channels, **sizes), act="")
+
+
 BLOCKS: dict[str, BlockKind] = {
     "mbconv": BlockKind(mbconv, residual=True, expands=True),
     "fused": BlockKind(fused, residual=True, expands=True),
     "separable": BlockKind(separable),
     "conv": BlockKind(conv),
     "identity": BlockKind(identity, convolves=False),
+    "maxpool": BlockKind(maxpool, convolves=False),
+    "shuffle": BlockKind(shuffle),
 }
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import TypeVar, assert_never
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,14 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class MaxPool:
+    """The largest of each 3x3 window, with stride 2 and one pixel of padding on all sides."""
+
+    channels: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
 class Linear:
     """A fully connected layer with bias; `act` is "" for none."""
 
@@ -62,7 +73,38 @@ class Dropout:
     rate: float
 
 
-Layer = Conv | SqueezeExcite | Pool | Linear | Dropout
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A branch begins: it reads `cout` of the `cin` channels of its row's input, from `first` on.
+
+    What came before in the row is another branch, which waits for `Concat`.
+    """
+
+    role: str
+    cin: int
+    first: int
+    cout: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """The branch before and this one side by side: `channels` in all."""
+
+    channels: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """Channels of `groups` equal groups in turn (ShuffleNet, Zhang et al. 2018, Figure 1)."""
+
+    channels: int
+    groups: int
+    side: int
+
+
+Layer = Conv | SqueezeExcite | Pool | MaxPool | Linear | Dropout | Split | Concat | Shuffle
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +133,38 @@ class Operator:
 def layer_role(layer: Layer) -> str:
     """The name of a layer inside its row, as in state dicts."""
     match layer:
-        case Conv() | Linear():
+        case Conv() | Linear() | Split():
             return layer.role
         case SqueezeExcite():
             return "se"
         case Pool():
             return "pool"
+        case MaxPool():
+            return "max_pool"
         case Dropout():
             return "dropout"
+        case Concat():
+            return "concat"
+        case Shuffle():
+            return "shuffle"
     assert_never(layer)
+
+
+def run_layers(layers: Iterable[Layer], x: T, run: Callable[..., T]) -> T:
+    """What the layers of a row make of its input `x`.
+
+    `run(layer, *inputs)` is what one layer makes of its input, a `Concat` of two.
+    """
+    before = out = x
+    for layer in layers:
+        match layer:
+            case Split():
+                before, out = out, run(layer, x)
+            case Concat():
+                out = run(layer, before, out)
+            case _:
+                out = run(layer, out)
+    return out
 
 
 def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:

@@ -15,7 +15,14 @@ from nas.arch.notation import arch_string
 from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.block_features import signature
-from nas.latency.model import column_names, correct, d_optimal_rows, fit_blocks, matrix
+from nas.latency.model import (
+    column_names,
+    correct,
+    d_optimal_rows,
+    fit_blocks,
+    matrix,
+    with_movements,
+)
 from nas.latency.table import LatencyTable, MeasurementEffort
 from nas.latency.timing_journal import Part, TimingJournal, part_key
 from nas.space.choices import fill
@@ -44,7 +51,7 @@ def build_table(
     Killed in the middle and called again, it goes on with what the journal has.
     """
     rng = np.random.default_rng(effort.seed)
-    blocks = choose_blocks(trellis.rows, effort.blocks, rng)
+    blocks = choose_blocks(with_movements(trellis.rows), effort.blocks, rng)
     block_parts = {part_key([row]): (row,) for row in blocks}
     isolated = journal.measure(block_parts, "blocks")
     block_ms = [timing.median_ms for timing in isolated]

@@ -1,9 +1,10 @@
 """A CSV of block latencies, a line for each row of a network, under a header with these columns:
 
-    op          a kind of block (mbconv, fused, separable, conv, identity), or a place: stem, head
-                (the 1x1 convolution), pool, hidden (the layer between pool and classifier),
-                classifier; or network: a constant added once per network.  The names in
-                once-for-all's and ProxylessNAS's tables are known too.
+    op          a kind of block (mbconv, fused, separable, conv, identity, maxpool, shuffle; with
+                kernel 0 the last is only what moves channels there), or a place: stem, head (the
+                1x1 convolution), pool, hidden (the layer between pool and classifier), classifier;
+                or network: a constant added once per network.  The names in once-for-all's and
+                ProxylessNAS's tables are known too.
     in_hw, in_c, out_hw, out_c   sides in pixels and channels of input and output.
     kernel      side of the (depthwise, or with op fused: the first) kernel; 0 without convolution.
     stride      1 or 2; 0 without convolution.
@@ -12,6 +13,7 @@
     act         relu, relu6, hswish, swish, or none;  hs   whether it is hswish.
     se_act, se_gate   activation between SE's two layers, and its gate; none without SE.
     residual    whether the input is added to the output.
+    linear      whether its last layer is a convolution without activation.
     ms          milliseconds, 0 or more.
     device      whose times these are; a file of several devices needs `latency.device=`.
     resolution  input side of the network that the row was measured in.
@@ -38,7 +40,7 @@ from nas.core.errors import UserError, unknown
 
 COLUMNS = (
     "op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "hidden", "squeeze", "se",
-    "act", "hs", "se_act", "se_gate", "residual", "ms", "device", "resolution",
+    "act", "hs", "se_act", "se_gate", "residual", "linear", "ms", "device", "resolution",
 )  # fmt: skip
 PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
 # of once-for-all's and ProxylessNAS's tables

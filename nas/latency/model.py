@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import assert_never
 
@@ -17,12 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.arch.layers import (
+    Concat,
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    MaxPool,
+    Operator,
+    Pool,
+    Shuffle,
+    Split,
+    SqueezeExcite,
+)
 from nas.core.errors import UserError
 
 Floats = NDArray[np.float64]
 Counts = dict[str, float]
 
+BLOCK = 4  # channels; layers of no multiple of it ONNX Runtime computes unblocked, more slowly
 LANES = 16  # float32 numbers in the widest vector registers (AVX-512), and ONNX Runtime's blocks
 NETWORK_WEIGHT = 10.0  # of a whole network beside a block: it holds ten to twenty of them
 
@@ -45,7 +58,15 @@ def layer_counts(layer: Layer) -> Counts:
                 "se.channels": layer.channels,
             }
         case Pool():
-            return {"pool.calls": 1, "pool.elements": layer.channels * layer.side**2}
+            return _moved("pool", layer.channels, layer.side)
+        case MaxPool():
+            return _moved("maxpool", layer.channels, layer.side)
+        case Split(cin=cin, cout=cout, side=side):
+            return _moved("split", cout, side) if cout < cin else {}
+        case Concat():
+            return _moved("concat", layer.channels, layer.side)
+        case Shuffle():
+            return _moved("shuffle", layer.channels, layer.side)
         case Linear():
             weights = layer.cin * layer.cout
             act = _act(layer.act, layer.cout)
@@ -53,6 +74,11 @@ def layer_counts(layer: Layer) -> Counts:
         case Dropout():
             return {}
     assert_never(layer)
+
+
+def _moved(kind: str, channels: int, side: int) -> Counts:
+    """Of layers that do little but read and write."""
+    return {f"{kind}.calls": 1, f"{kind}.elements": channels * side**2}
 
 
 def _conv_counts(layer: Conv) -> Counts:
@@ -65,6 +91,8 @@ def _conv_counts(layer: Conv) -> Counts:
         counts |= {f"{kind}.written": written, "depthwise.read": read, "depthwise.calls": 1}
         if odd:
             counts |= {f"{kind}.unaligned": written, "depthwise.unaligned.calls": 1}
+        if layer.cout % BLOCK:
+            counts |= {f"{kind}.unblocked": written, "depthwise.unblocked.calls": 1}
         return counts
     kind = f"conv{layer.kernel}"
     area = layer.kernel**2 * layer.side_out**2
@@ -78,6 +106,8 @@ def _conv_counts(layer: Conv) -> Counts:
     }
     if odd:
         counts |= {f"{kind}.unaligned.calls": len(odd), "conv.unaligned": sum(odd)}
+    if layer.cout % BLOCK:
+        counts |= {f"{kind}.unblocked.calls": 1, f"{kind}.unblocked.macs": counts[f"{kind}.macs"]}
     return counts
 
 
@@ -93,6 +123,19 @@ def row_counts(row: Operator) -> Counts:
     if row.residual:
         counts.update({"add.calls": 1, "add.elements": row.cout * row.side**2})
     return dict(counts)
+
+
+def with_movements(rows: Sequence[Operator]) -> list[Operator]:
+    """`rows`, and as rows of their own what only moves channels in those of several branches.
+
+    Inside a block it goes along with convolutions of its size, whose time would take its own in.
+    """
+    moving = {}
+    for row in rows:
+        layers = tuple(x for x in row.layers if isinstance(x, Split | Concat | Shuffle))
+        if layers and row.cin == row.cout and row.side == row.side_out:
+            moving[layers] = replace(row, layers=layers, residual=False)
+    return [*rows, *moving.values()]
 
 
 def column_names(rows: Iterable[Operator]) -> tuple[str, ...]:

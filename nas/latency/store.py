@@ -26,6 +26,7 @@ from nas.core.run_folder import environment, lock_folder, open_folder, write_jso
 from nas.latency.block_features import signature
 from nas.latency.build import build_table
 from nas.latency.lookup import Lookup
+from nas.latency.model import with_movements
 from nas.latency.table import LatencyTable, MeasurementEffort
 from nas.latency.timing import Backend, Timing
 from nas.latency.timing_journal import TimingJournal
@@ -101,7 +102,7 @@ def measure_table(
     trellis: Trellis, device: Backend, effort: MeasurementEffort, folder: Path, console: Console
 ) -> tuple[LatencyTable, list[dict[str, Any]]]:
     """As `build_table`, with the journal in `folder` and with progress."""
-    total = min(effort.blocks, len(trellis.rows))
+    total = min(effort.blocks, len(with_movements(trellis.rows)))
     total += effort.calibrate + effort.validate + min(effort.repeat, effort.validate)
     with lock_folder(open_folder(folder)):
         journal = TimingJournal(folder / "measured.jsonl", device, trellis.space.padding)
@@ -118,8 +119,8 @@ def write_table(
     folder: Path, latencies: LatencySource, table: LatencyTable, networks: list[dict[str, Any]]
 ) -> None:
     """Write all that is known of a new table; last table.json, by which it is found again."""
-    rows = zip(latencies.trellis.rows, latencies.row_ms.tolist(), strict=True)
-    lines = [{**signature(row), "ms": ms} for row, ms in rows]
+    rows = with_movements(latencies.trellis.rows)
+    lines = [{**signature(row), "ms": table.row_ms(row)} for row in rows]
     _write_csv(folder / "table.csv", [*lines, {"op": "network", "ms": table.overhead_ms}])
     _write_csv(folder / "blocks.csv", [row | asdict(timing) for row, timing in table.blocks])
     _write_csv(folder / "networks.csv", networks)

@@ -12,14 +12,19 @@ from torch import nn
 
 from nas.arch.arch import Arch
 from nas.arch.layers import (
+    Concat,
     Conv,
     Dropout,
     Layer,
     Linear,
+    MaxPool,
     Operator,
     Pool,
+    Shuffle,
+    Split,
     SqueezeExcite,
     layer_role,
+    run_layers,
     same_padding,
 )
 from nas.arch.operators import operators
@@ -102,20 +107,39 @@ class LinearAct(nn.Module):
         return out
 
 
+class SplitChannels(nn.Module):
+    """The channels of a row's input that the branch of one `Split` layer reads."""
+
+    def __init__(self, layer: Split) -> None:
+        super().__init__()
+        self.first, self.channels = layer.first, layer.cout
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, cin, H, W) -> (N, cout, H, W), a view."""
+        return x.narrow(1, self.first, self.channels)
+
+
+class ConcatChannels(nn.Module):
+    """Two branches side by side."""
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """(N, C1, H, W) and (N, C2, H, W) -> (N, C1 + C2, H, W)."""
+        return torch.cat((left, right), 1)
+
+
 class OperatorModule(nn.Module):
     """One `Operator`: its layers by role, the residual, stochastic depth per sample."""
 
     def __init__(self, row: Operator, padding: str, eps: float, momentum: float) -> None:
         super().__init__()
         self.residual, self.drop_path = row.residual, row.drop_path
+        self.layers = row.layers
         for layer in row.layers:
             self.add_module(layer_role(layer), _module(layer, padding, eps, momentum))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The layers in order, plus the input where the row has a residual."""
-        out = x
-        for layer in self.children():
-            out = layer(out)
+        out = run_layers(self.layers, x, self._run)
         if not self.residual:
             return out
         if self.training and self.drop_path:
@@ -123,6 +147,10 @@ class OperatorModule(nn.Module):
             mask = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) < keep
             out = out * mask / keep
         return x + out
+
+    def _run(self, layer: Layer, *inputs: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = getattr(self, layer_role(layer))(*inputs)
+        return out
 
 
 def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Module:
@@ -135,8 +163,16 @@ def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Modul
             return nn.AdaptiveAvgPool2d(1)
         case Linear():
             return LinearAct(layer)
+        case MaxPool():
+            return nn.MaxPool2d(3, 2, 1)
         case Dropout():
             return nn.Dropout(layer.rate)
+        case Split():
+            return SplitChannels(layer)
+        case Concat():
+            return ConcatChannels()
+        case Shuffle():
+            return nn.ChannelShuffle(layer.groups)
     assert_never(layer)
 
 

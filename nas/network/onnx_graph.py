@@ -17,14 +17,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nas.arch.arch import Arch
 from nas.arch.layers import (
+    Concat,
     Conv,
     Dropout,
     Layer,
     Linear,
+    MaxPool,
     Operator,
     Pool,
+    Shuffle,
+    Split,
     SqueezeExcite,
     layer_role,
+    run_layers,
     same_padding,
 )
 from nas.arch.notation import arch_string
@@ -62,6 +67,11 @@ class _Graph:
         if name not in self.tensors:
             values = np.asarray(values, np.float32, order="C")
             self.tensors[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def integers(self, name: str, *values: int) -> str:
+        """Store whole numbers, which say a shape or a place, under `name`."""
+        self.tensors[name] = numpy_helper.from_array(np.array(values, np.int64), name)
         return name
 
     def parameters(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
@@ -164,7 +174,27 @@ def _linear(graph: _Graph, layer: Linear, x: str, name: str) -> str:
     return _activate(graph, layer.act, out, name)
 
 
-def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
+def _split(graph: _Graph, layer: Split, x: str, name: str) -> str:
+    """(N, cin, side, side) -> (N, cout, side, side)."""
+    if layer.cout == layer.cin:
+        return x
+    places = {"starts": layer.first, "ends": layer.first + layer.cout, "axes": 1}
+    inputs = [graph.integers(f"{name}.{key}", value) for key, value in places.items()]
+    return graph.add("Slice", [x, *inputs], name)
+
+
+def _shuffle(graph: _Graph, layer: Shuffle, x: str, name: str) -> str:
+    """(N, C, side, side) -> the same shape."""
+    groups, side = layer.groups, layer.side
+    apart = graph.integers(f"{name}.apart", 0, groups, layer.channels // groups, side, side)
+    x = graph.add("Reshape", [x, apart], f"{name}.reshape")  # (N, groups, C / groups, side, side)
+    x = graph.add("Transpose", [x], f"{name}.transpose", perm=[0, 2, 1, 3, 4])
+    together = graph.integers(f"{name}.together", 0, layer.channels, side, side)
+    return graph.add("Reshape", [x, together], name)
+
+
+def _layer(graph: _Graph, layer: Layer, name: str, *inputs: str) -> str:
+    x = inputs[-1]
     match layer:
         case Conv():
             return _conv(graph, layer, x, name)
@@ -174,15 +204,25 @@ def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
             return graph.add("GlobalAveragePool", [x], name)
         case Linear():
             return _linear(graph, layer, x, name)
+        case MaxPool():
+            pads = [1, 1, 1, 1]
+            return graph.add("MaxPool", [x], name, kernel_shape=[3, 3], strides=[2, 2], pads=pads)
         case Dropout():
             return x
+        case Split():
+            return _split(graph, layer, x, name)
+        case Concat():
+            return graph.add("Concat", inputs, name, axis=1)
+        case Shuffle():
+            return _shuffle(graph, layer, x, name)
     assert_never(layer)
 
 
 def _row(graph: _Graph, row: Operator, x: str) -> str:
-    out = x
-    for layer in row.layers:
-        out = _layer(graph, layer, out, f"{row.place}.{layer_role(layer)}")
+    def run(layer: Layer, *inputs: str) -> str:
+        return _layer(graph, layer, f"{row.place}.{layer_role(layer)}", *inputs)
+
+    out = run_layers(row.layers, x, run)
     return graph.add("Add", [x, out], f"{row.place}.add") if row.residual else out
 
 

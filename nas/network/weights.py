@@ -27,11 +27,15 @@ ORDERS = (
     # ours: rows of a network, layers of a row, ConvNormAct, SqueezeExciteGate
     ("stem", "blocks", "head", "hidden", "classifier"),
     ("expand", "fused", "depthwise", "se", "pointwise", "project"),
+    ("left_depthwise", "left_last", "right_first", "right_depthwise", "right_last", "se"),
     ("conv", "bn"),
     ("reduce", "expand"),
-    # torchvision: MobileNet and EfficientNet, MnasNet, squeeze-and-excitation
+    # torchvision: MobileNet and EfficientNet, MnasNet, ShuffleNetV2 and its unit,
+    # squeeze-and-excitation
     ("features", "classifier"),
     ("layers", "classifier"),
+    ("conv1", "stage2", "stage3", "stage4", "conv5", "fc"),
+    ("branch1", "branch2"),
     ("fc1", "fc2"),
     # timm and geffnet: network, separable block, inverted residual, convolution, SE
     ("conv_stem", "bn1", "blocks", "conv_head", "bn2", "classifier"),

@@ -9,8 +9,8 @@ from typing import Any
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import BLOCKS, Block
-from nas.arch.cost import cost
-from nas.arch.layers import Dropout, Layer, Operator, Pool, layer_role
+from nas.arch.cost import cost, layer_cost
+from nas.arch.layers import Layer, Operator, layer_role
 from nas.arch.operators import operators
 from nas.space.choices import OneOf, Picks, choices, fill
 
@@ -75,13 +75,14 @@ def _slot(stage: Stage, slot: int) -> set[Block]:
         hole = blocks[min(slot, len(blocks) - 1)] if isinstance(blocks, tuple) else blocks
         for block in options(hole):
             plain = replace(block, kernel=max(options(block.kernel)), act="relu", se_act="")
-            found |= set(_alternatives(replace(plain, se_gate="sigmoid", skip=True)))
+            found |= set(_alternatives(replace(plain, se_gate="sigmoid", skip=True, linear=True)))
     return found
 
 
 def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> None:
     for layer in layers:
-        if not isinstance(layer, Pool | Dropout):
+        _, num_weights, _ = layer_cost(layer)
+        if num_weights:
             roles, role = found.setdefault(key, {}), layer_role(layer)
             other = roles.get(role, layer)
             sizes = [name for name in _SIZES if hasattr(layer, name)]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, assert_never
 
 import torch
@@ -24,14 +25,19 @@ from torch import Tensor, nn
 
 from nas.arch.arch import Arch
 from nas.arch.layers import (
+    Concat,
     Conv,
     Dropout,
     Layer,
     Linear,
+    MaxPool,
     Operator,
     Pool,
+    Shuffle,
+    Split,
     SqueezeExcite,
     layer_role,
+    run_layers,
     same_padding,
 )
 from nas.arch.operators import operators
@@ -124,13 +130,11 @@ class Supernet(nn.Module):
         """One row of a network; `x` is left as it is."""
         if row.is_stem and self.resizes and x.shape[-1] != row.side:
             x = F.interpolate(x, (row.side, row.side), mode="bilinear", antialias=True)
-        out = x
-        for layer in row.layers:
-            out = self._layer(row, layer, out)
+        out = run_layers(row.layers, x, partial(self._layer, row))
         return x + out if row.residual else out
 
-    def _layer(self, row: Operator, layer: Layer, x: Tensor) -> Tensor:
-        weights = self.weights(row, layer)
+    def _layer(self, row: Operator, layer: Layer, *inputs: Tensor) -> Tensor:
+        weights, x = self.weights(row, layer), inputs[-1]
         match layer:
             case Conv():
                 return self._conv(weights, layer, x)
@@ -141,8 +145,16 @@ class Supernet(nn.Module):
                 return _FUNCTIONS[layer.act](x)
             case Pool():
                 return F.adaptive_avg_pool2d(x, 1)
+            case MaxPool():
+                return F.max_pool2d(x, 3, 2, 1)
             case Dropout():
                 return x
+            case Split():
+                return x.narrow(1, layer.first, layer.cout)
+            case Concat():
+                return torch.cat(inputs, 1)
+            case Shuffle():
+                return F.channel_shuffle(x, layer.groups)
         assert_never(layer)
 
     def _conv(self, weights: dict[str, Tensor], layer: Conv, x: Tensor) -> Tensor:
@@ -183,7 +195,7 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
             }
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-        case Pool() | Dropout():
+        case Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle():
             return {}
     assert_never(layer)
 

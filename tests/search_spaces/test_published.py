@@ -61,7 +61,11 @@ def test_parameters_macs_and_layers_equal_the_reference(source, record):
 @needs_shared
 def test_every_reference_file_was_covered():
     assert len(records()) == 115
-    assert {our_name(n) for n, _ in records()} >= {n for n in MAKERS if "v3_" not in n}
+    assert {our_name(n) for n, _ in records()} >= {
+        n
+        for n in MAKERS
+        if "v3_" not in n and n != "shufflenet_v2"  # that has tests of its own
+    }
 
 
 def fill_deterministically(net: nn.Module, order: list[nn.Module]) -> None:
