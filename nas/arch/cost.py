@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import assert_never
 
 from nas.arch.arch import Arch
-from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.arch.layers import Conv, Dropout, Layer, Linear, MaxPool, Operator, Pool, SqueezeExcite
 from nas.arch.operators import operators
 
 BYTES_PER_ACTIVATION = 2  # MobileNetV2, Table 3: "16-bit floats for activations"
@@ -48,7 +48,7 @@ def layer_cost(layer: Layer) -> tuple[int, int, int]:
         case Linear():
             weights = layer.cin * layer.cout
             return weights, weights + layer.cout, layer.cout
-        case Pool() | Dropout():
+        case Pool() | MaxPool() | Dropout():
             return 0, 0, 0
     assert_never(layer)
 

@@ -46,6 +46,14 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class MaxPool:
+    """The largest of each 3x3 window, with stride 2 and one pixel of padding on all sides."""
+
+    channels: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
 class Linear:
     """A fully connected layer with bias; `act` is "" for none."""
 
@@ -62,7 +70,10 @@ class Dropout:
     rate: float
 
 
-Layer = Conv | SqueezeExcite | Pool | Linear | Dropout
+Layer = Conv | SqueezeExcite | Pool | MaxPool | Linear | Dropout
+
+
+FIRST_DEPTHWISE = "first_depthwise"  # role of the one before a block's expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,8 @@ def layer_role(layer: Layer) -> str:
             return "se"
         case Pool():
             return "pool"
+        case MaxPool():
+            return "max_pool"
         case Dropout():
             return "dropout"
     assert_never(layer)
@@ -108,11 +121,16 @@ def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def nearest_multiple(channels: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `channels`, and not 0."""
+    return max(divisor, int(channels + divisor / 2) // divisor * divisor)
+
+
 def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, never below 90 % of `channels`.
 
     The rule of all TensorFlow mobile networks (slim `make_divisible`, EfficientNet
     `round_filters`): 19.2 becomes 24, since 16 is under 17.28.
     """
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    rounded = nearest_multiple(channels, divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

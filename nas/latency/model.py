@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool, SqueezeExcite
+from nas.arch.layers import Conv, Dropout, Layer, Linear, MaxPool, Operator, Pool, SqueezeExcite
 from nas.core.errors import UserError
 
 Floats = NDArray[np.float64]
@@ -46,6 +46,8 @@ def layer_counts(layer: Layer) -> Counts:
             }
         case Pool():
             return {"pool.calls": 1, "pool.elements": layer.channels * layer.side**2}
+        case MaxPool():
+            return {"maxpool.calls": 1, "maxpool.elements": layer.channels * layer.side**2}
         case Linear():
             weights = layer.cin * layer.cout
             act = _act(layer.act, layer.cout)

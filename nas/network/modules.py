@@ -16,6 +16,7 @@ from nas.arch.layers import (
     Dropout,
     Layer,
     Linear,
+    MaxPool,
     Operator,
     Pool,
     SqueezeExcite,
@@ -133,6 +134,8 @@ def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Modul
             return SqueezeExciteGate(layer)
         case Pool():
             return nn.AdaptiveAvgPool2d(1)
+        case MaxPool():
+            return nn.MaxPool2d(3, stride=2, padding=1)
         case Linear():
             return LinearAct(layer)
         case Dropout():

@@ -21,6 +21,7 @@ from nas.arch.layers import (
     Dropout,
     Layer,
     Linear,
+    MaxPool,
     Operator,
     Pool,
     SqueezeExcite,
@@ -172,6 +173,9 @@ def _layer(graph: _Graph, layer: Layer, x: str, name: str) -> str:
             return _squeeze_excite(graph, layer, x, name)
         case Pool():
             return graph.add("GlobalAveragePool", [x], name)
+        case MaxPool():
+            sizes = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+            return graph.add("MaxPool", [x], name, **sizes)
         case Linear():
             return _linear(graph, layer, x, name)
         case Dropout():

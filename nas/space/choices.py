@@ -207,6 +207,8 @@ def _without_effect(block: Block) -> Set[str]:
         skip |= {"se_from", "se_gate"}
     if not BLOCKS[block.op].expands:
         skip |= {"expand"}
+    if not BLOCKS[block.op].two_kernels:
+        skip |= {"first_kernel"}
     return skip
 
 

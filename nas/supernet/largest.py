@@ -10,7 +10,7 @@ from typing import Any
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import BLOCKS, Block
 from nas.arch.cost import cost
-from nas.arch.layers import Dropout, Layer, Operator, Pool, layer_role
+from nas.arch.layers import Dropout, Layer, MaxPool, Operator, Pool, layer_role
 from nas.arch.operators import operators
 from nas.space.choices import OneOf, Picks, choices, fill
 
@@ -81,7 +81,7 @@ def _slot(stage: Stage, slot: int) -> set[Block]:
 
 def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> None:
     for layer in layers:
-        if not isinstance(layer, Pool | Dropout):
+        if not isinstance(layer, Pool | MaxPool | Dropout):
             roles, role = found.setdefault(key, {}), layer_role(layer)
             other = roles.get(role, layer)
             sizes = [name for name in _SIZES if hasattr(layer, name)]

@@ -28,6 +28,7 @@ from nas.arch.layers import (
     Dropout,
     Layer,
     Linear,
+    MaxPool,
     Operator,
     Pool,
     SqueezeExcite,
@@ -141,6 +142,8 @@ class Supernet(nn.Module):
                 return _FUNCTIONS[layer.act](x)
             case Pool():
                 return F.adaptive_avg_pool2d(x, 1)
+            case MaxPool():
+                return F.max_pool2d(x, 3, stride=2, padding=1)
             case Dropout():
                 return x
         assert_never(layer)
@@ -183,7 +186,7 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
             }
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-        case Pool() | Dropout():
+        case Pool() | MaxPool() | Dropout():
             return {}
     assert_never(layer)
 
