@@ -26,11 +26,13 @@ from nas.arch.scaling import for_resolution
 from nas.arch.serialization import dumps, loads
 from nas.core.errors import UserError
 from nas.latency.block_features import row_form, signature
+from nas.latency.model import row_counts
 from nas.network.modules import Network, build
 from nas.network.onnx_graph import onnx_model
 from nas.network.weights import load_weights
 from nas.profile.table import table_rows
 from nas.space.choices import choices, fill, one_of, picks_of, random_picks
+from nas.space.trellis.trellis import Trellis
 from search_spaces.lookup import PUBLISHED, adapted, members
 from search_spaces.mobilenet_v4 import mobilenet_v4
 
@@ -189,6 +191,13 @@ def test_random_networks_have_all_four_instances_and_fit():
         tuple(r for r in roles if r != "max_pool") for roles, _ in INSTANCES.values()
     }
     assert len(choices(space)) == 75
+
+
+def test_the_latency_table_tells_all_blocks_of_the_space_apart():
+    rows = Trellis(SPACES["mobilenet_v4"]).rows
+    kinds = {repr((row.layers, row.residual)) for row in rows}
+    assert len(kinds) == len({str(signature(row)) for row in rows})
+    assert any("maxpool.calls" in row_counts(row) for row in rows)
 
 
 # -- published weights --------------------------------------------------------------------------
