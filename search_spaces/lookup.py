@@ -11,13 +11,13 @@ from pathlib import Path
 
 from nas.arch.arch import Arch, Head, ImageSpec, Stage
 from nas.arch.operators import network_id
-from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, for_resolution, scaled
+from nas.arch.scaling import for_resolution, scaled
 from nas.arch.serialization import is_file, load
 from nas.core.errors import UserError, unknown
 from nas.space.choices import Picks, fill, picks_of
 from nas.space.configured import SMALL_BELOW
 from search_spaces import nas_bench_macro
-from search_spaces.published import MAKERS, tensorflow
+from search_spaces.published import MAKERS, RESOLUTIONS, tensorflow
 
 # The baseline where no search has been run, and its width on small images: a fit of it takes
 # minutes there, less than half as long as of MobileNetV2, whose blocks are more and thinner.
@@ -119,8 +119,7 @@ def _make(name: str) -> Arch:
     match = _NAME.fullmatch(name)
     if not match or match["base"] not in MAKERS:
         raise unknown("network", name, [*MAKERS, f"{_MACRO}22212220"])
-    row = match["base"].removeprefix("efficientnet_")
-    own = {**EFFICIENTNETS, **EFFICIENTNET_LITES}.get(row, (1, 1, 224, 0))[2]
+    own = RESOLUTIONS.get(match["base"], 224)
     width, resolution = float(match["width"] or 1), int(match["resolution"] or own)
     for setting, value, low, high in (
         ("width", width, 0.05, 16),

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
-from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, scaled
+from nas.arch.scaling import EFFICIENTNET_LITES, EFFICIENTNETS, TABLES, scaled
+from search_spaces.efficientnet_v2 import EFFICIENTNETS_V2, efficientnet_v2
+from search_spaces.mobilenet_v4 import RESOLUTIONS_V4, mobilenet_v4_conv
 from search_spaces.shufflenet_v2 import shufflenet_v2
 
 # MobileNetV1, Howard et al. 2017, Table 1: (output channels, stride of the depthwise layer).
@@ -246,7 +248,8 @@ def efficientnet_lite(
 
 def tensorflow(arch: Arch) -> Arch:
     """`arch` as the TensorFlow release runs it: SAME padding, eps 1e-3, 1x1 convolution tail."""
-    head = replace(arch.head, hidden_layer="conv")
+    tail = "conv" if arch.head.hidden_layer == "linear" else arch.head.hidden_layer
+    head = replace(arch.head, hidden_layer=tail)
     return replace(arch, head=head, padding="same", bn_eps=1e-3, bn_momentum=0.01)
 
 
@@ -270,4 +273,12 @@ MAKERS: dict[str, Maker] = {
     "mnasnet_b1": lambda w, r, tf: mnasnet_b1(w, r),
     **{f"efficientnet_{n}": _named(efficientnet, n) for n in EFFICIENTNETS},
     **{f"efficientnet_{n}": _named(efficientnet_lite, n) for n in EFFICIENTNET_LITES},
+    **{f"efficientnet_v2_{n}": _named(efficientnet_v2, n) for n in EFFICIENTNETS_V2},
+    **{f"mobilenet_v4_conv_{n}": _named(mobilenet_v4_conv, n) for n in RESOLUTIONS_V4},
+}
+# pixels a side where a name says none, if not 224
+RESOLUTIONS = {
+    **{f"efficientnet_{n}": row[2] for n, row in TABLES.items()},
+    **{f"efficientnet_v2_{n}": row[4] for n, row in EFFICIENTNETS_V2.items()},
+    **{f"mobilenet_v4_conv_{n}": side for n, side in RESOLUTIONS_V4.items()},
 }

@@ -6,6 +6,7 @@ from conftest import reference
 
 FILES = (
     "mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "mnasnet", "efficientnet", "efficientnet_lite",
+    "efficientnet_v2", "mobilenet_v4",
 )  # fmt: skip
 # Networks of other authors on the same blocks, which no paper of the lineage published.
 NOT_OURS = {
@@ -26,6 +27,8 @@ def our_name(source: str) -> str:
         ("mobilenetv1", "mobilenet_v1"),
         ("mobilenetv2", "mobilenet_v2"),
         ("mobilenetv3", "mobilenet_v3"),
+        ("mobilenetv4", "mobilenet_v4"),
+        ("efficientnetv2", "efficientnet_v2"),
         ("minimal_100", "minimal"),
         ("semnasnet_", "mnasnet_a1_"),
         ("mnasnet_100", "mnasnet_b1_100"),

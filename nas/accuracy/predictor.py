@@ -28,7 +28,7 @@ from nas.accuracy.judge import (
 )
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite
+from nas.arch.layers import FIRST_DEPTHWISE, Conv, Linear, Operator, SqueezeExcite
 from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
 from nas.core.typed import Range, check_fields
@@ -61,19 +61,26 @@ def features(arch: Arch) -> dict[Key, float]:
     for row in operators(arch):
         stage = row.place.partition("_")[0]
         place = places[stage] = places.get(stage, -1) + 1
-        kernel, hidden, squeeze = _shape(row)
-        values["place", stage, place, "kernel"] = kernel
+        kernels, hidden, squeeze = _shape(row)
+        values["place", stage, place, "kernel"] = kernels[-1]
+        if len(kernels) > 1:
+            values["place", stage, place, "first_kernel"] = kernels[0]
         values["place", stage, place, "hidden"] = hidden
-        values["block", stage, place, row.op, kernel, round(hidden, 2), squeeze, row.cout] = 1.0
+        values["block", stage, place, row.op, *kernels, round(hidden, 2), squeeze, row.cout] = 1.0
     return values
 
 
-def _shape(row: Operator) -> tuple[float, float, bool]:
-    """Largest kernel of a row, log2 of its most channels over those it takes, whether it has SE."""
+def _shape(row: Operator) -> tuple[tuple[float, ...], float, bool]:
+    """Kernels of a row, log2 of its most channels over those it takes, whether it has SE.
+
+    The kernels are the largest, and before it that of a depthwise convolution which comes first.
+    """
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
+    first = tuple(conv.kernel for conv in convs if conv.role == FIRST_DEPTHWISE)
+    largest = max((conv.kernel for conv in convs if conv.role != FIRST_DEPTHWISE), default=0)
     widest = max([layer.cout for layer in row.layers if isinstance(layer, Conv | Linear)] or [1])
     excites = any(isinstance(layer, SqueezeExcite) for layer in row.layers)
-    return max([layer.kernel for layer in convs] or [0]), float(np.log2(widest / row.cin)), excites
+    return (*first, largest), float(np.log2(widest / row.cin)), excites
 
 
 class Columns:

@@ -56,9 +56,10 @@ class Head:
     """What follows the last stage: 1x1 convolution, average pool, hidden layer, classifier.
 
     width     channels of the 1x1 convolution; 0 for none (MobileNetV1).
-    hidden    width of a layer between pool and classifier, without norm (MobileNetV3's efficient
-              last stage, Howard et al. 2019, Figure 5); 0 for none.
-    hidden_layer  "linear" as torchvision has it, or "conv" (1x1) as TensorFlow: the same numbers.
+    hidden    width of a layer between pool and classifier (MobileNetV3's efficient last stage,
+              Howard et al. 2019, Figure 5); 0 for none.
+    hidden_layer  "linear" as torchvision has it, or "conv" (1x1) as TensorFlow: the same numbers;
+              or "conv_norm", a convolution with norm (MobileNetV4).
     dropout   rate before the classifier.
     """
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.arch.fields import check_fields
 from nas.arch.layers import (
+    FIRST_DEPTHWISE,
     Concat,
     Conv,
     Layer,
@@ -32,7 +33,8 @@ class Block:
     """One block of a stage, before its widths and sizes are known.
 
     op        its kind in `BLOCKS`.
-    kernel    odd side of the (depthwise) kernel, in pixels.
+    kernel    odd side of the (depthwise) kernel, in pixels; 0 for none, where the kind may do
+              without one.
     expand    expansion ratio, hidden over input channels; fractions as in MobileNetV3 (2.3).
     se        squeeze-and-excitation ratio, 0 for none.  `se_from="input"` squeezes to
               int(se * block input) channels (MnasNet, EfficientNet), "expanded" to a multiple of
@@ -43,6 +45,7 @@ class Block:
     skip      whether a residual is added where stride is 1 and the width does not change.
     linear    whether the projection of an inverted residual stays without activation (MobileNetV2,
               section 3.2 and Figure 6a).
+    first_kernel   odd side of a depthwise kernel before the expansion (MobileNetV4), 0 for none.
     """
 
     op: str = "mbconv"
@@ -55,9 +58,12 @@ class Block:
     se_act: str = ""
     skip: bool = True
     linear: bool = field(default=True, repr=False)
+    first_kernel: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
-        check_fields(self, ops=BLOCKS)
+        kinds = (BLOCKS.get(op) for op in getattr(self.op, "options", (self.op,)))
+        without = any(kind and kind.two_kernels for kind in kinds)
+        check_fields(self, min_kernel=0 if without else 1, ops=BLOCKS)
 
     def __repr__(self) -> str:
         """All fields but those with repr=False that hold their defaults.
@@ -76,12 +82,14 @@ class BlockKind:
     residual   whether the input is added to the output where their shapes agree.
     expands    whether the expansion ratio has an effect.
     convolves  whether kernel, activation and squeeze-and-excitation have one.
+    two_kernels   whether `first_kernel` has one, and either kernel may be 0.
     """
 
     layers: Callable[[Block, int, int, int, int], Layers]
     residual: bool = False
     expands: bool = False
     convolves: bool = True
+    two_kernels: bool = False
 
 
 def _hidden_channels(block: Block, cin: int) -> int:
@@ -151,6 +159,31 @@ def conv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     return (_spatial("conv", block, cin, cout, stride=stride, side=side),)
 
 
+def uib(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
+    """MobileNetV4's universal inverted bottleneck (Qin et al. 2024, section 4 and Figure 4).
+
+    Its two depthwise convolutions, before the expansion without activation and after it, may each
+    be left out.  With both it is "extra depthwise", with the second alone an inverted bottleneck,
+    with the first alone like ConvNeXt, with none a feed-forward network.  The second takes the
+    stride, else the first, else a pooling.  Hidden channels round to multiples of 8, as in timm.
+    """
+    hidden, after = round_channels(cin * block.expand), -(-side // stride)
+    # the stride before the expansion, and the side behind that
+    early, inner = (1, side) if block.kernel else (stride, after)
+    layers: list[Layer] = []
+    if block.first_kernel:
+        first = _spatial(FIRST_DEPTHWISE, block, cin, cin, stride=early, side=side, groups=cin)
+        layers.append(replace(first, kernel=block.first_kernel, act=""))
+    elif early > 1:
+        layers.append(MaxPool(cin, side))
+    layers.append(Conv(role="expand", cin=cin, cout=hidden, act=block.act, side=inner))
+    if block.kernel:
+        sizes = {"stride": stride, "side": side, "groups": hidden}
+        layers.append(_spatial("depthwise", block, hidden, hidden, **sizes))
+    layers += _squeeze_excite(block, cin, hidden, after)
+    return (*layers, _project(block, hidden, cout, after))
+
+
 def identity(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     """Nothing; where the shape changes, a 1x1 convolution with norm (Su et al. 2021)."""
     if stride == 1 and cin == cout:
@@ -204,6 +237,7 @@ def _unactivated(role: str, block: Block, channels: int, stride: int, side: int)
 BLOCKS: dict[str, BlockKind] = {
     "mbconv": BlockKind(mbconv, residual=True, expands=True),
     "fused": BlockKind(fused, residual=True, expands=True),
+    "uib": BlockKind(uib, residual=True, expands=True, two_kernels=True),
     "separable": BlockKind(separable),
     "conv": BlockKind(conv),
     "identity": BlockKind(identity, convolves=False),

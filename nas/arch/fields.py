@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ GATES = ("sigmoid", "hsigmoid")
 PADDINGS = ("symmetric", "same")
 _OPTIONS = {
     "act": ACTIVATIONS,
-    "hidden_layer": ("linear", "conv"),
+    "hidden_layer": ("linear", "conv", "conv_norm"),
     "padding": PADDINGS,
     "se_act": ("", *ACTIVATIONS),
     "se_from": ("input", "expanded"),
@@ -32,6 +32,7 @@ _WHOLE_NUMBERS = {
     "channels": (1, 4096),
     "classes": (1, 1_000_000),
     "depth": (0, 1000),
+    "first_kernel": (0, 31),
     "hidden": (0, 1_000_000),
     "kernel": (1, 31),
     "resolution": (1, 8192),
@@ -40,16 +41,19 @@ _WHOLE_NUMBERS = {
 }
 
 
-def check_fields(node: Any, *, min_width: int = 1, ops: Collection[str] = ()) -> None:
+def check_fields(
+    node: Any, *, min_width: int = 1, min_kernel: int = 1, ops: Collection[str] = ()
+) -> None:
     """Refuse a field of `node` that holds neither an allowed value nor a hole for some."""
+    least = {"width": min_width, "kernel": min_kernel}
     for f in fields(node):
         value = getattr(node, f.name)
         for option in getattr(value, "options", (value,)):
             if not (is_dataclass(option) or isinstance(option, tuple)):
-                _check_value(f.name, option, min_width, ops)
+                _check_value(f.name, option, least, ops)
 
 
-def _check_value(name: str, value: Any, min_width: int, ops: Collection[str]) -> None:
+def _check_value(name: str, value: Any, least: Mapping[str, int], ops: Collection[str]) -> None:
     if name == "name":
         if not isinstance(value, str):
             raise UserError(f"name must be text, not {value!r}")
@@ -63,6 +67,6 @@ def _check_value(name: str, value: Any, min_width: int, ops: Collection[str]) ->
         check_number(name, value, *_NUMBERS[name])
     else:
         low, high = _WHOLE_NUMBERS[name]
-        check_whole(name, value, min_width if name == "width" else low, high)
-        if name == "kernel" and value % 2 == 0:
-            raise UserError(f"kernel must be odd, not {value}")
+        check_whole(name, value, least.get(name, low), high)
+        if name in {"kernel", "first_kernel"} and value and value % 2 == 0:
+            raise UserError(f"{name} must be odd, not {value}")

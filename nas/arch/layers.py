@@ -107,6 +107,9 @@ class Shuffle:
 Layer = Conv | SqueezeExcite | Pool | MaxPool | Linear | Dropout | Split | Concat | Shuffle
 
 
+FIRST_DEPTHWISE = "first_depthwise"  # role of the one before a block's expansion
+
+
 @dataclass(frozen=True, slots=True)
 class Operator:
     """One row of a network: its place, its layers, whether the input is added to their output.
@@ -173,11 +176,16 @@ def same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+def nearest_multiple(channels: float, divisor: int = 8) -> int:
+    """The multiple of `divisor` nearest to `channels`, and not 0."""
+    return max(divisor, int(channels + divisor / 2) // divisor * divisor)
+
+
 def round_channels(channels: float, divisor: int = 8) -> int:
     """The nearest multiple of `divisor`, never below 90 % of `channels`.
 
     The rule of all TensorFlow mobile networks (slim `make_divisible`, EfficientNet
     `round_filters`): 19.2 becomes 24, since 16 is under 17.28.
     """
-    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    rounded = nearest_multiple(channels, divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -14,6 +14,7 @@ def arch_string(arch: Arch) -> str:
 
     `mbconv_k5_s2_e6_c40_se0.25_hswish_d2`: operation, kernel, stride, expansion ratio, width,
     SE ratio, activation, depth; before the depth "noskip" and "nonlinear" for what is not usual.
+    `uib_k3-5_...` has two kernels, 0 for none.
     """
     stem, head = arch.stem, arch.head
     parts = [f"r{arch.resolution} stem_k{stem.kernel}_s{stem.stride}_c{stem.width}_{stem.act}"]
@@ -37,4 +38,5 @@ def _block_form(block: Block, stride: int, width: int, depth: int) -> str:
     expand = f"_e{block.expand:g}" if kind.expands else ""
     se = f"_se{block.se:g}" if block.se else ""
     odd = "_noskip" * (not block.skip) + "_nonlinear" * (not block.linear) if kind.residual else ""
-    return f"{block.op}_k{block.kernel}_s{stride}{expand}_c{width}{se}_{block.act}{odd}_d{depth}"
+    kernel = f"{block.first_kernel}-{block.kernel}" if kind.two_kernels else f"{block.kernel}"
+    return f"{block.op}_k{kernel}_s{stride}{expand}_c{width}{se}_{block.act}{odd}_d{depth}"

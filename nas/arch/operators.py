@@ -82,8 +82,9 @@ def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
     if head.hidden:
         role, width, act = "hidden", head.hidden, head.act
         hidden: Layer = Linear(role, cin, width, act)
-        if head.hidden_layer == "conv":
-            hidden = Conv(role=role, cin=cin, cout=width, act=act, norm=False, side=1)
+        if head.hidden_layer != "linear":
+            norm = head.hidden_layer == "conv_norm"
+            hidden = Conv(role=role, cin=cin, cout=width, act=act, norm=norm, side=1)
         rows.append(Operator("hidden", head.hidden_layer, (hidden,), cin, head.hidden, 1, 1))
         cin = head.hidden
     last = (Dropout(float(head.dropout)), Linear("linear", cin, arch.classes, ""))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.arch.layers import Conv, Operator, same_padding
+from nas.arch.layers import FIRST_DEPTHWISE, Conv, Operator, same_padding
 from nas.inheritance.least_squares import Moments
 from nas.network.device import to_device
 from nas.network.modules import ConvNormAct, OperatorModule, SqueezeExciteGate
@@ -120,7 +120,7 @@ class GateMoments:
 
 def spatial(row: Operator) -> Conv:
     """The convolution of a row whose kernel is the block's own."""
-    convs = [layer for layer in row.layers if isinstance(layer, Conv)]
+    convs = [x for x in row.layers if isinstance(x, Conv) and x.role != FIRST_DEPTHWISE]
     return max(convs, key=lambda conv: (conv.role in SPATIAL, conv.kernel))
 
 
@@ -153,7 +153,9 @@ def cut(row: Operator, module: OperatorModule, kept: Tensor, like: Norm) -> Oper
             if isinstance(layer, SqueezeExciteGate):
                 _cut_gate(layer, cast(SqueezeExciteGate, given), kept)
                 continue
-            layer, given = cast(ConvNormAct, layer), cast(ConvNormAct, given)
+            if not isinstance(layer, ConvNormAct):
+                continue  # a pooling, which has no weights
+            given = cast(ConvNormAct, given)
             weight = cropped(given.conv.weight, layer.conv.kernel_size[0])
             if layer is last:
                 # a plain convolution reads the row's input, of which nothing is left out
@@ -161,8 +163,9 @@ def cut(row: Operator, module: OperatorModule, kept: Tensor, like: Norm) -> Oper
                 layer.conv.weight.copy_(weight if whole else weight[:, kept])
                 _copy_rest(given, layer, slice(None))
             else:
-                layer.conv.weight.copy_(weight[kept])
-                _copy_rest(given, layer, kept)
+                own = slice(None) if role == FIRST_DEPTHWISE else kept  # it reads the row's input
+                layer.conv.weight.copy_(weight[own])
+                _copy_rest(given, layer, own)
     return new.eval()
 
 

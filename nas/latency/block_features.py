@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from nas.arch.layers import Conv, Operator, SqueezeExcite
+from nas.arch.layers import FIRST_DEPTHWISE, Conv, Operator, SqueezeExcite
 from nas.latency.csv_table import PLACES
 
 
 def signature(row: Operator) -> dict[str, Any]:
     """The cells of a row: all of COLUMNS but ms, device and resolution."""
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
-    spatial = max(convs, key=lambda conv: (conv.kernel, conv.stride), default=None)
+    first = next((conv.kernel for conv in convs if conv.role == FIRST_DEPTHWISE), 0)
+    kernels = [conv.kernel for conv in convs if conv.role != FIRST_DEPTHWISE]
     excite = next((layer for layer in row.layers if isinstance(layer, SqueezeExcite)), None)
     act = next((a for layer in row.layers if (a := getattr(layer, "act", ""))), "none")
     return {
@@ -20,8 +21,9 @@ def signature(row: Operator) -> dict[str, Any]:
         "in_c": row.cin,
         "out_hw": row.side_out,
         "out_c": row.cout,
-        "kernel": spatial.kernel if spatial else 0,
-        "stride": spatial.stride if spatial else 0,
+        "kernel": max(kernels, default=0),
+        "first_kernel": first,
+        "stride": max((conv.stride for conv in convs), default=0),
         "hidden": convs[-1].cin if len(convs) > 1 else 0,
         "squeeze": excite.squeeze if excite else 0,
         "se": int(excite is not None),
@@ -40,7 +42,8 @@ def row_form(row: Operator) -> str:
     Such as `stage2_block1 mbconv_k5_s2_c24-96-40_r28_se24_hswish`.
     """
     known = signature(row)
-    shape = f"_k{known['kernel']}_s{known['stride']}" if known["kernel"] else ""
+    first = f"{known['first_kernel']}-" if known["first_kernel"] else ""
+    shape = f"_k{first}{known['kernel']}_s{known['stride']}" if known["kernel"] else ""
     channels = "-".join(str(known[c]) for c in ("in_c", "hidden", "out_c") if known[c])
     excite = f"_se{known['squeeze']}" if known["se"] else ""
     act = f"_{known['act']}" if known["act"] != "none" else ""

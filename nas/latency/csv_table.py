@@ -1,12 +1,13 @@
 """A CSV of block latencies, a line for each row of a network, under a header with these columns:
 
-    op          a kind of block (mbconv, fused, separable, conv, identity, maxpool, shuffle; with
-                kernel 0 the last is only what moves channels there), or a place: stem, head (the
-                1x1 convolution), pool, hidden (the layer between pool and classifier), classifier;
-                or network: a constant added once per network.  The names in once-for-all's and
-                ProxylessNAS's tables are known too.
+    op          a kind of block (mbconv, fused, uib, separable, conv, identity, maxpool, shuffle;
+                with kernel 0 the last is only what moves channels there), or a place: stem, head
+                (the 1x1 convolution), pool, hidden (the layer between pool and classifier),
+                classifier; or network: a constant added once per network.  The names in
+                once-for-all's and ProxylessNAS's tables are known too.
     in_hw, in_c, out_hw, out_c   sides in pixels and channels of input and output.
-    kernel      side of the (depthwise, or with op fused: the first) kernel; 0 without convolution.
+    kernel      side of the largest kernel, but for that of first_kernel; 0 without convolution.
+    first_kernel   side of the depthwise kernel before the expansion (op uib); 0 for none.
     stride      1 or 2; 0 without convolution.
     hidden      channels between expansion and projection; 0 for an op without projection.
     squeeze     channels inside squeeze-and-excitation (SE), 0 without;  se   whether it is there.
@@ -39,8 +40,9 @@ from nas.arch.fields import ACTIVATIONS, GATES
 from nas.core.errors import UserError, unknown
 
 COLUMNS = (
-    "op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "hidden", "squeeze", "se",
-    "act", "hs", "se_act", "se_gate", "residual", "linear", "ms", "device", "resolution",
+    "op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "first_kernel", "stride", "hidden",
+    "squeeze", "se", "act", "hs", "se_act", "se_gate", "residual", "linear", "ms", "device",
+    "resolution",
 )  # fmt: skip
 PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
 # of once-for-all's and ProxylessNAS's tables

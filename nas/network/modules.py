@@ -161,10 +161,10 @@ def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Modul
             return SqueezeExciteGate(layer)
         case Pool():
             return nn.AdaptiveAvgPool2d(1)
+        case MaxPool():
+            return nn.MaxPool2d(3, stride=2, padding=1)
         case Linear():
             return LinearAct(layer)
-        case MaxPool():
-            return nn.MaxPool2d(3, 2, 1)
         case Dropout():
             return nn.Dropout(layer.rate)
         case Split():

@@ -202,11 +202,11 @@ def _layer(graph: _Graph, layer: Layer, name: str, *inputs: str) -> str:
             return _squeeze_excite(graph, layer, x, name)
         case Pool():
             return graph.add("GlobalAveragePool", [x], name)
+        case MaxPool():
+            sizes = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+            return graph.add("MaxPool", [x], name, **sizes)
         case Linear():
             return _linear(graph, layer, x, name)
-        case MaxPool():
-            pads = [1, 1, 1, 1]
-            return graph.add("MaxPool", [x], name, kernel_shape=[3, 3], strides=[2, 2], pads=pads)
         case Dropout():
             return x
         case Split():

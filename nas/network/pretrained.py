@@ -2,7 +2,8 @@
 
 Facts of torchvision 0.28.0 (`Weights` of its models), timm 1.0.31 (`default_cfgs`), the README
 of gen-efficientnet-pytorch and that of EfficientNet-Lite in tensorflow/tpu.  Torchvision's files
-are under BSD-3-Clause, all others under Apache-2.0.
+are under BSD-3-Clause, all others under Apache-2.0.  MobileNetV4's files are not here: timm keeps
+them on a hub and states no hash of theirs; one that was brought is read as any other.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ INCEPTION: tuple[Colour, Colour] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))  # x / 127
 LITE: tuple[Colour, Colour] = ((127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128
 TORCHVISION = "https://download.pytorch.org/models/"
 TIMM = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
+TIMM_V2 = TIMM.replace("v0.1-weights", "v0.1-effv2-weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ _TORCHVISION: tuple[Row, ...] = (
     ("efficientnet_b5", "efficientnet_b5_lukemelas-1a07897c.pth", 456, 83.444),
     ("efficientnet_b6", "efficientnet_b6_lukemelas-24a108a5.pth", 528, 84.008),
     ("efficientnet_b7", "efficientnet_b7_lukemelas-c5b4e57e.pth", 600, 84.122),
+    ("efficientnet_v2_s", "efficientnet_v2_s-dd5fe13b.pth", 384, 84.228),
 )
 # Trained by timm: symmetric padding, eps 1e-5.  Its MobileNetV3 files are not here: they want
 # TensorFlow's widths with that padding and eps, which none of our names has.  timm names its
@@ -94,6 +97,16 @@ _TENSORFLOW: tuple[Row, ...] = (
     ("tf_efficientnet_b5", "tf_efficientnet_b5_ra-9a3e5369.pth", 456, 83.812),
     ("tf_efficientnet_b6", "tf_efficientnet_b6_aa-80ba17e4.pth", 528, 84.110),
     ("tf_efficientnet_b7", "tf_efficientnet_b7_ra-6c08e654.pth", 600, 84.932),
+)
+# EfficientNetV2, trained on ImageNet alone: accuracies of timm's results-imagenet.csv.
+_TENSORFLOW_V2: tuple[Row, ...] = (
+    ("tf_efficientnet_v2_b0", "tf_efficientnetv2_b0-c7cc451f.pth", 224, 78.358),
+    ("tf_efficientnet_v2_b1", "tf_efficientnetv2_b1-be6e41b0.pth", 240, 79.462),
+    ("tf_efficientnet_v2_b2", "tf_efficientnetv2_b2-847de54e.pth", 260, 80.194),
+    ("tf_efficientnet_v2_b3", "tf_efficientnetv2_b3-57773f13.pth", 300, 81.970),
+)
+_TENSORFLOW_V2_S: tuple[Row, ...] = (
+    ("tf_efficientnet_v2_s", "tf_efficientnetv2_s-eb54923e.pth", 384, 83.900),
 )
 _TENSORFLOW_V3: tuple[Row, ...] = (
     ("tf_mobilenet_v3_large", "tf_mobilenetv3_large_100-427764d5.pth", 224, 75.516),
@@ -129,6 +142,8 @@ PRETRAINED = {
         ("torchvision", TORCHVISION, IMAGENET, _TORCHVISION),
         ("timm", TIMM, IMAGENET, _TIMM),
         ("timm", TIMM, IMAGENET, _TENSORFLOW),
+        ("timm", TIMM_V2, IMAGENET, _TENSORFLOW_V2),
+        ("timm", TIMM_V2, INCEPTION, _TENSORFLOW_V2_S),
         ("timm", TIMM, INCEPTION, _TENSORFLOW_V3),
         ("timm", TIMM, LITE, _TENSORFLOW_LITE),
         ("efficientnet-lite-pytorch", "", LITE, _PACKAGED),

@@ -26,7 +26,7 @@ Pairs = list[tuple[Tensor, Tensor]]  # where to, and what
 ORDERS = (
     # ours: rows of a network, layers of a row, ConvNormAct, SqueezeExciteGate
     ("stem", "blocks", "head", "hidden", "classifier"),
-    ("expand", "fused", "depthwise", "se", "pointwise", "project"),
+    ("first_depthwise", "expand", "fused", "depthwise", "se", "pointwise", "project"),
     ("left_depthwise", "left_last", "right_first", "right_depthwise", "right_last", "se"),
     ("conv", "bn"),
     ("reduce", "expand"),
@@ -37,10 +37,13 @@ ORDERS = (
     ("conv1", "stage2", "stage3", "stage4", "conv5", "fc"),
     ("branch1", "branch2"),
     ("fc1", "fc2"),
-    # timm and geffnet: network, separable block, inverted residual, convolution, SE
-    ("conv_stem", "bn1", "blocks", "conv_head", "bn2", "classifier"),
+    # timm and geffnet: network, separable block, inverted residual, the same with a full
+    # convolution, universal inverted bottleneck, convolution, SE
+    ("conv_stem", "bn1", "blocks", "conv_head", "norm_head", "bn2", "classifier"),
     ("conv_dw", "bn1", "se", "conv_pw", "bn2"),
     ("conv_pw", "bn1", "conv_dw", "bn2", "se", "conv_pwl", "bn3"),
+    ("conv_exp", "bn1", "se", "conv_pwl", "bn2"),
+    ("dw_start", "pw_exp", "dw_mid", "se", "pw_proj"),
     ("conv", "bn1"),
     ("conv_reduce", "conv_expand"),
     # efficientnet_pytorch and efficientnet-lite-pytorch: network, block

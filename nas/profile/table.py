@@ -11,7 +11,7 @@ from rich.table import Table
 from nas.arch.arch import Arch
 from nas.arch.blocks import BLOCKS
 from nas.arch.cost import BYTES_PER_ACTIVATION, layers_cost
-from nas.arch.layers import Conv, Linear, Operator, SqueezeExcite
+from nas.arch.layers import FIRST_DEPTHWISE, Conv, Linear, Operator, SqueezeExcite
 from nas.arch.operators import operators
 
 TABLE_WIDTH = 120  # characters; in a narrower window or a pipe lines are long, and no figure is cut
@@ -25,7 +25,8 @@ def table_rows(arch: Arch) -> list[dict[str, Any]]:
 
 def _row(row: Operator) -> dict[str, Any]:
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
-    spatial = max(convs, key=lambda c: (c.kernel, c.groups), default=None)
+    after = [conv for conv in convs if conv.role != FIRST_DEPTHWISE]
+    spatial = max(after, key=lambda c: (c.kernel, c.groups), default=None)
     squeeze = next((x.squeeze for x in row.layers if isinstance(x, SqueezeExcite)), 0)
     acts = (x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act)
     expands = row.op in BLOCKS and BLOCKS[row.op].expands
@@ -36,12 +37,13 @@ def _row(row: Operator) -> dict[str, Any]:
         "operator": row.op,
         "input": [row.side, row.side, row.cin],
         "kernel": spatial.kernel if spatial else None,
+        "first_kernel": convs[0].kernel if len(after) < len(convs) else None,
         "hidden": hidden,
         "expand": round(hidden / row.cin, 4) if hidden else None,
         "width": row.cout,
         "se": squeeze or None,
         "act": next(acts, None),
-        "stride": spatial.stride if spatial else None,
+        "stride": max((conv.stride for conv in convs), default=None),
         "residual": row.residual,
         "macs": macs,
         "params": params,
@@ -58,7 +60,9 @@ def print_table(console: Console, arch: Arch, rows: Sequence[dict[str, Any]]) ->
         side, _, channels = row["input"]
         expand = f"{row['expand']:g}" if row["expand"] else None
         plus = "+" if row["residual"] else None
-        shown = (row["kernel"], expand, row["width"], row["se"], row["act"], row["stride"], plus)
+        first = f"{row['first_kernel']}-" if row["first_kernel"] else ""
+        kernel = f"{first}{row['kernel']}" if row["kernel"] else None
+        shown = (kernel, expand, row["width"], row["se"], row["act"], row["stride"], plus)
         table.add_row(
             f"{side}² x {channels}",
             row["operator"],

@@ -209,6 +209,8 @@ def _without_effect(block: Block) -> Set[str]:
         skip |= {"expand"}
     if not BLOCKS[block.op].residual:
         skip |= {"skip", "linear"}
+    if not BLOCKS[block.op].two_kernels:
+        skip |= {"first_kernel"}
     return skip
 
 

@@ -146,7 +146,7 @@ class Supernet(nn.Module):
             case Pool():
                 return F.adaptive_avg_pool2d(x, 1)
             case MaxPool():
-                return F.max_pool2d(x, 3, 2, 1)
+                return F.max_pool2d(x, 3, stride=2, padding=1)
             case Dropout():
                 return x
             case Split():

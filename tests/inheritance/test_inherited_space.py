@@ -45,6 +45,8 @@ NAMES = (
     *(f"{tf}efficientnet_{row}" for tf in ("", "tf_") for row in ("b0", "b1", "b2")),
     *(f"{tf}efficientnet_lite{i}" for tf in ("", "tf_") for i in range(3)),
     *(f"tf_mobilenet_v3_{base}" for base in ("large", "small", "large_minimal", "small_0.75")),
+    "efficientnet_v2_b0",
+    *(f"mobilenet_v4_conv_{base}" for base in ("small", "medium")),
 )
 every_name = pytest.mark.parametrize("name", NAMES)
 
@@ -105,7 +107,7 @@ def test_every_option_makes_a_row_in_its_place(name):
 def expected_sizes(row) -> list[int]:
     """The block's hidden channels, then parts of them, where there is an expansion to cut."""
     whole = hidden_channels(row)
-    if "expand" not in [layer_role(x) for x in row.layers]:
+    if not {"expand", "fused"} & {layer_role(x) for x in row.layers}:
         return [whole]
     parts = (round(whole * part / MULTIPLE) * MULTIPLE for part in PARTS)
     known = dict.fromkeys(size for size in parts if MULTIPLE <= size < whole and size != row.cin)

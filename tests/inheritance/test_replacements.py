@@ -62,7 +62,7 @@ def smaller_rows(name, side=8):
     row, rows = row_of(name, side), []
     hidden = hidden_channels(row)
     for size in (hidden, 3 * hidden // 4, hidden // 2) if hidden != cin else (hidden,):
-        for kernel in {block.kernel, 3}:
+        for kernel in {block.kernel, min(block.kernel, 3)}:
             other = replace(block, expand=size / cin, kernel=kernel)
             if made := block_row(row.place, other, cin, cout, stride, side):
                 rows.append(made)
@@ -160,7 +160,7 @@ def test_few_pictures_and_dead_channels_leave_finite_weights():
         module = made_block(row)
         with torch.no_grad():
             last_conv(module).bn.weight[0] = 0.0
-            first = next(iter(module.children()))
+            first = next(child for child in module.children() if hasattr(child, "bn"))
             first.bn.weight[:3], first.bn.bias[:3] = 0.0, 0.0
         x = maps_of(row, 1, 5)
         study, _ = studied(row, module, smaller_rows(name), "symmetric", [x])

@@ -148,8 +148,9 @@ def test_every_published_network_can_be_written(name, tmp_path):
 
 def test_what_a_signature_says():
     assert signature(BLOCK) == {
-        "op": "mbconv", "in_hw": 8, "in_c": 16, "out_hw": 8, "out_c": 16, "kernel": 5, "stride": 1,
-        "hidden": 96, "squeeze": 4, "se": 1, "act": "hswish", "hs": 1, "se_act": "hswish",
+        "op": "mbconv", "in_hw": 8, "in_c": 16, "out_hw": 8, "out_c": 16, "kernel": 5,
+        "first_kernel": 0, "stride": 1, "hidden": 96, "squeeze": 4, "se": 1, "act": "hswish",
+        "hs": 1, "se_act": "hswish",
         "se_gate": "sigmoid", "residual": 1, "linear": 1,
     }  # fmt: skip
     assert row_form(BLOCK) == "stage1_block2 mbconv_k5_s1_c16-96-16_r8_se4_hswish"

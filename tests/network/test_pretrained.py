@@ -54,7 +54,7 @@ def test_each_published_file_is_of_a_network_of_ours(entry: Pretrained):
 def test_torchvisions_rows_are_torchvisions_facts():
     facts = reference("pretrained_registry")["torchvision"]
     rows = [e for e in PRETRAINED.values() if e.library == "torchvision"]
-    assert len(rows) == 19
+    assert len(rows) == 20
     for entry in rows:
         theirs = re.sub(r"mnasnet_b1(_(\d)\.(\d+))?", lambda m: mnasnet(m[2], m[3]), entry.name)
         theirs = re.sub(r"(?<=shufflenet_v2)_(\d)\.(\d)", r"_x\1_\2", theirs)

@@ -54,6 +54,7 @@ CONTRACT = {
     "mbconv_28": SPACES["mbconv_28"],
     "mobilenet_v3_small_32": SPACES["mobilenet_v3_small_32"],
     "nas_bench_macro": scaled(SPACES["nas_bench_macro"], width=0.25),
+    "mobilenet_v4_28": SPACES["mobilenet_v4_28"],
     "odd": ODD,
 }
 
