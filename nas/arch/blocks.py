@@ -6,7 +6,7 @@ A new kind is one function and one entry in `BLOCKS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +30,8 @@ class Block:
     se_act    activation between its two layers; "" for the block's own.
     act       activation after expansion and depthwise convolution.
     skip      whether a residual is added where stride is 1 and the width does not change.
+    linear    whether the projection of an inverted residual stays without activation (MobileNetV2,
+              section 3.2 and Figure 6a).
     """
 
     op: str = "mbconv"
@@ -41,9 +43,18 @@ class Block:
     se_gate: str = "sigmoid"
     se_act: str = ""
     skip: bool = True
+    linear: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         check_fields(self, ops=BLOCKS)
+
+    def __repr__(self) -> str:
+        """All fields but those with repr=False that hold their defaults.
+
+        Spaces and runs are known by it, also those made before there were such fields.
+        """
+        shown = [f for f in fields(self) if f.repr or getattr(self, f.name) != f.default]
+        return f"Block({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,12 @@ def _spatial(role: str, block: Block, cin: int, cout: int, **sizes: Any) -> Conv
     return Conv(role=role, cin=cin, cout=cout, kernel=block.kernel, act=block.act, **sizes)
 
 
+def _project(block: Block, cin: int, cout: int, side: int) -> Conv:
+    """The 1x1 convolution that ends an inverted residual."""
+    act = "" if block.linear else block.act
+    return Conv(role="project", cin=cin, cout=cout, act=act, side=side)
+
+
 def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
     """Inverted residual with a linear bottleneck (MobileNetV2, Sandler et al. 2018, Table 1).
 
@@ -96,8 +113,7 @@ def mbconv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
         "depthwise", block, hidden, hidden, stride=stride, side=side, groups=hidden
     )
     excite = _squeeze_excite(block, cin, hidden, depthwise.side_out)
-    project = Conv(role="project", cin=hidden, cout=cout, side=depthwise.side_out)
-    layers = (depthwise, *excite, project)
+    layers = (depthwise, *excite, _project(block, hidden, cout, depthwise.side_out))
     return layers if hidden == cin else (expand, *layers)
 
 
@@ -108,7 +124,7 @@ def fused(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
         return conv(block, cin, cout, stride, side)
     expand = _spatial("fused", block, cin, hidden, stride=stride, side=side)
     excite = _squeeze_excite(block, cin, hidden, expand.side_out)
-    return (expand, *excite, Conv(role="project", cin=hidden, cout=cout, side=expand.side_out))
+    return (expand, *excite, _project(block, hidden, cout, expand.side_out))
 
 
 def separable(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:

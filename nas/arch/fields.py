@@ -53,7 +53,7 @@ def _check_value(name: str, value: Any, min_width: int, ops: Collection[str]) ->
     if name == "name":
         if not isinstance(value, str):
             raise UserError(f"name must be text, not {value!r}")
-    elif name == "skip":
+    elif name in {"skip", "linear"}:
         check_bool(name, value)
     elif name == "op":
         check_option(name, value, ops)

@@ -13,7 +13,7 @@ def arch_string(arch: Arch) -> str:
     """The stages joined by " | ", blocks of one stage that differ by " + "; never parsed.
 
     `mbconv_k5_s2_e6_c40_se0.25_hswish_d2`: operation, kernel, stride, expansion ratio, width,
-    SE ratio, activation, depth.
+    SE ratio, activation, depth; before the depth "noskip" and "nonlinear" for what is not usual.
     """
     stem, head = arch.stem, arch.head
     parts = [f"r{arch.resolution} stem_k{stem.kernel}_s{stem.stride}_c{stem.width}_{stem.act}"]
@@ -36,4 +36,5 @@ def _block_form(block: Block, stride: int, width: int, depth: int) -> str:
         return f"{block.op}_s{stride}_c{width}_d{depth}"
     expand = f"_e{block.expand:g}" if kind.expands else ""
     se = f"_se{block.se:g}" if block.se else ""
-    return f"{block.op}_k{block.kernel}_s{stride}{expand}_c{width}{se}_{block.act}_d{depth}"
+    odd = "_noskip" * (not block.skip) + "_nonlinear" * (not block.linear) if kind.residual else ""
+    return f"{block.op}_k{block.kernel}_s{stride}{expand}_c{width}{se}_{block.act}{odd}_d{depth}"

@@ -30,6 +30,7 @@ def signature(row: Operator) -> dict[str, Any]:
         "se_act": excite.act if excite else "none",
         "se_gate": excite.gate if excite else "none",
         "residual": int(row.residual),
+        "linear": int(row.layers[-1] in convs and not convs[-1].act),
     }
 
 

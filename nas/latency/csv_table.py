@@ -12,6 +12,7 @@
     act         relu, relu6, hswish, swish, or none;  hs   whether it is hswish.
     se_act, se_gate   activation between SE's two layers, and its gate; none without SE.
     residual    whether the input is added to the output.
+    linear      whether its last layer is a convolution without activation.
     ms          milliseconds, 0 or more.
     device      whose times these are; a file of several devices needs `latency.device=`.
     resolution  input side of the network that the row was measured in.
@@ -38,7 +39,7 @@ from nas.core.errors import UserError, unknown
 
 COLUMNS = (
     "op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "stride", "hidden", "squeeze", "se",
-    "act", "hs", "se_act", "se_gate", "residual", "ms", "device", "resolution",
+    "act", "hs", "se_act", "se_gate", "residual", "linear", "ms", "device", "resolution",
 )  # fmt: skip
 PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
 # of once-for-all's and ProxylessNAS's tables

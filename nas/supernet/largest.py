@@ -75,7 +75,7 @@ def _slot(stage: Stage, slot: int) -> set[Block]:
         hole = blocks[min(slot, len(blocks) - 1)] if isinstance(blocks, tuple) else blocks
         for block in options(hole):
             plain = replace(block, kernel=max(options(block.kernel)), act="relu", se_act="")
-            found |= set(_alternatives(replace(plain, se_gate="sigmoid", skip=True)))
+            found |= set(_alternatives(replace(plain, se_gate="sigmoid", skip=True, linear=True)))
     return found
 
 

@@ -150,7 +150,7 @@ def test_what_a_signature_says():
     assert signature(BLOCK) == {
         "op": "mbconv", "in_hw": 8, "in_c": 16, "out_hw": 8, "out_c": 16, "kernel": 5, "stride": 1,
         "hidden": 96, "squeeze": 4, "se": 1, "act": "hswish", "hs": 1, "se_act": "hswish",
-        "se_gate": "sigmoid", "residual": 1,
+        "se_gate": "sigmoid", "residual": 1, "linear": 1,
     }  # fmt: skip
     assert row_form(BLOCK) == "stage1_block2 mbconv_k5_s1_c16-96-16_r8_se4_hswish"
     assert [signature(row)["op"] for row in operators(NET)] == [
