@@ -65,12 +65,15 @@ class BlockKind:
     residual   whether the input is added to the output where their shapes agree.
     expands    whether the expansion ratio has an effect.
     convolves  whether kernel, activation and squeeze-and-excitation have one.
+    full       the kind with a full convolution in the place of the depthwise one and of the 1x1
+               beside it; "" where there is none.
     """
 
     layers: Callable[[Block, int, int, int, int], Layers]
     residual: bool = False
     expands: bool = False
     convolves: bool = True
+    full: str = ""
 
 
 def _hidden_channels(block: Block, cin: int) -> int:
@@ -148,9 +151,9 @@ def identity(block: Block, cin: int, cout: int, stride: int, side: int) -> Layer
 
 
 BLOCKS: dict[str, BlockKind] = {
-    "mbconv": BlockKind(mbconv, residual=True, expands=True),
+    "mbconv": BlockKind(mbconv, residual=True, expands=True, full="fused"),
     "fused": BlockKind(fused, residual=True, expands=True),
-    "separable": BlockKind(separable),
+    "separable": BlockKind(separable, full="conv"),  # MobileNetV1, Table 4
     "conv": BlockKind(conv),
     "identity": BlockKind(identity, convolves=False),
 }
