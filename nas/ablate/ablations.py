@@ -39,9 +39,9 @@ def _in_blocks(change: Callable[[Block], Block]) -> Change:
     """What changes every block."""
 
     def changed(stage: Stage) -> Stage:
-        blocks = stage.blocks
-        several = isinstance(blocks, tuple)
-        return replace(stage, blocks=tuple(map(change, blocks)) if several else change(blocks))
+        if isinstance(stage.blocks, tuple):
+            return replace(stage, blocks=tuple(map(change, stage.blocks)))
+        return replace(stage, blocks=change(stage.blocks))
 
     return lambda arch: replace(arch, stages=tuple(map(changed, arch.stages)))
 
@@ -54,8 +54,8 @@ def _activate(act: str) -> Change:
     """What has this activation everywhere; inside squeeze-and-excitation where it has no own."""
 
     def changed(arch: Arch) -> Arch:
-        ends = {"stem": replace(arch.stem, act=act), "head": replace(arch.head, act=act)}
-        return replace(_set(act=act)(arch), **ends)
+        stem, head = replace(arch.stem, act=act), replace(arch.head, act=act)
+        return replace(_set(act=act)(arch), stem=stem, head=head)
 
     return changed
 
@@ -74,7 +74,8 @@ def _kernels(kernel: int) -> Change:
 
     def changed(block: Block) -> Block:
         names = (f.name for f in fields(block) if f.name.endswith("kernel"))
-        return replace(block, **{n: kernel for n in names if getattr(block, n) > 1})
+        sides: dict[str, Any] = {name: kernel for name in names if getattr(block, name) > 1}
+        return replace(block, **sides)
 
     return _in_blocks(changed)
 

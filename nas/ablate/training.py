@@ -34,7 +34,7 @@ def with_fewer_images(data: ImageData, number: int | None) -> ImageData:
     labels = data.train.labels.numpy()
     if number is None or number >= len(labels):
         return data
-    order = np.random.default_rng(0).permutation(len(labels))
+    order = np.random.default_rng(0).random(len(labels))
     kept = stratified_choice(labels, number, order)
     return replace(data, train=Split(data.train.images[kept], data.train.labels[kept]))
 
