@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nas.ablate.settings import AblateSettings
 from nas.latency.settings import LatencySettings
 from nas.profile.settings import ProfileSettings
 from nas.scale.settings import ScaleSettings
@@ -9,6 +10,7 @@ from nas.search.settings import SearchSettings
 from nas.train.settings import TrainSettings
 
 SETTINGS = {
+    "ablate": AblateSettings,
     "latency": LatencySettings,
     "profile": ProfileSettings,
     "scale": ScaleSettings,

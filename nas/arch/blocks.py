@@ -83,6 +83,8 @@ class BlockKind:
     expands    whether the expansion ratio has an effect.
     convolves  whether kernel, activation and squeeze-and-excitation have one.
     two_kernels   whether `first_kernel` has one, and either kernel may be 0.
+    full       the kind with a full convolution in the place of the depthwise one and of the 1x1
+               beside it; "" where there is none.
     """
 
     layers: Callable[[Block, int, int, int, int], Layers]
@@ -90,6 +92,7 @@ class BlockKind:
     expands: bool = False
     convolves: bool = True
     two_kernels: bool = False
+    full: str = ""
 
 
 def _hidden_channels(block: Block, cin: int) -> int:
@@ -235,10 +238,10 @@ def _unactivated(role: str, block: Block, channels: int, stride: int, side: int)
 
 
 BLOCKS: dict[str, BlockKind] = {
-    "mbconv": BlockKind(mbconv, residual=True, expands=True),
+    "mbconv": BlockKind(mbconv, residual=True, expands=True, full="fused"),
     "fused": BlockKind(fused, residual=True, expands=True),
     "uib": BlockKind(uib, residual=True, expands=True, two_kernels=True),
-    "separable": BlockKind(separable),
+    "separable": BlockKind(separable, full="conv"),  # MobileNetV1, Table 4
     "conv": BlockKind(conv),
     "identity": BlockKind(identity, convolves=False),
     "maxpool": BlockKind(maxpool, convolves=False),

@@ -1,1 +1,4 @@
-"""A network as its paper would print it, and what it costs.  `python -m nas.profile`."""
+"""A network as its paper would print it, and what it costs; or several side by side.
+
+`python -m nas.profile`.
+"""

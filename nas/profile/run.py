@@ -1,4 +1,4 @@
-"""A network as its paper would print it, and what it costs."""
+"""A network as its paper would print it, and what it costs; or several side by side."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.notation import arch_string
 from nas.arch.serialization import dumps
@@ -14,6 +15,7 @@ from nas.core.progress import open_console
 from nas.core.run_folder import environment, folder_name, open_folder, write_json
 from nas.latency.page import blocks_page
 from nas.latency.timing import Backend
+from nas.profile.comparison import compare
 from nas.profile.settings import ProfileSettings
 from nas.profile.table import TABLE_WIDTH, print_table, table_rows
 from nas.profile.thop import count_with_thop, explain_thop
@@ -22,10 +24,24 @@ from search_spaces.lookup import resolve_network
 
 
 def profile(settings: ProfileSettings) -> dict[str, Any]:
-    """Print the profile of a network, write it, and return what profile.json holds."""
-    arch, _ = resolve_network(str(settings.arch), settings.width)
+    """Print the profile of a network, write it, and return what profile.json holds.
+
+    Several networks, `arch=a,b,c`, are compared.
+    """
+    networks = {name: _network(settings, name) for name in settings.names}
+    if len(networks) > 1:
+        return compare(settings, networks)
+    (arch,) = networks.values()
+    return _profile(settings, arch)
+
+
+def _network(settings: ProfileSettings, name: str) -> Arch:
+    arch, _ = resolve_network(name, settings.width)
     resolution, classes = settings.resolution or arch.resolution, settings.classes or arch.classes
-    arch = replace(arch, resolution=resolution, classes=classes)
+    return replace(arch, resolution=resolution, classes=classes)
+
+
+def _profile(settings: ProfileSettings, arch: Arch) -> dict[str, Any]:
     timer: Backend = settings.latency.make()
     rows, counts, thop = table_rows(arch), cost(arch), count_with_thop(arch)
     folder = open_folder(Path(str(settings.results)) / "profile" / folder_name(arch.name))

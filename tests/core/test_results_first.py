@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import nas.ablate.run
 import nas.latency.run
 import nas.profile.run
 import nas.scale.run
 import nas.train.run
+from nas.ablate.settings import AblateSettings
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.serialization import dumps
 from nas.latency.settings import LatencySettings
@@ -44,6 +46,20 @@ FEW = ("data.train=200", "data.val=100", "data.test=100", "budget.epochs=1", "me
             "train/mine/summary.json",
         ),
         (
+            "nas.ablate.run.print_rows",
+            lambda: nas.ablate.run.ablate(
+                AblateSettings.of("arch=mine.yaml", "ablations=relu6", "seeds=2", *FEW)
+            ),
+            "ablate/mine/summary.json",
+        ),
+        (
+            "nas.profile.comparison.print_comparison",
+            lambda: nas.profile.run.profile(
+                ProfileSettings.of("arch=mine.yaml,mobilenet_v1", "measure=false")
+            ),
+            "profile/mine_mobilenet_v1/profile.json",
+        ),
+        (
             "nas.latency.run.print_findings",
             lambda: nas.latency.run.latency(
                 LatencySettings.of("latency=table", f"latency.path={TABLE}")
@@ -51,7 +67,7 @@ FEW = ("data.train=200", "data.val=100", "data.test=100", "budget.epochs=1", "me
             "latency/*/summary.json",
         ),
     ],
-    ids=["scale", "profile", "train", "latency"],
+    ids=["scale", "profile", "train", "ablate", "comparison", "latency"],
 )
 def test_what_cannot_be_printed_is_written(prints, call, file, tmp_path, monkeypatch):
     def gone(*_: object) -> None:

@@ -1,0 +1,1 @@
+"""What each idea of a network is worth, on given data and device.  `python -m nas.ablate`."""

@@ -1,0 +1,50 @@
+"""The settings of `nas.ablate`, typed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from nas.ablate.ablations import ABLATIONS
+from nas.core.config import Component, compose
+from nas.core.errors import UserError
+from nas.core.typed import Among, Count, Natural, Range, Side, check_fields
+from nas.network.device import DEVICES, resolve_device
+
+MIN_SEEDS = 2  # or nothing tells how far trainings of one network differ
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblateSettings:
+    """conf/ablate.yaml; UserError for what is out of range."""
+
+    data: Component
+    budget: Component
+    latency: Component
+    arch: str | None
+    ablations: Sequence[Annotated[str, Among(ABLATIONS)]] | None
+    seeds: Annotated[int, Range(MIN_SEEDS)]
+    images: Count | None
+    resolution: Side | None
+    measure: bool
+    seed: Natural
+    workers: Count
+    device: Annotated[str, Among(DEVICES)]
+    results: str
+
+    @classmethod
+    def of(cls, *overrides: str) -> AblateSettings:
+        """The settings that such words on the command line make."""
+        return cls(**compose("ablate", cls, overrides))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        resolve_device(self.device)
+        if self.ablations is not None and not self.ablations:
+            raise UserError(f"ablations=[] asks for nothing: allowed are {', '.join(ABLATIONS)}")
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The ablations that are asked for."""
+        return list(ABLATIONS) if self.ablations is None else self.ablations
