@@ -169,8 +169,8 @@ def test_a_latency_table_goes_on_and_times_nothing_twice(tmp_path):
         ours, old = rows_of(run.root / name), rows_of(run.ended / name)
         assert len(ours) == len(old)
         for row, other in zip(ours, old, strict=True):
-            assert row.keys() == other.keys()
-            for column in row:
+            assert row.keys() >= other.keys()  # columns may have come since
+            for column in other:
                 if column.endswith("ms") or column in ("low", "high"):
                     assert float(row[column]) == pytest.approx(float(other[column]), rel=0.02)
                 else:
