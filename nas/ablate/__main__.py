@@ -3,9 +3,9 @@
 from nas.core.cli import main
 
 ABOUT = """\
-Train a network and variants of it that lack one idea each (no residuals, ReLU, no
-squeeze-and-excitation, ...), all alike and with several seeds: differences of accuracy with their
-intervals, and what latency, multiply-adds and parameters become."""
+Train a network and variants of it that differ in one idea each (no residuals, ReLU everywhere,
+kernels of 5x5, ...), all alike and with several seeds: differences in accuracy with intervals, and
+how many times the latency, multiply-adds and parameters each variant has."""
 
 
 def run(arguments: list[str]) -> None:
