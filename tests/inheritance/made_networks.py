@@ -164,6 +164,17 @@ NETWORKS: dict[str, Arch] = {
         classes=5,
         padding="same",
     ),
+    "uib": Arch(
+        (
+            Stage(8, 1, 2, Block("fused", expand=4)),
+            Stage(16, 2, 2, Block("uib", kernel=5, expand=3, first_kernel=3)),
+            Stage(16, 2, 1, (Block("uib", 0, 4, first_kernel=5), Block("uib", 0, 2))),
+        ),
+        Stem(8),
+        Head(32, hidden=24, hidden_layer="conv_norm"),
+        resolution=32,
+        classes=5,
+    ),
 }
 PARTS, KERNELS = (0.75, 0.5, 0.25), (3, 5)
 

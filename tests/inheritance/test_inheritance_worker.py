@@ -32,7 +32,7 @@ from search_spaces.inherited import LEFT_OUT, at_resolution, replacement_rows
 BUDGET = Budget(
     epochs=1, batch_size=16, optimizer="adamw", lr=1e-3, precision="fp32", norms="frozen"
 )
-SIDES = {"mobilenet_v2": (32, 16), "mobilenet_v3": (24,), "fused": (16,)}
+SIDES = {"mobilenet_v2": (32, 16), "mobilenet_v3": (24,), "fused": (16,), "uib": (32,)}
 every_network = pytest.mark.parametrize("name", NETWORKS)
 
 
@@ -51,7 +51,7 @@ def stripes():
     return DATA
 
 
-LOADS = {"mobilenet_v2": stripes, "mobilenet_v3": digits, "fused": digits}
+LOADS = {"mobilenet_v2": stripes, "mobilenet_v3": digits, "fused": digits, "uib": digits}
 
 
 @dataclass
