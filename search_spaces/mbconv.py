@@ -13,7 +13,7 @@ from typing import Annotated
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.arch.fields import ACTIVATIONS
-from nas.core.typed import Among, Count, Multiplier, Natural, Positive, Range, Share, Side
+from nas.core.typed import Among, Count, Multiplier, Natural, Range, Share, Side
 from nas.space import one_of
 
 # EfficientNet-B0's stages: (channels, stride).
@@ -26,11 +26,11 @@ _STEM = 32
 def mbconv(
     *,
     kernels: Sequence[Count] = (3, 5, 7),
-    expands: Sequence[Positive] = (3, 4, 6),
+    expands: Sequence[Annotated[float, Range(0.1, 64)]] = (3, 4, 6),
     se: Sequence[Annotated[float, Range(0, 1)]] = (0, 0.25),
     acts: Sequence[Annotated[str, Among(ACTIVATIONS)]] = ("relu", "relu6", "hswish", "swish"),
     depths: Sequence[Natural] = (0, 1, 2, 3, 4),
-    widths: Sequence[Positive] = (0.5, 0.75, 0.85, 1.0),
+    widths: Sequence[Multiplier] = (0.5, 0.75, 0.85, 1.0),
     heads: Sequence[Count] = (160, 320, 640, 1280),
     dropout: Share = 0.2,
     width: Multiplier = 1.0,

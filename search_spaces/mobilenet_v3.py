@@ -14,7 +14,7 @@ from typing import Annotated
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.arch.fields import ACTIVATIONS
 from nas.core.errors import unknown
-from nas.core.typed import Among, Count, Multiplier, Natural, Positive, Range, Share, Side
+from nas.core.typed import Among, Count, Multiplier, Natural, Range, Share, Side
 from nas.space import one_of
 
 # Howard et al. 2019, Tables 1 and 2: (channels, stride, largest depth); the first stage has one
@@ -33,11 +33,11 @@ def mobilenet_v3(
     *,
     base: Annotated[str, Among(_BASES)] = "large",
     kernels: Sequence[Count] = (3, 5, 7),
-    expands: Sequence[Positive] = _EXPANDS,
+    expands: Sequence[Annotated[float, Range(0.1, 64)]] = _EXPANDS,
     se: Sequence[Annotated[float, Range(0, 1)]] = (0, 0.25),
     acts: Sequence[Annotated[str, Among(ACTIVATIONS)]] = ("relu", "hswish"),
     depths: Sequence[Natural] = (1, 2, 3, 4),
-    widths: Sequence[Positive] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
+    widths: Sequence[Multiplier] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
     dropout: Share = 0.2,
     width: Multiplier = 1.0,
     resolution: Side = 224,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Annotated
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
-from nas.core.typed import Count, Multiplier, Natural, Positive, Share, Side
+from nas.core.typed import Count, Multiplier, Natural, Range, Share, Side
 from nas.space import one_of
 
 Rows = tuple[tuple[int, int, float], ...]  # kernel before the expansion, kernel after it, ratio
@@ -82,9 +83,9 @@ def mobilenet_v4(
     *,
     first_kernels: Sequence[Natural] = (0, 3, 5),
     kernels: Sequence[Natural] = (0, 3, 5),
-    expands: Sequence[Positive] = (2, 3, 4, 6),
+    expands: Sequence[Annotated[float, Range(0.1, 64)]] = (2, 3, 4, 6),
     depths: Sequence[Count] = (2, 4, 6, 8, 11),
-    widths: Sequence[Positive] = (0.75, 1.0),
+    widths: Sequence[Multiplier] = (0.75, 1.0),
     dropout: Share = 0.2,
     width: Multiplier = 1.0,
     resolution: Side = 224,

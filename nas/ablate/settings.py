@@ -9,7 +9,7 @@ from typing import Annotated
 from nas.ablate.ablations import ABLATIONS
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
-from nas.core.typed import Among, Count, Natural, Range, Side, check_fields
+from nas.core.typed import Among, Count, Natural, Range, Side, Workers, check_fields
 from nas.network.device import DEVICES, resolve_device
 
 MIN_SEEDS = 2  # or nothing tells how far trainings of one network differ
@@ -29,7 +29,7 @@ class AblateSettings:
     resolution: Side | None
     measure: bool
     seed: Natural
-    workers: Count
+    workers: Workers
     device: Annotated[str, Among(DEVICES)]
     results: str
 

@@ -12,6 +12,7 @@ import yaml
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
 from nas.core.errors import UserError, unknown
+from nas.core.files import parse_yaml
 
 _NODES: dict[str, type] = {"stem": Stem, "head": Head, "stages": Stage, "blocks": Block}
 
@@ -49,7 +50,7 @@ def _node(key: str, value: Any, where: str) -> Any:
     kind = _NODES.get(key)
     if kind is None:
         return value
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and key in ("stages", "blocks"):
         return tuple(from_dict(v, kind, f"{where}.{i}") for i, v in enumerate(value))
     if key == "stages":
         raise UserError(f"{where} must be a list of stages, not {value!r:.60}")
@@ -72,9 +73,9 @@ def dumps(arch: Arch) -> str:
 def loads(text: str, source: str = "arch") -> Arch:
     """The network that YAML (or JSON) `text` describes; `source` is named in errors."""
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
+        data = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{source} is not valid YAML: {error}") from None
     arch: Arch = from_dict(data, Arch, source)
     return arch
 

@@ -28,7 +28,11 @@ PLAIN_SIGNS = {
     "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u"
 }  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
-FORBIDDEN = (errno.EACCES, errno.EROFS)  # a read-only /dev/shm, say, that workers need
+# A read-only /dev/shm, say, that workers need, or a folder where a file should be.
+FORBIDDEN = (
+    *(errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
@@ -66,7 +70,7 @@ def _in_one_line(error: UserError | OSError) -> str:
     if error.errno in DISK_FULL:
         return f"cannot write ({error.strerror}): make room, {again}"
     if error.errno in FORBIDDEN:
-        return f"cannot use {error.filename or 'a file'} ({error.strerror}): allow it, {again}"
+        return f"cannot use {error.filename or 'a file'} ({error.strerror}): mend that, {again}"
     raise error
 
 

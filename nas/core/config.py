@@ -18,7 +18,6 @@ from hydra import compose as hydra_compose
 from hydra import errors, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
@@ -107,7 +106,7 @@ def parameters(name: str, node: Mapping[str, Any], hint: Any) -> Mapping[str, An
     try:
         module, _, call = str(node["_target_"]).rpartition(".")
         return hints_of(getattr(import_module(module), call))
-    except (ImportError, AttributeError) as error:  # of a class of the user's
+    except (ImportError, AttributeError, ValueError, TypeError) as error:  # of the user's own
         reason = " ".join(str(error).split())
         raise UserError(f"{name}._target_={node['_target_']} cannot be had: {reason}") from None
 
@@ -124,21 +123,25 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
         del cfg["hydra"]
         for key in words.keys() - options_given.keys():
             name = key.removeprefix("+")
-            if name == key and name not in (*known, f"{name.partition('.')[0]}._target_"):
+            if name == key and name not in (*known, *(f"{group}._target_" for group in choices)):
                 raise unknown("setting", name, known)
             if OmegaConf.is_dict(OmegaConf.select(cfg, name)):
                 raise UserError(f"{name} has parts: give them one by one, {name}.NAME=value")
             token = f"\0{len(texts)}"  # Hydra's grammar never sees what the user gave
             texts[token] = Given(words[key])
             OmegaConf.update(cfg, name, token, force_add=True)
-    try:
-        config: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-        # it may be another setting that refers to what is missing
-        missing = re.search(r"resolving interpolation: .*: ([\w.]+)", str(error))
-        key = missing[1] if missing else str(error.full_key)
-        raise UserError(f"{key} must be given: {key}=...") from None
+    if missing := _missing(OmegaConf.to_container(cfg)):
+        raise UserError(f"{missing[0]} must be given: {missing[0]}=...")
+    config: Any = OmegaConf.to_container(cfg, resolve=True)
     return _replaced(config, texts), choices
+
+
+def _missing(node: Any, prefix: str = "") -> list[str]:
+    """The settings without a value, which must have one."""
+    if isinstance(node, Mapping):
+        parts = (_missing(value, f"{prefix}.{key}".lstrip(".")) for key, value in node.items())
+        return [key for found in parts for key in found]
+    return [prefix] if node == "???" else []
 
 
 def _replaced(value: Any, texts: Mapping[str, Given]) -> Any:
@@ -152,7 +155,8 @@ def _split(word: str) -> tuple[str, str]:
     key, equals, text = word.partition("=")
     # +sampler.mutation_prob=0.1, for what a group's constructor takes beyond its YAML
     added = key.startswith("+") and (CONF / key[1:].partition(".")[0]).is_dir() and "." in key
-    if not equals or not re.fullmatch(r"[A-Za-z][\w.@]*", key.removeprefix("+" * added)):
+    named = re.fullmatch(r"[A-Za-z]\w*([.@][A-Za-z]\w*|\._target_)*", key.removeprefix("+" * added))
+    if not equals or not named or "\0" in text or (added and "._" in key):
         raise UserError(f"cannot read {word!r}: settings are given as name=value (see --help)")
     if not text.strip():
         raise UserError(f"{key} is given nothing: write {key}=value, or leave it out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -14,10 +15,16 @@ QUIET_S = 2.0  # what takes less needs no line
 LINE_EVERY_S = 60.0  # in a file or a pipe, where a tenth of the whole takes longer
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read the output went away (say, `| head`): the work goes on unheard."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def open_console(width: int = 40) -> Console:
     """What a command prints to: any letter, at least `width` characters wide (rich takes 0)."""
     print_any_letter(sys.stdout)  # here too, for who calls a command from Python
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = _Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, width)
     return console
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 
 from nas.core.errors import UserError
-from nas.core.files import write_text
+from nas.core.files import parse_yaml, write_text
 from nas.core.typed import at_home
 
 # What runs did before there was a choice.
@@ -59,8 +60,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def folder_name(name: str) -> str:
-    """The name of a folder for any name: a/b becomes a_b."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:100] or "network"
+    """The name of a folder for any name, another for each: a/b becomes a_b and some digits."""
+    cleaned = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:100]
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:6]
+    return cleaned if cleaned and cleaned == name else f"{cleaned or 'network'}_{digest}"
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -81,8 +84,8 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        began = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        began = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         text = " ".join(str(error).split())[:120]
         raise UserError(f"{path} is damaged ({text}): delete the run or choose run=") from None
     if found := differences(config, began if isinstance(began, dict) else {}):

@@ -31,6 +31,8 @@ BOOLS = {
 }
 QUOTED = re.compile(r"""(['"])((?:(?!\1)[^\\]|\\.)*)\1""", re.DOTALL)
 MAX_WHOLE = 2**31  # of seeds and counts
+MAX_LISTS = 100  # in one setting
+MAX_SHOWN = 80  # letters of a value in an error
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Among:
 
 
 Count = Annotated[int, Range(1)]
+Workers = Annotated[int, Range(1, 256)]  # processes
 Natural = Annotated[int, Range(0)]  # of seeds and numbers that may be none
 Side = Annotated[int, Range(1, 8192)]  # pixels
 Multiplier = Annotated[float, Range(0.05, 16)]  # of widths
@@ -81,12 +84,17 @@ class Given(str):
 
 def typed(name: str, hint: Any, value: Any) -> Any:
     """`value` as `hint` asks for it, read where it is `Given`; UserError where it is another."""
-    return check(name, hint, read(hint, value) if isinstance(value, Given) else value)
+    if not isinstance(value, Given):
+        return check(name, hint, value)
+    found = read(hint, value)
+    return check(name, hint, found, word(found) if isinstance(found, str) else str(value))
 
 
 def read(hint: Any, text: str) -> Any:
     """What `text` says where `hint` is asked for; the text itself where it says nothing such."""
     text, kinds = str(text), {_kind(member) for member in _members(hint)}
+    if str not in kinds:
+        text = _unquoted(text.strip())
     if text in NULLS:
         return None
     if bool in kinds and text.lower() in BOOLS:
@@ -98,9 +106,12 @@ def read(hint: Any, text: str) -> Any:
     if Sequence in kinds and not (str in kinds and text[:1] != "["):
         item = next(get_args(m)[0] for m in _members(hint) if _kind(m) is Sequence)
         return _list(item, text)
-    if quoted := QUOTED.fullmatch(text):
-        return re.sub(r"\\([\\'\"])", r"\1", quoted[2])
-    return at_home(text)
+    return _unquoted(text) if QUOTED.fullmatch(text) else at_home(text)
+
+
+def _unquoted(text: str) -> str:
+    quoted = QUOTED.fullmatch(text)
+    return re.sub(r"\\([\\'\"])", r"\1", quoted[2]) if quoted else text
 
 
 def at_home(text: str) -> str:
@@ -111,6 +122,8 @@ def at_home(text: str) -> str:
 
 def _number(text: str) -> float | None:
     try:
+        if not text.isascii() or "_" in text:
+            return None
         return int(text) if re.fullmatch(r"[+-]?[0-9]+", text) else float(text)
     except ValueError:
         return None
@@ -119,7 +132,8 @@ def _number(text: str) -> float | None:
 def _list(item: Any, text: str) -> Any:
     """A list in YAML's brackets, or the one value that stands for a list of it."""
     try:
-        values = yaml.load(text, yaml.BaseLoader) if text[:1] == "[" else text
+        nested = text[:1] == "[" and text.count("[") <= MAX_LISTS
+        values = yaml.load(text, yaml.BaseLoader) if nested else text
     except yaml.YAMLError:
         return text
     if isinstance(values, str):
@@ -134,8 +148,8 @@ def _list_item(item: Any, value: Any) -> Any:
     return read(item, value) if isinstance(value, str) else value
 
 
-def check(name: str, hint: Any, value: Any) -> Any:
-    """`value` if it is what `hint` asks for."""
+def check(name: str, hint: Any, value: Any, shown: str | None = None) -> Any:
+    """`value` if it is what `hint` asks for; an error says that it is not `shown`."""
     if fits(hint, value):
         return value
     lists = [get_args(m)[0] for m in _members(hint) if _kind(m) is Sequence]
@@ -145,9 +159,11 @@ def check(name: str, hint: Any, value: Any) -> Any:
     among = [m for m in _members(hint) if isinstance(_limit(m), Among)]
     if among and len(_members(hint)) == len(among) + (NoneType in _members(hint)):
         raise unknown(name, value, _limit(among[0]).options)
+    shown = word(value) if shown is None else shown
+    shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
     comma = isinstance(value, str) and "," in value
     more = " (one value; a comma stands between values of a list in brackets)" if comma else ""
-    raise UserError(f"{name} must be {described(hint)}, not {word(value)}{more}")
+    raise UserError(f"{name} must be {described(hint)}, not {shown}{more}")
 
 
 def fits(hint: Any, value: Any) -> bool:
@@ -161,7 +177,8 @@ def _fits(member: Any, value: Any) -> bool:
         return value in limit.options
     if kind in (int, float):
         whole = type(value) is int and abs(value) <= MAX_WHOLE
-        number = whole if kind is int else type(value) in (int, float) and value == value
+        real = type(value) is float and value == value
+        number = whole if kind is int else real or (type(value) is int and abs(value) < 2**1000)
         return number and (limit is None or value in limit)
     if kind is Sequence:
         items = get_args(member)[:1] or (Any,)

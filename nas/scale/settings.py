@@ -11,7 +11,7 @@ from nas.arch.scaling import EFFICIENTNET, REPEATS, RULES, TABLES
 from nas.core.checks import check_option
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
-from nas.core.typed import Among, Count, Milliseconds, Natural, Range, Side, check_fields
+from nas.core.typed import Among, Milliseconds, Natural, Range, Side, Workers, check_fields
 from nas.network.device import DEVICES, resolve_device
 from nas.scale.family import MAX_ABS_PHI
 from nas.scale.fit.budget import FitBudget
@@ -46,7 +46,7 @@ class ScaleSettings:
     measure: bool
     train: bool
     seed: Natural
-    workers: Count
+    workers: Workers
     device: Annotated[str, Among(DEVICES)]
     results: str
 
@@ -107,6 +107,8 @@ class ScaleSettings:
             raise UserError(f"give one of phi=, macs= and latency_ms=, not {' and '.join(bounds)}")
         if self.latency_ms is not None and not self.measure:
             raise UserError("latency_ms= needs latencies: drop measure=false")
+        if self.is_fitted and self.objective != "macs" and not self.measure:
+            raise UserError(f"objective={self.objective} needs latencies: drop measure=false")
         if self.rule == "published" and (self.phi is not None or not (self.name or bounds)):
             text = "rule=published follows a table and has no phi: give name=b3, or a budget"
             raise UserError(text)

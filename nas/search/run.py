@@ -147,7 +147,11 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     print_winner(console, summary)
     for row in (*summary.get("compared", ()), *filter(None, [summary.get("versus_controls")])):
         console.print(f"against   {describe_gain_over(row)}")
-    console.print(f"wrote     {run.folder}/: pareto.html winner.yaml trials.csv summary.json ...")
+    files = "pareto.html winner.yaml trials.csv summary.json ..."
+    if not summary["winner"]:
+        console.print(f"wrote     {run.folder}/: {files.replace('winner.yaml ', '')}")
+        return
+    console.print(f"wrote     {run.folder}/: {files}")
     same = "" if run.data.name == "embedded" else ", with the same data= settings"
     console.print(
         f"next      python -m nas.train trains the winner on, python -m nas.scale grows it{same}"

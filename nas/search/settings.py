@@ -13,7 +13,16 @@ from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError
 from nas.core.files import user_path
 from nas.core.run_folder import folder_name
-from nas.core.typed import Among, Count, Milliseconds, Multiplier, Natural, Range, check_fields
+from nas.core.typed import (
+    Among,
+    Count,
+    Milliseconds,
+    Multiplier,
+    Natural,
+    Range,
+    Workers,
+    check_fields,
+)
 from nas.data.dataset import ANY_SIZE
 from nas.network.device import DEVICES, resolve_device
 from nas.space.limits import Limits
@@ -65,7 +74,7 @@ class SearchSettings:
     references: Sequence[str]
     warm_start: str | None
     seed: Natural
-    workers: Count
+    workers: Workers
     device: Annotated[str, Among(DEVICES)]
     run: str
     results: str
@@ -105,6 +114,19 @@ class SearchSettings:
                     f"{group}={getattr(self, group).name} does not go with "
                     f"weights={self.weights.name}: give weights=pretrained arch=... alone, or "
                     "neither it nor space=inherited accuracy=inherited"
+                )
+        if not self.inherits:
+            for name, value in self.weights.node.items():
+                if value is not None:
+                    raise UserError(
+                        f"weights.{name}={value} needs weights=file (or pretrained): give that too"
+                    )
+        if "seed" in self.sampler.node:
+            raise UserError("sampler.seed is made of seed= for every trial: give that")
+        for name, value in self.sampler.arguments.items():
+            if isinstance(value, str) and self.sampler.name != "known_cost":
+                raise UserError(
+                    f"sampler.{name}={value}: a text is none of what Optuna takes there"
                 )
         if not self.inherits and (self.arch is not None or self.resolutions is not None):
             raise UserError(
@@ -157,6 +179,8 @@ def completed(overrides: Sequence[str]) -> list[str]:
 def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a search that inherits weights, with what was left open."""
     arch, path = given["arch"], given["weights"].node["path"]
+    if given["width"] is not None:
+        raise UserError(f"width={given['width']} does not go with weights, which have their own")
     if arch is None:
         raise UserError(
             "arch must be given with weights: a published network (arch=efficientnet_lite0), a "

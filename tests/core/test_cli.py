@@ -61,6 +61,19 @@ WRONG = [
     ("search", ["results=null"], "results must be text, not null"),
     ("search", ["data.root="], "data.root is given nothing"),
     ("search", ["data=folder", "data.max_unreadable=5"], "must be a number from 0 to 1, not 5"),
+    ("search", ["weights.path=a.pt"], "weights.path=a.pt needs weights=file"),
+    ("search", ["weights=pretrained", "arch=mobilenet_v2", "width=0.5"], "width=0.5 does not go"),
+    ("search", ["sampler=tpe", "+sampler.seed=3"], "give that"),
+    ("search", ["sampler=tpe", "+sampler.gamma=abc"], "sampler.gamma is no text for Optuna"),
+    ("search", ["latency=command"], "latency.command must be given: latency.command=..."),
+    ("search", ["trials=1e3"], "trials must be a whole number from 1 or null, not 1e3"),
+    ("search", ["workers=1000000"], "workers must be a whole number from 1 to 256, not 1000000"),
+    ("search", ["limit.macs=" + "9" * 400], "limit.macs must be a number above 0 or null, not 999"),
+    ("search", ["foo._target_=x"], "unknown setting 'foo._target_'"),
+    ("search", ["latency._target_=nope"], "latency._target_=nope cannot be had"),
+    ("search", ["+latency._args_=[1]"], "cannot read '+latency._args_=[1]'"),
+    ("search", ["space.kernels=" + "[" * 1500], "space.kernels must be a list of whole numbers"),
+    ("scale", ["objective=latency", "measure=false"], "objective=latency needs latencies"),
     ("search", ["data=imagenet"], "unknown data 'imagenet'"),
     ("search", ["space.kernls=[3]"], "unknown setting 'space.kernls'; did you mean space.kernels?"),
     ("search", ["trails=3"], "unknown setting 'trails'; did you mean trials?"),
@@ -131,6 +144,17 @@ def test_every_option_of_every_group_composes():
             assert component.node
 
 
+def test_who_stops_reading_stops_nothing(tmp_path):
+    words = ["arch=mobilenet_v3_small_0.25", "resolution=28", "measure=false", "results=r"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "nas.profile", *words], cwd=tmp_path, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        process.stdout.close()
+    assert process.returncode == 0
+    assert list(tmp_path.rglob("profile.json"))
+
+
 @pytest.mark.parametrize("name", ["latency", "scale", "search", "train"])
 def test_the_whole_configuration_is_shown(name, tmp_path):
     done = command(
@@ -179,7 +203,7 @@ def test_what_may_not_be_used_is_one_line(number, monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main("train", "", forbidden)
     assert stop.value.code == 2
-    assert "cannot use /dev/shm/x (not like this): allow it, then" in capsys.readouterr().err
+    assert "cannot use /dev/shm/x (not like this): mend that, then" in capsys.readouterr().err
 
 
 def test_without_a_temporary_folder_nothing_begins(monkeypatch, capsys):

@@ -29,7 +29,7 @@ class FitBudget:
 
     step: Annotated[float, Range(0.01)] = 0.05
     low: Positive = 1.0
-    high: Positive = 2.0
+    high: Annotated[float, Range(0, 16, above=True)] = 2.0
     phi: Annotated[int, Range(-1, 1)] = 1
     tolerance: Annotated[float, Range(0, MAX_TOLERANCE, above=True)] = 0.10
     points: Annotated[int, Range(12)] = 16
