@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from nas.core.download import atomic_file, cache_dir, show_progress
 from nas.core.errors import UserError, one_line
-from nas.data.decoding import EIGHT_BITS, Bytes, Look, ValueRange, decode, look
+from nas.data.decoding import EIGHT_BITS, FAR, Bytes, Look, ValueRange, decode, look
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +31,13 @@ Flags = npt.NDArray[np.bool_]
 Opener = Callable[[], Path | BinaryIO]  # what gives one picture's file
 
 DEFAULT_SIDE = 224  # pixels; the resolution of ImageNet networks since AlexNet
-FORMAT = 2  # raise it when the same files would decode to other pixels
+FORMAT = 3  # raise it when the same files would decode to other pixels
 FREE_PART = 2  # an array takes at most this part of the free memory: the splits copy it
 GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
 MAX_IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
+MARGIN = 0.1  # of the range of values: what lies outside by so much is told
 MAX_SAMPLED = 100  # pictures whose size is looked at to find out a data set's own size
+RARE = 0.05  # share of the pictures whose values may be far from those of the others
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +54,7 @@ class Pictures:
 
 
 def _looks(openers: Sequence[Opener], target: Path, what: str) -> Looks:
-    """What `look` tells of each picture, (N, 5), NaN where it cannot be read; kept in `target`."""
+    """What `look` tells of each picture, (N, 6), NaN where it cannot be read; kept in `target`."""
     if not target.exists():
         with atomic_file(target) as file, ThreadPoolExecutor(_workers()) as pool:
             with show_progress(f"looking at {what}", len(openers)) as advance:
@@ -85,11 +87,41 @@ def native_side(looks: Looks) -> int:
 
 
 def _range_in_use(looks: Looks, training: Flags) -> ValueRange:
-    """The lowest and highest value of the training pictures of over 8 bits, else of the others."""
+    """The lowest and highest value of the training pictures of over 8 bits, else of the others.
+
+    A few pictures whose values are far from those of all the others do not count.
+    """
     for values in (looks[training, 2:4], looks[:, 2:4]):
         if (known := values[values[:, 0] == values[:, 0]]).size:
-            return float(known[:, 0].min()), float(known[:, 1].max())
+            lows, highs = known.T
+            if len(known) > 2:
+                usual_low = np.percentile(lows, 100 * RARE, method="higher")
+                usual_high = np.percentile(highs, 100 * (1 - RARE), method="lower")
+                far = FAR * (usual_high - usual_low)
+                lows, highs = lows[lows >= usual_low - far], highs[highs <= usual_high + far]
+            return float(lows.min()), float(highs.max())
     return EIGHT_BITS
+
+
+def _check_values(looks: Looks, names: Sequence[str], what: str, limits: ValueRange) -> None:
+    """UserError where pictures of 8 bits and of more are mixed; tell what is clipped or cut."""
+    deep = np.flatnonzero(looks[:, 2] == looks[:, 2])
+    flat = np.flatnonzero((looks[:, 0] == looks[:, 0]) & (looks[:, 2] != looks[:, 2]))
+    if deep.size and flat.size:
+        raise UserError(
+            f"{len(flat)} images of {what} have 8 bits a value ({names[flat[0]]}) and {len(deep)} "
+            f"have more ({names[deep[0]]}), so that no scale is right for both: save all of them "
+            "in one kind, or take the others out"
+        )
+    margin = MARGIN * (limits[1] - limits[0])
+    outside = (looks[:, 5] == 1) | (looks[:, 2] < limits[0] - margin)
+    if (outside := outside | (looks[:, 3] > limits[1] + margin)).any():
+        found = f"{outside.sum()} images of {what} have values far from those of the others, the "
+        found += f"first is {names[outside.argmax()]}: {limits[0]:g} to {limits[1]:g} become 0 to "
+        log.warning("%s", one_line(f"{found}255, and what lies outside is clipped"))
+    if cut := int(looks[:, 4].sum()):
+        found = f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read"
+        log.warning("%s", one_line(found))
 
 
 def _attempt(opener: Opener, side: int, value_range: ValueRange) -> tuple[Bytes, str]:
@@ -166,6 +198,7 @@ def decode_cached(
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of damage that does not matter
             looks = _looks(openers, folder / f"{key}-looks-v{FORMAT}.npy", what)
             side, value_range = resolution or native_side(looks), _range_in_use(looks, training)
+            _check_values(looks, names, what, value_range)
             scale = "" if value_range == EIGHT_BITS else "-{:.17g}-{:.17g}".format(*value_range)
             target = folder / f"{key}-{side}{scale}-v{FORMAT}.npy"
             if not (target.exists() and target.with_suffix(".npz").exists()):
@@ -176,9 +209,6 @@ def decode_cached(
             f"cannot write the decoded images to {folder} ({error.strerror}): "
             "make room, or set NAS_CACHE to a folder on another disk"
         ) from error
-    if cut := int(looks[:, 4].sum()):
-        found = f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read"
-        log.warning("%s", one_line(found))
     with np.load(target.with_suffix(".npz")) as known:
         digests, failed, reason = known["digests"], int(known["failed"]), str(known["reason"])
     if bad := int((digests == 0).sum()):
