@@ -105,8 +105,8 @@ def _range_in_use(looks: Looks, training: Flags) -> ValueRange:
 
 def _check_values(looks: Looks, names: Sequence[str], what: str, limits: ValueRange) -> None:
     """UserError where pictures of 8 bits and of more are mixed; tell what is clipped or cut."""
-    deep = np.flatnonzero(looks[:, 2] == looks[:, 2])
-    flat = np.flatnonzero((looks[:, 0] == looks[:, 0]) & (looks[:, 2] != looks[:, 2]))
+    deep = np.flatnonzero(~np.isnan(looks[:, 2]))
+    flat = np.flatnonzero(~np.isnan(looks[:, 0]) & np.isnan(looks[:, 2]))
     if deep.size and flat.size:
         raise UserError(
             f"{len(flat)} images of {what} have 8 bits a value ({names[flat[0]]}) and {len(deep)} "
@@ -119,7 +119,7 @@ def _check_values(looks: Looks, names: Sequence[str], what: str, limits: ValueRa
         found = f"{outside.sum()} images of {what} have values far from those of the others, the "
         found += f"first is {names[outside.argmax()]}: {limits[0]:g} to {limits[1]:g} become 0 to "
         log.warning("%s", one_line(f"{found}255, and what lies outside is clipped"))
-    if cut := int(looks[:, 4].sum()):
+    if cut := int((looks[:, 4] == 1).sum()):
         found = f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read"
         log.warning("%s", one_line(found))
 
@@ -198,7 +198,6 @@ def decode_cached(
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of damage that does not matter
             looks = _looks(openers, folder / f"{key}-looks-v{FORMAT}.npy", what)
             side, value_range = resolution or native_side(looks), _range_in_use(looks, training)
-            _check_values(looks, names, what, value_range)
             scale = "" if value_range == EIGHT_BITS else "-{:.17g}-{:.17g}".format(*value_range)
             target = folder / f"{key}-{side}{scale}-v{FORMAT}.npy"
             if not (target.exists() and target.with_suffix(".npz").exists()):
@@ -218,6 +217,8 @@ def decode_cached(
             allowed = f"the share allowed is data.max_unreadable={max_unreadable:g}"
             raise UserError(f"{found}; {allowed}: mend or remove them")
         log.warning("%s; left out", one_line(found))
+        looks[digests == 0] = np.nan
+    _check_values(looks, names, what, value_range)
     return Pictures(np.load(target, mmap_mode="c"), digests, value_range)
 
 
