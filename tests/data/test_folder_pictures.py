@@ -106,6 +106,27 @@ def test_folder_refuses_a_class_that_is_all_copies(tmp_path: Path) -> None:
     refused("no image of class 'cat' is left in train", name="folder", root=str(tmp_path))
 
 
+def test_a_picture_in_two_classes_is_told(tmp_path: Path, caplog) -> None:
+    write_folder(tmp_path, {"cat": 20, "dog": 20, "eel": 5})
+    for index in range(4):
+        os.link(tmp_path / "cat" / f"{index}.png", tmp_path / "dog" / f"cat{index}.png")
+    load_data("folder", root=str(tmp_path))
+    assert "8 images are in several classes too, as in 'cat' and 'dog'" in caplog.text
+
+
+def test_classes_of_the_same_pictures_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 9, "dog": 9})
+    (tmp_path / "eel").symlink_to(tmp_path / "cat")
+    refused("'cat' and 'eel' hold the same images", name="folder", root=str(tmp_path))
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_split_that_lacks_a_class_is_refused(tmp_path: Path, part: str) -> None:
+    write_folder(tmp_path, {"train/cat": 9, "train/dog": 9, f"{part}/cat": 4})
+    message = refused("class 'dog' has images in train", name="folder", root=str(tmp_path))
+    assert f"none in {part} (1 classes are so)" in message
+
+
 def test_folder_decodes_once_until_a_file_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
