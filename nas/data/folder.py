@@ -87,7 +87,7 @@ def _state(file: Path) -> str:
         known = file.stat()
     except OSError as error:
         return type(error).__name__
-    return f"{known.st_size}\0{known.st_mtime_ns}"
+    return f"{known.st_size}\0{known.st_mtime_ns}\0{known.st_ctime_ns}\0{known.st_ino}"
 
 
 def _pixels(
