@@ -220,8 +220,8 @@ def _check_labels(labels: Ints, digests: Any, classes: Sequence[str]) -> None:
         mine = frozenset(known[0, known[1] == label].tolist())
         if (same := first.setdefault(mine, label)) != label:
             raise UserError(
-                f"classes {classes[same]!r} and {classes[label]!r} hold the same images: give each "
-                "its own, or take one of them out"
+                f"classes {classes[same]!r} and {classes[label]!r} hold the same images once decoded: give "
+                "each its own, or take one of them out"
             )
     found = f"{shared.sum()} images are in several classes too, as in {one!r} and {other!r}"
     log.warning(one_line(f"{found}: one of the labels is wrong"))

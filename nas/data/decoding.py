@@ -87,7 +87,7 @@ def look(file: Path | BinaryIO) -> Look:
     if not values.size:
         return Look()
     low, high = _limits(values)
-    return Look(width, height, low, high, lone=values.min() < low or values.max() > high)
+    return Look(width, height, low, high, lone=bool(values.min() < low or values.max() > high))
 
 
 def _numbers(image: Image.Image) -> npt.NDArray[np.float64]:
