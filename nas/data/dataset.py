@@ -169,12 +169,12 @@ def _read(
     rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
     for before, after, name in zip(chosen, rows, SPLIT_NAMES, strict=True):
         if lost := set(source.labels[before]) - set(labels[after]):
-            mine = pictures.digests[labels == min(lost)] if pictures.digests is not None else ()
+            assert pictures.digests is not None  # or none was left out
+            read = pictures.digests[(labels == min(lost)) & (pictures.digests != 0)]
             raise UserError(
                 f"no image of class {source.classes[min(lost)]!r} is left in {name} once "
-                "unreadable ones and copies of other splits' images are out (of its "
-                f"{len(mine)} images {np.count_nonzero(mine)} can be read, and "
-                f"{len(np.unique(mine))} differ): add some to it"
+                f"unreadable ones and copies of other splits' images are out ({len(read)} "
+                f"of its images can be read, {len(np.unique(read))} of them differ): add some to it"
             )
     splits = [
         Split(torch.from_numpy(take_rows(pictures.images, r)), torch.from_numpy(labels[r]))
@@ -220,8 +220,8 @@ def _check_labels(labels: Ints, digests: Any, classes: Sequence[str]) -> None:
         mine = frozenset(known[0, known[1] == label].tolist())
         if (same := first.setdefault(mine, label)) != label:
             raise UserError(
-                f"classes {classes[same]!r} and {classes[label]!r} hold the same images once decoded: give "
-                "each its own, or take one of them out"
+                f"classes {classes[same]!r} and {classes[label]!r} hold the same images once "
+                "decoded: give each its own, or take one of them out"
             )
     found = f"{shared.sum()} images are in several classes too, as in {one!r} and {other!r}"
     log.warning(one_line(f"{found}: one of the labels is wrong"))
