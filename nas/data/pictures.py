@@ -205,7 +205,7 @@ def _check_readable(
     if not bad.any():
         return
     found = f"{bad.sum()} of {len(names)} images of {what} cannot be read, the first is {first}"
-    if any(names[i].lower().endswith((".heic", ".heif")) for i in np.flatnonzero(bad)):
+    if any(names[i].lower().endswith((".heic", ".heif")) for i in np.flatnonzero(bad).tolist()):
         found += "; HEIC is not read: convert it to JPEG, by the package pillow-heif for one"
     if bad.sum() > max_unreadable * len(names):
         allowed = f"the share allowed is data.max_unreadable={max_unreadable:g}"
