@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from itertools import combinations
@@ -17,13 +19,26 @@ from nas.core.errors import UserError
 from nas.data.decoding import is_picture
 from nas.data.splits import TEST, TRAIN, VAL, Ints
 
-OF_PICTURES = "(?:set|data|dataset|images?|imgs?|pictures?|photos?|samples?|split|folder)"
+log = logging.getLogger(__name__)
+
+OF_PICTURES = (
+    "(?:set|data|dataset|images?|imgs?|pictures?|photos?|samples?|split|folder|seg|crop(?:ped|s)?"
+    "|(?:19|20)[0-9]{2})"
+)
 SPLIT_FOLDERS = {  # names of splits, with OF_PICTURES before or behind: test, TrainSet, val_images
     TRAIN: "train|training",
-    VAL: "val|valid|validation|dev|eval|evaluation",
+    VAL: "val|valid|validation|validating|dev|eval|evaluation",
     TEST: "test|testing|hold[-_ ]?out|held[-_ ]?out",
 }
-HIDDEN = (".", "__")  # names that begin so are passed over
+LIKE_SPLITS = "|".join(
+    [*SPLIT_FOLDERS.values(), "held|hold|part|split|fold|(?:sub|data)?set|batch"]
+)
+DEEPEST = 5  # lone folders in one another to look into
+HIDDEN = (
+    ".",
+    "__",
+    "@eaDir",
+)  # names that begin so are passed over (the last: Synology's previews)
 LISTED = 5  # kinds of files, or names, of which a message tells
 
 
@@ -75,13 +90,32 @@ def _pictures(top: Path, passed: Counter[str]) -> list[Path]:
     return found
 
 
+def _named(words: str) -> str:
+    """The pattern of names of folders that those words are for."""
+    return rf"({OF_PICTURES}[-_. ]?)?({words})([-_. ]?{OF_PICTURES})*"
+
+
 def _split_of(name: str) -> int | None:
     """TRAIN, VAL or TEST for the usual names of such folders."""
     for which, words in SPLIT_FOLDERS.items():
-        pattern = rf"({OF_PICTURES}[-_. ]?)?({words})([-_. ]?{OF_PICTURES})*"
-        if re.fullmatch(pattern, name.lower()):
+        if re.fullmatch(_named(words), name.lower()):
             return which
     return None
+
+
+def _plain(name: str) -> str:
+    """The same for names that differ in case, in spaces around, or in how accents are kept."""
+    return unicodedata.normalize("NFC", name).casefold().strip()
+
+
+def _inner(path: Path) -> dict[str, str]:
+    """Names of the folders in `path`, by plain name: where there is one, of those in it."""
+    held = _visible(path)
+    for _ in range(DEEPEST):
+        if len(held) != 1 or not (deeper := _visible(held[0])):
+            break
+        held = deeper
+    return {_plain(sub.name): sub.name for sub in held}
 
 
 def _split_folders(top: Path, together: bool) -> dict[int, Path]:
@@ -118,13 +152,11 @@ def _refuse_splits(top: Path, folders: list[Path], together: bool) -> None:
 
     Kept `together`, sub-folders of the same name are groups.
     """
-    inner = {path.name: {sub.name for sub in _visible(path)} for path in folders}
+    inner = {path.name: _inner(path) for path in folders}
     nested = [name for name, held in inner.items() if len(held) > 1]
     flat = [name for name, held in inner.items() if not held]
-    pairs = () if together else combinations(nested, 2)
-    if pair := next(((a, b) for a, b in pairs if len(inner[a] & inner[b]) > 1), None):
-        both = ", ".join(sorted(inner[pair[0]] & inner[pair[1]])[:LISTED])
-        found = f"{pair[0]!r} and {pair[1]!r} both hold {both}, as splits do and classes do not"
+    if not together and (shared := _shared(inner)):
+        found = f"{shared}, as splits do and classes do not"
     elif flat and (named := [name for name in nested if _split_of(name) is not None]):
         found = f"{named[0]!r} holds folders, as a split does, and {flat[0]!r} does not"
     else:
@@ -133,6 +165,18 @@ def _refuse_splits(top: Path, folders: list[Path], together: bool) -> None:
         f"{top}: {found}: name splits train, val and test, and other folders to begin with __; if "
         "these are classes, rename the folders in them, or set data.together=true"
     )
+
+
+def _shared(inner: dict[str, dict[str, str]]) -> str:
+    """Two folders that hold the same ones: several, or one where both are named like parts."""
+    part = rf"(?<![a-z]){_named(LIKE_SPLITS)}(?![a-z])"
+    like = {name for name in inner if re.search(part, name.lower())}
+    for a, b in combinations([name for name, held in inner.items() if held], 2):
+        both = inner[a].keys() & inner[b].keys()
+        if len(both) > 1 or (both and {a, b} <= like):
+            names = ", ".join(sorted(inner[a][name] for name in both)[:LISTED])
+            return f"{a!r} and {b!r} both hold {names}"
+    return ""
 
 
 def list_pictures(
@@ -151,6 +195,7 @@ def list_pictures(
         if which == TRAIN:
             _check_classes(split_top, by_class)
             classes = list(by_class)
+            _warn_of_names(classes)
         _check_split(split_top, by_class, classes)
         for name, found in by_class.items():
             files += found
@@ -189,6 +234,17 @@ def _check_classes(top: Path, by_class: dict[str, list[Path]]) -> None:
         found = "holds no pictures in class folders"
         hint = "give the folder that holds one folder of pictures per class"
     raise UserError(f"{top} {found}: {hint}")
+
+
+def _warn_of_names(classes: list[str]) -> None:
+    """Say where two classes have one name but for case, spaces or how accents are kept."""
+    first: dict[str, str] = {}
+    for name in classes:
+        if (other := first.setdefault(_plain(name), name)) != name:
+            log.warning(
+                f"{other!a} and {name!a} are read as two classes: if they are one, put their "
+                "pictures in one folder"
+            )
 
 
 def _check_split(top: Path, by_class: dict[str, list[Path]], classes: list[str]) -> None:

@@ -160,16 +160,21 @@ def _read(
     source: Source, numbers: Sequence[int | None], resolution: int | None
 ) -> tuple[list[Split], list[Ints], Pictures]:
     """The three splits with those numbers of images, and which rows of what pictures they are."""
+    _require_classes(source)
     chosen = [choose(source, part, number) for part, number in enumerate(numbers)]
     picked = np.unique(np.concatenate(chosen))
     pictures = source.pixels(picked, resolution)
-    rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
     labels = source.labels[picked]
+    _check_labels(labels, pictures.digests, source.classes)
+    rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
     for before, after, name in zip(chosen, rows, SPLIT_NAMES, strict=True):
         if lost := set(source.labels[before]) - set(labels[after]):
+            assert pictures.digests is not None  # or none was left out
+            read = pictures.digests[(labels == min(lost)) & (pictures.digests != 0)]
             raise UserError(
                 f"no image of class {source.classes[min(lost)]!r} is left in {name} once "
-                "unreadable ones and copies of other splits' images are out: add some to it"
+                f"unreadable ones and copies of other splits' images are out ({len(read)} "
+                f"of its images can be read, {len(np.unique(read))} of them differ): add some to it"
             )
     splits = [
         Split(torch.from_numpy(take_rows(pictures.images, r)), torch.from_numpy(labels[r]))
@@ -186,6 +191,40 @@ def _open_source(name: str, common: dict[str, Any], more: dict[str, Any]) -> Sou
     if common["root"] is not None and "root" not in known:
         raise UserError(f"data={name} has no data.root (its knobs: {', '.join(known)})")
     return DATASETS[name](**{k: v for k, v in common.items() if k in known}, **more)
+
+
+def _require_classes(source: Source) -> None:
+    """UserError where a split for search or test lacks a class that training has."""
+    for part in (VAL, TEST):
+        lost = set(source.labels[source.part == TRAIN]) - set(source.labels[source.part == part])
+        if lost:
+            raise UserError(
+                f"class {source.classes[min(lost)]!r} has images in train and none in "
+                f"{SPLIT_NAMES[part]} ({len(lost)} classes are so): add some there, or take the "
+                "class out of train"
+            )
+
+
+def _check_labels(labels: Ints, digests: Any, classes: Sequence[str]) -> None:
+    """Tell of images that are in several classes; UserError where two classes hold the same."""
+    if digests is None:
+        return
+    known = np.unique(np.stack([digests, labels.astype(np.uint64)])[:, digests != 0], axis=1)
+    images, number = np.unique(known[0], return_counts=True)
+    shared = np.isin(digests, images[number > 1])
+    if not shared.any():
+        return
+    one, other = (classes[i] for i in np.unique(labels[digests == digests[shared][0]])[:2])
+    first: dict[frozenset[int], int] = {}
+    for label in np.unique(labels[shared]).tolist():
+        mine = frozenset(known[0, known[1] == label].tolist())
+        if (same := first.setdefault(mine, label)) != label:
+            raise UserError(
+                f"classes {classes[same]!r} and {classes[label]!r} hold the same images once "
+                "decoded: give each its own, or take one of them out"
+            )
+    found = f"{shared.sum()} images are in several classes too, as in {one!r} and {other!r}"
+    log.warning(one_line(f"{found}: one of the labels is wrong"))
 
 
 def _drop_copies(rows: list[Ints], digests: Any) -> list[Ints]:

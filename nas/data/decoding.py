@@ -21,9 +21,10 @@ ValueRange = tuple[float, float]
 
 EIGHT_BITS: ValueRange = (0.0, 255.0)
 SUFFIXES = (  # of files that are pictures, damaged ones too; others are opened to find out
-    *(".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
 )
+FAR = 3.0  # times the spread of the other values: one so far from them is no measurement
 NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # known to Pillow, read by others only
 UPRIGHT: dict[Any, Image.Transpose] = {  # by the orientation of EXIF
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,7 +40,8 @@ UPRIGHT: dict[Any, Image.Transpose] = {  # by the orientation of EXIF
 class Look(NamedTuple):
     """Size in pixels; lowest and highest value where those have over 8 bits; NaN: not known.
 
-    `cut` says that it is a colour picture of 16 bits, of which Pillow reads the upper 8.
+    `cut` says that it is a colour picture of 16 bits, of which Pillow reads the upper 8; `lone`
+    that its very lowest or highest value is far from the others, and not counted.
     """
 
     width: float = math.nan
@@ -47,6 +49,7 @@ class Look(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     cut: bool = False
+    lone: bool = False
 
 
 def is_picture(file: Path) -> bool:
@@ -71,16 +74,42 @@ def is_picture(file: Path) -> bool:
 
 
 def look(file: Path | BinaryIO) -> Look:
-    """What is to be known of all pictures before the first is decoded."""
+    """What is to be known of all pictures before the first is decoded.
+
+    Raises whatever Pillow does where it cannot be read, and ValueError where it holds no number.
+    """
     with Image.open(file) as image:
         width, height = image.size
         if not _is_deep(image):
             return Look(width, height, cut=bool(re.search(r";16[BLN]", str(image.tile))))
-        values = np.asarray(image)
+        values = _numbers(image)
     values = values[np.isfinite(values)]
     if not values.size:
-        return Look(width, height)
-    return Look(width, height, float(values.min()), float(values.max()))
+        return Look()
+    low, high = _limits(values)
+    return Look(width, height, low, high, lone=bool(values.min() < low or values.max() > high))
+
+
+def _numbers(image: Image.Image) -> npt.NDArray[np.float64]:
+    values = np.asarray(image, np.float64)
+    if np.isnan(values).all():
+        raise ValueError("none of its values is a number")
+    return values
+
+
+def _limits(values: npt.NDArray[np.float64]) -> ValueRange:
+    """The lowest and the highest value, without one that is far from all others.
+
+    Such a value stands for no data (-9999), or is of a dead pixel or of damage.
+    """
+    low, high = values.min(), values.max()
+    others = values[(values > low) & (values < high)]
+    if others.size:
+        next_low, next_high = others.min(), others.max()
+        far = FAR * (next_high - next_low)
+        low = next_low if 0 < far < next_low - low else low
+        high = next_high if 0 < far < high - next_high else high
+    return float(low), float(high)
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -91,7 +120,7 @@ def _is_deep(image: Image.Image) -> bool:
 def _rgb(image: Image.Image, value_range: ValueRange) -> Image.Image:
     """Any picture as 8-bit RGB; transparency turns white."""
     if _is_deep(image):
-        values = np.nan_to_num(np.asarray(image, np.float64), nan=value_range[0])
+        values = np.nan_to_num(_numbers(image), nan=value_range[0])
         scaled = np.interp(values, value_range, EIGHT_BITS)
         return Image.fromarray(scaled.round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
@@ -115,7 +144,7 @@ def decode(file: Path | BinaryIO, side: int, value_range: ValueRange = EIGHT_BIT
     """One picture as uint8 (3, side, side): its upright centre square, bicubic, antialiased.
 
     `value_range` becomes 0 to 255 where values have more than 8 bits; what lies outside is
-    clipped, NaN is the lowest.  Raises whatever Pillow does where it cannot be read.
+    clipped, NaN is the lowest.  Raises what `look` does.
     """
     with Image.open(file) as image:
         image.draft(None, (2 * side, 2 * side))  # JPEG: decode no more than is needed

@@ -35,7 +35,7 @@ def load(
     name in several classes (a patient) is in one split; each class needs sub-folders then.  What
     begins with "." or "__" or is no picture is passed over and counted.  UserError where a share
     over `max_unreadable` of the pictures cannot be read, where a class folder has none, and where
-    folders of unusual names look like splits.
+    folders of unusual names look like splits: by what they, or lone folders in them, hold.
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
@@ -87,7 +87,7 @@ def _state(file: Path) -> str:
         known = file.stat()
     except OSError as error:
         return type(error).__name__
-    return f"{known.st_size}\0{known.st_mtime_ns}"
+    return f"{known.st_size}\0{known.st_mtime_ns}\0{known.st_ctime_ns}\0{known.st_ino}"
 
 
 def _pixels(

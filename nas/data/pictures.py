@@ -9,13 +9,15 @@ import os
 import re
 import shutil
 import warnings
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import repeat
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +25,20 @@ import numpy.typing as npt
 from nas.core.download import atomic_file, cache_dir, show_progress
 from nas.core.errors import UserError, one_line
 from nas.data.decoding import EIGHT_BITS, Bytes, Look, ValueRange, decode, look
+from nas.data.looks import Flags, Looks, check_values, native_side, range_in_use
 
 log = logging.getLogger(__name__)
 
-Looks = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Opener = Callable[[], Path | BinaryIO]  # what gives one picture's file
 
-DEFAULT_SIDE = 224  # pixels; the resolution of ImageNet networks since AlexNet
-FORMAT = 2  # raise it when the same files would decode to other pixels
+DAMAGE = (  # what NumPy raises for damaged files
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, NotImplementedError),
+    *(OverflowError, MemoryError, BadZipFile, zlib.error),
+)
+FORMAT = 3  # raise it when the same files would decode to other pixels
 FREE_PART = 2  # an array takes at most this part of the free memory: the splits copy it
 GROUP = 512  # pictures decoded before the next are begun, so that memory stays small
 MAX_IN_MEMORY_BYTES = 4 << 30  # larger choices of pictures stay on disk, memory-mapped
-MAX_SAMPLED = 100  # pictures whose size is looked at to find out a data set's own size
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,16 +55,41 @@ class Pictures:
 
 
 def _looks(openers: Sequence[Opener], target: Path, what: str) -> Looks:
-    """What `look` tells of each picture, (N, 5), NaN where it cannot be read; kept in `target`."""
-    if not target.exists():
+    """What `look` tells of each picture, (N, 6), NaN where it cannot be read; kept in `target`."""
+    shape = (len(openers), len(Look._fields))
+    if (looks := _kept(target, shape)) is None:
         with atomic_file(target) as file, ThreadPoolExecutor(_workers()) as pool:
             with show_progress(f"looking at {what}", len(openers)) as advance:
                 found = []
                 for one in pool.map(_look, openers):
                     found.append(one)
                     advance(1)
-            np.save(file, np.array(found, np.float64))
-    return np.asarray(np.load(target))
+            looks = np.array(found, np.float64).reshape(shape)
+            np.save(file, looks)
+    return np.array(looks)
+
+
+def _kept(file: Path, *shapes: tuple[int, ...]) -> Any:
+    """What an earlier call left in `file`; None where it is not there or damaged.
+
+    Of .npy an array of one of those shapes, memory-mapped; of .npz all arrays by name.
+    """
+    try:
+        if file.suffix == ".npz":
+            with file.open("rb") as opened, np.load(opened) as arrays:
+                return dict(arrays.items())
+        found = np.lib.format.open_memmap(file, mode="c")
+        if found.shape in shapes and found.dtype in (np.uint8, np.float64):
+            return found
+        reason = f"holds {found.dtype} {found.shape}"
+    except FileNotFoundError:
+        return None
+    except DAMAGE as error:
+        reason = f"{type(error).__name__}: {error}"
+    log.warning(one_line(f"{file} is damaged ({reason}) and is made anew"))
+    if file.is_dir():
+        file.rmdir()
+    return None
 
 
 def _look(opener: Opener) -> Look:
@@ -70,26 +98,6 @@ def _look(opener: Opener) -> Look:
     except Exception as error:  # what decoders raise is of any kind
         log.debug("nothing is known of a picture: %s", error)
         return Look()
-
-
-def native_side(looks: Looks) -> int:
-    """Pixels to decode to when none are given.
-
-    The side of the pictures where those looked at (up to MAX_SAMPLED) are squares of one size up
-    to DEFAULT_SIDE, else DEFAULT_SIDE.
-    """
-    sampled = np.linspace(0, len(looks) - 1, min(MAX_SAMPLED, len(looks)), dtype=int)
-    sizes = {(w, h) for w, h in looks[sampled, :2].tolist() if w == w}
-    width, height = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIDE, DEFAULT_SIDE)
-    return int(width) if width == height <= DEFAULT_SIDE else DEFAULT_SIDE
-
-
-def _range_in_use(looks: Looks, training: Flags) -> ValueRange:
-    """The lowest and highest value of the training pictures of over 8 bits, else of the others."""
-    for values in (looks[training, 2:4], looks[:, 2:4]):
-        if (known := values[values[:, 0] == values[:, 0]]).size:
-            return float(known[:, 0].min()), float(known[:, 1].max())
-    return EIGHT_BITS
 
 
 def _attempt(opener: Opener, side: int, value_range: ValueRange) -> tuple[Bytes, str]:
@@ -165,30 +173,53 @@ def decode_cached(
     try:
         with warnings.catch_warnings(action="ignore"):  # Pillow's, of damage that does not matter
             looks = _looks(openers, folder / f"{key}-looks-v{FORMAT}.npy", what)
-            side, value_range = resolution or native_side(looks), _range_in_use(looks, training)
+            side, value_range = resolution or native_side(looks), range_in_use(looks, training)
             scale = "" if value_range == EIGHT_BITS else "-{:.17g}-{:.17g}".format(*value_range)
             target = folder / f"{key}-{side}{scale}-v{FORMAT}.npy"
-            if not (target.exists() and target.with_suffix(".npz").exists()):
+            if (kept := _kept_pictures(target, len(openers), side)) is None:
                 _require_space(folder, len(openers) * 3 * side * side)
                 _decode_all(openers, side, value_range, target, what)
+                kept = _kept_pictures(target, len(openers), side)
+            assert kept, target
     except OSError as error:
         raise UserError(
             f"cannot write the decoded images to {folder} ({error.strerror}): "
             "make room, or set NAS_CACHE to a folder on another disk"
         ) from error
-    if cut := int(looks[:, 4].sum()):
-        found = f"{cut} images of {what} have 16 bits a colour; the upper 8 of them are read"
-        log.warning("%s", one_line(found))
-    with np.load(target.with_suffix(".npz")) as known:
-        digests, failed, reason = known["digests"], int(known["failed"]), str(known["reason"])
-    if bad := int((digests == 0).sum()):
-        found = f"{bad} of {len(names)} images of {what} cannot be read, the first is "
-        found += f"{names[failed]} ({' '.join(reason.split())})"
-        if bad > max_unreadable * len(names):
-            allowed = f"the share allowed is data.max_unreadable={max_unreadable:g}"
-            raise UserError(f"{found}; {allowed}: mend or remove them")
-        log.warning("%s; left out", one_line(found))
-    return Pictures(np.load(target, mmap_mode="c"), digests, value_range)
+    images, known = kept
+    digests, failed, reason = (
+        known["digests"],
+        known["failed"],
+        " ".join(str(known["reason"]).split()),
+    )
+    _check_readable(digests == 0, names, what, f"{names[failed]} ({reason})", max_unreadable)
+    looks[digests == 0] = np.nan
+    check_values(looks, names, what, value_range)
+    return Pictures(images, digests, value_range)
+
+
+def _check_readable(
+    bad: Flags, names: Sequence[str], what: str, first: str, max_unreadable: float
+) -> None:
+    """Tell of the unreadable pictures; UserError where they are more than the share allowed."""
+    if not bad.any():
+        return
+    found = f"{bad.sum()} of {len(names)} images of {what} cannot be read, the first is {first}"
+    if any(names[i].lower().endswith((".heic", ".heif")) for i in np.flatnonzero(bad).tolist()):
+        found += "; HEIC is not read: convert it to JPEG, by the package pillow-heif for one"
+    if bad.sum() > max_unreadable * len(names):
+        allowed = f"the share allowed is data.max_unreadable={max_unreadable:g}"
+        raise UserError(f"{found}; {allowed}: mend or remove them")
+    log.warning("%s; left out", one_line(found))
+
+
+def _kept_pictures(target: Path, number: int, side: int) -> tuple[Bytes, dict[str, Any]] | None:
+    """What `_decode_all` wrote; None where that is missing or damaged."""
+    shapes = [(number, channels, side, side) for channels in (1, 3)]
+    known, images = _kept(target.with_suffix(".npz")), _kept(target, *shapes)
+    if known is None or images is None or set(known) != {"digests", "failed", "reason"}:
+        return None
+    return images, known
 
 
 def _require_space(folder: Path, needed: int) -> None:
@@ -233,7 +264,8 @@ def take_rows(images: Bytes, rows: npt.NDArray[np.int64]) -> Bytes:
         return np.asarray(images[rows])
     base = Path(str(images.filename))
     target = base.with_name(f"{base.stem}-{hashlib.sha256(rows.tobytes()).hexdigest()[:16]}.npy")
-    if not target.exists():
+    shape = (len(rows), *images.shape[1:])
+    if _kept(target, shape) is None:
         _require_space(target.parent, size)
         _write_rows(target, images, rows, images.shape[1])
-    return np.asarray(np.load(target, mmap_mode="c"))
+    return np.asarray(_kept(target, shape))

@@ -40,7 +40,8 @@ def print_outcome(console: Console, timer: str, outcome: Outcome) -> None:
     both = (outcome.scores["val"], outcome.scores["test"])
     val, test = (f"{score.accuracy:.1%} ± {score.accuracy_se:.1%}" for score in both)
     console.print(f"accuracy  {val} (test {test})")
-    worst = outcome.by_class.nsmallest(3, "test_accuracy")[["class", "test_accuracy"]]
+    known = outcome.by_class[["class", "test_accuracy"]].dropna()  # with few images not all are
+    worst = known.nsmallest(3, "test_accuracy")
     named = ", ".join(f"{name} {part:.0%}" for name, part in worst.itertuples(index=False))
     console.print(f"weakest   {named} (of the class's test images)")
     size, difference = f"{outcome.onnx_bytes / 1e6:.3g} MB", outcome.onnx_difference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,10 @@ def test_a_root_without_permission_is_refused(tmp_path: Path, monkeypatch) -> No
         ("images_train", "hold-out-data"),
         ("data.train", "dev"),
         ("TRAIN DATA SET", "valid set"),
+        ("seg_train", "seg_test"),
+        ("train2017", "val2017"),
+        ("train_cropped", "test_cropped"),
+        ("training", "validating"),
     ],
 )
 @pytest.mark.parametrize("together", [False, True])
@@ -109,7 +114,7 @@ def test_usual_names_of_splits(tmp_path: Path, names: tuple[str, ...], together:
         write_folder(tmp_path / name, dict.fromkeys(inner, 2), start=100 * place)
     data = load_data("folder", root=str(tmp_path), together=together)
     assert data.classes == ("cat", "dog")
-    held = data.test if names[-1].lower().startswith(("test", "hold")) else data.val
+    held = data.test if re.search("test|hold", names[-1].lower()) else data.val
     assert len(held) == 36
     check_apart(data)
 
@@ -117,7 +122,7 @@ def test_usual_names_of_splits(tmp_path: Path, names: tuple[str, ...], together:
 @pytest.mark.parametrize(
     ("names", "match"),
     [
-        (("seg_train", "seg_test", "seg_pred"), "'seg_pred' and 'seg_test' both hold cat, dog"),
+        (("learned", "probe", "query"), "'learned' and 'probe' both hold cat, dog"),
         (("part1", "part2"), "both hold cat, dog, as splits do"),
         (("val", "test"), "test, val and no train folder"),
         (("train", "dev", "val"), "dev and val are both names of one split"),
@@ -128,6 +133,46 @@ def test_what_looks_like_splits_is_never_a_class(tmp_path: Path, names, match: s
     for place, name in enumerate(names):
         write_folder(tmp_path / name, {"cat": 9, "dog": 9}, start=100 * place)
     refused(match, name="folder", root=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "match"),
+    [
+        ("lset/images/a lset/images/b", "pset/images/a pset/images/b", "'lset' and 'pset'"),
+        ("aset/aset/in/a aset/aset/in/b", "bset/a bset/b", "'aset' and 'bset' both hold a, b"),
+        ("part1/a part1/b", "part2/b part2/c", "both hold b, as splits do"),
+        ("set_one/Cat set_one/Dog", "set_two/cat set_two/dog", "both hold Cat, Dog"),
+        ("x/caf\u00e9 x/dog", "y/cafe\u0301 y/dog", "'x' and 'y' both hold"),
+        ("train_2019/a", "held_2020/a", "'held_2020' and 'train_2019' both hold a"),
+        ("seg_train/seg_train/a seg_train/seg_train/b", "seg_test/seg_test/a", "give data.root="),
+    ],
+)
+def test_splits_in_lone_folders_or_of_few_common_names_are_refused(
+    tmp_path: Path, one: str, other: str, match: str
+) -> None:
+    write_folder(tmp_path, dict.fromkeys(one.split(), 6))
+    write_folder(tmp_path, dict.fromkeys(other.split(), 6), start=100)
+    refused(match, name="folder", root=str(tmp_path))
+
+
+def test_classes_may_hold_one_folder_of_the_same_name(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat/images": 6, "dog/images": 6, "partridge/images": 6})
+    (tmp_path / "cat" / "images" / "ring").symlink_to(tmp_path / "cat")
+    assert load_data("folder", root=str(tmp_path)).classes == ("cat", "dog", "partridge")
+
+
+@pytest.mark.parametrize("names", [("Cat", "cat"), ("cat", "cat "), ("caf\u00e9", "cafe\u0301")])
+def test_classes_of_almost_one_name_are_told(tmp_path: Path, caplog, names) -> None:
+    write_folder(tmp_path, dict.fromkeys(("dog", *names), 6))
+    assert load_data("folder", root=str(tmp_path)).num_classes == 3
+    assert "are read as two classes" in caplog.text
+    assert all(ascii(name) in caplog.text for name in names)
+
+
+def test_previews_of_a_network_drive_are_passed_over(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 6, "dog": 6, "dog/@eaDir/1.png": 2, "@eaDir/x": 2})
+    data = load_data("folder", root=str(tmp_path))
+    assert (data.classes, data.passed_over) == (("cat", "dog"), 2)
 
 
 def test_a_train_folder_of_classes_beside_one_without_is_never_a_class(tmp_path: Path) -> None:

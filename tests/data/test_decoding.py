@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nas.data.decoding import EIGHT_BITS, decode, is_picture, look
-from nas.data.pictures import decode_cached
+from nas.data.pictures import _look, decode_cached
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -169,9 +169,14 @@ def test_damaged_files_are_read_or_counted(own_cache, seed: int) -> None:
                     data[draws.randrange(min(len(data), 400))] = draws.randrange(256)
                 files.append(bytes(data[: draws.choice((None, draws.randrange(len(data))))]))
     openers = [partial(io.BytesIO, data) for data in files]
-    names, training = [str(i) for i in range(len(files))], np.ones(len(files), bool)
     facts = {"what": "damaged", "resolution": 8, "max_unreadable": 1.0}
-    found = decode_cached(openers, names, training, key=f"fuzz{seed}", **facts)
-    assert found.images.shape[0] == len(files)
-    assert found.digests is not None
-    assert 0 < (found.digests == 0).sum() < len(files)
+    damaged = 0
+    deep = [not math.isnan(_look(opener).low) for opener in openers]
+    for kind in (True, False):  # kept apart: a mixture is refused
+        mine = [opener for opener, is_deep in zip(openers, deep, strict=True) if is_deep == kind]
+        names, training = [str(i) for i in range(len(mine))], np.ones(len(mine), bool)
+        found = decode_cached(mine, names, training, key=f"fuzz{seed}{kind}", **facts)
+        assert found.images.shape[0] == len(mine)
+        assert found.digests is not None
+        damaged += (found.digests == 0).sum()
+    assert 0 < damaged < len(files)

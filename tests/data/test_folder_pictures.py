@@ -8,13 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from image_files import check_apart, contents, noise, refused, write_folder
 from PIL import Image
 
 from nas.core.download import cache_dir
 from nas.data import pictures
 from nas.data.dataset import load_data
-from nas.data.pictures import decode
+from nas.data.pictures import _kept, decode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -103,7 +105,29 @@ def test_folder_refuses_a_class_that_is_all_copies(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", {"cat": 3, "dog": 9})
     write_folder(tmp_path / "val", {"cat": 3, "dog": 3}, start=50)
     write_folder(tmp_path / "test", {"cat": 3, "dog": 3}, start=0)
-    refused("no image of class 'cat' is left in train", name="folder", root=str(tmp_path))
+    message = refused("class 'cat' is left in train", name="folder", root=str(tmp_path))
+    assert "9 of its images can be read, 6 of them differ" in message
+
+
+def test_a_picture_in_two_classes_is_told(tmp_path: Path, caplog) -> None:
+    write_folder(tmp_path, {"cat": 20, "dog": 20, "eel": 5})
+    for index in range(4):
+        os.link(tmp_path / "cat" / f"{index}.png", tmp_path / "dog" / f"cat{index}.png")
+    load_data("folder", root=str(tmp_path))
+    assert "8 images are in several classes too, as in 'cat' and 'dog'" in caplog.text
+
+
+def test_classes_of_the_same_pictures_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"cat": 9, "dog": 9})
+    (tmp_path / "eel").symlink_to(tmp_path / "cat")
+    refused("'cat' and 'eel' hold the same images once decoded", name="folder", root=str(tmp_path))
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_split_that_lacks_a_class_is_refused(tmp_path: Path, part: str) -> None:
+    write_folder(tmp_path, {"train/cat": 9, "train/dog": 9, f"{part}/cat": 4})
+    message = refused("class 'dog' has images in train", name="folder", root=str(tmp_path))
+    assert f"none in {part} (1 classes are so)" in message
 
 
 def test_folder_decodes_once_until_a_file_changes(
@@ -121,6 +145,61 @@ def test_folder_decodes_once_until_a_file_changes(
     assert len(calls) == 20
     load_data("folder", root=str(tmp_path), resolution=6)
     assert len(calls) == 40
+
+
+def test_folder_decodes_again_what_was_written_anew_at_the_same_time(tmp_path: Path) -> None:
+    """Pictures without compression, unpacked with the times of an archive."""
+    fingerprints = set()
+    for start in (0, 100):
+        for index in range(20):
+            path = tmp_path / ("cat" if index % 2 else "dog") / f"{index}.bmp"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(noise(start + index)).save(path)
+            os.utime(path, (0, 0))
+        fingerprints.add(load_data("folder", root=str(tmp_path)).fingerprint)
+    assert len(fingerprints) == 2
+
+
+@pytest.mark.parametrize("which", ["*-looks-*.npy", "*[0-9]-v*.npy", "*.npz"])
+@pytest.mark.parametrize("memory", [pictures.MAX_IN_MEMORY_BYTES, 0])
+def test_folder_decodes_again_what_is_damaged_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, memory: int
+) -> None:
+    monkeypatch.setattr(pictures, "MAX_IN_MEMORY_BYTES", memory)
+    write_folder(tmp_path, {"cat": 10, "dog": 10})
+    first = load_data("folder", root=str(tmp_path))
+    for kept in (cache_dir() / "pictures").glob(which):
+        whole = kept.read_bytes()
+        headless = [b"x" * 16 + whole[16:], whole[:8] + b"\xff" * 30 + whole[38:]]
+        for damaged in (b"", whole[:90], whole[: len(whole) // 2], whole[:-1], *headless, None):
+            kept.unlink()
+            kept.mkdir() if damaged is None else kept.write_bytes(damaged)
+            assert load_data("folder", root=str(tmp_path)).fingerprint == first.fingerprint
+            assert kept.read_bytes() == whole or kept.suffix == ".npz"
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_in_a_file_of_the_cache(tmp_path: Path, data: st.DataObject) -> None:
+    """Bytes flipped or lost: an array of that shape, or None, and never an exception."""
+    file = tmp_path / data.draw(st.sampled_from(["kept.npy", "kept.npz"]))
+    array = np.zeros((5, 3, 4, 4), np.uint8)
+    np.savez(file, array=array) if file.suffix == ".npz" else np.save(file, array)
+    content = bytearray(file.read_bytes())
+    for place in data.draw(st.lists(st.integers(0, min(len(content), 300) - 1), max_size=4)):
+        content[place] = data.draw(st.integers(0, 255))
+    file.write_bytes(content[: data.draw(st.integers(0, 2 * len(content)))])
+    found = _kept(file, array.shape)
+    assert found is None or isinstance(found, dict) or found.shape == array.shape
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".HEIF"])
+def test_pictures_of_phones_that_cannot_be_read_are_counted(tmp_path: Path, suffix: str) -> None:
+    write_folder(tmp_path, {"cat": 30, "dog": 30})
+    (tmp_path / "cat" / f"0{suffix}").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert load_data("folder", root=str(tmp_path)).skipped == 1
+    message = refused("1 of 61", name="folder", root=str(tmp_path), max_unreadable=0.0)
+    assert "pillow-heif" in message
 
 
 def test_folder_larger_than_memory_stays_on_disk(

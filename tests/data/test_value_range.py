@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from image_files import noise, refused, write_folder
 from PIL import Image
 
 from nas.data.dataset import load_data
+from nas.data.decoding import _limits
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -57,24 +60,62 @@ def test_training_pictures_alone_set_the_range(tmp_path) -> None:
     assert data.test.images.min() == 0  # NaN
 
 
-def test_pictures_of_eight_bits_are_as_they_were(tmp_path) -> None:
-    write_folder(tmp_path, {"cat": 9, "dog": 9})
-    before = load_data("folder", root=str(tmp_path))
-    assert before.value_range == (0, 255)
+@pytest.mark.parametrize("part", ["train/cat", "test/cat"])
+def test_pictures_of_eight_bits_beside_deeper_ones_are_refused(tmp_path, part: str) -> None:
+    write_folder(tmp_path, {"train/cat": 9, "train/dog": 9, "test/cat": 4, "test/dog": 4})
+    assert load_data("folder", root=str(tmp_path)).value_range == (0, 255)
     deep = Image.fromarray(noise(99, channels=1)[..., 0].astype(np.uint16) * 99)
-    deep.save(tmp_path / "cat" / "deep.png")
-    after = load_data("folder", root=str(tmp_path))
-    old, new = (
-        {image.numpy().tobytes() for s in (d.train, d.val, d.test) for image in s.images}
-        for d in (before, after)
-    )
-    assert old < new
-    assert len(new - old) == 1
+    deep.save(tmp_path / part / "deep.png")
+    message = refused("26 images of .* have 8 bits", name="folder", root=str(tmp_path))
+    assert f"1 have more ({part}/deep.png)" in message
 
 
-def test_pictures_without_a_number_are_dark(tmp_path) -> None:
+def test_pictures_without_a_number_cannot_be_read(tmp_path) -> None:
     write_deep(tmp_path, "tif", lambda x: np.full_like(x, np.nan, np.float32))
-    refused("no image of class", name="folder", root=str(tmp_path))  # all are copies
+    refused("20 of 20 .* none of its values is a number", name="folder", root=str(tmp_path))
+
+
+FAR_VALUES = [("png", np.uint16, 65535), ("tif", np.int32, -9999), ("tif", np.float32, 1e30),
+              ("tif", np.float32, -3.4e38)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "dtype", "far"), FAR_VALUES)
+@pytest.mark.parametrize("number", [1, 20])
+def test_a_far_value_does_not_set_the_scale(tmp_path, caplog, kind, dtype, far, number) -> None:
+    """In one picture or in all, at one place or at several: dead pixels, no data, damage."""
+    write_deep(tmp_path, kind, lambda x: x.astype(dtype) * 4)
+    usual = load_data("folder", root=str(tmp_path)).value_range
+    assert not caplog.text
+    for path in sorted(tmp_path.glob("*/*"))[:number]:
+        values = np.array(Image.open(path))
+        values[0, : 1 + number // 5] = far
+        Image.fromarray(values.astype(dtype)).save(path)
+    data = load_data("folder", root=str(tmp_path))
+    assert data.value_range == pytest.approx(usual, abs=20)
+    assert len(data.train.images.unique()) > 200
+    assert f"{number} images of" in caplog.text
+    assert "what lies outside is clipped" in caplog.text
+
+
+def test_a_far_picture_does_not_set_the_scale(tmp_path, caplog) -> None:
+    write_deep(tmp_path, "tif", lambda x: x.astype(np.int32), number=20)
+    damaged = tmp_path / "cat" / "9.tif"
+    Image.fromarray(noise(9, channels=1)[..., 0].astype(np.int32) * 10**6).save(damaged)
+    assert load_data("folder", root=str(tmp_path)).value_range == (0, 255)
+    assert "1 images of" in caplog.text
+    assert "the first is cat/9.tif" in caplog.text
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 1000), min_size=3, max_size=40), st.integers(-9999, 65535))
+def test_limits_hold_all_values_but_one_that_is_far(values: list[int], more: int) -> None:
+    array = np.array([*values, more])
+    low, high = _limits(array.astype(np.float64))
+    outside = set(array[(array < low) | (array > high)].tolist())
+    assert len(outside) <= 2
+    for value in outside:
+        inside = [other for other in set(array.tolist()) - outside if other != value]
+        assert min(abs(value - other) for other in inside) > 3 * (max(inside) - min(inside)) > 0
 
 
 def test_colours_of_sixteen_bits_are_said_to_be_cut(tmp_path, caplog) -> None:

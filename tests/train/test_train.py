@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.operators import network_id
@@ -30,6 +31,7 @@ from nas.data.dataset import load_data
 from nas.network.modules import build
 from nas.network.pretrained import PRETRAINED
 from nas.train.__main__ import ABOUT, run
+from nas.train.report import Outcome, print_outcome
 from nas.train.run import train
 from nas.train.settings import TrainSettings
 from nas.train.setup import (
@@ -38,8 +40,9 @@ from nas.train.setup import (
     network_for,
     pretrained_source,
 )
+from nas.training.evaluation import Score
 from nas.training.first_weights import FirstWeights
-from nas.training.loop import Budget
+from nas.training.loop import Budget, History
 from search_spaces.lookup import PUBLISHED
 
 SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
@@ -95,6 +98,14 @@ def test_it_leaves_a_network_ready_to_use(here, tmp_path):
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["seed"] == 0
     assert environment["versions"]["torch"]
+
+
+def test_classes_without_test_images_are_not_among_the_weakest():
+    scores = dict.fromkeys(("val", "test"), Score(0.5, 0.1, 0.7, 0.1, 4))
+    by_class = pd.DataFrame({"class": ["a", "b", "c"], "test_accuracy": [0.5, np.nan, 0.25]})
+    outcome = Outcome(History(()), scores, by_class, None, 1000, 0.0)
+    print_outcome(console := Console(record=True), "none", outcome)
+    assert "weakest   c 25%, a 50% (of" in console.export_text()
 
 
 def test_pictures_of_many_bits_in_folders_of_any_name(here, tmp_path):
