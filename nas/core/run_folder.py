@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -67,7 +68,7 @@ def folder_name(name: str) -> str:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Indented JSON; NaN becomes null."""
+    """Indented JSON; NaN and infinity, which JSON lacks, become null."""
     write_text(path, json.dumps(_finite(data), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -76,7 +77,7 @@ def _finite(data: Any) -> Any:
         return {str(k): _finite(v) for k, v in data.items()}
     if isinstance(data, list | tuple):
         return [_finite(v) for v in data]
-    return None if isinstance(data, float) and data != data else data
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:

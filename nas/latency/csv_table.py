@@ -21,8 +21,10 @@
 
 op and ms are needed.  Another column that is absent, or a cell that is empty, matches anything.  Of
 several lines that match, the one with the most filled cells counts.  0 and 1 stand for false and
-true.  Read as well: mean_ms (ms), idskip (residual), net_resolution (resolution), and expand_or_mid
-(hidden, or where it is smaller than in_c the expansion ratio).  Other columns are passed over.
+true.  A line of op network has nothing but ms and device.  Read as well: mean_ms (ms), idskip
+(residual), net_resolution (resolution), and expand_or_mid (hidden, or where it is smaller than in_c
+the expansion ratio).  A column unit must say ms.  Other columns are passed over, but not where
+their name is nearly one of these.
 """
 
 from __future__ import annotations
@@ -30,8 +32,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +55,9 @@ _OP_ALIASES = {
     "AvgPool2D": "pool", "expanded_conv": "mbconv",
 }  # fmt: skip
 _COLUMN_ALIASES = {"mean_ms": "ms", "idskip": "residual", "net_resolution": "resolution"}
+END = 1e9  # milliseconds that no block takes, so that no sum of them is endless
+_KNOWN = (*COLUMNS, *_COLUMN_ALIASES, "expand_or_mid")
+_DECIMAL = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
 
 
 def words(column: str) -> tuple[str, ...]:
@@ -87,16 +94,31 @@ def parse_table(text: str, path: str) -> list[Line]:
     """The lines of a table; empty cells are left out."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        names = {_COLUMN_ALIASES.get(name, name) for name in reader.fieldnames or ()}
-        missing = sorted({"op", "ms"} - names)
-        if missing:
-            raise UserError(f"{path} lacks the column {' and '.join(missing)} of a latency table")
+        _check_header(reader.fieldnames or (), path)
         lines = [_line(row, reader.line_num, path) for row in reader]
     except csv.Error as error:
         raise UserError(f"{path} line {reader.reader.line_num}: not CSV, {error}") from None
     if not lines:
         raise UserError(f"{path} has a header but no lines; give a table with some")
     return lines
+
+
+def _check_header(columns: Sequence[str], path: str) -> None:
+    for name in columns:
+        plain = name.strip().casefold()
+        near = [c for c in COLUMNS if plain and c.startswith(plain)]
+        near += [c for c in _KNOWN if c == plain] + get_close_matches(plain, COLUMNS, 1, 0.7)
+        if near and name not in _KNOWN:
+            raise UserError(
+                f"{path}: the column {name!r} is nearly {near[0]}: write {near[0]}, or take it out "
+                "if it is something else"
+            )
+    names = [_COLUMN_ALIASES.get(name, name) for name in columns]
+    if missing := sorted({"op", "ms"} - set(names)):
+        raise UserError(f"{path} lacks the column {' and '.join(missing)} of a latency table")
+    if twice := [name for name in COLUMNS if names.count(name) > 1]:
+        same = [name for name in columns if _COLUMN_ALIASES.get(name, name) == twice[0]]
+        raise UserError(f"{path} has {twice[0]} in two columns, {', '.join(same)}: leave one")
 
 
 def _line(row: Mapping[str | Any, Any], number: int, path: str) -> Line:
@@ -108,7 +130,13 @@ def _line(row: Mapping[str | Any, Any], number: int, path: str) -> Line:
     for key in ("op", "ms"):
         if key not in filled:
             raise UserError(f"{where}: {key} must be given")
+    if (unit := named.get("unit", "ms")) != "ms":
+        raise UserError(f"{where}: unit must be ms, not {unit!r}; give the times in milliseconds")
     cells = {key: _cell(key, filled[key], where) for key in COLUMNS if key in filled}
+    if cells["op"] == "network" and (more := cells.keys() - {"op", "ms", "device"}):
+        raise UserError(
+            f"{where}: network is one time for all networks: leave {', '.join(sorted(more))} empty"
+        )
     if "expand_or_mid" in filled and "hidden" not in cells and "in_c" in cells:
         value = _number("expand_or_mid", filled["expand_or_mid"], where)
         cells["hidden"] = round(value * cells["in_c"] if value < cells["in_c"] else value)
@@ -132,12 +160,11 @@ def _cell(column: str, text: str, where: str) -> Any:
 
 
 def _number(column: str, text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise UserError(f"{where}: {column} must be a number, 0 or more, not {text!r}")
+    found = _DECIMAL.fullmatch(text)
+    value = float(text) if found else math.nan
+    rounded_to_0 = found and not value and float(found[1])
+    if not 0 <= value < END or rounded_to_0:
+        raise UserError(f"{where}: {column} must be a number from 0 to {END:g}, not {text!r}")
     return value
 
 

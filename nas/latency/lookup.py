@@ -52,8 +52,15 @@ class Lookup:
             object.__setattr__(self, name, value)
 
     def measure(self, arch: Arch) -> Timing:
-        """The sum over the rows of `arch`; UserError names a row that the table lacks."""
-        return self._sum(operators(arch), arch.resolution, self.overhead_ms)
+        """The sum over the rows of `arch`; UserError for one that the table lacks, and for 0."""
+        timing = self._sum(operators(arch), arch.resolution, self.overhead_ms)
+        self.require_time(timing.median_ms)
+        return timing
+
+    def require_time(self, fastest_ms: float) -> None:
+        """Raise UserError where a network takes no time, which only a wrong table says."""
+        if fastest_ms <= 0:
+            raise UserError(f"{self.path} says that a whole network takes 0 ms: give true times")
 
     def measure_many(
         self, archs: Sequence[Arch], on_timing: OnTiming | None = None

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.core.errors import UserError
+from nas.latency.lookup import Lookup
 from nas.latency.store import LatencySource
 from nas.space.choices import Picks
 from nas.space.trellis.trellis import NetworkCosts
@@ -46,11 +47,13 @@ class LatencyRange:
 
 
 def latency_range(latencies: LatencySource) -> LatencyRange:
-    """The range of the space whose rows `latencies` knows."""
+    """The range of the space whose rows `latencies` knows; UserError where one takes no time."""
     trellis, row_ms = latencies.trellis, latencies.row_ms
     overhead_ms = latencies.source.overhead_ms
     genomes = trellis.random(SAMPLE, np.random.default_rng(0))
     (low, fast), (high, slow) = (trellis.extreme(row_ms, most=most) for most in (False, True))
+    if isinstance(latencies.source, Lookup):
+        latencies.source.require_time(low + overhead_ms)
     return LatencyRange(
         fastest=(low + overhead_ms, fast),
         slowest=(high + overhead_ms, slow),

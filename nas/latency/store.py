@@ -93,8 +93,11 @@ def saved_table(folder: Path) -> LatencyTable | None:
     if not path.exists():
         return None
     try:
-        return LatencyTable.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError):
+        table = LatencyTable.from_json(json.loads(path.read_text(encoding="utf-8")))
+        table.warnings()
+        describe_validation(table)  # both need what is in it
+        return table
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is damaged: delete it, and the table is built again") from None
 
 

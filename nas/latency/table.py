@@ -99,8 +99,12 @@ class LatencyTable:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LatencyTable:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; ValueError for times that cannot be."""
         model = LatencyModel(**{**data["model"], "alone": tuple(data["model"]["alone"])})
+        factor, call_ms = model.alone
+        times = [*model.coefficients.values(), model.overhead_ms, factor, call_ms]
+        if not all(0 <= time < math.inf for time in times):
+            raise ValueError("times must be finite, and 0 or more")
         fields = list(Timing.__dataclass_fields__)
         blocks = tuple(
             ({k: v for k, v in row.items() if k not in fields}, Timing(*(row[f] for f in fields)))

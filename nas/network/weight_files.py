@@ -6,14 +6,13 @@ averaged copy.  Of all that only tensors with names such as "blocks.0.conv.weigh
 
 from __future__ import annotations
 
-import builtins
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from inspect import isclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
 
 import torch
 from torch import Tensor
@@ -31,6 +30,8 @@ USUAL = (
     *("argparse.Namespace", "collections.defaultdict", "pathlib.PosixPath", "numpy.dtype"),
     *("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"),
 )
+# No checkpoint of a tool names these: a file that does is refused.
+RUN_CODE = {f"builtins.{name}" for name in ("exec", "eval", "compile", "open", "__import__")}
 
 
 class _Called(type):
@@ -52,6 +53,10 @@ class _Nothing(metaclass=_Called):
 
 def _default_dict(*_: object) -> Counter[Any]:
     return Counter()
+
+
+def _list(*_: object) -> list[Any]:
+    return []  # torch's reader appends to nothing else
 
 
 def read_weights(path: str | Path, key: str | None = None) -> Tensors:
@@ -82,7 +87,7 @@ def read_networks(path: str | Path, key: str | None = None) -> dict[str, Tensors
     places = sorted(found, key=_rank)
     chosen = [p for p in places if key is None or _is_within(p, key)]
     if not chosen:
-        raise unknown("weights.key", key, [p or "null" for p in places])
+        raise UserError(f"{path}: {unknown('weights.key', key, [p or 'null' for p in places])}")
     return {place: found[place] for place in chosen}
 
 
@@ -98,6 +103,10 @@ def _content(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return import_module("safetensors.torch").load_file(path)
+        if is_zipfile(path):
+            with ZipFile(path) as archive:
+                if broken := archive.testzip():  # torch does not look at the sums
+                    raise BadZipFile(broken)
         with torch.serialization.safe_globals(_harmless(path)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
@@ -110,14 +119,14 @@ def _content(path: Path) -> Any:
 
 
 def _harmless(path: Path) -> list[Any]:
-    """Stand-ins for all that the file names; none for Python's own functions, such as exec."""
+    """Stand-ins for all classes and functions that the file names, but those of `RUN_CODE`."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except ValueError:
         names = list(USUAL)
-    functions = {f"builtins.{name}" for name, a in vars(builtins).items() if not isclass(a)}
-    stand_ins: dict[str, Any] = {name: _Nothing for name in names if name not in functions}
+    stand_ins: dict[str, Any] = {name: _Nothing for name in names if name not in RUN_CODE}
     stand_ins["collections.defaultdict"] = _default_dict
+    stand_ins["collections.deque"] = _list
     return [(stand_in, name) for name, stand_in in stand_ins.items()]
 
 
@@ -137,8 +146,8 @@ def _networks(place: str, content: Any, depth: int) -> Iterator[tuple[str, Tenso
 def _parts(place: str, tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
     """A state dict by place, and where its modules are of no known network, its parts too.
 
-    A prefix of all names is taken off, and whatever is beside the one part that has convolutions:
-    a loss, counters.
+    A prefix of all names is taken off, and whatever is beside the one part, or the network, that
+    has convolutions: a loss, counters.
     """
     state = {key: t for key, t in tensors.items() if "." in key}  # others belong to no layer
     parts: dict[str, Tensors] = {}
@@ -146,8 +155,12 @@ def _parts(place: str, tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
         name, _, rest = key.partition(".")
         parts.setdefault(name, {})[rest] = tensor
     if len(parts) > 1:
-        known = is_one_network(set(parts))
-        parts = {} if known else {name: p for name, p in parts.items() if _has_convolutions(p)}
+        with_convolutions = {name for name, p in parts.items() if _has_convolutions(p)}
+        if with_convolutions and is_one_network(with_convolutions):
+            own = {name for name in parts if is_one_network(with_convolutions | {name})}
+            state = {key: t for key, t in state.items() if key.partition(".")[0] in own}
+            parts = {}
+        parts = {name: p for name, p in parts.items() if name in with_convolutions}
     inside = [found for name, p in parts.items() for found in _parts(_joined(place, name), p)]
     if state and not (len(parts) == 1 and inside):
         yield place, state

@@ -104,6 +104,7 @@ def _matched(net: Network, state: State) -> tuple[Pairs, tuple[str, ...]]:
     reset: tuple[str, ...] = ()
     for i, (name, own) in enumerate(ours):
         source, given = theirs[i] if i < len(theirs) else ("end", {})
+        _check_values(source, {key: given[key] for key in own if key in given})
         given = given if i else _stem(given, own)
         if i == len(ours) - 1 and _differ_in_classes(given, own):
             reset = (name.partition(".")[0],)
@@ -117,6 +118,27 @@ def _matched(net: Network, state: State) -> tuple[Pairs, tuple[str, ...]]:
         found = f"the file goes on with {theirs[len(ours)][0]} where the network ends"
         raise UserError(f"{found}: {ADVICE}")
     return pairs, reset
+
+
+def _check_values(module: str, tensors: Tensors) -> None:
+    """Raise UserError for what is no weight: no real float, no number in float32, and so on."""
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+            layout = "empty (meta)" if tensor.is_meta else f"{tensor.layout}".rpartition(".")[2]
+            why = f"is {'quantised' if tensor.is_quantized else layout}, not dense"
+        elif name == COUNTER:
+            continue
+        elif not tensor.is_floating_point():
+            why = f"holds {tensor.dtype}, not floating-point numbers"
+        elif tensor.isnan().any():
+            why = "holds NaN"
+        elif not tensor.float().isfinite().all():
+            why = "holds numbers that are infinite in float32"
+        elif name == "running_var" and (tensor.float() < 0).any():
+            why = "holds variances below 0"
+        else:
+            continue
+        raise UserError(f"the file's {module}.{name} {why}: save it anew from the trained network")
 
 
 def in_order(state: State) -> list[tuple[str, Tensors]]:

@@ -51,7 +51,11 @@ class FirstWeights:
         if self.path is None and self.pretrained:
             accuracy = f"{self.pretrained.accuracy:g}% on ImageNet"
             origin = f"{self.pretrained.library} · {accuracy} · {path}"
-        (place, *others), anew = load_first_fitting(net, read_networks(path, self.key))
+        networks = read_networks(path, self.key)
+        try:
+            (place, *others), anew = load_first_fitting(net, networks)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
         if place:
             origin += f" · {place}"
         if others:
@@ -91,8 +95,17 @@ def first_weights(name: str, path: str | None = None, key: str | None = None) ->
 
 
 def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:
+    """The mean and std that a training left, of images scaled to [0, 1]."""
     try:
         known = json.loads(summary.read_text(encoding="utf-8"))
-        return tuple(tuple(map(float, known[key])) for key in ("mean", "std"))
-    except (ValueError, TypeError, KeyError):
-        raise UserError(f"{summary} beside the weights is damaged: remove it") from None
+        mean, std = known["mean"], known["std"]
+        numbers = [*mean, *std]
+        fit = len(mean) == len(std) > 0 and all(type(x) in (int, float) for x in numbers)
+        if not (fit and all(0 <= x <= 1 for x in mean) and all(0 < x <= 1 for x in std)):
+            raise ValueError
+        return tuple(map(float, mean)), tuple(map(float, std))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise UserError(
+            f"{summary} beside the weights is damaged: mean and std must be lists of as many "
+            "numbers, within 0 to 1 and std above 0; mend or remove it"
+        ) from None

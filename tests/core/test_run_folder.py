@@ -30,7 +30,7 @@ def full_disk(handle: int, *_: object, **__: object) -> object:
 
 
 def test_json_has_null_for_what_is_unknown(tmp_path):
-    write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, float("nan")], "c": "µ"})
+    write_json(tmp_path / "a.json", {"a": float("nan"), "b": [1.5, -float("inf")], "c": "µ"})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": None, "b": [1.5, None], "c": "µ"}
 
 

@@ -161,6 +161,31 @@ def test_a_damaged_table_is_named(tmp_path):
         saved_table(tmp_path)
 
 
+@pytest.mark.parametrize("odd", ["x", [3]])
+@pytest.mark.parametrize("key", ["", "model", "validation", "num_keys", "seconds", "blocks",
+    "model.overhead_ms", "model.alone", "model.coefficients", "validation.mape",
+    "validation.intervals"])  # fmt: skip
+def test_a_table_of_odd_json_is_damaged(built, tmp_path, key, odd):
+    data = json.loads(json.dumps(built[2].to_json()))
+    *outer, last = key.split(".")
+    place = data
+    for name in outer:
+        place = place[name]
+    place[last] = odd
+    (tmp_path / "table.json").write_text(json.dumps(data if key else odd))
+    with pytest.raises(UserError, match=r"table\.json is damaged: delete it"):
+        saved_table(tmp_path)
+
+
+def test_a_table_without_an_overhead_is_damaged(built, tmp_path):
+    data = json.loads(json.dumps(built[2].to_json()))
+    for odd in (math.nan, math.inf, -1, None, "3"):
+        data["model"]["overhead_ms"] = odd
+        (tmp_path / "table.json").write_text(json.dumps(data))
+        with pytest.raises(UserError, match=r"table\.json is damaged"):
+            saved_table(tmp_path)
+
+
 def test_below_a_bar_it_warns_and_strict_refuses(trellis, tmp_path):
     console = Console(width=300, file=io.StringIO())
     open_latencies(trellis, Device(noise=0.2), EFFORT, tmp_path, console)

@@ -24,7 +24,10 @@ from nas.latency import csv_table as table_file
 from nas.latency.block_features import row_form, signature
 from nas.latency.csv_table import COLUMNS
 from nas.latency.lookup import Lookup
+from nas.latency.range import latency_range
+from nas.latency.store import LatencySource
 from nas.space.choices import fill, random_picks
+from nas.space.trellis.trellis import Trellis
 from search_spaces.lookup import PUBLISHED
 
 PHONES = SHARED / "data" / "mbconv_latency_lut_phones.csv"
@@ -249,9 +252,9 @@ BAD = [
     ("kernel\n3\n", "lacks the column ms and op"),
     ("", "lacks the column ms and op"),
     ("op,ms\n", "has a header but no lines"),
-    ("op,ms\nstem,1\nhead,fast\n", "line 3: ms must be a number, 0 or more, not 'fast'"),
-    ("op,ms\nstem,-1\n", "line 2: ms must be a number, 0 or more, not '-1'"),
-    ("op,ms\nstem,nan\n", "line 2: ms must be a number, 0 or more, not 'nan'"),
+    ("op,ms\nstem,1\nhead,fast\n", "line 3: ms must be a number from 0 to 1e+09, not 'fast'"),
+    ("op,ms\nstem,-1\n", "line 2: ms must be a number from 0 to 1e+09, not '-1'"),
+    ("op,ms\nstem,nan\n", "line 2: ms must be a number from 0 to 1e+09, not 'nan'"),
     ("op,ms\nstem,inf\n", "line 2: ms must be a number"),
     ("op,ms\nstem,\n", "line 2: ms must be given"),
     ("op,ms\n,1\n", "line 2: op must be given"),
@@ -262,6 +265,22 @@ BAD = [
     ("op,ms\nstem,1,2\n", "line 2 must have as many cells as the header"),
     ("op,ms\nstem\n", "line 2 must have as many cells as the header"),
     ('op,ms\n"stem"x,1\n', "line 2: not CSV"),
+    ("op,Kernel,ms\nstem,3,1\n", ": the column 'Kernel' is nearly kernel: write kernel"),
+    ("op,kernel ,ms\nstem,3,1\n", ": the column 'kernel ' is nearly kernel"),
+    ("op,k,ms\nstem,3,1\n", ": the column 'k' is nearly kernel"),
+    ("op,kernel_size,ms\nstem,3,1\n", ": the column 'kernel_size' is nearly kernel"),
+    ("op,out_ch,ms\nstem,3,1\n", ": the column 'out_ch' is nearly out_c"),
+    ("op,IdSkip,ms\nstem,3,1\n", ": the column 'IdSkip' is nearly idskip"),
+    ("OP,MS\nstem,3\n", ": the column 'OP' is nearly op"),
+    ("op,ms,ms\nstem,3,1\n", " has ms in two columns, ms, ms: leave one"),
+    ("op,ms,mean_ms\nstem,3,1\n", " has ms in two columns, ms, mean_ms: leave one"),
+    ("op,ms,kernel,kernel\nstem,3,1,3\n", " has kernel in two columns"),
+    ("op,ms,resolution\nnetwork,3,28\n", "line 2: network is one time for all networks: leave r"),
+    ("op,ms,unit\nstem,3,ms\nhead,3,us\n", "line 3: unit must be ms, not 'us'"),
+    ("op,ms\nstem,1e308\n", "line 2: ms must be a number from 0 to 1e+09, not '1e308'"),
+    ("op,ms\nstem,1_0\n", "line 2: ms must be a number from 0 to 1e+09, not '1_0'"),
+    ("op,ms\nstem,1e-400\n", "line 2: ms must be a number from 0 to 1e+09, not '1e-400'"),
+    ("op,ms\nstem,\u0661\n", "line 2: ms must be a number"),
     ("op,in_c,expand_or_mid,ms\nmbconv,8,wide,1\n", "line 2: expand_or_mid must be a number"),
 ]
 
@@ -269,12 +288,26 @@ BAD = [
 @pytest.mark.parametrize(("text", "message"), BAD)
 def test_a_bad_file_is_named_in_one_line(tmp_path, text, message):
     path = tmp_path / "t.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError) as caught:
         Lookup(str(path))
     assert message in str(caught.value)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_other_columns_are_passed_over(tmp_path):
+    line = {"op": "mbconv", "ms": 2, "std": 1, "count": 9, "median_ms": 2, "": 0, "unit": "ms"}
+    assert Lookup(write(tmp_path / "t.csv", [line], line)).row_ms(BLOCK) == 2
+
+
+def test_a_latency_of_no_time_is_refused_with_the_file(tmp_path):
+    path = write(tmp_path / "t.csv", [line | {"ms": 0} for line in timed(operators(NET))])
+    with pytest.raises(UserError, match=r"/t\.csv says that a whole network takes 0 ms"):
+        Lookup(path).measure(NET)
+    latencies = LatencySource(Lookup(path), None, Trellis(NET))
+    with pytest.raises(UserError, match=r"/t\.csv says that a whole network takes 0 ms"):
+        latency_range(latencies)
 
 
 def test_a_file_that_cannot_be_read(tmp_path):

@@ -6,11 +6,15 @@ import argparse
 import collections
 import datetime
 import enum
+import functools
+import math
 import os
 import pathlib
 import subprocess
 import sys
 import types
+import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.core.errors import UserError
@@ -62,6 +67,10 @@ OPTIONS = {
     "by kind": {Kind.ONE: datetime.timedelta(3)},
     "counts": collections.defaultdict(list, a=[1]),
     "slots": Slots(),
+    "losses": collections.deque([1.0, 2.0], 3),
+    "schedule": functools.partial(max, 1),
+    "act": functools.partial(torch.relu),
+    "all": ...,
     "rng": torch.get_rng_state(),
     "metrics": {"val.loss": torch.tensor(0.1), "val.matrix": torch.ones(3, 3)},
     "optimizer": OPTIMIZER,
@@ -114,6 +123,8 @@ def holds(net: Network, state: dict[str, torch.Tensor]) -> bool:
         ({**prefixed("module.", PLAIN), "n_averaged": torch.tensor(3)}, " · module"),
         ({"generator": OTHER, "other": PLAIN}, " · other"),
         ((PLAIN, 3), " · 0"),
+        ({**PLAIN, "loss.weight": torch.tensor(1.0)}, ""),
+        ({**PLAIN, "criterion.centres": torch.ones(10, 8), "acc.tp": torch.tensor(3)}, ""),
         ({"state_dict_ema": AVERAGED, "state_dict": PLAIN},
          " · state_dict, not state_dict_ema (weights.key= chooses)"),
         ({"ema": AVERAGED, "params": PLAIN}, " · params, not ema (weights.key= chooses)"),
@@ -141,8 +152,67 @@ def test_a_key_chooses(key, tmp_path):
     content = {"model": PLAIN, "model_ema": prefixed("module.", AVERAGED)}
     path = saved(content, tmp_path / "w.pth")
     assert holds(loaded(path, key)[1], AVERAGED)
-    with pytest.raises(UserError, match=r"'model_em'; did you mean model\?.*model, model_ema.mod"):
+    with pytest.raises(
+        UserError, match=r"w\.pth: .*'model_em'; did you mean model\?.*model, model_ema.mod"
+    ):
         read_networks(path, "model_em")
+
+
+def changed(make: Callable[[Tensor], Tensor], part: str = "") -> dict[str, Tensor]:
+    return {
+        key: make(t) if t.is_floating_point() and part in key else t for key, t in PLAIN.items()
+    }
+
+
+def quantised(tensor: Tensor) -> Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize", "ignore:TypedStorage")
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (changed(lambda t: t * math.nan, "head"), "holds NaN"),
+        (changed(lambda t: t * math.inf, "running_mean"), "holds NaN"),
+        (changed(lambda t: t + math.inf), "holds numbers that are infinite"),
+        (changed(lambda t: t.double() + 1e300), "holds numbers that are infinite"),
+        (changed(lambda t: -t, "running_var"), "holds variances below 0"),
+        (changed(lambda t: t > 0), "holds torch.bool, not floating-point"),
+        (changed(lambda t: t.to(torch.int8)), "holds torch.int8"),
+        (changed(lambda t: t.to(torch.complex64)), "holds torch.complex64"),
+        (changed(lambda t: t.to_sparse()), "is sparse_coo, not dense"),
+        (changed(lambda t: t.to("meta")), "is empty .meta., not dense"),
+        (None, "is quantised, not dense"),
+    ],
+)
+def test_what_is_no_weight_is_named_and_nothing_is_loaded(state, why, tmp_path):
+    path = saved(state or changed(quantised), tmp_path / "w.pth")
+    net = build(SMALL, seed=2)
+    before = {key: tensor.clone() for key, tensor in net.state_dict().items()}
+    with pytest.raises(UserError, match=rf"w\.pth: the file's \S+ {why}"):
+        FirstWeights(path, None).load_into(net)
+    assert holds(net, before)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_numbers_are_weights(kind, tmp_path):
+    loaded(saved(changed(lambda t: t.to(kind)), tmp_path / "w.pth"))
+
+
+@settings(max_examples=10)
+@given(at=st.floats(0.1, 0.8))
+def test_a_bit_that_fell_over_is_noticed(at, tmp_path_factory):
+    path = pathlib.Path(saved(PLAIN, tmp_path_factory.mktemp("a") / "w.pth"))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        stored = max(archive.infolist(), key=lambda entry: entry.file_size)
+    # the local header is 30 bytes, the name, and torch's padding to the tensor
+    extra = int.from_bytes(content[stored.header_offset + 28 : stored.header_offset + 30], "little")
+    start = stored.header_offset + 30 + len(stored.filename) + extra
+    content[start + int(at * stored.file_size)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"w\.pth cannot be read as weights .BadZipFile"):
+        read_networks(path)
 
 
 def test_what_fits_nowhere_is_said_of_the_first(tmp_path):

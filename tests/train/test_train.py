@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -266,9 +267,15 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
     mean, std, origin = ours.stats(data)  # a run's own before the published
     assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
     assert origin.endswith("summary.json says")
-    (tmp_path / "summary.json").write_text("{")
-    with pytest.raises(UserError, match="is damaged: remove it"):
-        ours.stats(data)
+    odd = ([], [0.5, 0.5], [0.5] * 2 + [math.nan], [0.5, 0.5, -0.1], [0.5, 0.5, 58.4], [True] * 3)
+    bad = [{key: value} for key in ("mean", "std") for value in (*odd, "123", None, 3)]
+    fine = {"mean": [0.5] * 3, "std": [0.2] * 3}
+    texts = [json.dumps(fine | known) for known in (*bad, {"std": [0.2, 0.2, 0.0]})]
+    for text in (*texts, "{", "", "[1]", "null", '{"accuracy": 3}', '{"mean": [], "std": []}'):
+        (tmp_path / "summary.json").write_text(text)
+        with pytest.raises(UserError, match=r"summary\.json beside .* damaged: .*remove it$") as e:
+            ours.stats(data)
+        assert "\n" not in str(e.value)
     (tmp_path / "summary.json").unlink()
     assert ours.stats(data)[0] == pytest.approx((sum(source.mean) / 3,))
     unknown = replace(ours, pretrained=None)

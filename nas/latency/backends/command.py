@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -33,12 +34,14 @@ from nas.latency.timing import OnTiming, Timing, interquartile_range, report_eac
 from nas.network.onnx_graph import onnx_rows
 
 WIDE = 0.1  # runs that differ by more than this share cannot tell blocks apart within 10 %
+QUOTED = re.compile(r"""'[^']*'|"(?:\\.|[^"\\])*"|\\.""")
+FOR_A_SHELL = re.compile(r"\S*[&|;<>]\S*")
 GRACE_S = 5  # for a killed process to be gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command(PartsBackend):
-    """Runs `command` on each model, float32, and reads the last number it prints as its time.
+    """Runs `command` on each model, float32, and reads its time from the last line with a number.
 
     command    words; `{onnx}` in them becomes the path of the model.
     timeout_s  seconds after which a run, and all that it started, is killed.
@@ -64,6 +67,11 @@ class Command(PartsBackend):
             raise UserError(
                 f"latency.command must contain {{onnx}}, where the path of the model goes, not "
                 f"{self.command!r}"
+            )
+        if sign := FOR_A_SHELL.search(QUOTED.sub("", self.command)):
+            raise UserError(
+                f"the latency command's {sign[0]!r} is for a shell, and none runs it: quote it, or "
+                "put the whole command into sh -c '...'"
             )
         program = self._words("model.onnx")[0]
         if shutil.which(program) is None:
