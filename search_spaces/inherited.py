@@ -15,9 +15,8 @@ from nas.arch.blocks import BLOCKS, Block, block_row
 from nas.arch.layers import Conv, Operator
 from nas.arch.operators import operators
 from nas.arch.scaling import for_resolution
-from nas.core.checks import check_number, check_whole
 from nas.core.errors import UserError
-from nas.core.typed import Count, Range, Side
+from nas.core.typed import Count, Range, Side, check, hints_of
 from nas.space.choices import Label, OneOf, choices, fill, one_of
 from search_spaces.lookup import resolve_network
 
@@ -47,13 +46,12 @@ def inherited(
     A block whose input is added to its output can be left out.  Depth is not scaled, and nothing
     is dropped in training: stochastic depth is for longer ones.
     """
-    for side in (sides := tuple(resolutions)):
-        check_whole("resolutions", side, 1, 8192)
-    for part in parts:
-        check_number("space.parts", part, 0.01, 1.0)
+    given = {"resolutions": resolutions, "space.parts": parts, "space.kernels": kernels}
+    for name, value in given.items():
+        check(name, hints_of(inherited)[name.rpartition(".")[2]], value)
     for kernel in kernels:
         Block(kernel=kernel)  # refuses what no block can have
-    if not sides:
+    if not (sides := tuple(resolutions)):
         raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
     whole = whole_network(arch, max(sides), channels, classes)
     rows = {row.place: row for row in operators(whole)}
