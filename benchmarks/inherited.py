@@ -1,7 +1,7 @@
 """Few pictures: what the search finds from published weights, against what one would do otherwise.
 
     python benchmarks/inherited.py data.root=DIR       writes results/benchmarks/inherited.json
-    python benchmarks/inherited.py --pictures 1000 --seeds 0 1 2 data.root=DIR
+    python benchmarks/inherited.py data.root=DIR --pictures 1000 --seeds 0 1 2
 
 CIFAR-10 with so many training pictures; EfficientNet-Lite0; the targets are the latencies of Lite0
 itself at 80, 64 and 48 pixels.  The winner is the real command's.  The baseline is Lite0 at that

@@ -24,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +58,15 @@ GRACE_S = 20  # for what a killed command started to be gone
 
 def start(command: str, folder: Path, max_bytes: int | None = None) -> subprocess.Popen[str]:
     """The command in a session of its own; files may grow to `max_bytes`."""
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (max_bytes or 0,) * 2)
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # it is not heard in a shell's background
+        if max_bytes:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, max_bytes))
+
     return subprocess.Popen(
         [sys.executable, "-m", f"nas.{command}", *COMMANDS[command]],
-        cwd=folder, text=True, start_new_session=True, preexec_fn=limit if max_bytes else None,
+        cwd=folder, text=True, start_new_session=True, preexec_fn=prepare,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
