@@ -147,15 +147,12 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     print_winner(console, summary)
     for row in (*summary.get("compared", ()), *filter(None, [summary.get("versus_controls")])):
         console.print(f"against   {describe_gain_over(row)}")
-    files = "pareto.html winner.yaml trials.csv summary.json ..."
-    if not summary["winner"]:
-        console.print(f"wrote     {run.folder}/: {files.replace('winner.yaml ', '')}")
-        return
-    console.print(f"wrote     {run.folder}/: {files}")
-    same = "" if run.data.name == "embedded" else ", with the same data= settings"
-    console.print(
-        f"next      python -m nas.train trains the winner on, python -m nas.scale grows it{same}"
-    )
+    winner = "winner.yaml " if summary["winner"] else ""
+    console.print(f"wrote     {run.folder}/: pareto.html {winner}trials.csv summary.json ...")
+    if winner:
+        same = "" if run.data.name == "embedded" else ", with the same data= settings"
+        more = "python -m nas.train trains the winner on, python -m nas.scale grows it"
+        console.print(f"next      {more}{same}")
     if stopped:
         more = "the same command goes on" if stopped == INTERRUPTED else "nothing more to do"
         console.print(f"stopped   {stopped} after {run.study.num_evaluated} networks; {more}")

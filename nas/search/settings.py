@@ -125,9 +125,7 @@ class SearchSettings:
             raise UserError("sampler.seed is made of seed= for every trial: give that")
         for name, value in self.sampler.arguments.items():
             if isinstance(value, str) and self.sampler.name != "known_cost":
-                raise UserError(
-                    f"sampler.{name}={value}: a text is none of what Optuna takes there"
-                )
+                raise UserError(f"sampler.{name} is no text for Optuna, and cannot be {value!r}")
         if not self.inherits and (self.arch is not None or self.resolutions is not None):
             raise UserError(
                 "arch= and resolutions= are for a search that inherits weights: give "

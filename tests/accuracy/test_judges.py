@@ -162,7 +162,10 @@ def node(name: str, **more: Any) -> Component:
     return Component(name, settings | more)
 
 
-GIVEN = {"tabular": {"path": "a.csv"}, "inherited": {"arch": "mobilenet_v2", "path": None}}
+GIVEN = {
+    "tabular": {"path": "a.csv"},
+    "inherited": {"arch": "mobilenet_v2", "path": None, "key": None},
+}
 
 
 def test_every_judge_says_before_it_is_opened_what_a_search_must_know():

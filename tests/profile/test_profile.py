@@ -101,7 +101,7 @@ def test_a_name_in_a_yaml_file_makes_one_folder_and_no_mischief(tmp_path, here, 
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("a/b", "a_b"), ("../..", "network"), ("", "network"), ("mobilenet_v2_0.35", None)],
+    [("a/b", "a_b_c14cdd"), ("../..", "network_0cfd1c"), ("mobilenet_v2_0.35", None)],
 )
 def test_a_folder_has_a_safe_name(name, folder):
     assert folder_name(name) == (folder or name)

@@ -217,8 +217,8 @@ WRONG = [
     (["phi=three"], "phi must be a number from -100 to 100 or null, not 'three'"),
     (["phi=1000"], "phi must be a number from -100 to 100 or null, not 1000"),
     (["coefficients=[0.9,1.1,1.15]"], "are under 1"),
-    (["coefficients=[1.2,1.1]"], "coefficients must be a list of numbers or null, not"),
-    (["coefficients=[1.2,1.1,big]"], "coefficients must be alpha, beta and gamma"),
+    (["coefficients=[1.2,1.1]"], "coefficients must be alpha, beta and gamma"),
+    (["coefficients=[1.2,1.1,big]"], "coefficients must be a list of numbers or null, not"),
     (["arch=efficientnet_b0", "rule=formula", "phi=-25"], "resolution 16 is too small for"),
     (["arch=efficientnet_b0", "rule=formula", "macs=10"], "macs=10 is out of reach: the smallest"),
     (["arch=efficientnet_b0", "rule=formula", "macs=1e30"], "is out of reach: the largest"),
@@ -302,11 +302,11 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, monkeypatch, capsys):
 def test_settings_are_checked_however_they_are_made():
     given = ScaleSettings.of("rule=dwr")
     assert replace(given, phi=1).phi == 1
-    with pytest.raises(UserError, match="workers must be a whole number from 1, not 0"):
+    with pytest.raises(UserError, match="workers must be a whole number from 1 to 256, not 0"):
         replace(given, workers=0)
     with pytest.raises(UserError, match="give one of phi=, macs= and latency_ms="):
         replace(given, macs=1e6)
-    with pytest.raises(UserError, match=r"fit\.phi=2"):
+    with pytest.raises(UserError, match=r"fit\.phi must be a whole number from -1 to 1, not 2"):
         replace(given, fit=given.fit.updated(phi=2))
     with pytest.raises(FrozenInstanceError):
         given.phi = 2

@@ -291,7 +291,10 @@ def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("accuracy.budget.seconds=-1", "supernet.seconds must be a number above 0, not -1"),
+        (
+            "accuracy.budget.seconds=-1",
+            "accuracy.budget.seconds must be a number above 0 or null, not -1",
+        ),
         ("accuracy=guess", "unknown accuracy 'guess'"),
         ("sampler.objective=speed", "search: unknown sampler.objective 'speed'"),
         ("budget=transfer", "search: budget.norms=frozen keeps the statistics of first weights"),
