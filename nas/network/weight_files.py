@@ -6,7 +6,10 @@ averaged copy.  Of all that only tensors with names such as "blocks.0.conv.weigh
 
 from __future__ import annotations
 
+import pickle
 import re
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -22,6 +25,12 @@ from nas.core.files import user_path
 from nas.network.weights import is_one_network
 
 Tensors = dict[str, Tensor]
+# What a damaged archive or pickle makes torch raise.
+UNREADABLE: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError),
+    *(NameError, OSError, RuntimeError, TypeError, ValueError),
+    *(pickle.PickleError, struct.error, zlib.error, BadZipFile),
+)
 FIRST = ("state_dict", "model")  # keys that come before others in a file
 AVERAGED = re.compile(r"(?i)(^|[._])(ema|swa|avg|averag\w*)([._]|$)")  # and those that come last
 DEPTH = 5  # dicts and lists in one another
@@ -100,8 +109,10 @@ def _is_within(place: str, key: str) -> bool:
 
 
 def _content(path: Path) -> Any:
+    unreadable = UNREADABLE
     try:
         if path.suffix == ".safetensors":
+            unreadable = (*unreadable, import_module("safetensors").SafetensorError)
             return import_module("safetensors.torch").load_file(path)
         if is_zipfile(path):
             with ZipFile(path) as archive:
@@ -111,7 +122,7 @@ def _content(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise UserError(f"{path.name} needs a package: pip install safetensors") from error
-    except Exception as error:  # whatever a damaged archive or pickle makes torch raise
+    except unreadable as error:
         raise UserError(
             f"{path} cannot be read as weights ({type(error).__name__}): bring the file again, "
             "or save the state dict alone with torch.save"
