@@ -104,7 +104,7 @@ def mobilenet_v4(
 
     def wide(*own: int) -> int:
         options = {round_channels(c * width * m) for c in own for m in widths}
-        return one_of(*sorted(options))  # type: ignore[no-any-return]
+        return one_of(*sorted(options))  # type: ignore[no-any-return]  # a hole stands for its value
 
     def block(op: str, kernels: Sequence[int]) -> Block:
         return Block(

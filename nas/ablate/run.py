@@ -29,7 +29,7 @@ from nas.arch.notation import arch_string
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar, open_console
-from nas.latency.timing import Timing
+from nas.latency.together import measure_together
 from nas.stats.paired import paired_interval
 
 Row = dict[str, Any]
@@ -98,18 +98,11 @@ def cost_rows(variants: Sequence[Variant]) -> list[Row]:
 
 def _add_latencies(run: AblateRun, rows: Sequence[Row]) -> None:
     """Time all variants in the same rounds; none where the device or table cannot tell one."""
-    timed: set[int] = set()  # some are timed again
-    with ProgressBar(run.console, "latency", len(rows)) as bar:
-
-        def on_timing(i: int, timing: Timing) -> None:
-            timed.add(i)
-            bar(len(timed), "networks")
-
-        try:
-            timings = run.timer.measure_many([v.arch for v in run.variants], on_timing)
-        except UserError as error:
-            run.say("latency", f"none: {error}")
-            return
+    try:
+        timings = measure_together(run.timer, [v.arch for v in run.variants], run.console)
+    except UserError as error:
+        run.say("latency", f"none: {error}")
+        return
     for row, timing in zip(rows, timings, strict=True):
         row["latency_ms"], row["noisy"] = timing.median_ms, timing.noisy
         row["latency_ratio"] = timing.median_ms / timings[0].median_ms

@@ -19,8 +19,8 @@ from nas.core.config import Component
 from nas.core.errors import UserError
 from nas.core.run_folder import folder_name, lock_folder, open_folder
 from nas.data.dataset import ImageData
-from nas.latency.backends.local import in_same_rounds
 from nas.latency.timing import Backend
+from nas.latency.together import in_same_rounds
 from nas.training.loop import Budget, fit_batch
 from search_spaces.lookup import resolve_baseline
 

@@ -90,11 +90,11 @@ def _read(name: str, hint: Any, value: Any) -> Any:
             if not key.startswith("_") and key not in known and "**" not in known:
                 raise unknown("setting", f"{name}.{key}", known)
         parts = {k: _read(f"{name}.{k}", known.get(k, Any), part) for k, part in value.items()}
-        return hint(**parts) if is_settings(hint) and "_target_" not in value else parts
+        return hint(**parts) if _is_settings(hint) and "_target_" not in value else parts
     return None if value is None else typed(name, hint, value)
 
 
-def is_settings(hint: Any) -> bool:
+def _is_settings(hint: Any) -> bool:
     """Whether it is a class of settings, such as limits."""
     return isinstance(hint, type) and is_dataclass(hint)
 
@@ -102,7 +102,7 @@ def is_settings(hint: Any) -> bool:
 def parameters(name: str, node: Mapping[str, Any], hint: Any) -> Mapping[str, Any]:
     """What the parts of a group may be; texts where it stands for no call."""
     if "_target_" not in node:
-        return hints_of(hint) if is_settings(hint) else dict.fromkeys(node, str | None)
+        return hints_of(hint) if _is_settings(hint) else dict.fromkeys(node, str | None)
     try:
         module, _, call = str(node["_target_"]).rpartition(".")
         return hints_of(getattr(import_module(module), call))
@@ -115,7 +115,7 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
     """The configuration as plain data, what the user gave as `Given`; the option of each group."""
     words = dict(_split(word) for word in overrides)
     options_given = {key: text for key, text in words.items() if _is_group(key)}
-    cfg = compose_groups(command, options_given)
+    cfg = _compose_groups(command, options_given)
     choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
     known = list(_keys(OmegaConf.to_container(cfg)))
     texts: dict[str, Given] = {}
@@ -167,7 +167,7 @@ def _is_group(key: str) -> bool:
     return (CONF / key.partition("@")[0]).is_dir()
 
 
-def compose_groups(command: str, chosen: Mapping[str, str]) -> Any:
+def _compose_groups(command: str, chosen: Mapping[str, str]) -> Any:
     """The configuration of `command` as Hydra composes it, with the `chosen` options of groups."""
     for group, option in chosen.items():
         known = options(group.partition("@")[0])
@@ -181,9 +181,8 @@ def compose_groups(command: str, chosen: Mapping[str, str]) -> Any:
     except errors.ConfigCompositionException as error:
         found = re.search(r"'([^']+)'", str(error))
         key = found[1] if found else " ".join(str(error).split())
-        raise unknown(
-            "setting", key, _keys(OmegaConf.to_container(compose_groups(command, {})))
-        ) from None
+        known = list(_keys(OmegaConf.to_container(_compose_groups(command, {}))))
+        raise unknown("setting", key, known) from None
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:
@@ -200,6 +199,6 @@ def show_if_asked(command: str, settings: type, arguments: Sequence[str]) -> Non
         config = compose(command, settings, [word for word in arguments if word != "--cfg"])
         for key, value in config.items():
             value = value.node if isinstance(value, Component) else value
-            config[key] = vars(value) if is_settings(type(value)) else value
+            config[key] = vars(value) if _is_settings(type(value)) else value
         print(yaml.safe_dump(config, sort_keys=False, allow_unicode=True).strip())
         sys.exit(0)

@@ -3,13 +3,12 @@
 epochs: Count                                    a whole number from 1
 lr: Annotated[float, Range(0, above=True)]       a number above 0
 optimizer: Annotated[str, Among(("sgd", "adamw"))]
-kernels: Sequence[int]                           a list [a whole number, ...]
+kernels: Sequence[int]                           a list of whole numbers
 """
 
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Annotated, Any, Union, Unpack, get_args, get_origin, get_type
 
 import yaml
 
+from nas.core.checks import MAX_WHOLE, word
 from nas.core.errors import UserError, unknown
 
 NULLS = ("null", "None")
@@ -30,7 +30,6 @@ BOOLS = {
     **dict.fromkeys(("false", "no", "off", "n", "f", "0"), False),
 }
 QUOTED = re.compile(r"""(['"])((?:(?!\1)[^\\]|\\.)*)\1""", re.DOTALL)
-MAX_WHOLE = 2**31  # of seeds and counts
 MAX_LISTS = 100  # in one setting
 MAX_SHOWN = 80  # letters of a value in an error
 
@@ -204,11 +203,6 @@ def _described(member: Any) -> str:
     return words.get(kind, "a number" if kind is float else "a value") + str(limit or "")
 
 
-def word(value: Any) -> str:
-    """A value as one writes it in a setting: null, true, 1.5, 'text'."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
-
-
 @cache
 def _members(hint: Any) -> tuple[Any, ...]:
     """The hints of a union, null last; else the hint itself."""
@@ -266,10 +260,5 @@ def _hint(annotation: Any, module: Any) -> Any:
 def check_fields(settings: Any, group: str = "") -> None:
     """Check every field of a dataclass by its annotation; `group.` stands before its name."""
     hints = hints_of(type(settings))  # type: ignore[arg-type]  # a class can be hashed
-    for field in fields(settings):
-        if field.init:
-            check(
-                f"{group}.{field.name}".lstrip("."),
-                hints[field.name],
-                getattr(settings, field.name),
-            )
+    for name in (field.name for field in fields(settings) if field.init):
+        check(f"{group}.{name}".lstrip("."), hints[name], getattr(settings, name))

@@ -187,12 +187,9 @@ def decode_cached(
             "make room, or set NAS_CACHE to a folder on another disk"
         ) from error
     images, known = kept
-    digests, failed, reason = (
-        known["digests"],
-        known["failed"],
-        " ".join(str(known["reason"]).split()),
-    )
-    _check_readable(digests == 0, names, what, f"{names[failed]} ({reason})", max_unreadable)
+    digests, reason = known["digests"], " ".join(str(known["reason"]).split())
+    first = f"{names[known['failed']]} ({reason})"
+    _check_readable(digests == 0, names, what, first, max_unreadable)
     looks[digests == 0] = np.nan
     check_values(looks, names, what, value_range)
     return Pictures(images, digests, value_range)

@@ -45,7 +45,7 @@ RUN_CODE = {f"builtins.{name}" for name in ("exec", "eval", "compile", "open", "
 
 class _Called(type):
     def __call__(cls, *_: object) -> object:
-        return object.__new__(cls)  # type: ignore[arg-type]
+        return object.__new__(cls)  # type: ignore[arg-type]  # cls is a class
 
 
 class _Nothing(metaclass=_Called):

@@ -18,10 +18,10 @@ from nas.arch.notation import arch_string
 from nas.arch.operators import network_id
 from nas.core.figures import BLUE, GREY, Section, blank, figures_page
 from nas.core.files import write_text
-from nas.core.progress import ProgressBar, open_console
+from nas.core.progress import open_console
 from nas.core.run_folder import environment, folder_name, open_folder, write_json
-from nas.latency.backends.local import in_same_rounds
-from nas.latency.timing import Backend, Timing
+from nas.latency.timing import Timing
+from nas.latency.together import in_same_rounds, measure_together
 from nas.profile.settings import ProfileSettings
 from nas.profile.table import TABLE_WIDTH
 
@@ -40,7 +40,7 @@ def compare(settings: ProfileSettings, networks: Mapping[str, Arch]) -> dict[str
     console = open_console(TABLE_WIDTH)
     rows = [_row(name, arch) for name, arch in networks.items()]
     if settings.measure:
-        timings = _measured(timer, list(networks.values()), console)
+        timings = measure_together(timer, list(networks.values()), console)
         rows = [row | _timed(row, timing) for row, timing in zip(rows, timings, strict=True)]
         comparison_page(folder / "profile.html", timer.name, rows)
     summary = {"latency": timer.name if settings.measure else None, "networks": rows}
@@ -64,17 +64,6 @@ def _row(name: str, arch: Arch) -> dict[str, Any]:
         **asdict(cost(arch)),
         "latency_ms": None,
     }
-
-
-def _measured(timer: Backend, archs: Sequence[Arch], console: Console) -> list[Timing]:
-    timed: set[int] = set()  # some are timed again
-    with ProgressBar(console, "latency", len(archs)) as bar:
-
-        def on_timing(i: int, timing: Timing) -> None:
-            timed.add(i)
-            bar(len(timed), "networks")
-
-        return timer.measure_many(archs, on_timing)
 
 
 def _timed(row: Row, timing: Timing) -> dict[str, Any]:

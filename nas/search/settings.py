@@ -26,6 +26,7 @@ from nas.core.typed import (
 from nas.data.dataset import ANY_SIZE
 from nas.network.device import DEVICES, resolve_device
 from nas.space.limits import Limits
+from nas.training.first_weights import check_no_weights
 from search_spaces.lookup import PUBLISHED
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
@@ -97,6 +98,7 @@ class SearchSettings:
             _ = PUBLISHED[network]  # raises where there is none
         resolve_device(self.device)
         self._check_weights()
+        self._check_sampler()
         if not re.fullmatch(r"(?!\.)[\w.-]+", self.run):
             raise UserError(
                 f"run must be a name of letters, digits, '-', '_', '.', not {self.run!r}"
@@ -115,22 +117,21 @@ class SearchSettings:
                     f"weights={self.weights.name}: give weights=pretrained arch=... alone, or "
                     "neither it nor space=inherited accuracy=inherited"
                 )
-        if not self.inherits:
-            for name, value in self.weights.node.items():
-                if value is not None:
-                    raise UserError(
-                        f"weights.{name}={value} needs weights=file (or pretrained): give that too"
-                    )
+        if self.inherits:
+            return
+        check_no_weights(self.weights.node)
+        if self.arch is not None or self.resolutions is not None:
+            raise UserError(
+                "arch= and resolutions= are for a search that inherits weights: give "
+                "weights=pretrained (or weights=file weights.path=...) too"
+            )
+
+    def _check_sampler(self) -> None:
         if "seed" in self.sampler.node:
             raise UserError("sampler.seed is made of seed= for every trial: give that")
         for name, value in self.sampler.arguments.items():
             if isinstance(value, str) and self.sampler.name != "known_cost":
                 raise UserError(f"sampler.{name} is no text for Optuna, and cannot be {value!r}")
-        if not self.inherits and (self.arch is not None or self.resolutions is not None):
-            raise UserError(
-                "arch= and resolutions= are for a search that inherits weights: give "
-                "weights=pretrained (or weights=file weights.path=...) too"
-            )
 
     def num_trials(self, trains_each: bool) -> int:
         """Distinct networks to evaluate; fewer by default where each of them is trained."""

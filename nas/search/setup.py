@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -113,13 +113,9 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     table = table_folder(settings.results, settings.space.name, space, device, effort)
     config = settings.to_config(data.fingerprint, table.name)
     check_config(folder / "config.yaml", config)
-    store = open_storage(folder, settings.storage, settings.run)
+    store = open_own_study(settings, folder, config, space, stack)
     if store.salvaged:
         console.print(f"journal   {store.salvaged}")
-    check_study(settings, config, store, space)
-    if settings.storage:  # a journal is in the folder, which is locked
-        what = f"the study {settings.run!r} in storage={without_password(settings.storage)}"
-        stack.enter_context(owned(store, what))
     latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)
@@ -140,6 +136,18 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
         settings, folder, load, data, problem, judge, workers, store, study, evaluations,
         replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt), console,
     )  # fmt: skip
+
+
+def open_own_study(
+    settings: SearchSettings, folder: Path, config: Mapping[str, Any], space: Arch, stack: ExitStack
+) -> TrialStore:
+    """The run's study, this process its only owner; UserError where it is another's."""
+    store = open_storage(folder, settings.storage, settings.run)
+    check_study(settings, config, store, space)
+    if settings.storage:  # a journal is in the folder, which is locked
+        what = f"the study {settings.run!r} in storage={without_password(settings.storage)}"
+        stack.enter_context(owned(store, what))
+    return store
 
 
 def worker_of(

@@ -12,6 +12,7 @@ from nas.core.errors import UserError
 from nas.core.files import user_path
 from nas.core.typed import Among, Natural, Side, check_fields
 from nas.network.device import DEVICES, resolve_device
+from nas.training.first_weights import check_no_weights
 from search_spaces.lookup import resolve_network
 
 WEIGHTS = ("none", "file", "pretrained")
@@ -53,11 +54,8 @@ class TrainSettings:
 
     def _check_path(self) -> None:
         path = self.weights.node["path"]
-        for name, value in (("path", path), ("key", self.weights_key)):
-            if value is not None and self.from_scratch:
-                raise UserError(
-                    f"weights.{name}={value} needs weights=file (or pretrained): give that too"
-                )
+        if self.from_scratch:
+            check_no_weights(self.weights.node)
         if path is None and self.weights.name != "file":
             return
         if not isinstance(path, str) or not user_path(path).is_file():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nas.core.errors import UserError
 from nas.core.files import user_path
@@ -16,6 +17,15 @@ from nas.network.weight_files import read_networks
 from nas.network.weights import load_first_fitting
 
 MAX_NAMED = 4  # other state dicts of a file
+
+
+def check_no_weights(given: Mapping[str, Any]) -> None:
+    """UserError where settings of weights are given to what begins without any."""
+    for name, value in given.items():
+        if value is not None:
+            raise UserError(
+                f"weights.{name}={value} needs weights=file (or pretrained): give that too"
+            )
 
 
 class ChannelStats(NamedTuple):

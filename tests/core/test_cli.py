@@ -286,7 +286,7 @@ def test_help_and_errors_in_ascii(words, monkeypatch):
     found = b""
     for stream in streams.values():
         stream.flush()
-        found += stream.buffer.getvalue()  # type: ignore[attr-defined]
+        found += stream.buffer.getvalue()  # type: ignore[attr-defined]  # of BytesIO
     assert (b"more *" if words else b"nas.train: a -> b") in found
 
 

@@ -106,7 +106,7 @@ def test_a_window_of_no_width_gets_whole_lines(columns, monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     open_console().print("latency   1.5 ms · a [line] → " + "long " * 30)
     stream.flush()
-    text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    text = stream.buffer.getvalue().decode()  # type: ignore[attr-defined]  # of BytesIO
     assert text == "latency   1.5 ms | a [line] -> " + "long " * 30 + "\n"
 
 

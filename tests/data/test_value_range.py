@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +21,12 @@ from nas.data.decoding import _limits
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-def write_deep(top: Path, kind: str, values: object, number: int = 10) -> None:
+def write_deep(top: Path, kind: str, values: Callable[[Any], Any], number: int = 10) -> None:
     """Two classes of noise: `values` of bytes of random pictures."""
     for index in range(2 * number):
         path = top / ("cat" if index % 2 else "dog") / f"{index}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(values(noise(index, channels=1)[..., 0])).save(path)  # type: ignore[operator]
+        Image.fromarray(values(noise(index, channels=1)[..., 0])).save(path)
 
 
 @pytest.mark.parametrize(

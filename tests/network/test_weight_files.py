@@ -47,7 +47,7 @@ class Slots:
         self.a = 1
 
 
-class AttributeDict(dict):  # type: ignore[type-arg]
+class AttributeDict(dict):  # type: ignore[type-arg]  # as such tools write it
     """As Lightning's, which is not installed here."""
 
 
@@ -87,7 +87,7 @@ LIGHTNING = {
 def saved(content: Any, path: pathlib.Path, **how: Any) -> str:
     """The file, which names a class whose module is gone when it is read."""
     module = types.ModuleType("gone_module")
-    module.AttributeDict = AttributeDict  # type: ignore[attr-defined]
+    module.AttributeDict = AttributeDict  # type: ignore[attr-defined]  # made for pickle
     AttributeDict.__module__ = module.__name__
     sys.modules[module.__name__] = module
     try:

@@ -14,8 +14,8 @@ from nas.arch.operators import network_id
 from nas.arch.serialization import dumps
 from nas.core.errors import UserError
 from nas.latency.backends.command import Command
-from nas.latency.backends.local import in_same_rounds
 from nas.latency.backends.onnxruntime import OnnxRuntime
+from nas.latency.together import in_same_rounds
 from nas.profile.run import profile
 from nas.profile.settings import ProfileSettings
 from search_spaces.lookup import PUBLISHED

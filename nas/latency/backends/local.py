@@ -147,10 +147,3 @@ class Local(PartsBackend):
             **clocks,
         )
         return [timings[i] for i in range(len(calls))]
-
-
-def in_same_rounds(timer: Backend, number: int) -> Backend:
-    """`timer`, with `number` networks timed in the same rounds, where it has rounds."""
-    if not isinstance(timer, Local):
-        return timer
-    return replace(timer, together=max(number, timer.together))
