@@ -41,6 +41,16 @@ def resolve_network(name: str, width: float | None = None) -> tuple[Arch, str]:
     return PUBLISHED[full], "published"
 
 
+def check_target(target: float | str | None) -> None:
+    """UserError for a target that is neither milliseconds nor a published network."""
+    if isinstance(target, str) and not target[:1].isalpha():
+        raise UserError(
+            f"target must be milliseconds, a number, or a published network, not {target!r}"
+        )
+    if isinstance(target, str):
+        _ = PUBLISHED[target]  # raises where there is none
+
+
 def resolve_baseline(
     name: str | None,
     results: str | Path,

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 Bytes = npt.NDArray[np.uint8]
 ValueRange = tuple[float, float]
 
+BITS, SAMPLE_FORMAT = 258, 339  # tags of TIFF; a format of 1 is without a sign
 EIGHT_BITS: ValueRange = (0.0, 255.0)
 SUFFIXES = (  # of files that are pictures, damaged ones too; others are opened to find out
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -92,6 +93,9 @@ def look(file: Path | BinaryIO) -> Look:
 
 def _numbers(image: Image.Image) -> npt.NDArray[np.float64]:
     values = np.asarray(image, np.float64)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(BITS) == (32,) and tags.get(SAMPLE_FORMAT, (1,)) == (1,):  # Pillow reads a sign
+        values = values % 2**32
     if np.isnan(values).all():
         raise ValueError("none of its values is a number")
     return values

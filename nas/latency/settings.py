@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nas.core.config import Component, compose
 from nas.core.typed import Milliseconds, Multiplier, Side, check_fields
-from search_spaces.lookup import PUBLISHED
+from search_spaces.lookup import check_target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,5 +30,4 @@ class LatencySettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if isinstance(self.target, str):
-            _ = PUBLISHED[self.target]  # raises for an unknown name
+        check_target(self.target)

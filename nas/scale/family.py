@@ -90,7 +90,7 @@ def _num_blocks(arch: Arch) -> int:
 
 def _mean_width(arch: Arch) -> float:
     widths = [stage.width for stage in arch.stages if stage.depth]
-    return sum(widths) / max(1, len(widths))
+    return sum(widths) / len(widths)
 
 
 def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def family_table(members: Sequence[Member], latencies: Mapping[str, float]) -> l
             "name": member.name,
             "phi": member.phi,
             "depth_exact": member.factors.depth,
-            "depth": _num_blocks(arch) / max(1, _num_blocks(base)),
+            "depth": _num_blocks(arch) / _num_blocks(base),
             "width_exact": member.factors.width,
             "width": _mean_width(arch) / _mean_width(base),
             "resolution_exact": base.resolution * member.factors.resolution,

@@ -16,6 +16,7 @@ from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.cost import describe_network
 from nas.arch.scaling import RULES, Factors, formula
+from nas.core.errors import UserError
 from nas.core.run_folder import folder_name, lock_folder, open_folder
 from nas.data.dataset import ImageData
 from nas.scale.family import Rule
@@ -57,6 +58,10 @@ def open_run(settings: ScaleSettings, console: Console) -> Iterator[ScaleRun]:
     trained = settings.is_fitted or settings.train
     find = partial(resolve_baseline, settings.arch, settings.results, lambda: images().spec)
     baseline, origin = find(trained=trained, resolution=settings.resolution)
+    if not any(stage.depth for stage in baseline.stages):
+        raise UserError(
+            f"{baseline.name or settings.arch} has no blocks to scale: all depths are 0"
+        )
     folder = open_folder(Path(settings.results) / "scale" / folder_name(baseline.name))
     with lock_folder(folder):
         latency = cached_latency(timer, folder, baseline.padding, console)

@@ -27,7 +27,7 @@ from nas.data.dataset import ANY_SIZE
 from nas.network.device import DEVICES, resolve_device
 from nas.space.limits import Limits
 from nas.training.first_weights import check_no_weights
-from search_spaces.lookup import PUBLISHED
+from search_spaces.lookup import PUBLISHED, check_target
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
 NUM_INHERITED = 32  # where weights are inherited
@@ -93,9 +93,9 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        named = [self.target] if isinstance(self.target, str) else []
-        for network in [*self.references, *named]:
+        for network in self.references:
             _ = PUBLISHED[network]  # raises where there is none
+        check_target(self.target)
         resolve_device(self.device)
         self._check_weights()
         self._check_sampler()

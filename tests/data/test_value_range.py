@@ -16,7 +16,7 @@ from image_files import noise, refused, write_folder
 from PIL import Image
 
 from nas.data.dataset import load_data
-from nas.data.decoding import _limits
+from nas.data.decoding import _limits, _numbers
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -135,3 +135,16 @@ def test_colours_of_sixteen_bits_are_said_to_be_cut(tmp_path, caplog) -> None:
         load_data("folder", root=str(tmp_path))
         assert "1 images of" in caplog.text
         assert "16 bits a colour; the upper 8" in caplog.text
+
+
+def test_values_of_thirty_two_bits_without_a_sign(tmp_path) -> None:
+    pixels = np.array([[1, 2**31 + 5], [3, 2**32 - 1]], np.uint32)
+    image = Image.fromarray(pixels.view(np.int32))
+    image.save(tmp_path / "signed.tif")
+    signed, unsigned = (b"\x53\x01\x03\x00\x01\x00\x00\x00" + kind for kind in (b"\x02", b"\x01"))
+    stored = (tmp_path / "signed.tif").read_bytes()  # SampleFormat, which Pillow always writes as 2
+    assert stored.count(signed) == 1
+    (tmp_path / "unsigned.tif").write_bytes(stored.replace(signed, unsigned))
+    for name, kind in (("signed", np.int32), ("unsigned", np.uint32)):
+        with Image.open(tmp_path / f"{name}.tif") as opened:
+            assert _numbers(opened).tolist() == pixels.view(kind).tolist()

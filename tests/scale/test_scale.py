@@ -255,6 +255,15 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.rglob("summary.json"))
 
 
+def test_a_network_without_blocks_has_nothing_to_scale(tmp_path):
+    bare = replace(SMALL, stages=tuple(replace(stage, depth=0) for stage in SMALL.stages))
+    (tmp_path / "bare.yaml").write_text(dumps(bare))
+    done = run(tmp_path, "phi=1", f"arch={tmp_path / 'bare.yaml'}", "measure=false")
+    assert done.returncode == 2
+    assert "has no blocks to scale: all depths are 0" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_mistake_ends_the_process_with_2(tmp_path):
     done = run(tmp_path, "phi=abc")
     assert done.returncode == 2
