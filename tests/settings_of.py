@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nas.ablate.settings import AblateSettings
+from nas.export.settings import ExportSettings
 from nas.latency.settings import LatencySettings
 from nas.profile.settings import ProfileSettings
 from nas.scale.settings import ScaleSettings
@@ -11,6 +12,7 @@ from nas.train.settings import TrainSettings
 
 SETTINGS = {
     "ablate": AblateSettings,
+    "export": ExportSettings,
     "latency": LatencySettings,
     "profile": ProfileSettings,
     "scale": ScaleSettings,

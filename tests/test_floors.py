@@ -16,10 +16,12 @@ FLOORS = (  # a package may import those before its own line
     "training search_spaces",
     "latency supernet inheritance",
     "accuracy profile train",
-    "search scale ablate",
+    "search scale ablate export",
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
-OPTIONAL = {"datasets", "fcntl", "safetensors"}  # packages that a user may not have
+OPTIONAL = {  # packages that a user may not have
+    *("ai_edge_litert", "datasets", "executorch", "fcntl", "openvino", "safetensors", "torchao"),
+}
 WITHOUT = {"torch", "optuna", "pandas", "hydra"}  # what arch, stats and space do without
 FILES = sorted([*(ROOT / "nas").rglob("*.py"), *(ROOT / "search_spaces").rglob("*.py")])
 

@@ -25,6 +25,7 @@ class Estimate:
     test: Score | None = None  # on images that no decision sees, where that was asked for
     rungs: Mapping[int, float] = field(default_factory=dict)  # values on the way, by epochs done
     threshold: float | None = None  # that the last rung missed, where a training stopped early
+    float_val: Score | None = None  # in float32, where the others are of 8 bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Load
+from nas.accuracy.quantized import CALIBRATION, ImageLosses, answers_in_int8
 from nas.accuracy.worker_pool import part_done
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id, operators
@@ -68,6 +70,7 @@ class InheritanceWorker:
     device: torch.device
     seed: int
     folder: Path
+    precision: str = "float32"  # int8: scores are those of networks in 8 bits
     epochs: int = 0  # of training again
     sources: dict[int, Source] = field(default_factory=dict)
     clock: Callable[[], float] = time.perf_counter
@@ -83,11 +86,12 @@ class InheritanceWorker:
         device: str,
         seed: int,
         folder: Path,
+        precision: str = "float32",
     ) -> InheritanceWorker:
         """For processes that load their own data."""
         data = load()
         budget = fit_batch(budget, len(data.train))
-        return cls(data, weights, space, budget, resolve_device(device), seed, folder)
+        return cls(data, weights, space, budget, resolve_device(device), seed, folder, precision)
 
     def __call__(self, arch: Arch, task: str, epochs: int | None = None) -> Estimate:
         """The network's scores on validation and test images after that step.
@@ -139,14 +143,18 @@ class InheritanceWorker:
         test = self.data.test
         if task == "inherit":  # many are
             test = some_of(test, NUM_TESTED)
-        found = [
-            image_losses(net, self._batches(split, arch.resolution, weights), device=self.device)
-            for split in (self.data.val, test)
-        ]
+        side, float_val = arch.resolution, None
+        answers: ImageLosses = partial(image_losses, net, device=self.device)
+        if self.precision == "int8":
+            float_val = scored(*answers(self._batches("val", side, weights)))
+            calibration = self._batches("train", side, weights, batch_size=CALIBRATION)
+            answers = answers_in_int8(net, arch, calibration)
+        found = [answers(self._batches(split, side, weights)) for split in (self.data.val, test)]
         val, tested = (scored(*losses) for losses in found)
         error, words = val.cross_entropy_se, FIDELITY.get(task, task)
         seconds = self.clock() - self.began
-        estimate = Estimate(-val.cross_entropy, error, seconds, words, val=val, test=tested)
+        value = -val.cross_entropy
+        estimate = Estimate(value, error, seconds, words, val, tested, float_val=float_val)
         kept = {
             "weights": {k: t.cpu().contiguous() for k, t in net.state_dict().items()},
             "test_correct": found[1][1],
@@ -289,7 +297,8 @@ class InheritanceWorker:
 def read_estimate(path: Path) -> Estimate:
     """What was said of a network when its weights were kept."""
     kept = load_tensors(path)["estimate"]
-    scores = {split: Score(**kept[split]) for split in ("val", "test")}
+    names = ("val", "test", "float_val")
+    scores = {split: Score(**kept[split]) for split in names if kept.get(split)}
     return Estimate(**kept | scores)
 
 

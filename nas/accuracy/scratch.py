@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, Judge, JudgeContext, JudgeSettings, Load, Thresholds
+from nas.accuracy.quantized import CALIBRATION, ImageLosses, answers_in_int8
 from nas.accuracy.worker_pool import part_done
 from nas.arch.arch import Arch
 from nas.core.typed import check_fields
@@ -16,7 +17,7 @@ from nas.data.batches import batches_for
 from nas.data.dataset import ImageData
 from nas.network.device import resolve_device
 from nas.network.modules import build
-from nas.training.evaluation import Score, evaluate
+from nas.training.evaluation import Score, evaluate, image_losses, scored
 from nas.training.loop import Budget, train
 
 
@@ -25,6 +26,7 @@ class Scratch:
     """Train with one budget and one seed for every network, then score it: `scratch(arch)`.
 
     Images are resized to `arch.resolution`; without `test` the test images are left alone.
+    `precision` int8: scores are those of the network in 8 bits.
     """
 
     data: ImageData
@@ -32,13 +34,20 @@ class Scratch:
     device: str = "auto"
     seed: int = 0
     test: bool = True
+    precision: str = "float32"
 
     @classmethod
     def open(
-        cls, load: Load, budget: Budget, device: str, seed: int = 0, test: bool = True
+        cls,
+        load: Load,
+        budget: Budget,
+        device: str,
+        seed: int = 0,
+        test: bool = True,
+        precision: str = "float32",
     ) -> Scratch:
         """For processes that load their own data."""
-        return cls(load(), budget, device, seed, test)
+        return cls(load(), budget, device, seed, test, precision)
 
     def __call__(
         self,
@@ -73,10 +82,17 @@ class Scratch:
             value, error = rungs[done], scores[done].cross_entropy_se
             fidelity, missed = f"{done} of {budget.epochs} epochs", thresholds[done]
             return Estimate(value, error, history.seconds, fidelity, rungs=rungs, threshold=missed)
-        val = evaluate(net, batches("val"), device=device)
-        test = evaluate(net, batches("test"), device=device) if self.test else None
+        answers: ImageLosses = partial(image_losses, net, device=device)
+        float_val = None
+        if self.precision == "int8":
+            float_val = scored(*answers(batches("val")))
+            answers = answers_in_int8(net, arch, batches("train", batch_size=CALIBRATION))
+        val = scored(*answers(batches("val")))
+        test = scored(*answers(batches("test"))) if self.test else None
         value, error, fidelity = -val.cross_entropy, val.cross_entropy_se, f"{budget.epochs} epochs"
-        return Estimate(value, error, history.seconds, fidelity, val=val, test=test, rungs=rungs)
+        return Estimate(
+            value, error, history.seconds, fidelity, val, test, rungs, float_val=float_val
+        )
 
 
 @dataclass(frozen=True)

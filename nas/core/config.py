@@ -113,8 +113,8 @@ def parameters(name: str, node: Mapping[str, Any], hint: Any) -> Mapping[str, An
 
 def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The configuration as plain data, what the user gave as `Given`; the option of each group."""
-    words = dict(_split(word) for word in overrides)
-    options_given = {key: text for key, text in words.items() if _is_group(key)}
+    words, groups = dict(_split(word) for word in overrides), groups_of(command)
+    options_given = {key: text for key, text in words.items() if key.partition("@")[0] in groups}
     cfg = _compose_groups(command, options_given)
     choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if "hydra" not in k}
     known = list(_keys(OmegaConf.to_container(cfg)))
@@ -163,8 +163,10 @@ def _split(word: str) -> tuple[str, str]:
     return key, text
 
 
-def _is_group(key: str) -> bool:
-    return (CONF / key.partition("@")[0]).is_dir()
+def groups_of(command: str) -> set[str]:
+    """The groups of conf/ that the command chooses from, here or within another."""
+    defaults, _, _ = (CONF / f"{command}.yaml").read_text(encoding="utf-8").partition("\n\n")
+    return set(re.findall(r"^ *- (\w+):", defaults, re.MULTILINE))
 
 
 def _compose_groups(command: str, chosen: Mapping[str, str]) -> Any:

@@ -23,7 +23,12 @@ from nas.core.files import parse_yaml, write_text
 from nas.core.typed import at_home
 
 # What runs did before there was a choice.
-SINCE = {"budget.norms": "batch", "weights.key": None, "accuracy.key": None}
+SINCE = {
+    "budget.norms": "batch",
+    "weights.key": None,
+    "accuracy.key": None,
+    "latency.precision": "float32",
+}
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 
 

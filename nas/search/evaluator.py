@@ -105,6 +105,8 @@ def with_estimate(metrics: Metrics, estimate: Estimate | Failure) -> Metrics:
     if val := estimate.val:
         metrics = replace(metrics, accuracy=val.accuracy, accuracy_se=val.accuracy_se)
         metrics = replace(metrics, cross_entropy=val.cross_entropy)
+    if whole := estimate.float_val:
+        metrics = replace(metrics, float_accuracy=whole.accuracy)
     if test := estimate.test:
         metrics = replace(metrics, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
     return metrics

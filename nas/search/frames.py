@@ -10,12 +10,13 @@ import pandas as pd
 from nas.stats.pareto import non_dominated
 
 # Columns of a network in summary.json.
-SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "latency_ms",
-         "measured_ms", "macs", "params", "peak_memory_bytes", "fidelity", "arch",
+SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "float_accuracy",
+         "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes", "fidelity", "arch",
          "id")  # fmt: skip
 COMPARED = ("name", "id", "latency_ms", "accuracy", "test_accuracy", "seconds")
 COLUMNS = ("number", "id", "state", *SHOWN[:-3], "cross_entropy", "score", "score_se", "fidelity",
            "seconds", "reason", "arch")  # fmt: skip
+SOMETIMES = ("measured_ms", "float_accuracy")  # None where that was not asked for
 WHOLE = ("macs", "params", "peak_memory_bytes")  # known of every network: they are arithmetic
 TEXTS = ("id", "state", "name", "reason", "arch", "fidelity")
 
@@ -42,7 +43,8 @@ def published_rows(trials: pd.DataFrame, references: pd.DataFrame) -> pd.DataFra
 
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of summary.json."""
-    shown = frame.reindex(columns=SHOWN).astype({"measured_ms": object})
+    shown = frame.reindex(columns=SHOWN).astype(dict.fromkeys(SOMETIMES, object))
     shown["fidelity"] = shown["fidelity"].fillna("")
-    shown["measured_ms"] = shown["measured_ms"].where(shown["measured_ms"].notna(), None)
+    for name in SOMETIMES:
+        shown[name] = shown[name].where(shown[name].notna(), None)
     return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]

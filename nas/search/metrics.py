@@ -16,6 +16,7 @@ class Metrics:
     latency_ms by the search's latency table
     score      what the judge said, higher is better; `fidelity` tells how it came by it
     accuracy   share of the validation images; `test_accuracy` of images that no decision sees
+    float_accuracy   on validation images in float32, where the others are of 8 bits
     rungs      the score on the way, by epochs done; the last is also the score of a pruned one
     """
 
@@ -38,6 +39,7 @@ class Metrics:
     reason: str = ""
     over: dict[str, float] = field(default_factory=dict)
     rungs: dict[str, float] = field(default_factory=dict)
+    float_accuracy: float = float("nan")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN as None, which JSON can say."""

@@ -289,7 +289,9 @@ def describe_gain_over(row: Mapping[str, Any]) -> str:
 
 def _format_network(row: Mapping[str, Any]) -> str:
     name = f" {row['name']}" if row["name"] else ""
+    whole = row["float_accuracy"]
+    bits = "" if whole is None else f", in float32 {whole:.1%}"
     return (
-        f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%} (test {row['test_accuracy']:.1%}) at "
-        f"{row['latency_ms']:.3g} ms{name}"
+        f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%} (test {row['test_accuracy']:.1%}{bits}) "
+        f"at {row['latency_ms']:.3g} ms{name}"
     )

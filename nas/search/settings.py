@@ -109,6 +109,11 @@ class SearchSettings:
         """Whether networks begin with the weights of a trained one."""
         return self.weights.name != "none"
 
+    @property
+    def precision(self) -> str:
+        """In which networks are judged: int8 where their latency is that of 8 bits, or float32."""
+        return "int8" if self.latency.node.get("precision") == "int8" else "float32"
+
     def _check_weights(self) -> None:
         for group in ("space", "accuracy"):
             if (getattr(self, group).name == "inherited") != self.inherits:

@@ -155,10 +155,11 @@ def worker_of(
 ) -> partial[Any]:
     """What makes the function of a worker's process: it trains networks from scratch, or on."""
     load, budget = settings.data.make, settings.budget.make()
-    where = settings.device, settings.seed
+    where, precision = (settings.device, settings.seed), settings.precision
     if isinstance(judge, InheritedSettings):
-        return partial(InheritanceWorker.open, load, judge.weights, space, budget, *where, folder)
-    return partial(Scratch.open, load, budget, *where)
+        what = (load, judge.weights, space, budget, *where, folder)
+        return partial(InheritanceWorker.open, *what, precision=precision)
+    return partial(Scratch.open, load, budget, *where, precision=precision)
 
 
 def check_sampler(sampler: Any, warm_start: str | None) -> None:

@@ -262,6 +262,23 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     assert json.loads((root / "summary.json").read_text())["winner"] == summary["winner"]
 
 
+def test_where_the_device_runs_8_bits_networks_are_timed_and_judged_so(tmp_path):
+    done = run(tmp_path, "latency.precision=int8", "trials=4", "references=[]")
+    assert done.returncode == 0, done.stderr
+    root = tmp_path / "results" / "search" / "mbconv"
+    where = json.loads((root / "environment.json").read_text())
+    assert where["latency"]["device"]["precision"] == "int8"
+    rows = [row for row in trials(tmp_path) if row["state"] == "complete"]
+    assert rows
+    assert all(0 < float(row["float_accuracy"]) < 1 for row in rows)
+    assert any(row["float_accuracy"] != row["accuracy"] for row in rows)
+    winner = json.loads((root / "summary.json").read_text())["winner"]
+    assert f"in float32 {winner['float_accuracy']:.1%}" in done.stdout
+    refused = run(tmp_path, "trials=4", "references=[]")
+    assert refused.returncode == 2
+    assert "latency.precision: float32 here, int8 there" in refused.stderr
+
+
 def labels(folder: Path) -> list[str]:
     """The networks that were trained as labels, one id for each time."""
     path = folder / "evaluations.jsonl"

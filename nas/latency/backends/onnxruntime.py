@@ -4,32 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import onnxruntime
 
+from nas.core.typed import Among
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Rows
 from nas.network.onnx_graph import onnx_rows
+from nas.network.quantization import PRECISIONS, quantize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxRuntime(Local):
-    """Float32 on the CPU, norms folded into convolutions, graph optimised, operators in sequence.
+    """On the CPU, norms folded into convolutions, graph optimised, operators in sequence.
 
+    precision  float32, or int8: what can be in 8 bits (`nas.network.quantization`), inputs and
+               outputs in float32.
     spinning   whether idle threads burn their core: a little faster with two threads or more, but
                sessions that wait their turn then slow the one that runs.
     The rest is `Local`'s.
     """
 
     spinning: bool = False
+    precision: Annotated[str, Among(PRECISIONS)] = "float32"
     name: ClassVar[str] = "onnxruntime"
 
     def describe(self) -> dict[str, Any]:
         """Settings, execution provider and device."""
-        known = {"provider": "CPUExecutionProvider", "precision": "float32"}
-        return {**asdict(self), "backend": self.name, **known, "device": describe_device()}
+        known = {"provider": "CPUExecutionProvider", "device": describe_device()}
+        return {**asdict(self), "backend": self.name, **known}
 
     def identity(self) -> dict[str, Any]:
         """Runtime, processor, threads, batch and precision."""
@@ -40,12 +45,14 @@ class OnnxRuntime(Local):
             "threads": self.threads,
             "spinning": self.spinning,
             "batch": self.batch,
-            "precision": "float32",
+            "precision": self.precision,
         }
 
     def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
         """A session of `rows` with its input bound."""
         model = onnx_rows(rows, padding=padding, batch=self.batch, seed=self.seed)
+        if self.precision == "int8":
+            model = quantize(model)
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), self._options(), providers=["CPUExecutionProvider"]
         )

@@ -1,0 +1,1 @@
+"""`python -m nas.export`: a trained network as the files that phones run, each checked."""

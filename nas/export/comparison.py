@@ -1,0 +1,112 @@
+"""How a file's answers, accuracy and latency compare with those of the network it was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas.export.formats.format import Image, Opened
+from nas.export.setup import ExportRun
+from nas.latency.timing import Timing, measure
+from nas.network.modules import Network
+from nas.training.evaluation import paired_difference
+
+REL_CI, MAX_SECONDS = 0.01, 1.0  # of timings: finer than a table's, as there are few
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of a split (N, 1, C, side, side), normalised, and their class numbers (N,)."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of a file with the float32 network in torch, on the test images.
+
+    largest_difference   of logits; relative_difference: in parts of the largest logit, or of 1.
+    agreement            part of the images to which both give the same class.
+    accuracy             and its standard error over images, as fractions.
+    gain, gain_se        accuracy above the network's on the same images, with its error.
+    """
+
+    largest_difference: float
+    relative_difference: float
+    agreement: float
+    accuracy: float
+    accuracy_se: float
+    gain: float
+    gain_se: float
+
+
+def pictures_of(run: ExportRun, split: str, most: int | None = None) -> Pictures:
+    """All images of that split in its order, or at most so many, drawn from the run's seed."""
+    drawn = {"batch_size": min(most, len(getattr(run.data, split)))} if most else {}
+    images, labels = [], []
+    for batch, of_batch in run.batches(split, **drawn).epoch(0):
+        images.append(batch.numpy()[:, None])
+        labels.append(of_batch.numpy())
+        if most:
+            break
+    return Pictures(np.concatenate(images), np.concatenate(labels))
+
+
+def answers_of_network(net: Network, pictures: Pictures) -> NDArray[np.float32]:
+    """Logits (N, classes) in torch."""
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(pictures), 64):
+            batch = torch.from_numpy(pictures.images[start : start + 64, 0])
+            found.append(net(batch).numpy())
+    return np.concatenate(found)
+
+
+def answers_of_file(
+    opened: Opened, pictures: Pictures, progress: Callable[[int], None]
+) -> NDArray[np.float32]:
+    """Logits (N, classes) in the file's runtime, image by image."""
+    found = []
+    for done, image in enumerate(pictures.images, 1):
+        found.append(opened.run(opened.prepare(image)))
+        progress(done)
+    return np.array(found, np.float32)
+
+
+def compare(
+    theirs: NDArray[np.float32], ours: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Comparison:
+    """The logits of a file, (N, classes), with those of the network."""
+    right = theirs.argmax(1) == labels
+    gain, gain_se = paired_difference(
+        torch.from_numpy(right), torch.from_numpy(ours.argmax(1) == labels)
+    )
+    accuracy, difference = float(right.mean()), float(np.abs(theirs - ours).max())
+    return Comparison(
+        largest_difference=difference,
+        relative_difference=difference / max(1.0, float(np.abs(ours).max())),
+        agreement=float((theirs.argmax(1) == ours.argmax(1)).mean()),
+        accuracy=accuracy,
+        accuracy_se=float(np.sqrt(accuracy * (1 - accuracy) / len(labels))),
+        gain=gain,
+        gain_se=gain_se,
+    )
+
+
+def time_together(files: Mapping[str, Opened], image: Image) -> dict[str, Timing]:
+    """Milliseconds of one call of each file, all in the same rounds and in random order."""
+
+    def call(opened: Opened) -> Callable[[], object]:
+        given = opened.prepare(image)
+        return lambda: opened.run(given)
+
+    calls = {name: call(opened) for name, opened in files.items()}
+    return measure(calls, rel_ci=REL_CI, max_seconds=MAX_SECONDS)

@@ -1,0 +1,1 @@
+"""The runtimes' own files: how each is written and opened."""

@@ -1,0 +1,116 @@
+"""model.md: what was shipped, how good and how fast it is, how it is loaded, what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from nas.arch.cost import cost
+from nas.export.code import examples
+from nas.export.setup import ExportRun
+from nas.network.pretrained import PRETRAINED
+
+FEW = 20  # test images of a class: with fewer its accuracy is known to 20 points and more
+WEAK = 0.5  # of a class's test images
+MANY = 30  # classes, above which only the weakest are listed
+
+
+def model_card(
+    run: ExportRun,
+    summary: Mapping[str, Any],
+    by_class: pd.DataFrame,
+    where: Mapping[str, Any],
+) -> str:
+    """Markdown."""
+    parts = [
+        f"# {run.name}",
+        "\n".join(_what(run, summary)),
+        "## Files",
+        _table(
+            ("file", "precision", "size", "runtime", "test accuracy", "same class as float32",
+             "latency"),
+            (_file(row) for row in summary["rows"]),
+        ),
+        f"Latency: one image, {run.settings.threads or 'all'} threads, all files in the same "
+        f"rounds, on {where['cpu']} ({where['platform']}). It holds for that machine alone.",
+        "## Accuracy by class",
+        _table(("class", "test images", "accuracy", "95 % interval"), _classes(by_class)),
+        "## How to use it",
+        *examples(run, summary["rows"]),
+        "## What it is not for",
+        "\n".join(f"- {text}" for text in _limits(run, by_class)),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
+    images, low_high = summary["images"], summary["accuracy_interval"]
+    low, high = (f"{end:.1%}" for end in low_high)
+    costs, side = cost(run.arch), run.arch.resolution
+    yield f"An image classifier: {side} x {side} pixels to one of {len(run.classes)} classes."
+    yield ""
+    yield (
+        f"- Test accuracy in float32: {summary['accuracy']:.1%} (95 % interval {low} to {high}), "
+        f"{images['test']:,} images that no decision saw."
+    )
+    yield f"- Trained on {images['train']:,} images of {run.data.name}; {images['val']:,} more "\
+        "chose among networks."  # fmt: skip
+    yield f"- {costs.macs / 1e6:.3g} M multiply-adds, {costs.params / 1e6:.3g} M parameters."
+    yield f"- Architecture `{summary['arch']}` (id {summary['id']})."
+    yield f"- First weights: {_origin(run)}"
+
+
+def _origin(run: ExportRun) -> str:
+    """What the training began with, and its licence."""
+    name = run.summary.get("pretrained")
+    name = name["name"] if isinstance(name, Mapping) else run.config.get("arch")
+    choice = run.config.get("choices", {}).get("weights", "none")
+    known = PRETRAINED.get(str(name))
+    if choice == "pretrained" and known:
+        return f"{known.library}'s `{known.file}`, trained on ImageNet; licence {known.licence}."
+    if choice == "none":
+        return "none, it was trained from scratch."
+    return "a file of yours: its licence holds for these files too."
+
+
+def _file(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"`{row['file']}`",
+        row["precision"],
+        f"{row['bytes'] / 1e6:.3g} MB",
+        row["runtime"],
+        f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%}",
+        f"{row['agreement']:.1%}",
+        f"{row['latency_ms']:.3g} ms",
+    )
+
+
+def _classes(by_class: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    shown = by_class if len(by_class) <= MANY else by_class.nsmallest(MANY, "accuracy")
+    for name, images, accuracy, low, high in shown.itertuples(index=False):
+        known = images > 0
+        share = f"{accuracy:.0%}" if known else "unknown"
+        yield str(name), str(images), share, f"{low:.0%} to {high:.0%}" if known else ""
+
+
+def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    cleaned = ([cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cleaned)
+
+
+def _limits(run: ExportRun, by_class: pd.DataFrame) -> Iterator[str]:
+    yield (
+        f"Pictures of anything but its {len(run.classes)} classes: it gives one of them to every "
+        "picture, and was never asked to say that it is none."
+    )
+    yield "Pictures taken otherwise than those it was trained on: no figure here is about them."
+    few = by_class[by_class["images"] < FEW]["class"].astype(str).tolist()
+    if few:
+        yield f"Relying on classes with fewer than {FEW} test images: {', '.join(few[:MANY])}."
+    weak = by_class[by_class["accuracy"] < WEAK]["class"].astype(str).tolist()
+    if weak:
+        yield f"Classes that it gets wrong more often than right: {', '.join(weak[:MANY])}."
+    yield "Decisions about people's lives, health or safety without a person who checks."

@@ -1,0 +1,130 @@
+"""What `nas.export` prints and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from nas.arch.cost import cost
+from nas.arch.notation import arch_string
+from nas.arch.operators import network_id
+from nas.arch.serialization import dumps
+from nas.core.config import config_of
+from nas.core.files import write_text
+from nas.core.run_folder import environment, write_json, write_yaml
+from nas.export.model_card import model_card
+from nas.export.setup import ExportRun
+from nas.stats.correlation import share_interval
+
+TABLE_WIDTH = 120
+COLUMNS = ("file", "size", "same class as float", "test accuracy", "difference", "latency", "x")
+LOW_AGREEMENT = 0.95
+CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
+Rows = Sequence[Mapping[str, Any]]
+
+
+def print_outcome(console: Console, run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> None:
+    """Print the files as a table, and what a user should know of them."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*cells(row))
+    console.print(table)
+    for label, text in remarks(run, rows, missing):
+        console.print(f"{label:<9} {text}")
+    console.print(f"wrote     {run.folder}/: {' '.join(row['file'] for row in rows)} model.md ...")
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """A file's texts under COLUMNS."""
+    return (
+        row["file"],
+        f"{row['bytes'] / 1e6:.3g} MB",
+        f"{row['agreement']:.1%}",
+        f"{row['accuracy']:.1%} ± {row['accuracy_se']:.1%}",
+        f"{100 * row['gain']:+.1f} ± {100 * row['gain_se']:.1f}",
+        f"{row['latency_ms']:.4g} ms{' (noisy)' if row['noisy'] else ''}",
+        f"{row['times_float']:.2f}",
+    )
+
+
+def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What to mind: formats without their package, answers that differ, 8 bits that do not pay."""
+    found = [
+        ("left out", f"{name}: pip install {package}, then give the same command again")
+        for name, package in missing.items()
+    ]
+    for row in rows:
+        whole, low = row["precision"] == "float32", row["agreement"] < LOW_AGREEMENT
+        if whole and row["relative_difference"] > CLOSE:
+            found.append(("warning", f"{row['file']} answers otherwise: logits are up to "
+                          f"{row['largest_difference']:.2g} off"))  # fmt: skip
+        if not whole and low and not run.settings.qat:
+            found.append(("advice", f"{row['file']} gives {1 - row['agreement']:.1%} of the images "
+                          "another class: qat=true trains on with its rounding"))  # fmt: skip
+        if not whole and row["times_float"] > 1:
+            found.append(("warning", f"{row['file']} is slower than float32 here{_reason(run)}"))
+    return found
+
+
+def _reason(run: ExportRun) -> str:
+    text = arch_string(run.arch)
+    if "hswish" in text or "hsigmoid" in text:
+        return ": h-swish and hard-sigmoid have no 8-bit kernel"
+    return ""
+
+
+def write_results(
+    run: ExportRun,
+    rows: Rows,
+    missing: Mapping[str, str],
+    right: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Write summary.json, environment.json, classes.csv and model.md; returns the summary."""
+    by_class = class_table(run.classes, right, labels)
+    costs, interval = cost(run.arch), share_interval(float(right.mean()), len(right))
+    summary = {
+        "name": run.name,
+        "arch": arch_string(run.arch),
+        "id": network_id(run.arch),
+        "resolution": run.arch.resolution,
+        "macs": costs.macs,
+        "params": costs.params,
+        "from": str(run.files.network),
+        "accuracy": float(right.mean()),
+        "accuracy_interval": [interval.low, interval.high],
+        "images": {part: len(getattr(run.data, part)) for part in ("train", "val", "test")},
+        "missing": dict(missing),
+        "rows": list(rows),
+    }
+    write_text(run.folder / "classes.csv", by_class.to_csv(index=False))
+    write_text(run.folder / "network.yaml", dumps(run.arch))
+    write_yaml(run.folder / "config.yaml", config_of(run.settings))
+    where = environment(seed=run.settings.seed, threads=run.settings.threads)
+    write_json(run.folder / "environment.json", where)
+    write_json(run.folder / "summary.json", summary)
+    write_text(run.folder / "model.md", model_card(run, summary, by_class, where))
+    return summary
+
+
+def class_table(
+    classes: Sequence[str], right: NDArray[np.bool_], labels: NDArray[np.int64]
+) -> pd.DataFrame:
+    """A row a class: test images, accuracy in float32, its 95 % interval."""
+    rows = []
+    for number, name in enumerate(classes):
+        own = right[labels == number]
+        row: dict[str, Any] = {"class": name, "images": len(own)}
+        if len(own):
+            known = share_interval(float(own.mean()), len(own))
+            row |= {"accuracy": known.value, "low": known.low, "high": known.high}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["class", "images", "accuracy", "low", "high"])

@@ -1,0 +1,156 @@
+"""Export one trained network: write its files, open each with its runtime, compare, describe.
+
+From Python it is what the command line does:
+
+    from nas.export.run import export
+    from nas.export.settings import ExportSettings
+
+    summary = export(ExportSettings.of("arch=results/train/mine", "to=[onnx,onnx_int8]"))
+    print([(row["file"], row["accuracy"], row["latency_ms"]) for row in summary["rows"]])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from nas.arch.cost import describe_network
+from nas.core.files import write_bytes
+from nas.core.progress import ProgressBar, open_console
+from nas.export.comparison import (
+    Pictures,
+    answers_of_file,
+    answers_of_network,
+    compare,
+    pictures_of,
+    time_together,
+)
+from nas.export.formats.format import Format, Opened, Source
+from nas.export.formats.onnx import float_model, rounded_to_bytes
+from nas.export.formats.registry import FORMATS
+from nas.export.report import TABLE_WIDTH, print_outcome, write_results
+from nas.export.settings import FREE, ExportSettings
+from nas.export.setup import ExportRun, open_run
+from nas.export.training_on import train_on
+from nas.network.activation_ranges import activation_ranges
+from nas.network.modules import Network
+
+FLOAT = "onnx"  # what all others are compared with, and always written
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file on disk, in its runtime; `name` as in to=, with _qat where it was trained on."""
+
+    name: str
+    format: Format
+    file: str
+    num_bytes: int
+    opened: Opened
+
+
+def export(settings: ExportSettings) -> dict[str, Any]:
+    """Write and compare what `settings` name; returns what summary.json holds."""
+    console = open_console(TABLE_WIDTH)
+    try:
+        with open_run(settings) as run:
+            console.print(f"network   {describe_network(run.arch, str(run.files.network))}")
+            console.print(f"data      {run.data.described()}")
+            return _export(run, console)
+    except KeyboardInterrupt:
+        console.print("stopped   the same command begins again; epochs trained on are kept")
+        raise
+
+
+def _export(run: ExportRun, console: Console) -> dict[str, Any]:
+    calibration = pictures_of(run, "train", run.settings.calibration)
+    source = source_of(run, run.net, calibration)
+    kinds = [FORMATS[name] for name in dict.fromkeys((FLOAT, *run.settings.to))]
+    missing = {kind.name: kind.install for kind in kinds if find_spec(kind.package) is None}
+    kinds = [kind for kind in kinds if kind.name not in missing]
+    written = list(write_files(run, source, kinds, console))
+    if run.settings.qat:
+        source = source_of(run, train_on(run, calibration, console), calibration)
+        kinds = [kind for kind in kinds if kind.precision == "int8"]
+        written += write_files(run, source, kinds, console, "_qat")
+    test = pictures_of(run, "test")
+    if source.preprocess:
+        test = Pictures(rounded_to_bytes(test.images, source), test.labels)
+    ours = answers_of_network(run.net, test)
+    rows = compare_files(written, ours, test, console)
+    summary = write_results(run, rows, missing, ours.argmax(1) == test.labels, test.labels)
+    print_outcome(console, run, rows, missing)
+    return summary
+
+
+def source_of(run: ExportRun, net: Network, calibration: Pictures) -> Source:
+    """The network with the ranges of its activations on the calibration images."""
+    batch = run.settings.batch
+    source = Source(
+        arch=run.arch,
+        net=net,
+        facts=run.facts,
+        ranges={},
+        images=tuple(calibration.images),
+        batch=None if batch == FREE else int(batch),
+        preprocess=run.settings.preprocess,
+    )
+    return source.with_ranges(activation_ranges(float_model(source), source.images))
+
+
+def write_files(
+    run: ExportRun, source: Source, kinds: Sequence[Format], console: Console, mark: str = ""
+) -> Iterator[Written]:
+    """Write and open each kind of file; `mark` goes into its name."""
+    with ProgressBar(console, "write", len(kinds)) as bar:
+        for done, kind in enumerate(kinds, 1):
+            bar(done - 1, kind.name)
+            stem = f"model{'_int8' * (kind.precision == 'int8')}{mark}"
+            contents = kind.write(source)
+            for suffix, content in zip(kind.suffixes, contents, strict=True):
+                write_bytes(run.folder / f"{stem}{suffix}", content)
+            path = run.folder / f"{stem}{kind.suffixes[0]}"
+            opened = kind.open(path, source, run.settings.threads)
+            size = sum(map(len, contents))
+            yield Written(f"{kind.name}{mark}", kind, path.name, size, opened)
+            bar(done, kind.name)
+
+
+def compare_files(
+    written: Sequence[Written], ours: NDArray[np.float32], test: Pictures, console: Console
+) -> list[dict[str, Any]]:
+    """A row a file: its size, answers and accuracy on the test images, latency here."""
+    rows, total = [], len(written) * len(test)
+    with ProgressBar(console, "check", total) as bar:
+        for number, one in enumerate(written):
+
+            def on_image(done: int, before: int = number * len(test), name: str = one.name) -> None:
+                bar(before + done, f"test images · {name}")
+
+            theirs = answers_of_file(one.opened, test, on_image)
+            rows.append(_described(one) | asdict(compare(theirs, ours, test.labels)))
+    console.print(f"timing    {len(written)} files in the same rounds")
+    timings = time_together({one.name: one.opened for one in written}, test.images[0])
+    for row in rows:
+        timing = timings[row["name"]]
+        row["latency_ms"], row["noisy"] = timing.median_ms, timing.noisy
+        row["latency_interval_ms"] = [timing.ci_low_ms, timing.ci_high_ms]
+        row["times_float"] = timing.median_ms / timings[FLOAT].median_ms
+    return rows
+
+
+def _described(one: Written) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "file": one.file,
+        "precision": one.format.precision,
+        "runtime": f"{one.format.install} {version(one.format.install)}",
+        "bytes": one.num_bytes,
+    }

@@ -1,0 +1,50 @@
+"""The settings of `nas.export`, typed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from nas.core.config import Component, compose
+from nas.core.errors import UserError
+from nas.core.typed import Among, Count, Natural, check_fields
+from nas.export.formats.registry import FORMATS
+from nas.network.device import DEVICES, resolve_device
+
+FREE = "free"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """conf/export.yaml; UserError for what is out of range or contradicts itself."""
+
+    budget: Component
+    arch: str | None
+    weights: str | None
+    to: Sequence[Annotated[str, Among(FORMATS)]]
+    batch: Count | Annotated[str, Among((FREE,))]
+    preprocess: bool
+    qat: bool
+    calibration: Count
+    threads: Natural
+    root: str | None
+    seed: Natural
+    device: Annotated[str, Among(DEVICES)]
+    run: str | None
+    results: str
+
+    @classmethod
+    def of(cls, *overrides: str) -> ExportSettings:
+        """The settings that such words on the command line make."""
+        return cls(**compose("export", cls, overrides))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        resolve_device(self.device)
+        if not self.to:
+            raise UserError(f"to=[] asks for nothing: allowed are {', '.join(FORMATS)}")
+        if self.qat and not any(FORMATS[name].precision == "int8" for name in self.to):
+            raise UserError("qat=true is for 8-bit files: add one to to= (to=[onnx,onnx_int8])")
+        if self.weights and not self.arch:
+            raise UserError("weights= is of a network: give it too (arch=network.yaml)")

@@ -1,0 +1,193 @@
+"""What one export works with: a trained network as it was left, its images, its run folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from nas.arch.arch import Arch
+from nas.arch.operators import network_id
+from nas.arch.serialization import load
+from nas.core.config import Component
+from nas.core.errors import UserError
+from nas.core.files import parse_yaml, user_path
+from nas.core.run_folder import folder_name, lock_folder, open_folder
+from nas.data.batches import Resized, batches_for
+from nas.data.dataset import ImageData
+from nas.data.decoding import EIGHT_BITS
+from nas.export.settings import ExportSettings
+from nas.network.device import resolve_device
+from nas.network.modules import Network, build
+from nas.network.weight_files import read_weights
+from nas.network.weights import load_weights
+
+KEPT = "what nas.train or a search with weights= left"
+NETWORK = "network.yaml"  # of a training; a search's are front/01.yaml and winner.yaml
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where a trained network lies: its YAML, its weights, its ONNX model, its configuration."""
+
+    network: Path
+    weights: Path
+    model: Path
+    config: Path
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return self.config.parent
+
+
+@dataclass(frozen=True)
+class ExportRun:
+    """One export, its folder opened and locked.
+
+    facts    metadata of the ONNX model that was left: classes, mean, std, range, ...
+    config   config.yaml of the run that left it.
+    summary  summary.json of that run.
+    """
+
+    settings: ExportSettings
+    files: Files
+    folder: Path
+    arch: Arch
+    net: Network
+    facts: Mapping[str, str]
+    config: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    data: ImageData
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """The network's name, or its id."""
+        return self.arch.name or network_id(self.arch)
+
+    @property
+    def classes(self) -> list[str]:
+        """Their names, in the order of the logits."""
+        return [str(name) for name in json.loads(self.facts["classes"])]
+
+    def batches(self, split: str, **training: Any) -> Resized:
+        """Batches of that split as the network takes them."""
+        return batches_for(
+            self.data,
+            split,
+            self.arch.resolution,
+            mean=json.loads(self.facts["mean"]),
+            std=json.loads(self.facts["std"]),
+            seed=self.settings.seed,
+            **{"device": torch.device("cpu")} | training,
+        )
+
+
+@contextmanager
+def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
+    """Find the network, load it and its images, and lock the folder that files go to."""
+    files = find_files(settings)
+    arch = load(files.network)
+    facts = read_facts(files.model, arch)
+    net = build(arch)
+    load_weights(net, read_weights(files.weights))
+    config = read_mapping(files.config)
+    summary = files.folder / "summary.json"
+    data = load_images(settings, config, files.config)
+    if list(data.classes) != json.loads(facts["classes"]):
+        raise UserError(
+            f"the images have the classes {', '.join(data.classes)[:80]}, the network others: give "
+            "root= of those that it was trained on"
+        )
+    if settings.preprocess and json.loads(facts["range"]) != list(EIGHT_BITS):
+        raise UserError(
+            f"preprocess=true is for pictures of 8 bits, these have values {facts['range']}: leave "
+            "it out"
+        )
+    name = folder_name(settings.run or files.folder.name)
+    folder = open_folder(Path(settings.results) / "export" / name)
+    with lock_folder(folder):
+        yield ExportRun(
+            settings=settings,
+            files=files,
+            folder=folder,
+            arch=arch,
+            net=net.eval(),
+            facts=facts,
+            config=config,
+            summary=read_mapping(summary) if summary.exists() else {},
+            data=data,
+            device=resolve_device(settings.device),
+        )
+
+
+def find_files(settings: ExportSettings) -> Files:
+    """Where what is to be exported lies; UserError where a part of it is not there."""
+    path = user_path(settings.arch) if settings.arch else newest_training(settings.results)
+    network = path / NETWORK if path.is_dir() else path
+    own = network.name == NETWORK
+    weights = network.with_name("weights.pt") if own else network.with_suffix(".pt")
+    model = network.with_name("model.onnx") if own else network.with_suffix(".onnx")
+    folder = network.parent.parent if network.parent.name == "front" else network.parent
+    files = Files(
+        network,
+        user_path(settings.weights) if settings.weights else weights,
+        model,
+        folder / "config.yaml",
+    )
+    for file in (files.network, files.weights, files.model, files.config):
+        if not file.is_file():
+            raise UserError(f"arch={path} lacks {file}: give {KEPT}")
+    return files
+
+
+def newest_training(results: str) -> Path:
+    """The folder of the newest training; UserError where there is none."""
+    found = list(Path(results).glob(f"train/*/{NETWORK}"))
+    if not found:
+        raise UserError(
+            f"there is no trained network in {results}/train: run nas.train first, or give arch="
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def read_facts(model: Path, arch: Arch) -> dict[str, str]:
+    """The metadata of an ONNX model of ours; UserError where it is another network's."""
+    try:
+        loaded = onnx.load_model_from_string(model.read_bytes())
+    except Exception as error:  # protobuf's own, of which there are several
+        raise UserError(f"{model} is no ONNX model ({type(error).__name__}): train again") from None
+    facts = {entry.key: entry.value for entry in loaded.metadata_props}
+    if facts.get("network_id") != network_id(arch):
+        raise UserError(f"{model} is not of the network beside it: give {KEPT}")
+    return facts
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A YAML or JSON file that holds a mapping."""
+    try:
+        found = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: it holds no settings")
+    return found
+
+
+def load_images(settings: ExportSettings, config: Mapping[str, Any], path: Path) -> ImageData:
+    """The images that the network was trained on; UserError where they are not there any more."""
+    node = config.get("data")
+    if not isinstance(node, dict) or "name" not in node:
+        raise UserError(f"{path} does not say which images were trained on: give {KEPT}")
+    source = Component(str(node["name"]), node)
+    if settings.root:
+        source = source.updated(root=settings.root)
+    data: ImageData = source.make()
+    return data

@@ -1,0 +1,67 @@
+"""A copy of the network, trained on with the rounding of 8 bits."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+from collections.abc import Mapping
+
+import torch
+from rich.console import Console
+
+from nas.core.errors import UserError
+from nas.core.files import write_bytes
+from nas.core.progress import ProgressBar
+from nas.export.comparison import Pictures
+from nas.export.setup import ExportRun
+from nas.network.modules import Network
+from nas.training.evaluation import TrainingFailed
+from nas.training.fake_quantization import rounded
+from nas.training.loop import Budget, fit_batch, train
+
+GROUP = 32  # calibration images that pass at once
+
+
+def train_on(run: ExportRun, calibration: Pictures, console: Console) -> Network:
+    """The trained copy, on the CPU; a killed training goes on, and weights_qat.pt is left."""
+    budget: Budget = fit_batch(run.settings.budget.make(), len(run.data.train))
+    net = copy.deepcopy(run.net)
+    digest = weights_digest(net.state_dict())
+    net.to(run.device)
+    batches = run.batches(
+        "train", batch_size=budget.batch_size, augment=budget.augment, device=run.device
+    )
+    images = torch.split(torch.from_numpy(calibration.images[:, 0]).to(run.device), GROUP)
+    with ProgressBar(console, "train on") as bar, rounded(net, images):
+
+        def on_step(done: int, steps: int) -> None:
+            bar.start(steps, done - 1)
+            bar(done, f"epoch {-(-done // len(batches))} of {budget.epochs}")
+
+        try:
+            train(
+                net,
+                batches,
+                budget,
+                device=run.device,
+                seed=run.settings.seed,
+                progress=on_step,
+                checkpoint=run.folder / f"checkpoint_{digest}.pt",
+            )
+        except TrainingFailed as error:
+            raise UserError(f"qat=true fails: {error}") from None
+    trained = copy.deepcopy(run.net)
+    trained.load_state_dict(net.state_dict())
+    torch.save(trained.state_dict(), content := io.BytesIO())
+    write_bytes(run.folder / "weights_qat.pt", content.getvalue())
+    return trained
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Twelve digits that another network's weights do not share."""
+    state = hashlib.sha256()
+    for name, tensor in weights.items():
+        state.update(name.encode())
+        state.update(tensor.cpu().numpy().tobytes())
+    return state.hexdigest()[:12]

@@ -1,0 +1,204 @@
+"""The export command: what it writes, what it says of it, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+import pytest
+from PIL import Image
+
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
+from nas.arch.serialization import dumps
+from nas.core.cli import main
+from nas.core.errors import UserError
+from nas.export.__main__ import ABOUT, run
+from nas.export.run import export
+from nas.export.settings import ExportSettings
+from nas.train.run import train
+from nas.train.settings import TrainSettings
+
+SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
+HSWISH = Arch(
+    (Stage(16, 2, 2, Block(act="hswish", se=0.25, se_gate="hsigmoid")),),
+    Stem(8, act="hswish"), Head(32), resolution=20, channels=1, classes=10,
+)  # fmt: skip
+FEW = ("data.train=600", "data.val=100", "data.test=200", "measure=false", "budget.epochs=4")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A results folder with two trained networks."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, arch in (("hswish", HSWISH), ("small", SMALL)):
+        path = folder / f"{name}.yaml"
+        path.write_text(dumps(arch))
+        train(TrainSettings.of(f"arch={path}", f"run={name}", *FEW, f"results={folder}"))
+    return folder
+
+
+@pytest.fixture
+def results(trained, tmp_path):
+    shutil.copytree(trained / "train", tmp_path / "train")
+    return tmp_path
+
+
+def exported(results, *words):
+    summary = export(ExportSettings.of(f"results={results}", *words))
+    return summary, {row["name"]: row for row in summary["rows"]}
+
+
+def test_the_newest_training_is_exported_and_described(results):
+    summary, rows = exported(results)
+    folder = results / "export" / "small"
+    assert {path.name for path in folder.iterdir()} == {
+        "model.onnx", "model_int8.onnx", "model.md", "summary.json", "environment.json",
+        "classes.csv", "config.yaml", "network.yaml", ".lock",
+    }  # fmt: skip
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert rows["onnx"]["agreement"] == 1
+    assert rows["onnx"]["relative_difference"] < 1e-3
+    assert rows["onnx"]["times_float"] == 1
+    assert rows["onnx_int8"]["agreement"] > 0.8
+    assert rows["onnx_int8"]["bytes"] == (folder / "model_int8.onnx").stat().st_size
+    assert rows["onnx"]["accuracy"] == summary["accuracy"]
+    by_class = pd.read_csv(folder / "classes.csv")
+    assert by_class["images"].sum() == 200
+    right = (by_class["accuracy"] * by_class["images"]).sum() / 200
+    assert right == pytest.approx(summary["accuracy"])
+    theirs = json.loads((results / "train" / "small" / "summary.json").read_text())
+    assert summary["accuracy"] == pytest.approx(theirs["test"]["accuracy"], abs=0.011)
+
+
+def test_metadata_stay_in_every_onnx_file(results):
+    exported(results)
+    left = onnx.load(results / "train" / "small" / "model.onnx")
+    expected = {entry.key: entry.value for entry in left.metadata_props}
+    for name in ("model.onnx", "model_int8.onnx"):
+        model = onnx.load(results / "export" / "small" / name)
+        found = {entry.key: entry.value for entry in model.metadata_props}
+        assert found.items() >= expected.items()
+
+
+def test_the_card_s_python_answers_as_the_table_says(results, monkeypatch, capsys):
+    """Run as it stands there, in a folder that holds the file and a picture."""
+    for words in ((), ("preprocess=true", "batch=free")):
+        exported(results, *words)
+        folder = results / "export" / "small"
+        card = (folder / "model.md").read_text()
+        code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
+        picture = np.random.default_rng(0).integers(0, 256, (30, 20), np.uint8)
+        Image.fromarray(picture).save(folder / "picture.jpg", quality=100)
+        monkeypatch.chdir(folder)
+        exec(code, {})
+        said = capsys.readouterr().out.strip().splitlines()[-1]
+        assert said in pd.read_csv(folder / "classes.csv")["class"].tolist()
+
+
+def test_bytes_go_in_and_the_batch_is_free(results):
+    _, plain = exported(results)
+    _, rows = exported(results, "preprocess=true", "batch=free")
+    session = onnxruntime.InferenceSession(results / "export" / "small" / "model_int8.onnx")
+    given = session.get_inputs()[0]
+    assert given.type == "tensor(uint8)"
+    assert given.shape == ["batch", 20, 20, 1]
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 20, 1), np.uint8)
+    logits = session.run(None, {"image": images})[0]
+    assert logits.shape == (3, 10)
+    alone = [session.run(None, {"image": image[None]})[0][0] for image in images]
+    assert np.allclose(logits, alone, atol=1e-5)
+    assert rows["onnx"]["relative_difference"] < 1e-3
+    assert rows["onnx"]["accuracy"] == pytest.approx(plain["onnx"]["accuracy"], abs=0.011)
+
+
+def test_training_on_with_rounding_is_shown_beside(results):
+    _, rows = exported(results, "qat=true", "budget.epochs=1")
+    assert list(rows) == ["onnx", "onnx_int8", "onnx_int8_qat"]
+    folder = results / "export" / "small"
+    assert (folder / "weights_qat.pt").is_file()
+    before = (folder / "model_int8_qat.onnx").read_bytes()
+    _, again = exported(results, "qat=true", "budget.epochs=1")  # goes on from its last epoch
+    assert (folder / "model_int8_qat.onnx").read_bytes() == before
+    assert again["onnx_int8_qat"]["accuracy"] == rows["onnx_int8_qat"]["accuracy"]
+
+
+def test_formats_without_their_package_are_left_out(results, monkeypatch, capsys):
+    monkeypatch.setattr("nas.export.run.find_spec", lambda name: name == "onnxruntime" or None)
+    summary, rows = exported(results, "to=[openvino,onnx_int8]")
+    assert list(rows) == ["onnx", "onnx_int8"]
+    assert summary["missing"] == {"openvino": "openvino"}
+    assert "left out  openvino: pip install openvino" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["executorch", "openvino"])
+def test_other_runtimes_answer_alike(name, results):
+    if find_spec(name) is None:
+        pytest.skip(f"needs {name}, which is not installed")
+    _, rows = exported(results, f"to=[{name}]")
+    assert rows[name]["relative_difference"] < 1e-3
+    assert rows[name]["agreement"] == 1
+
+
+def test_what_8_bits_do_not_help_is_said(results, capsys, monkeypatch):
+    slower = {"onnx": 1.0, "onnx_int8": 2.0}
+    monkeypatch.setattr("nas.export.run.time_together", lambda files, image: {
+        name: Timed(slower[name]) for name in files
+    })  # fmt: skip
+    exported(results, f"arch={results / 'train' / 'hswish'}")
+    assert "model_int8.onnx is slower than float32 here: h-swish" in capsys.readouterr().out
+
+
+class Timed:
+    def __init__(self, ms):
+        self.median_ms = self.ci_low_ms = self.ci_high_ms = ms
+        self.noisy = False
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["to=[]"], "to=[] asks for nothing"),
+    (["to=[coreml]"], "unknown to 'coreml'"),
+    (["qat=true", "to=[onnx]"], "qat=true is for 8-bit files"),
+    (["weights=w.pt"], "weights= is of a network"),
+    (["batch=0"], "batch must be"),
+    (["arch=absent"], "lacks absent"),
+    (["results=empty"], "there is no trained network in empty/train"),
+    (["preprocess=perhaps"], "preprocess must be true or false"),
+])  # fmt: skip
+def test_a_mistake_is_one_line(words, message, results, monkeypatch, capsys):
+    monkeypatch.chdir(results)
+    given = words if "results=empty" in words else [*words, "results=."]
+    monkeypatch.setattr(sys, "argv", ["export", *given])
+    with pytest.raises(SystemExit) as stopped:
+        main("export", ABOUT, run)
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not list(results.glob("export/*/model*"))
+
+
+def test_files_that_do_not_belong_together_are_refused(results):
+    small, other = results / "train" / "small", results / "train" / "hswish"
+    (small / "model.onnx").write_bytes((other / "model.onnx").read_bytes())
+    with pytest.raises(UserError, match="is not of the network beside it"):
+        exported(results, f"arch={small}")
+    (small / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(UserError, match="is no ONNX model"):
+        exported(results, f"arch={small}")
+
+
+def test_a_network_and_its_weights_can_be_named(results):
+    small = results / "train" / "small"
+    moved = results / "mine.pt"
+    (small / "weights.pt").rename(moved)
+    _, rows = exported(results, f"arch={small / 'network.yaml'}", f"weights={moved}", "run=mine")
+    assert rows["onnx"]["agreement"] == 1
+    assert (results / "export" / "mine" / "model.md").is_file()
