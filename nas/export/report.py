@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tupl
         ("left out", f"{name}: pip install {package}, then give the same command again")
         for name, package in missing.items()
     ]
+    by_name = {row["name"]: row for row in rows}
     for row in rows:
         whole, low = row["precision"] == "float32", row["agreement"] < LOW_AGREEMENT
         if whole and row["relative_difference"] > CLOSE:
@@ -69,8 +71,10 @@ def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tupl
         if not whole and low and not run.settings.qat:
             found.append(("advice", f"{row['file']} gives {1 - row['agreement']:.1%} of the images "
                           "another class: qat=true trains on with its rounding"))  # fmt: skip
-        if not whole and row["times_float"] > 1:
-            found.append(("warning", f"{row['file']} is slower than float32 here{_reason(run)}"))
+        other = by_name.get(row["name"].split("_int8")[0], rows[0])
+        if not whole and row["latency_ms"] > other["latency_ms"]:
+            text = f"{row['file']} is slower than {other['file']} here{_reason(run)}"
+            found.append(("warning", text))
     return found
 
 
@@ -105,6 +109,8 @@ def write_results(
         "missing": dict(missing),
         "rows": list(rows),
     }
+    told = {key: json.loads(run.facts[key]) for key in ("classes", "mean", "std", "range")}
+    write_json(run.folder / "facts.json", told | {"side": run.arch.resolution})
     write_text(run.folder / "classes.csv", by_class.to_csv(index=False))
     write_text(run.folder / "network.yaml", dumps(run.arch))
     write_yaml(run.folder / "config.yaml", config_of(run.settings))

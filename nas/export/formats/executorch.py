@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,11 @@ def _program(net: nn.Module, example: tuple[torch.Tensor]) -> bytes:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    exported = export(net, example)
-    edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
-    return bytes(edge.to_executorch().buffer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch's, about torch's own code
+        exported = export(net, example)
+        edge = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
+        return bytes(edge.to_executorch().buffer)
 
 
 def open_program(path: Path, source: Source, threads: int) -> Opened:
