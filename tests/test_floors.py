@@ -19,7 +19,8 @@ FLOORS = (  # a package may import those before its own line
     "search scale ablate",
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
-OPTIONAL = {"datasets", "fcntl", "safetensors"}  # packages that a user may not have
+# packages that a user may not have
+OPTIONAL = {"ai_edge_litert", "datasets", "fcntl", "flatbuffers", "safetensors"}
 WITHOUT = {"torch", "optuna", "pandas", "hydra"}  # what arch, stats and space do without
 FILES = sorted([*(ROOT / "nas").rglob("*.py"), *(ROOT / "search_spaces").rglob("*.py")])
 
