@@ -193,7 +193,7 @@ def _max_pool(graph: _Graph, layer: MaxPool, x: str, name: str) -> str:
     if not _is_same(layer.side, 3, 2):
         lowest = np.array([LOWEST], np.float32)
         x, padding = _padded(graph, x, 1, f"{name}.pad", lowest=lowest), "VALID"
-    sizes = {"filterWidth": 3, "filterHeight": 3, "strideW": 2, "strideH": 2}
+    sizes: dict[str, Any] = {"filterWidth": 3, "filterHeight": 3, "strideW": 2, "strideH": 2}
     shape = (graph.shapes[x][0], side, side, layer.channels)
     return graph.add("MAX_POOL_2D", [x], name, shape, padding=padding, **sizes)
 

@@ -99,10 +99,12 @@ def _quantized_constants(
         case "CONV_2D" | "FULLY_CONNECTED" | "DEPTHWISE_CONV_2D":
             axis = 3 if node.op == "DEPTHWISE_CONV_2D" else 0
             of_input = float(scales[node.inputs[0]].scale[0])
-            return _weight_and_bias(node.constants["weight"], node.constants["bias"], axis, of_input)
+            return _weight_and_bias(
+                node.constants["weight"], node.constants["bias"], axis, of_input
+            )
         case "MUL" if node.constants:
-            value = node.constants["sixth"]
-            return {"sixth": np.array([127], np.int8)}, {"sixth": Quantization(value / 127)}
+            scale = (node.constants["sixth"] / 127).astype(np.float32)
+            return {"sixth": np.array([127], np.int8)}, {"sixth": Quantization(scale)}
         case "PADV2":
             return {"lowest": np.array([-128], np.int8)}, {"lowest": scales[node.inputs[0]]}
     return {}, {}
