@@ -35,7 +35,6 @@ INT8_VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 4, "HA
                  "RESHAPE": 1}  # fmt: skip
 OTHER_INT8_VERSION = 2
 ENUMERATIONS = {"padding": "Padding", "fusedActivationFunction": "ActivationFunctionType"}
-PLACEHOLDER_CODE = 127  # in the old field of one byte, for operators whose code does not fit
 ALIGNMENT = 16  # bytes; the schema's force_align of a buffer, which its Python code leaves out
 SIGNATURE = "serving_default"  # the name that TensorFlow's converter gives
 
@@ -134,31 +133,42 @@ def tflite_bytes(
     Tensors with `scales` are int8; `facts` become metadata, a buffer of UTF-8 each.  Raises
     UserError where the runtime's package is absent.
     """
+    schema, builder_type = _libraries()
+    tables = _Tables(schema, scales, buffers=[schema.BufferT()])  # buffer 0 is that of no data
+    tables.activation(*entry)
+    names = {"inputs": entry[0], "outputs": nodes[-1].output}
+    model = schema.ModelT()
+    model.version, model.description = FORMAT_VERSION, description
+    model.subgraphs = [_subgraph(tables, nodes, names)]
+    model.operatorCodes = [_code(schema, op, bool(scales)) for op in tables.codes]
+    model.signatureDefs = [_signature(tables, names)]
+    model.metadata = [_metadata(tables, key, text) for key, text in facts.items()]
+    model.buffers = tables.buffers
+    size = sum(buffer.data.nbytes for buffer in tables.buffers[1:])
+    builder = builder_type(size + size // 8 + 2**16)  # room for all, as growing would copy it
+    builder.Finish(model.Pack(builder), FILE_ID)
+    return bytes(builder.Output())
+
+
+def _libraries() -> tuple[Any, Any]:
+    """The schema, and the builder of flatbuffers."""
     try:
-        from ai_edge_litert import schema_py_generated as schema
+        from ai_edge_litert import schema_py_generated
         from flatbuffers import Builder
     except ModuleNotFoundError as error:
         raise UserError(
             "a .tflite file needs the package ai-edge-litert: pip install -e '.[litert]'"
         ) from error
-    tables = _Tables(schema, scales, buffers=[schema.BufferT()])  # buffer 0 is that of no data
-    tables.activation(*entry)
-    graph = schema.SubGraphT()
-    graph.name = "main"
-    graph.operators = [tables.operator(node) for node in nodes]
-    graph.tensors = tables.tensors
-    names = {"inputs": entry[0], "outputs": nodes[-1].output}
-    graph.inputs, graph.outputs = (_indices([tables.index[name]]) for name in names.values())
-    model = schema.ModelT()
-    model.version, model.description = FORMAT_VERSION, description
-    model.metadata = [_metadata(tables, key, text) for key, text in facts.items()]
-    model.operatorCodes = [_code(schema, op, bool(scales)) for op in tables.codes]
-    model.subgraphs, model.buffers = [graph], tables.buffers
-    model.signatureDefs = [_signature(tables, names)]
-    size = sum(buffer.data.nbytes for buffer in tables.buffers[1:])
-    builder = Builder(size + size // 8 + 2**16)  # room for all, as growing would copy it
-    builder.Finish(model.Pack(builder), FILE_ID)
-    return bytes(builder.Output())
+    return schema_py_generated, Builder
+
+
+def _subgraph(tables: _Tables, nodes: Sequence[Node], names: Mapping[str, str]) -> Any:
+    made = tables.schema.SubGraphT()
+    made.name = "main"
+    made.operators = [tables.operator(node) for node in nodes]
+    made.tensors = tables.tensors
+    made.inputs, made.outputs = (_indices([tables.index[name]]) for name in names.values())
+    return made
 
 
 def _metadata(tables: _Tables, name: str, text: str) -> Any:
@@ -170,8 +180,8 @@ def _metadata(tables: _Tables, name: str, text: str) -> Any:
 
 def _code(schema: Any, op: str, int8: bool) -> Any:
     made = schema.OperatorCodeT()
-    made.builtinCode = getattr(schema.BuiltinOperator, op)
-    made.deprecatedBuiltinCode = min(made.builtinCode, PLACEHOLDER_CODE)
+    # old runtimes read the code from the deprecated field of one byte; ours are below 127
+    made.builtinCode = made.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, op)
     made.version = INT8_VERSIONS.get(op, OTHER_INT8_VERSION) if int8 else 1
     return made
 
