@@ -236,6 +236,23 @@ def test_constants_are_aligned_as_the_schema_asks():
         assert start % 16 == 0
 
 
+@pytest.mark.filterwarnings("ignore")  # the converter's own
+def test_googles_converter_makes_the_same_of_a_network(tmp_path):
+    converter = pytest.importorskip("litert_torch", reason="needs the package litert-torch")
+    arch = small("mobilenet_v3_small", 64)
+    net, x = trained(arch), image(arch)
+    channels_last = converter.to_channel_last_io(net, args=[0]).eval()
+    path = tmp_path / "converted.tflite"
+    converter.convert(channels_last, (torch.zeros(1, 64, 64, 3),)).export(str(path))
+    ours, theirs = tflite_model(arch, weights(net)), path.read_bytes()
+    assert_close(answers(ours, x), answers(theirs, x))
+    (*_, our_codes, _), (*_, their_codes, _) = contents(ours), contents(theirs)
+    for code in ("CONV_2D", "DEPTHWISE_CONV_2D", "HARD_SWISH", "MEAN"):
+        assert our_codes.count(code) == their_codes.count(code)
+    assert len(our_codes) <= len(their_codes)
+    assert len(ours) <= len(theirs)
+
+
 # ---- int8
 
 
