@@ -20,7 +20,8 @@ FLOORS = (  # a package may import those before its own line
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
 OPTIONAL = {  # packages that a user may not have
-    *("ai_edge_litert", "datasets", "executorch", "fcntl", "openvino", "safetensors", "torchao"),
+    *("ai_edge_litert", "datasets", "executorch", "fcntl", "flatbuffers", "openvino"),
+    *("safetensors", "torchao"),
 }
 WITHOUT = {"torch", "optuna", "pandas", "hydra"}  # what arch, stats and space do without
 FILES = sorted([*(ROOT / "nas").rglob("*.py"), *(ROOT / "search_spaces").rglob("*.py")])

@@ -31,7 +31,7 @@ def answers_in_int8(net: Network, arch: Arch, calibration: Resized) -> ImageLoss
     weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
     model = onnx_model(arch, weights)
     first, _ = next(iter(calibration.epoch(0)))
-    ranges = activation_ranges(model, _one_by_one(first))
+    ranges = activation_ranges(model.SerializeToString(), first.cpu().numpy())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(

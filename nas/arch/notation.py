@@ -1,4 +1,4 @@
-"""An architecture in one line that a person can read."""
+"""An architecture in one line that a person can read, and what a model's file says of itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 
 from nas.arch.arch import Arch, Stage, strides
 from nas.arch.blocks import BLOCKS, Block
+from nas.arch.operators import network_id
 
 
 def arch_string(arch: Arch) -> str:
@@ -24,6 +25,12 @@ def arch_string(arch: Arch) -> str:
         hidden = f"_h{head.hidden}" if head.hidden else ""
         parts.append(f"head_c{head.width}{hidden}_{head.act}")
     return " | ".join(parts)
+
+
+def network_facts(arch: Arch) -> dict[str, str]:
+    """Metadata of a model of `arch`: its id, its `arch_string`, and its name if it has one."""
+    facts = {"network_id": network_id(arch), "architecture": arch_string(arch), "name": arch.name}
+    return {key: value for key, value in facts.items() if value}
 
 
 def _runs(stage: Stage, first: int) -> Iterator[str]:

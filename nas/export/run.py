@@ -102,7 +102,8 @@ def source_of(run: ExportRun, net: Network, calibration: Pictures) -> Source:
         batch=None if batch == FREE else int(batch),
         preprocess=run.settings.preprocess,
     )
-    return source.with_ranges(activation_ranges(float_model(source), source.images))
+    model = float_model(source).SerializeToString()
+    return source.with_ranges(activation_ranges(model, (image[0] for image in source.images)))
 
 
 def write_files(

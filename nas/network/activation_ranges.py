@@ -1,38 +1,50 @@
-"""What values a network's activations take on pictures, which is what 8 bits are spread over."""
+"""The lowest and the highest value of each activation: what int8 needs to know of a network."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
-Ranges = Mapping[str, tuple[float, float]]  # by the tensor's name: its least and largest value
+from nas.core.errors import UserError
 
-
-def tensor_names(model: onnx.ModelProto) -> list[str]:
-    """The input and every output of a node, in order."""
-    return [model.graph.input[0].name, *(name for n in model.graph.node for name in n.output)]
+Ranges = Mapping[str, tuple[float, float]]  # name of an activation -> (lowest, highest)
 
 
-def activation_ranges(model: onnx.ModelProto, images: Iterable[NDArray[np.float32]]) -> Ranges:
-    """The least and the largest value of each tensor of `model` over `images`.
+def activation_ranges(model: bytes, images: Iterable[NDArray[np.float32]]) -> Ranges:
+    """(lowest, highest) of the input and of each node's output of an ONNX model, by name.
 
-    Each image is (1, C, side, side), as the model takes it; they pass one by one.
+    `images` are read one by one, each (C, H, W) and normalised as the network wants it; `model`
+    takes a batch of one, as `onnx_model` makes it.  Raises UserError where there is no image.
     """
-    names, inner = tensor_names(model), onnx.ModelProto()
-    inner.CopyFrom(model)
-    del inner.graph.output[:]
-    inner.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names[1:])
-    session = onnxruntime.InferenceSession(
-        inner.SerializeToString(), providers=["CPUExecutionProvider"]
+    graph = onnx.load_from_string(model)
+    entry = graph.graph.input[0].name
+    names = [name for node in graph.graph.node for name in node.output]
+    del graph.graph.output[:]
+    graph.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    session = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    ranges: dict[str, tuple[float, float]] = {}
     for image in images:
-        values = [image, *session.run(names[1:], {names[0]: image})]
-        low = np.minimum(low, [value.min() for value in values])
-        high = np.maximum(high, [value.max() for value in values])
-    pairs = zip(low.tolist(), high.tolist(), strict=True)
-    return dict(zip(names, pairs, strict=True))
+        arrays = {entry: image[None]} | dict(
+            zip(names, session.run(names, {entry: image[None]}), strict=True)
+        )
+        for name, values in arrays.items():
+            low, high = ranges.get(name, (np.inf, -np.inf))
+            ranges[name] = min(low, float(values.min())), max(high, float(values.max()))
+    if not ranges:
+        raise UserError("there is no image to measure activations on; give one or more")
+    return ranges
+
+
+def assumed_ranges() -> defaultdict[str, tuple[float, float]]:
+    """-8 to 8 for every activation: without images, for timing, which values do not change."""
+    return defaultdict(lambda: (-8.0, 8.0))

@@ -5,8 +5,7 @@ Each norm is folded into its convolution, and the shapes are fixed.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -32,27 +31,21 @@ from nas.arch.layers import (
     run_layers,
     same_padding,
 )
-from nas.arch.notation import arch_string
-from nas.arch.operators import network_id, operators
-from nas.core.errors import UserError
+from nas.arch.notation import network_facts
+from nas.arch.operators import operators
+from nas.network.folding import Array, Parameters, Weights
 
 OPSET = 17  # HardSwish came with 14; GlobalAveragePool and Clip have not changed since 13
 IR_VERSION = 8  # that of ONNX 1.12, which brought opset 17
 PLAIN_OPERATORS = {"relu": "Relu", "hswish": "HardSwish", "sigmoid": "Sigmoid"}
-_POOL = 65_537  # random weights repeat after this many; a prime, so that no two filters are equal
-
-Array = NDArray[np.float32]
-Weights = Mapping[str, NDArray[Any]]
 
 
 @dataclass
 class _Graph:
-    """Nodes and weights so far; `weights` and `eps` are what convolutions are folded from."""
+    """Nodes and tensors so far."""
 
     padding: str
-    eps: float
-    weights: Weights | None
-    random: Iterator[Array]
+    parameters: Parameters
     flat: bool = False  # whether the last output is (N, C) and not (N, C, H, W)
     nodes: list[Any] = field(default_factory=list)
     tensors: dict[str, Any] = field(default_factory=dict)
@@ -74,52 +67,17 @@ class _Graph:
         self.tensors[name] = numpy_helper.from_array(np.array(values, np.int64), name)
         return name
 
-    def parameters(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
+    def layer(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
         """Names of the weight and the bias of a layer without norm."""
-        weight, bias = (
-            self._random(shape)
-            if self.weights is None
-            else (self._read(f"{name}.weight", shape), self._read(f"{name}.bias", shape[:1]))
-        )
-        return self.tensor(f"{name}.weight", weight), self.tensor(f"{name}.bias", bias)
+        return self._stored(name, self.parameters.of_layer(name, shape))
 
     def folded(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
-        """As `parameters`, for `name`.conv followed by the batch norm `name`.bn."""
-        if self.weights is None:
-            return self.parameters(f"{name}.conv", shape)
-        weight = self._read(f"{name}.conv.weight", shape)
-        keys = ("weight", "bias", "running_mean", "running_var")
-        gamma, beta, mean, variance = (self._read(f"{name}.bn.{key}", shape[:1]) for key in keys)
-        scale = gamma / np.sqrt(variance + self.eps)
-        scaled = self.tensor(f"{name}.conv.weight", weight * scale[:, None, None, None])
-        return scaled, self.tensor(f"{name}.conv.bias", beta - mean * scale)
+        """As `layer`, for `name`.conv followed by the batch norm `name`.bn."""
+        return self._stored(f"{name}.conv", self.parameters.folded(name, shape))
 
-    def _read(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        assert self.weights is not None
-        if name not in self.weights:
-            raise UserError(f"weights lack {name!r}; give the state dict of this very network")
-        values = np.asarray(self.weights[name], np.float64)
-        if (size := values.shape) != shape:
-            raise UserError(f"weights are of another network: {name} has shape {size}, not {shape}")
-        return values
-
-    def _random(self, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Weights of variance 1 / fan_in and biases of variance 1/4.
-
-        Layers never amplify (LeCun et al. 1998; He's 2 / fan_in would double the variance at
-        every residual), and the biases keep what SE gates and swish shrink from dying out.
-        """
-        pool = next(self.random)
-        weight = np.resize(pool, shape) * np.float32(1 / math.sqrt(math.prod(shape[1:])))
-        return weight, np.resize(pool[::-1], shape[:1]) * np.float32(0.5)
-
-
-def _random_pools(seed: int) -> Iterator[Array]:
-    """For each layer the same normal numbers, but rotated: to draw millions would take long."""
-    rng = np.random.default_rng(seed)
-    pool = rng.standard_normal(_POOL, np.float32)
-    while True:
-        yield np.roll(pool, int(rng.integers(_POOL)))
+    def _stored(self, name: str, values: tuple[Array, Array]) -> tuple[str, str]:
+        weight, bias = values
+        return self.tensor(f"{name}.weight", weight), self.tensor(f"{name}.bias", bias)
 
 
 def _activate(graph: _Graph, act: str, x: str, name: str) -> str:
@@ -146,7 +104,7 @@ def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
     if graph.padding == "same":
         before, after = same_padding(layer.side, layer.kernel, layer.stride)
     shape = (layer.cout, layer.cin // layer.groups, layer.kernel, layer.kernel)
-    folded = graph.folded(name, shape) if layer.norm else graph.parameters(f"{name}.conv", shape)
+    folded = graph.folded(name, shape) if layer.norm else graph.layer(f"{name}.conv", shape)
     sizes = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2}
     pads = [before, before, after, after]
     out = graph.add("Conv", [x, *folded], f"{name}.conv", **sizes, group=layer.groups, pads=pads)
@@ -156,10 +114,10 @@ def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
 def _squeeze_excite(graph: _Graph, layer: SqueezeExcite, x: str, name: str) -> str:
     """(N, C, side, side) -> the same shape."""
     gate = graph.add("GlobalAveragePool", [x], f"{name}.pool")  # (N, C, 1, 1)
-    reduce = graph.parameters(f"{name}.reduce", (layer.squeeze, layer.channels, 1, 1))
+    reduce = graph.layer(f"{name}.reduce", (layer.squeeze, layer.channels, 1, 1))
     gate = graph.add("Conv", [gate, *reduce], f"{name}.reduce")  # (N, squeeze, 1, 1)
     gate = _activate(graph, layer.act, gate, f"{name}.reduce")
-    expand = graph.parameters(f"{name}.expand", (layer.channels, layer.squeeze, 1, 1))
+    expand = graph.layer(f"{name}.expand", (layer.channels, layer.squeeze, 1, 1))
     gate = graph.add("Conv", [gate, *expand], f"{name}.expand")  # (N, C, 1, 1)
     gate = _activate(graph, layer.gate, gate, f"{name}.expand")
     return graph.add("Mul", [x, gate], f"{name}.scale")
@@ -169,7 +127,7 @@ def _linear(graph: _Graph, layer: Linear, x: str, name: str) -> str:
     """(N, cin[, 1, 1]) -> (N, cout)."""
     if not graph.flat:
         x, graph.flat = graph.add("Flatten", [x], f"{name}.flatten"), True
-    parameters = graph.parameters(f"{name}.linear", (layer.cout, layer.cin))
+    parameters = graph.layer(f"{name}.linear", (layer.cout, layer.cin))
     out = graph.add("Gemm", [x, *parameters], f"{name}.linear", transB=1)
     return _activate(graph, layer.act, out, name)
 
@@ -243,7 +201,7 @@ def onnx_rows(
     it weights are random, from `seed`.
     Raises UserError where `weights` lack a tensor or hold one of another shape.
     """
-    graph = _Graph(padding, bn_eps, weights, _random_pools(seed))
+    graph = _Graph(padding, Parameters(weights, bn_eps, seed))
     first, last, out = rows[0], rows[-1], names[0]
     for row in rows:
         out = _row(graph, row, out)
@@ -279,6 +237,5 @@ def onnx_model(
         seed=seed,
         names=("image", "logits"),
     )
-    facts = {"network_id": network_id(arch), "architecture": arch_string(arch), "name": arch.name}
-    helper.set_model_props(model, {key: value for key, value in facts.items() if value})
+    helper.set_model_props(model, network_facts(arch))
     return model

@@ -14,21 +14,19 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.registry import QDQRegistry
 
-from nas.network.activation_ranges import Ranges, tensor_names
+from nas.network.activation_ranges import Ranges
 
 PRECISIONS = ("float32", "int8")
-NOMINAL = (-3.0, 3.0)  # where only time matters, which does not depend on ranges
 
 
-def quantize(model: onnx.ModelProto, ranges: Ranges | None = None) -> onnx.ModelProto:
+def quantize(model: onnx.ModelProto, ranges: Ranges) -> onnx.ModelProto:
     """The float32 `model` of `nas.network.onnx_graph`, which is changed, with 8-bit operators.
 
-    `ranges` are the least and the largest value of each tensor, by name, on pictures like those
-    that it will see; without them every tensor has the same range, which is right for timing only.
+    `ranges` are those of `nas.network.activation_ranges`, of the input and every node's output.
     """
-    names = tensor_names(model)
-    found = dict.fromkeys(names, NOMINAL) if ranges is None else {n: ranges[n] for n in names}
-    limits = {name: (np.float32(low), np.float32(high)) for name, (low, high) in found.items()}
+    graph = model.graph
+    names = [graph.input[0].name, *(name for node in graph.node for name in node.output)]
+    limits = {name: tuple(np.float32(end) for end in ranges[name]) for name in names}
     quantizer = QDQQuantizer(
         model,
         per_channel=True,

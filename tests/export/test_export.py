@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,12 +17,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+import nas.export
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
 from nas.arch.serialization import dumps
 from nas.core.cli import main
 from nas.core.errors import UserError
 from nas.export.__main__ import ABOUT, run
+from nas.export.formats.registry import FORMATS
 from nas.export.run import export
 from nas.export.settings import ExportSettings
 from nas.train.run import train
@@ -61,7 +65,7 @@ def test_the_newest_training_is_exported_and_described(results):
     folder = results / "export" / "small"
     assert {path.name for path in folder.iterdir()} == {
         "model.onnx", "model_int8.onnx", "model.md", "summary.json", "environment.json",
-        "classes.csv", "config.yaml", "network.yaml", ".lock",
+        "classes.csv", "config.yaml", "facts.json", "network.yaml", ".lock",
     }  # fmt: skip
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert rows["onnx"]["agreement"] == 1
@@ -138,13 +142,33 @@ def test_formats_without_their_package_are_left_out(results, monkeypatch, capsys
     assert "left out  openvino: pip install openvino" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["executorch", "openvino"])
+@pytest.mark.parametrize("name", ["executorch", "litert", "openvino"])
 def test_other_runtimes_answer_alike(name, results):
-    if find_spec(name) is None:
+    if find_spec(FORMATS[name].package) is None:
         pytest.skip(f"needs {name}, which is not installed")
-    _, rows = exported(results, f"to=[{name}]")
+    eight = [f"{name}_int8"] if f"{name}_int8" in FORMATS else []
+    _, rows = exported(results, f"to=[{','.join([name, *eight])}]")
     assert rows[name]["relative_difference"] < 1e-3
     assert rows[name]["agreement"] == 1
+    assert all(rows[kind]["agreement"] > 0.8 for kind in eight)
+
+
+def test_the_guide_s_script_runs_the_files_without_this_package(results, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert, which is not installed")
+    _, rows = exported(results, "to=[onnx_int8,litert,litert_int8]")
+    guide = (Path(nas.export.__file__).parent / "README.md").read_text()
+    script = tmp_path / "classify.py"
+    script.write_text(re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1])
+    assert "nas" not in script.read_text()
+    picture = np.random.default_rng(0).integers(0, 256, (24, 30), np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    folder, said = results / "export" / "small", {}
+    for row in rows.values():
+        words = [sys.executable, str(script), str(folder / row["file"]), "picture.png"]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+        said[row["name"]] = done.stdout.strip().splitlines()[-1]
+    assert said["litert"] == said["onnx"]
+    assert set(said.values()) <= set(json.loads((folder / "facts.json").read_text())["classes"])
 
 
 def test_what_8_bits_do_not_help_is_said(results, capsys, monkeypatch):

@@ -7,10 +7,14 @@ import gc
 import json
 import math
 import random
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +26,7 @@ from timed_parts import NETS, PARTS, ROWS, bench
 from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.backends import local
+from nas.latency.backends.litert import LiteRT
 from nas.latency.backends.local import Local
 from nas.latency.backends.onnxruntime import OnnxRuntime
 from nas.latency.backends.torch_eager import EventClock, TorchEager
@@ -47,6 +52,7 @@ def made(name: str, folder: Path, **options: object) -> Backend:
     config = OmegaConf.load(CONF / f"{name}.yaml")
     quick = {"min_rounds": 6, "max_rounds": 6}
     required = {
+        "litert": quick,
         "onnxruntime": quick,
         "torch": {"device": "cpu", **quick},
         "command": {"runs": 1, "command": bench(folder)},
@@ -56,7 +62,13 @@ def made(name: str, folder: Path, **options: object) -> Backend:
     return backend
 
 
-BACKENDS = sorted(path.stem for path in CONF.glob("*.yaml"))
+needs_litert = pytest.mark.skipif(
+    find_spec("ai_edge_litert") is None, reason="needs the package ai-edge-litert"
+)
+BACKENDS = [
+    pytest.param(path.stem, marks=needs_litert if path.stem == "litert" else ())
+    for path in sorted(CONF.glob("*.yaml"))
+]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -130,7 +142,16 @@ def test_contract_leaves_the_process_as_it_was(backend):
 # ---- on this machine
 
 
-LOCAL = [OnnxRuntime, TorchEager]
+LOCAL = [pytest.param(LiteRT, marks=needs_litert), OnnxRuntime, TorchEager]
+
+
+def answer(call: Callable[[], object]) -> Any:
+    """What the call puts out; LiteRT's leaves it in its interpreter."""
+    out = call()
+    if out is None:
+        interpreter = call.__self__
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return out[0] if isinstance(out, list) else out
 
 
 @pytest.mark.parametrize("kind", LOCAL)
@@ -142,8 +163,9 @@ def test_the_settings_in_conf_are_the_defaults(kind):
 def test_order_is_kept_where_more_networks_come_than_are_held_together(kind, monkeypatch):
     def classes(calls: dict[int, Callable[[], object]], **_: object) -> dict[int, Timing]:
         assert len(calls) <= 3  # two, and the reference
-        outs = {key: call() for key, call in calls.items()}
-        counts = {k: float((o[0] if isinstance(o, list) else o).shape[1]) for k, o in outs.items()}
+        shapes = {key: answer(call).shape for key, call in calls.items()}
+        classes_at = {4: 3 if kind is LiteRT else 1, 2: 1}
+        counts = {key: float(shape[classes_at[len(shape)]]) for key, shape in shapes.items()}
         return {key: Timing(n, 0.0, n, n, 1, False) for key, n in reversed(counts.items())}
 
     monkeypatch.setattr(local, "measure", classes)
@@ -178,6 +200,51 @@ def test_a_batch_reaches_the_models():
     assert OnnxRuntime(batch=3).prepare(ROWS[1:2], "same")()[0].shape == (3, 16, 8, 8)
     with torch.inference_mode():
         assert TorchEager(batch=3, device="cpu").prepare(ROWS, "symmetric")().shape == (3, 5)
+
+
+# ---- LiteRT
+
+
+@needs_litert
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_precision_and_batch_reach_the_interpreter(precision):
+    call = LiteRT(precision=precision, batch=3).prepare(ROWS, "symmetric")
+    call()
+    (entry,) = call.__self__.get_input_details()
+    assert entry["dtype"] == np.dtype(precision)
+    assert entry["shape"].tolist() == [3, 16, 16, 3]
+    assert len(np.unique(call.__self__.get_tensor(entry["index"]))) > 64
+    assert answer(call).shape == (3, 5)
+    assert answer(call).std() > 0
+    known = LiteRT(precision=precision).identity()
+    assert known["precision"] == precision
+    assert known["version"]
+    assert known != LiteRT(precision=precision, threads=2).identity()
+
+
+@needs_litert
+def test_the_runtime_does_not_chatter():
+    code = (
+        "from timed_parts import ROWS\nfrom nas.latency.backends.litert import LiteRT\n"
+        "LiteRT(threads=2).prepare(ROWS, 'same')()"
+    )
+    folder = Path(__file__).parent
+    ended = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, cwd=folder, text=True
+    )
+    assert ended.stdout + ended.stderr == ""
+
+
+def test_without_litert_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    with pytest.raises(UserError, match=r"latency=litert needs.*pip install -e '\.\[litert\]'"):
+        LiteRT()
+
+
+@needs_litert
+def test_a_precision_that_is_none():
+    with pytest.raises(UserError, match=r"unknown latency.precision 'int4'.*float32, int8"):
+        LiteRT(precision="int4")
 
 
 # ---- torch

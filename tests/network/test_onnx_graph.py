@@ -244,8 +244,10 @@ def test_weights_that_do_not_fit_are_named():
 
 
 @pytest.mark.parametrize(
-    "module", ["nas.network.onnx_graph", "nas.latency.backends.onnxruntime", "nas.latency.lookup"]
-)
+    "module",
+    ["nas.network.onnx_graph", "nas.network.tflite.model", "nas.network.activation_ranges",
+     "nas.latency.backends.onnxruntime", "nas.latency.backends.litert", "nas.latency.lookup"],
+)  # fmt: skip
 def test_torch_is_not_needed(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,6 +12,7 @@ import onnxruntime
 from nas.core.typed import Among
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Rows
+from nas.network.activation_ranges import assumed_ranges
 from nas.network.onnx_graph import onnx_rows
 from nas.network.quantization import PRECISIONS, quantize
 
@@ -21,7 +22,7 @@ class OnnxRuntime(Local):
     """On the CPU, norms folded into convolutions, graph optimised, operators in sequence.
 
     precision  float32, or int8: what can be in 8 bits (`nas.network.quantization`), inputs and
-               outputs in float32.
+               outputs in float32; ranges of activations are assumed, time does not depend on them.
     spinning   whether idle threads burn their core: a little faster with two threads or more, but
                sessions that wait their turn then slow the one that runs.
     The rest is `Local`'s.
@@ -52,7 +53,7 @@ class OnnxRuntime(Local):
         """A session of `rows` with its input bound."""
         model = onnx_rows(rows, padding=padding, batch=self.batch, seed=self.seed)
         if self.precision == "int8":
-            model = quantize(model)
+            model = quantize(model, assumed_ranges())
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), self._options(), providers=["CPUExecutionProvider"]
         )
