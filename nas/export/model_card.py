@@ -33,8 +33,8 @@ def model_card(
              "latency"),
             (_file(row) for row in summary["rows"]),
         ),
-        f"Latency: one image, {run.settings.threads or 'all'} threads, all files in the same "
-        f"rounds, on {where['cpu']} ({where['platform']}). It holds for that machine alone.",
+        f"Latency: one image, `threads={run.settings.threads}`, all files in the same rounds, on "
+        f"{where['cpu']} ({where['platform']}). It holds for that machine alone.",
         "## Accuracy by class",
         _table(("class", "test images", "accuracy", "95 % interval"), _classes(by_class)),
         "## How to use it",
