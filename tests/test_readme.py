@@ -26,7 +26,7 @@ FILES = [
 ]
 LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 OUR_FILE = re.compile(r"\b(?:nas|search_spaces|benchmarks|tests|conf)/[\w/]+\.(?:py|yaml)\b")
-COMMANDS = ("ablate", "latency", "profile", "scale", "search", "train")
+COMMANDS = ("ablate", "export", "latency", "profile", "scale", "search", "train")
 # The table is of 28 grey pixels and ten classes, as the pictures of the example are here.
 TABLE = ROOT / "results" / "reference" / "latency" / "table.csv"
 TINY = (
