@@ -5,6 +5,7 @@ from __future__ import annotations
 from nas.ablate.settings import AblateSettings
 from nas.latency.settings import LatencySettings
 from nas.profile.settings import ProfileSettings
+from nas.report.settings import ReportSettings
 from nas.scale.settings import ScaleSettings
 from nas.search.settings import SearchSettings
 from nas.train.settings import TrainSettings
@@ -13,6 +14,7 @@ SETTINGS = {
     "ablate": AblateSettings,
     "latency": LatencySettings,
     "profile": ProfileSettings,
+    "report": ReportSettings,
     "scale": ScaleSettings,
     "search": SearchSettings,
     "train": TrainSettings,

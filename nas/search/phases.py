@@ -14,10 +14,10 @@ from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
+from nas.report.frames import trial_frame
 from nas.search.evaluations import Role
 from nas.search.evaluator import Evaluator
 from nas.search.finalists import choose_finalists
-from nas.search.frames import trial_frame
 from nas.search.metrics import Metrics
 from nas.search.samplers.pruning import Pruning, rungs
 from nas.search.setup import SearchRun

@@ -56,7 +56,7 @@ def test_a_search_leaves_everything_it_promises(first):
     folder, done = first
     root = folder / "results" / "search" / "mbconv"
     names = {path.name for path in root.iterdir()}
-    assert names >= {"trials.csv", "pareto.csv", "pareto.html", "summary.json", "winner.yaml",
+    assert names >= {"trials.csv", "pareto.csv", "report.html", "summary.json", "winner.yaml",
                      "config.yaml", "environment.json", "front"}  # fmt: skip
     summary = json.loads((root / "summary.json").read_text())
     assert summary["evaluated"] == 6 <= summary["distinct"]
@@ -251,7 +251,7 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     assert found["num_networks"] == 4
     assert {"kendall", "kendall_interval", "top_regret"} <= found.keys()
     assert found["words"] in done.stdout
-    assert (root / "scores.html").exists()
+    assert "What the scores are worth" in (root / "report.html").read_text()
     scores = [row["score"] for row in trials(tmp_path) if row["state"] == "complete"]
     assert len(scores) == 10
     assert all(scores)
