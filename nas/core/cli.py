@@ -25,7 +25,8 @@ CONF = next(
 NO_SETTING = re.compile(r"_\w+_:|defaults:|  (- |# )|# @|\w+:$|name: |$")
 # What is printed where an encoding (ASCII, Windows' cp1252) lacks our own signs.
 PLAIN_SIGNS = {
-    "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u"
+    "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u",
+    "▲": "^", "▼": "v",
 }  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
 # A read-only /dev/shm, say, that workers need, or a folder where a file should be.

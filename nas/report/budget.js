@@ -25,15 +25,15 @@ function setBudget(cost, from) {
   budget = cost;
   if (from !== slider) slider.value = Math.round(1000 * partOf(cost));
   if (from !== amount) amount.value = +cost.toPrecision(3);
-  slider.setAttribute("aria-valuetext", `${digits(cost)} ${view.unit}`);
+  slider.setAttribute("aria-valuetext", `${+cost.toPrecision(3)} ${view.unit}`);
   const net = bestWithin(cost);
   const test = net && net.figures.test_accuracy !== null
     ? ` (test ${percent(net.figures.test_accuracy)} %)` : "";
   byId("best").textContent = net
-    ? `Best within ${digits(cost)} ${view.unit}: no. ${net.places[view.name]}, ${named(net)}`
+    ? `Best within ${+cost.toPrecision(3)} ${view.unit}: no. ${net.places[view.name]}, ${named(net)}`
       + `${several ? ` of ${data.runs[net.run].name}` : ""}, with ${accuracyOf(net.figures)}${test} `
       + `at ${digits(costOf(net))} ${view.unit}.`
-    : `No trained network is within ${digits(cost)} ${view.unit}; the cheapest takes `
+    : `No trained network is within ${+cost.toPrecision(3)} ${view.unit}; the cheapest takes `
       + `${digits(view.costs[0])} ${view.unit}.`;
   Plotly.relayout(chart, { shapes: shapes() });
   if (net) choose(net);
@@ -84,7 +84,7 @@ function sortBy(button) {
 function begin() {
   byId("colour").append(...colours.map(({ key, label: text }) =>
     element("option", { value: key }, text)));
-  byId("colour").closest("label").hidden = !colours.length;
+  byId("colour").parentNode.hidden = !colours.length;
   all("#axes button").forEach(b => b.onclick = () => setAxis(b.value));
   byId("colour").onchange = () => draw();
   slider.oninput = () => setBudget(budgetAt(slider.value / 1000), slider);

@@ -115,7 +115,7 @@ function shapes() {
   const targets = view.targets.map((target, i) => ({ target, name: data.runs[i].name }))
     .filter(({ target }) => target);
   const lines = targets.map(({ target, name }) => lineAt(target,
-    several ? `target of ${name}` : `target ${digits(target)} ${view.unit}`, "dash", "end"));
+    several ? `target of ${name}` : `target ${+target.toPrecision(3)} ${view.unit}`, "dash", "end"));
   if (budget !== null && !targets.some(({ target }) => Math.abs(budget / target - 1) < .005))
     lines.push(lineAt(budget, "my budget", "dot", "start"));
   return lines;

@@ -16,7 +16,7 @@ from nas.report.frames import trial_frame
 from nas.report.kept_run import KeptRun
 from nas.report.metrics import (
     AXES,
-    LATENCY,
+    TIMES,
     Floats,
     Metric,
     accuracy,
@@ -54,11 +54,11 @@ def axis_view(runs: Sequence[KeptRun], axis: Metric) -> dict[str, Any]:
     log, range, accuracies   kind and ends of the chart's axes; `below` counts what is under it
     stairs   the best accuracy within each budget, a line a run
     costs    from the cheapest network of a front to the dearest
-    targets  of each run, of latency only
+    targets  of each run, of latencies only
     """
     parts = [part for run in runs for part in (run.evaluated, published(run))]
     costs = np.concatenate([values(part, axis) for part in parts])
-    targets = [run.summary.get("target_ms") if axis is LATENCY else None for run in runs]
+    targets = [run.summary.get("target_ms") if axis in TIMES else None for run in runs]
     shown = np.append(costs[np.isfinite(costs)], [t for t in targets if t is not None])
     if not np.isfinite(costs).any():
         return {}
@@ -110,7 +110,10 @@ def _padded(numbers: Floats) -> list[float]:
 
 def counts(run: KeptRun) -> list[str]:
     """What became of the trials; and, if nothing was trained, why."""
-    trials = run.tables["trials"] if len(run.tables["trials"]) else run.evaluated
+    trials = run.tables["trials"]
+    if not len(trials):
+        asked = f" of {run.summary['asked']} trials" if "asked" in run.summary else ""
+        return [f"There is no trials.csv here: {len(run.trained)} networks{asked} are drawn."]
     ends = ("infeasible", "pruned", "failed", "duplicate")
     words = [f"{(trials['state'] == end).sum()} {end}" for end in ends]
     lines = [f"{len(trials)} trials: {len(run.trained)} trained, {', '.join(words)}."]
@@ -127,7 +130,7 @@ def advice(run: KeptRun, axis: Metric) -> str:
 
 
 def _advice(rows: pd.DataFrame, run: KeptRun, axis: Metric) -> list[str]:
-    target = run.summary.get("target_ms") if axis is LATENCY else None
+    target = run.summary.get("target_ms") if axis in TIMES else None
     records, costs = _records(rows), values(rows, axis)
     if not records:
         return [f"No trained network has a known {axis.label}: there is no front on this axis."]
@@ -152,14 +155,15 @@ def table(run: KeptRun, axis: Metric) -> str:
     rows = _records(front(run, axis))
     if not rows:
         return ""
-    head = [*(f"{m.label} ({m.unit})" for m in AXES), f"gain (points/{axis.unit})"]
+    known = [m for m in AXES if any(isfinite(row[m.column]) for row in rows)]
+    head = [*(f"{m.label} ({m.unit})" for m in known), f"gain (points/{axis.unit})"]
     head = ["no.", "network", "accuracy (%)", "test (%)", *head]
     cells = "".join(
         f'<th scope="col"><button class="sort">{escape(name)}</button></th>' for name in head
     )
     winner = (run.summary.get("winner") or {}).get("id")
     body = "".join(
-        _line(place, row, gain, row["id"] == winner)
+        _line(place, row, known, gain, row["id"] == winner)
         for place, (row, gain) in enumerate(zip(rows, _gains(rows, axis), strict=True), 1)
     )
     caption = f"The front of accuracy and {axis.label}, cheapest first; {GAIN}"
@@ -169,10 +173,12 @@ def table(run: KeptRun, axis: Metric) -> str:
     )
 
 
-def _line(place: int, row: dict[str, Any], gain: str, is_winner: bool) -> str:
+def _line(
+    place: int, row: dict[str, Any], known: Sequence[Metric], gain: str, is_winner: bool
+) -> str:
     star = ' <span title="the winner">★</span>' if is_winner else ""
     test = digits(100 * row["test_accuracy"]) if isfinite(row["test_accuracy"]) else "–"
-    costs = [digits(row[m.column] / m.scale) for m in AXES]
+    costs = [digits(row[m.column] / m.scale) for m in known]
     cells = "".join(f"<td>{escape(text)}</td>" for text in (accuracy(row), test, *costs, gain))
     name = escape(name_of(row))
     key = escape(str(row["id"]), quote=True)

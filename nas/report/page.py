@@ -35,7 +35,7 @@ CHOOSE = """\
 <section id="choose" aria-labelledby="choose-title"><h2 id="choose-title">Choose a network</h2>
 <div class="controls">
 <div role="group" aria-label="horizontal axis" id="axes">accuracy against {buttons}</div>
-<label>colour <select id="colour"></select></label>
+<span><label for="colour">colour</label> <select id="colour"></select></span>
 <span class="budget"><label for="budget">my budget is</label>
 <input type="range" id="budget" min="0" max="1000" step="1">
 <input type="number" id="amount" min="0" step="any" aria-label="my budget, as a number">
@@ -70,7 +70,7 @@ def write_page(runs: Sequence[KeptRun], path: Path) -> None:
     }
     style, *scripts = (HERE.with_name(name).read_text(encoding="utf-8") for name in PARTS)
     title, lead = _heading(runs)
-    main = (_choose(runs, views) if views else "") + rest
+    main = _warnings(runs) + (_choose(runs, views) if views else "") + rest
     script = "\n".join([SCRIPT, *(scripts if views else [])])
     lines = notes(runs[0].summary)
     write_html(path, title, lead, lines, main=main, data=data, script=script, style=style)
@@ -146,19 +146,22 @@ def _section(heading: str, body: str, key: str) -> str:
     )
 
 
+def _warnings(runs: Sequence[KeptRun]) -> str:
+    named = [f"{run.name}: " if len(runs) > 1 else "" for run in runs]
+    lines = [
+        f"{name}{line}" for name, run in zip(named, runs, strict=True) for line in warnings(run)
+    ]
+    return f'<div role="note" class="warnings">{as_list(lines)}</div>' if lines else ""
+
+
 def _trust(runs: Sequence[KeptRun]) -> str:
-    parts = []
-    for run in runs:
-        lines = warnings(run)
-        said = f'<div role="note" class="warnings">{as_list(lines)}</div>' if lines else ""
-        parts.append(_facts(verdicts(run), run.name, len(runs) > 1, said))
-    return "".join(parts)
+    return "".join(_facts(verdicts(run), run.name, len(runs) > 1) for run in runs)
 
 
-def _facts(facts: Facts, name: str, named: bool, above: str = "") -> str:
+def _facts(facts: Facts, name: str, named: bool) -> str:
     heading = f"<h3>{escape(name)}</h3>" if named else ""
     rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(words)}</dd>" for what, words in facts)
-    return f"{heading}{above}<dl>{rows}</dl>"
+    return f"{heading}<dl>{rows}</dl>"
 
 
 def _choices(run: KeptRun) -> str:
@@ -213,9 +216,9 @@ def _preferences(found: Sequence[Preference]) -> str:
     words = (
         "What the front of scores takes in each stage against every option alike, which is what "
         "drawing at random gives: the mean option and ▲ or ▼, or the option that is taken most. "
-        "The darker, the more they differ (total variation, 0 to 1); grey text is within what as "
-        "many random networks show one time in twenty. Of a stage that a network leaves out only "
-        "its depth counts."
+        "The darker, the more they differ (total variation, 0 to 1); pale with grey text is within "
+        "what as many random networks show one time in twenty. Of a stage that a network leaves "
+        "out only its depth counts."
     )
     return (
         f"<h3>How the front differs from random networks, stage by stage</h3><p>{words}</p>"

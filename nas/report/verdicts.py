@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from nas.latency.table import ACCEPTANCE
+from nas.latency.table import missed_bars
 from nas.report.kept_run import KeptRun
 
 Facts = list[tuple[str, str]]
@@ -125,10 +124,8 @@ def _warnings(run: KeptRun, summary: Mapping[str, Any]) -> Iterator[str]:
         )
     if summary.get("target_met") and summary.get("winner_measured_within") is False:
         yield "The winner, measured whole, is over the target."
-    v = _validation(run)
-    for name, bar in ACCEPTANCE.items():
-        if v and isfinite(v[name]) and (v[name] > bar if name == "mape" else v[name] < bar):
-            yield f"The latency table misses a bar of its validation: {name} {v[name]:.3g} ({bar})."
+    if missed := missed_bars(v) if (v := _validation(run)) else []:
+        yield f"The latency table is not to be relied on: {'; '.join(missed)}."
     fidelity = summary.get("fidelity")
     if fidelity and not fidelity["kendall_interval"][0] > 0:
         yield f"Of the judge: {fidelity['words']}."

@@ -45,6 +45,7 @@ from nas.search.setup import SearchRun, open_search
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 INTERRUPTED = "interrupted"
+EARLIER_PAGES = ("pareto.html", "scores.html", "blocks.html")  # of versions before the report
 
 
 def search(settings: SearchSettings) -> dict[str, Any]:
@@ -109,6 +110,8 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         blocks = block_frame(run, summary["winner"])
         write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
     write_page([read_run(run.folder)], run.folder / "report.html")
+    for page in EARLIER_PAGES:
+        (run.folder / page).unlink(missing_ok=True)
     return summary
 
 
