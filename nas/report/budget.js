@@ -31,7 +31,7 @@ function setBudget(cost, from) {
     ? ` (test ${percent(net.figures.test_accuracy)} %)` : "";
   byId("best").textContent = net
     ? `Best within ${+cost.toPrecision(3)} ${view.unit}: no. ${net.places[view.name]}, ${named(net)}`
-      + `${several ? ` of ${data.runs[net.run].name}` : ""}, with ${accuracyOf(net.figures)}${test} `
+      + `${several ? ` of ${data.runs[net.run].label}` : ""}, with ${accuracyOf(net.figures)}${test} `
       + `at ${digits(costOf(net))} ${view.unit}.`
     : `No trained network is within ${+cost.toPrecision(3)} ${view.unit}; the cheapest takes `
       + `${digits(view.costs[0])} ${view.unit}.`;
@@ -94,9 +94,8 @@ function begin() {
   byId("save-png").onclick = () => save("png");
   all("button.sort").forEach(b => b.onclick = () => sortBy(b));
   all("tr[data-id]").forEach(row => row.onclick = event => {
-    const run = row.closest("[data-run]").dataset.run;
-    pick(nets.find(net => net.id === row.dataset.id && net.kind !== "published"
-      && data.runs[net.run].name === run));
+    const run = +row.closest("[data-run]").dataset.run;
+    pick(nets.find(net => net.id === row.dataset.id && net.kind !== "published" && net.run === run));
     if (event.target.matches("button.show")) byId("network").scrollIntoView({ block: "nearest" });
   });
   setAxis(data.axes[0].name);

@@ -36,7 +36,7 @@ function colourings() {
   const choices = picks.map(key => ({ key, label: data.choices[key], choice: true,
     of: net => net.picks[key] ?? null }));
   const how = { key: "fidelity", label: "how it was judged", of: net => net.fidelity || null };
-  const run = { key: "run", label: "run", of: net => data.runs[net.run].name };
+  const run = { key: "run", label: "run", of: net => data.runs[net.run].label };
   return [...(several ? [run] : []), ...figures, how, ...choices].filter(({ of }) =>
     new Set(nets.filter(n => n.kind === "trained").map(of).filter(v => v !== null)).size > 1);
 }
@@ -44,7 +44,7 @@ function colourings() {
 function hover(net) {
   const place = net.places[view.name];
   const title = `${place ? `no. ${place} on the front: ` : ""}${named(net)}`
-    + (several ? ` (${data.runs[net.run].name})` : "");
+    + (several ? ` (${data.runs[net.run].label})` : "");
   const lines = facts(net).map(([name, value]) => escaped(`${name} ${value}`.trim()));
   const form = net.arch.split(" | ").map(escaped);
   const file = net.file ? `, ${net.file}` : "";
@@ -88,8 +88,8 @@ function trainedDots() {
 }
 
 function runTraces(index) {
-  const hue = several ? hues[index % 6] : orange, { name } = data.runs[index];
-  const of = several ? ` of ${name}` : "";
+  const hue = several ? hues[index % 6] : orange;
+  const of = several ? ` of ${data.runs[index].label}` : "";
   const own = frontOf().filter(net => net.run === index), { x, y } = view.stairs[index];
   const errors = own.map(net => 100 * (net.figures.accuracy_se ?? 0));
   const winners = nets.filter(net => net.run === index && net.winner && net.kind === "trained");
@@ -104,18 +104,22 @@ function runTraces(index) {
   ];
 }
 
-function lineAt(cost, text, dash, y) {
+function lineAt(cost, text, dash, y, xanchor) {
   const at = view.log ? Math.log10(cost) : cost, [low, high] = view.range;
   return { type: "line", layer: "below", x0: cost, x1: cost, y0: 0, y1: 1, yref: "paper",
     line: { dash, color: grey, width: 1.5 }, label: { text: ` ${text} `, textposition: y,
-      textangle: 0, xanchor: 2 * at > low + high ? "right" : "left", font: { size: 12 } } };
+      textangle: 0, xanchor: xanchor ?? (2 * at > low + high ? "right" : "left"),
+      font: { size: 12 } } };
 }
 
+// The targets, of several runs two at the top, one to each side, and the others at the bottom.
 function shapes() {
-  const targets = view.targets.map((target, i) => ({ target, name: data.runs[i].name }))
-    .filter(({ target }) => target);
-  const lines = targets.map(({ target, name }) => lineAt(target,
-    several ? `target of ${name}` : `target ${+target.toPrecision(3)} ${view.unit}`, "dash", "end"));
+  const targets = view.targets.map((target, run) => ({ target, run }))
+    .filter(({ target }) => target).sort((a, b) => a.target - b.target);
+  const lines = targets.map(({ target, run }, i) => several
+    ? lineAt(target, `target of ${data.runs[run].label}`, "dash", i < 2 ? "end" : "start",
+      i % 2 ? "left" : "right")
+    : lineAt(target, `target ${+target.toPrecision(3)} ${view.unit}`, "dash", "end"));
   if (budget !== null && !targets.some(({ target }) => Math.abs(budget / target - 1) < .005))
     lines.push(lineAt(budget, "my budget", "dot", "start"));
   return lines;
@@ -132,7 +136,8 @@ function draw(name = view.name) {
     dots("rejected", rejected, "not trained to the end",
       { y: rejected.map(() => .015), yaxis: "y2" }),
     ...trainedDots(), ...data.runs.flatMap((_, index) => runTraces(index)),
-    dots("published", others, "to compare with"),
+    dots("published", others, "to compare with", { marker: {
+      color: others.map(net => several ? hues[net.run % 6] : green) } }),
   ].filter(trace => trace.x.length);
   const ring = { x: [null], y: [null], mode: "markers", meta: "chosen", hoverinfo: "skip",
     showlegend: false, marker: { ...marks.chosen, color: css("--ink") } };
@@ -145,7 +150,7 @@ function draw(name = view.name) {
     template: "none", autosize: true, xaxis: axis,
     yaxis: { title: { text: `accuracy (%)${below}`, standoff: 10 }, range: view.accuracies },
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
-    margin: { l: narrow ? 46 : 60, r: narrow ? 4 : 20, t: 30, b: narrow ? 160 : 80 },
+    margin: { l: narrow ? 46 : 60, r: narrow ? 4 : 20, t: 30, b: (narrow ? 160 : 80) + 25 * several },
     legend: { orientation: "h", xref: "container", yref: "container", y: 0, yanchor: "bottom",
       font: { size: narrow ? 11 : 12 } },
     hoverlabel: { bordercolor: grey }, shapes: shapes(),
@@ -213,7 +218,7 @@ function ringChosen() {
 function choose(net) {
   chosen = net;
   all("tr[data-id]").forEach(row => row.toggleAttribute("data-chosen",
-    row.dataset.id === net.id && row.closest("[data-run]").dataset.run === data.runs[net.run].name));
+    row.dataset.id === net.id && +row.closest("[data-run]").dataset.run === net.run));
   ringChosen();
   showNetwork(net);
   markChoices(net);

@@ -19,6 +19,7 @@ from nas.stats.pareto import non_dominated
 PICK = "pick."
 LEAST = 10  # networks, below which no choice is said to matter
 MOST_SHOWN = 12  # choices beside each other
+MOST_LINES = 1000  # networks that lie behind the front; of more every second, third, ...
 RESAMPLES = 300
 # Lines of one option lie beside each other, over that part of an axis, as far apart as can be.
 SPREAD, GOLDEN = 0.07, 0.618034
@@ -167,8 +168,9 @@ def parallel_coordinates(run: KeptRun) -> list[Section]:
     mask = non_dominated(points, (True, False))
     figure = go.Figure(layout={"template": "none"})
     axes = {choice: _positions(rows[PICK + choice]) for choice in shown}
+    few = rows[~mask].iloc[:: -(-len(rows) // MOST_LINES)]
     for part, name, line in (
-        (rows[~mask], "judged", {"color": GREY, "width": 1}),
+        (few, "judged", {"color": GREY, "width": 1}),
         (rows[mask], "on the front of scores", {"color": ORANGE, "width": 1.6}),
     ):
         x: list[float | None] = []
@@ -191,8 +193,10 @@ def parallel_coordinates(run: KeptRun) -> list[Section]:
     )  # fmt: skip
     figure.update_yaxes(visible=False, range=[-0.08, 1.08])
     figure.update_layout(meta={"choices": axes_as_data(axes)}, legend={"y": 1.08})
+    number = len(few) + int(mask.sum())
+    drawn = f"{len(rows)}" if number == len(rows) else f"{number} of {len(rows)}"
     words = (
-        f"Each line is a network that the search judged ({len(rows)}), over the {len(shown)} "
+        f"Each line is a network that the search judged ({drawn}), over the {len(shown)} "
         "choices that matter most for the score, in the order of the network. Orange: what no "
         f"other beats in score and latency ({mask.sum()}). Blue: the network chosen above."
     )

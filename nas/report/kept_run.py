@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,12 +27,14 @@ class KeptRun:
     """What the files of a run folder say; what a file lacks, or an older run, is empty.
 
     folder       as it was given
+    label        what it is called beside other runs
     summary, config, environment   of summary.json, config.yaml and environment.json
     tables       trials.csv, trained.csv, pareto.csv and random.csv, by name (`frames`)
     blocks       blocks.csv, of a search that inherits weights
     """
 
     folder: Path
+    label: str
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
     environment: Mapping[str, Any]
@@ -96,7 +98,14 @@ class KeptRun:
         return kept or arch_of(notation, key, self._examples)
 
 
-def read_run(folder: Path) -> KeptRun:
+def read_runs(folders: Sequence[Path]) -> list[KeptRun]:
+    """Runs that are called by their names, or by their folders where two names are alike."""
+    names = [folder.resolve().name for folder in folders]
+    labels = names if len(set(names)) == len(names) else map(str, folders)
+    return [read_run(folder, label) for folder, label in zip(folders, labels, strict=True)]
+
+
+def read_run(folder: Path, label: str = "") -> KeptRun:
     """The run in `folder`; UserError where there is none, or where it did not end yet."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: give the folder of a search's run")
@@ -109,6 +118,7 @@ def read_run(folder: Path) -> KeptRun:
     blocks = folder / "blocks.csv"
     return KeptRun(
         folder,
+        label or folder.resolve().name,
         _mapping(folder / "summary.json", json.loads),
         _mapping(folder / "config.yaml", parse_yaml),
         _mapping(folder / "environment.json", json.loads),

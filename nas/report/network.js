@@ -228,7 +228,7 @@ function showNetwork(net) {
   const place = net.places[view.name], run = data.runs[net.run];
   document.getElementById("network-title").textContent =
     `${place ? `No. ${place} on the front: ` : ""}${named(net)}${net.winner ? " ★" : ""}`
-    + (data.runs.length > 1 ? ` of ${run.name}` : "");
+    + (data.runs.length > 1 ? ` of ${run.label}` : "");
   const list = element("dl", { className: "figures" }, ...facts(net).filter(([name]) => name)
     .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   const parts = [list, ...(net.reason ? [element("p", {}, net.reason)] : [])];

@@ -20,7 +20,7 @@ from nas.report.choices import (
 from nas.report.cuts import NOTES, cut_sections
 from nas.report.fronts import advice, axis_view, counts, table
 from nas.report.kept_run import KeptRun
-from nas.report.metrics import AXES
+from nas.report.metrics import AXES, Metric
 from nas.report.networks import networks
 from nas.report.prices import COLUMNS
 from nas.report.scores import score_sections
@@ -77,17 +77,17 @@ def write_page(runs: Sequence[KeptRun], path: Path) -> None:
 
 
 def _identity(run: KeptRun) -> dict[str, Any]:
-    return {"name": run.name, "folder": str(run.folder), "ranked_by": run.ranked_by}
+    return {"label": run.label, "name": run.name}
 
 
 def _heading(runs: Sequence[KeptRun]) -> tuple[str, list[str]]:
     """The title of the page, and the lines below it."""
     if len(runs) > 1:
-        lead = [f"{run.name}: {subtitle(run.summary)}. {' '.join(counts(run))}" for run in runs]
-        return f"{len(runs)} searches: {', '.join(run.name for run in runs)}", lead
+        lead = [f"{run.label}: {subtitle(run.summary)}. {' '.join(counts(run))}" for run in runs]
+        return f"{len(runs)} searches: {', '.join(run.label for run in runs)}", lead
     (run,) = runs
     about = run.summary
-    title = f"{about['space']} on {about['data']}" if about else run.name
+    title = f"{about['space']} on {about['data']}" if about else run.label
     return title, [subtitle(about), *counts(run)]
 
 
@@ -99,17 +99,17 @@ def _choose(runs: Sequence[KeptRun], views: Sequence[dict[str, Any]]) -> str:
     axes = {axis.column: axis for axis in AXES}
     sections = "".join(
         f'<div class="front" id="{view["name"]}" hidden>'
-        + "".join(_front(run, axes[view["name"]], len(runs) > 1) for run in runs)
+        + "".join(_front(runs, index, axes[view["name"]]) for index in range(len(runs)))
         + "</div>"
         for view in views
     )
     return CHOOSE.format(buttons=buttons, sections=sections)
 
 
-def _front(run: KeptRun, axis: Any, named: bool) -> str:
-    heading = f"<h3>{escape(run.name)}</h3>" if named else ""
-    rows = f'<div data-run="{escape(run.name, quote=True)}">{table(run, axis)}</div>'
-    return heading + advice(run, axis) + rows
+def _front(runs: Sequence[KeptRun], index: int, axis: Metric) -> str:
+    run = runs[index]
+    heading = f"<h3>{escape(run.label)}</h3>" if len(runs) > 1 else ""
+    return f'{heading}{advice(run, axis)}<div data-run="{index}">{table(run, axis)}</div>'
 
 
 def _rest(runs: Sequence[KeptRun]) -> tuple[str, list[dict[str, Any]]]:
@@ -133,7 +133,7 @@ def _rest(runs: Sequence[KeptRun]) -> tuple[str, list[dict[str, Any]]]:
             "Choices and scores are in the report of one run: <code>python -m nas.report RUN</code>"
         )
         parts += [_section("How far to trust it", _trust(runs) + f"<p>{words}</p>", "trust")]
-    tables = "".join(_facts(surroundings(run), run.name, len(runs) > 1) for run in runs)
+    tables = "".join(_facts(surroundings(run), run.label, len(runs) > 1) for run in runs)
     return "".join([*parts, _section("Where it was made", tables, "environment")]), figures
 
 
@@ -147,7 +147,7 @@ def _section(heading: str, body: str, key: str) -> str:
 
 
 def _warnings(runs: Sequence[KeptRun]) -> str:
-    named = [f"{run.name}: " if len(runs) > 1 else "" for run in runs]
+    named = [f"{run.label}: " if len(runs) > 1 else "" for run in runs]
     lines = [
         f"{name}{line}" for name, run in zip(named, runs, strict=True) for line in warnings(run)
     ]
@@ -155,7 +155,7 @@ def _warnings(runs: Sequence[KeptRun]) -> str:
 
 
 def _trust(runs: Sequence[KeptRun]) -> str:
-    return "".join(_facts(verdicts(run), run.name, len(runs) > 1) for run in runs)
+    return "".join(_facts(verdicts(run), run.label, len(runs) > 1) for run in runs)
 
 
 def _facts(facts: Facts, name: str, named: bool) -> str:
@@ -216,9 +216,9 @@ def _preferences(found: Sequence[Preference]) -> str:
     words = (
         "What the front of scores takes in each stage against every option alike, which is what "
         "drawing at random gives: the mean option and ▲ or ▼, or the option that is taken most. "
-        "The darker, the more they differ (total variation, 0 to 1); pale with grey text is within "
-        "what as many random networks show one time in twenty. Of a stage that a network leaves "
-        "out only its depth counts."
+        "The stronger the colour, the more they differ (total variation, 0 to 1); pale with grey "
+        "text is within what as many random networks show one time in twenty. Of a stage that a "
+        "network leaves out only its depth counts."
     )
     return (
         f"<h3>How the front differs from random networks, stage by stage</h3><p>{words}</p>"

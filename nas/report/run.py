@@ -13,14 +13,14 @@ from pathlib import Path
 from nas.core.errors import UserError
 from nas.core.progress import open_console
 from nas.report.figure import write_figure
-from nas.report.kept_run import read_run
+from nas.report.kept_run import read_runs
 from nas.report.page import write_page
 from nas.report.settings import ReportSettings
 
 
 def report(settings: ReportSettings) -> Path:
     """Write the report or the picture, and return its path; UserError for a folder that is none."""
-    runs = [read_run(folder) for folder in settings.folders]
+    runs = read_runs(settings.folders)
     path = settings.path
     if not path.parent.is_dir():
         raise UserError(f"there is no folder {path.parent}: make it, or give another out=")

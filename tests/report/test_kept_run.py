@@ -16,7 +16,7 @@ from nas.arch.operators import network_id
 from nas.arch.serialization import load
 from nas.core.errors import UserError
 from nas.report.frames import read_frame, trial_frame
-from nas.report.kept_run import read_run
+from nas.report.kept_run import read_run, read_runs
 from nas.report.notation import arch_of
 from nas.space.choices import fill, random_picks
 from search_spaces.lookup import PUBLISHED
@@ -86,6 +86,12 @@ def test_files_of_another_network_are_not_believed(tmp_path):
     assert list(again.files.values()) == ["front/02.yaml"]
     first = again.trained.set_index("id").loc[next(iter(run.files))]
     assert network_id(again.arch(first.name, first["arch"])) == first.name
+
+
+def test_runs_of_one_name_are_called_by_their_folders(tmp_path):
+    folders = [write_run(tmp_path / device / "mbconv", SEARCH) for device in ("phone", "laptop")]
+    assert [run.label for run in read_runs([*folders[:1], KEPT])] == ["mbconv", "search"]
+    assert [run.label for run in read_runs(folders)] == [str(folder) for folder in folders]
 
 
 def test_the_accuracy_of_a_scored_run_is_its_trainings(tmp_path):

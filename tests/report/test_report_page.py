@@ -151,7 +151,7 @@ def test_a_run_of_which_little_is_left_is_drawn_all_the_same(name, tmp_path):
 
 def test_several_runs_are_overlaid(tmp_path):
     html, data = page_of(tmp_path / "report.html", KEPT, OLD_RUN)
-    assert [run["name"] for run in data["runs"]] == ["search", "nas_bench_macro"]
+    assert [run["label"] for run in data["runs"]] == ["search", "nas_bench_macro"]
     alone = [page_of(tmp_path / "report.html", folder)[1] for folder in (KEPT, OLD_RUN)]
     for index, own in enumerate(alone):
         mine = [net | {"run": 0} for net in data["networks"] if net["run"] == index]
