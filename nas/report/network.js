@@ -213,7 +213,7 @@ function facts(net) {
   add("accuracy", f.accuracy === null ? null : accuracyOf(f), " (validation)");
   add("test accuracy", f.test_accuracy === null ? null
     : `${percent(f.test_accuracy)} ± ${percent(f.test_accuracy_se ?? 0)} %`);
-  add("latency", digits(f.latency_ms), " ms by the table");
+  add("latency", digits(f.latency_ms), " ms");
   add("measured whole", digits(f.measured_ms), " ms");
   add("MACs", digits(f.macs / 1e6), " M");
   add("parameters", digits(f.params / 1e6), " M");

@@ -12,6 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -251,6 +252,9 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     assert found["num_networks"] == 4
     assert {"kendall", "kendall_interval", "top_regret"} <= found.keys()
     assert found["words"] in done.stdout
+    trained = pd.read_csv(root / "trained.csv")
+    assert len(trained) == 4 + labels
+    assert trained.filter(like="pick.").notna().all(axis=None), "labels have choices too"
     assert "What the scores are worth" in (root / "report.html").read_text()
     scores = [row["score"] for row in trials(tmp_path) if row["state"] == "complete"]
     assert len(scores) == 10
