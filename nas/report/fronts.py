@@ -111,7 +111,7 @@ def _padded(numbers: Floats) -> list[float]:
 def counts(run: KeptRun) -> list[str]:
     """What became of the trials; and, if nothing was trained, why."""
     trials = run.tables["trials"]
-    if not len(trials):
+    if not (run.folder / "trials.csv").is_file():
         asked = f" of {run.summary['asked']} trials" if "asked" in run.summary else ""
         return [f"There is no trials.csv here: {len(run.trained)} networks{asked} are drawn."]
     ends = ("infeasible", "pruned", "failed", "duplicate")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +25,24 @@ Table = LatencyTable | Lookup
 
 def tables_of(run: KeptRun) -> list[Table]:
     """The latency tables that may be the run's, from its settings and the folder beside it."""
-    found: list[Table | None] = []
     name, latency = run.config.get("latency_table"), run.config.get("latency") or {}
-    results = [run.folder.resolve().parent.parent, run.folder.resolve().parent]
-    for folder in (parent / "latency" for parent in results):
-        if name and (folder / name / "table.json").is_file():
-            found += [_read(lambda place: saved_table(place), folder / name)]
-        if (folder / "table.csv").is_file():
-            found += [_read(lambda place: Lookup(str(place)), folder / "table.csv")]
-    if isinstance(path := latency.get("path"), str) and Path(path).is_file():
-        found += [_read(lambda place: Lookup(str(place), latency.get("device")), Path(path))]
+    found: list[Table | None] = []
+    for parent in (run.folder.resolve().parent.parent, run.folder.resolve().parent):
+        if name:
+            found.append(_read(saved_table, parent / "latency" / name))
+        found.append(_lookup(parent / "latency" / "table.csv", None))
+    if isinstance(path := latency.get("path"), str):
+        found.append(_lookup(Path(path), latency.get("device")))
     return [table for table in found if table is not None]
 
 
-def _read(read: Any, place: Path) -> Table | None:
+def _lookup(path: Path, device: str | None) -> Table | None:
+    return _read(lambda p: Lookup(str(p), device), path) if path.is_file() else None
+
+
+def _read(read: Callable[[Path], Table | None], place: Path) -> Table | None:
     try:
-        table: Table | None = read(place)
-        return table
+        return read(place)
     except UserError:
         return None  # the page says that shares are by multiply-adds then
 

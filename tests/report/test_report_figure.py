@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import combinations
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from report_runs import KEPT, OLD_RUN, ROOT, untrained, write_run
+from report_runs import INHERITED, KEPT, OLD_RUN, ROOT, untrained, write_run
 
 from nas.core.errors import UserError
 from nas.report.figure import write_figure
@@ -37,12 +37,21 @@ def test_a_figure_has_every_network_and_its_name_as_text(tmp_path):
 
 
 def test_names_do_not_cover_each_other(tmp_path):
-    write_figure([read_run(KEPT)], tmp_path / "front.svg")
+    write_figure([read_run(KEPT), read_run(INHERITED)], tmp_path / "front.svg")
     root = ElementTree.parse(tmp_path / "front.svg").getroot()
-    named = [t for t in root.iter(f"{SVG}text") if "mobilenet" in str(t.text)]
-    heights = sorted(float(t.get("y")) for t in named)
-    assert len(named) == 3
-    assert all(b - a > 8 for a, b in pairwise(heights))
+    names = {row["name"] for run in (KEPT, INHERITED) for row in read_run(run).summary["published"]}
+    named = [t for t in root.iter(f"{SVG}text") if t.text in names]
+    assert len(named) == 6
+    for one, other in combinations(map(box_of, named), 2):
+        across = min(one[1], other[1]) - max(one[0], other[0])
+        assert across < 0 or abs(one[2] - other[2]) > 8
+
+
+def box_of(text):
+    """(left, right, base line) of a text of 10 units."""
+    x, width = float(text.get("x")), 5.5 * len(text.text)
+    left = x - {"start": 0, "middle": width / 2, "end": width}[text.get("text-anchor")]
+    return left, left + width, float(text.get("y"))
 
 
 def test_pixels_are_the_same_picture(tmp_path):
