@@ -15,8 +15,9 @@ const marks = {
   winner: { symbol: "star", size: 21, line: { width: 1, color: "#fff" } },
   chosen: { symbol: "circle-open", size: 28, line: { width: 3 } },
 };
-const ticks = [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6].flatMap(
-  power => [1, 2, 3, 5].map(step => +`${step}e${power}`));
+const powers = [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6];
+const ticksOf = steps => powers.flatMap(power => steps.map(step => +`${step}e${power}`));
+const ticks = ticksOf([1, 2, 3, 5]);
 let view, chosen, budget = null;
 
 const escaped = text => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
@@ -142,8 +143,9 @@ function draw(name = view.name) {
   const ring = { x: [null], y: [null], mode: "markers", meta: "chosen", hoverinfo: "skip",
     showlegend: false, marker: { ...marks.chosen, color: css("--ink") } };
   const below = view.below ? `, ${view.below} trained below` : "";
+  const labelled = view.range[1] - view.range[0] < .9 ? ticksOf([1, 1.5, 2, 3, 4, 5, 6, 8]) : ticks;
   const axis = { title: { text: `${view.label} (${view.unit})`, standoff: 10 }, range: view.range,
-    ...(view.log ? { type: "log", tickvals: ticks, ticktext: ticks.map(String) } : {}) };
+    ...(view.log ? { type: "log", tickvals: labelled, ticktext: labelled.map(String) } : {}) };
   chart.ariaLabel = `Accuracy against ${view.label} of ${nets.length} networks, `
     + `${frontOf().length} on the front.`;
   plot(chart, [...traces, ring], {

@@ -95,7 +95,7 @@ def _published(summary: Mapping[str, Any]) -> str:
     target = summary.get("target_ms")
     rows = [r for r in summary.get("published", []) if target and r["latency_ms"] <= target]
     rows = [r for r in rows if r.get("accuracy") is not None]
-    if not rows:
+    if not rows or "compared" in summary:  # with more than published networks
         return ""
     best = max(rows, key=lambda row: float(row["accuracy"]))
     return (
