@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ from nas.arch.operators import network_id
 from nas.arch.serialization import loads
 from nas.report.kept_run import read_run
 from nas.report.page import write_page
+from nas.train.settings import TrainSettings
 
 
 class Tags(HTMLParser):
@@ -132,6 +134,8 @@ def test_commands_that_go_on(tmp_path):
         f"python -m nas.train arch={folder}/front/01.yaml {given} results={results}",
         f"python -m nas.export run={results}/train/mine-01",
     ]
+    settings = TrainSettings.of(*shlex.split(fastest["commands"][0][1])[3:])
+    assert (settings.run, settings.data.name) == ("mine-01", "folder")
     other = next(net for net in nets(data).values() if not net["file"])
     assert other["commands"][0][1].startswith(f"python -m nas.train arch={other['id']}.yaml ")
     assert network_id(loads(other["yaml"])) == other["id"]
