@@ -17,7 +17,7 @@ from nas.report.kept_run import KeptRun
 from nas.stats.pareto import non_dominated
 
 PICK = "pick."
-LEAST = 10  # networks, below which no choice is said to matter
+LEAST = 30  # networks, below which no choice is said to matter
 MOST_SHOWN = 12  # choices beside each other
 MOST_LINES = 1000  # networks that lie behind the front; of more every second, third, ...
 RESAMPLES = 300

@@ -219,7 +219,7 @@ function facts(net) {
   add("parameters", digits(f.params / 1e6), " M");
   add("peak memory", digits(f.peak_memory_bytes / 1024), " KiB");
   add("judged in", digits(f.seconds || null), " s");
-  add("by", net.fidelity);
+  add("judged by", net.fidelity);
   add("", net.reason);
   return lines;
 }
