@@ -6,6 +6,7 @@ from nas.ablate.settings import AblateSettings
 from nas.export.settings import ExportSettings
 from nas.latency.settings import LatencySettings
 from nas.profile.settings import ProfileSettings
+from nas.report.settings import ReportSettings
 from nas.scale.settings import ScaleSettings
 from nas.search.settings import SearchSettings
 from nas.train.settings import TrainSettings
@@ -15,6 +16,7 @@ SETTINGS = {
     "export": ExportSettings,
     "latency": LatencySettings,
     "profile": ProfileSettings,
+    "report": ReportSettings,
     "scale": ScaleSettings,
     "search": SearchSettings,
     "train": TrainSettings,

@@ -16,6 +16,7 @@ FLOORS = (  # a package may import those before its own line
     "training search_spaces",
     "latency supernet inheritance",
     "accuracy profile train",
+    "report",
     "search scale ablate export",
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}

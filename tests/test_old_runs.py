@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 OLD_RUNS = Path(__file__).parent / "old_runs"
 # Of a training: equal only where it was not done again.
 TRAINED = ("id", "score", "accuracy", "test_accuracy", "cross_entropy", "seconds")
-SEARCH_FILES = {"config.yaml", "trials.csv", "pareto.csv", "pareto.html", "winner.yaml", "front"}
+SEARCH_FILES = {"config.yaml", "trials.csv", "pareto.csv", "report.html", "winner.yaml", "front"}
 
 
 class OldRun:

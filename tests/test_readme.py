@@ -15,6 +15,7 @@ from PIL import Image
 from settings_of import SETTINGS
 
 from nas.core.config import compose
+from nas.report.settings import completed
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -26,7 +27,7 @@ FILES = [
 ]
 LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 OUR_FILE = re.compile(r"\b(?:nas|search_spaces|benchmarks|tests|conf)/[\w/]+\.(?:py|yaml)\b")
-COMMANDS = ("ablate", "export", "latency", "profile", "scale", "search", "train")
+COMMANDS = ("ablate", "export", "latency", "profile", "report", "scale", "search", "train")
 # The table is of 28 grey pixels and ten classes, as the pictures of the example are here.
 TABLE = ROOT / "results" / "reference" / "latency" / "table.csv"
 TINY = (
@@ -103,6 +104,7 @@ def test_every_command_is_shown():
 
 @pytest.mark.parametrize(("command", "words"), commands(), ids=lambda given: str(given))
 def test_commands_take_their_settings(command, words):
+    words = completed(words) if command == "report" else words  # folders without a name
     path = [] if "weights=file" not in words else ["weights.path=x"]  # of a run's folder, implied
     compose(
         command, SETTINGS[command], [*path, *words]

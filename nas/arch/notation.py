@@ -11,7 +11,8 @@ from nas.arch.operators import network_id
 
 
 def arch_string(arch: Arch) -> str:
-    """The stages joined by " | ", blocks of one stage that differ by " + "; never parsed.
+    """The stages joined by " | ", blocks of one stage that differ by " + "; what reads it
+    back (`nas.report.notation`) believes it by the network's id only.
 
     `mbconv_k5_s2_e6_c40_se0.25_hswish_d2`: operation, kernel, stride, expansion ratio, width,
     SE ratio, activation, depth; before the depth "noskip" and "nonlinear" for what is not usual.

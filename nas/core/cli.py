@@ -25,7 +25,8 @@ CONF = next(
 NO_SETTING = re.compile(r"_\w+_:|defaults:|  (- |# )|# @|\w+:$|name: |$")
 # What is printed where an encoding (ASCII, Windows' cp1252) lacks our own signs.
 PLAIN_SIGNS = {
-    "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u"
+    "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u",
+    "▲": "^", "▼": "v",
 }  # fmt: skip
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file system
 # A read-only /dev/shm, say, that workers need, or a folder where a file should be.
@@ -35,9 +36,10 @@ FORBIDDEN = (
 )
 
 
-def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
+def main(command: str, about: str, run: Callable[[list[str]], None], words: str = "") -> None:
     """Print the help, or `run` the command with the words of sys.argv.
 
+    `words` stand in its usage for what it takes beside name=value.
     `run` imports what it needs by itself, so that the help answers at once.
     Exits with 2 after a user's mistake (one line, no traceback), with 130 after Ctrl-C.
     """
@@ -46,7 +48,7 @@ def main(command: str, about: str, run: Callable[[list[str]], None]) -> None:
     print_any_letter(sys.stderr)
     try:
         if {"-h", "--help"} & set(arguments):
-            print(help_text(command, about, arguments))
+            print(help_text(command, about, arguments, words))
         else:
             _check_temporary_folder()
             run(arguments)
@@ -102,7 +104,7 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def help_text(command: str, about: str, arguments: Sequence[str] = ()) -> str:
+def help_text(command: str, about: str, arguments: Sequence[str] = (), words: str = "") -> str:
     """Usage, and every setting with its type and range, as the files of conf/ have them.
 
     Of groups the options that the `arguments` choose are shown, else the first ones.
@@ -112,7 +114,8 @@ def help_text(command: str, about: str, arguments: Sequence[str] = ()) -> str:
     first = dict(re.findall(r"^ *- (\w+): (\w+)", defaults, re.MULTILINE))
     given = dict(word.split("=", 1) for word in arguments if "=" in word)
     chosen = {g: given[g] if given.get(g) in options(g) else option for g, option in first.items()}
-    lines = [f"usage: python -m nas.{command} [name=value ...]", "", about.strip()]
+    usage = f"usage: python -m nas.{command} {words}".rstrip()
+    lines = [f"{usage} [name=value ...]", "", about.strip()]
     if first:
         lines += ["", "groups (name=option; the first is the default):"]
         for group, default in first.items():

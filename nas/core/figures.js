@@ -1,8 +1,9 @@
-function draw() {
-  data.forEach((figure, i) => {
+function drawFigures() {
+  data.figures.forEach((figure, i) => {
     const { data: traces, layout } = structuredClone(figure);
+    for (const note of layout.annotations ?? []) note.bgcolor &&= css("--paper");
     plot(document.getElementById(`figure${i}`), traces, layout);
   });
 }
-draw();
-matchMedia("(prefers-color-scheme: dark)").onchange = draw;
+drawFigures();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawFigures);

@@ -21,6 +21,9 @@ ORANGE, GREEN, BLUE, GREY = "#D55E00", "#009E73", "#0072B2", "#888888"
 # How many times its least value an axis reaches, at most, and the digits that are labelled on it.
 LABELS = {5: (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8), 30: (1, 2, 3, 5, 7), inf: (1, 2, 5)}
 
+# Draws what `laid_out` laid out, where the page's data has it as `figures`.
+SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+
 
 class Section(NamedTuple):
     """A figure, its heading, and what it says in plain words."""
@@ -34,16 +37,22 @@ def figures_page(
     path: Path, title: str, lead: Sequence[str], sections: Sequence[Section], notes: Sequence[str]
 ) -> None:
     """Write a page that shows one figure below the other."""
+    parts, figures = laid_out(sections)
+    data = {"figures": figures}
+    write_page(path, title, lead, notes, main="".join(parts), data=data, script=SCRIPT)
+
+
+def laid_out(sections: Sequence[Section], level: int = 2) -> tuple[list[str], list[dict[str, Any]]]:
+    """The HTML of each section, headings of that `level`; the figures that SCRIPT draws there."""
     for section in sections:
         label_logarithms(section.figure)
-    figures = [json.loads(section.figure.to_json()) for section in sections]
-    body = "".join(
-        f"<section><h2>{escape(section.heading)}</h2><p>{escape(section.words)}</p>"
-        f'<div class="figure" id="figure{i}"></div></section>'
+    parts = [
+        f"<section><h{level}>{escape(section.heading)}</h{level}><p>{escape(section.words)}</p>"
+        f'<div class="figure" role="img" aria-label="{escape(section.words, quote=True)}" '
+        f'id="figure{i}"></div></section>'
         for i, section in enumerate(sections)
-    )
-    script = Path(__file__).with_name("figures.js").read_text(encoding="utf-8")
-    write_page(path, title, lead, notes, main=body, data=figures, script=script)
+    ]
+    return parts, [json.loads(section.figure.to_json()) for section in sections]
 
 
 def write_page(
@@ -67,7 +76,7 @@ def write_page(
         lead="".join(f"<p>{escape(line)}</p>" for line in lead),
         main=main,
         notes=as_list(notes),
-        data=json.dumps(data).replace("<", "\\u003c"),
+        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         script=script,
         style=style,
         plotly=get_plotlyjs(),

@@ -23,6 +23,22 @@ from nas.latency.timing import Timing
 ACCEPTANCE = {"mape": 0.03, "within_5": 0.80, "within_10": 0.95, "spearman": 0.99}
 
 
+def missed_bars(validation: Mapping[str, Any]) -> list[str]:
+    """In words, what a table's validation fell short of; KeyError where it is none."""
+    words = {
+        "mape": "its mean error is {0:.2%} (bar: at most {1:.0%})",
+        "within_5": "{0:.1%} of networks are within 5 % (bar: {1:.0%})",
+        "within_10": "{0:.1%} of networks are within 10 % (bar: {1:.0%})",
+        "spearman": "it ranks networks at Spearman {0:.4f} (bar: {1})",
+    }
+    figures = {name: validation[name] for name in ACCEPTANCE}
+    return [
+        words[name].format(figures[name], bar)
+        for name, bar in ACCEPTANCE.items()
+        if not (figures[name] <= bar if name == "mape" else figures[name] >= bar)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class MeasurementEffort:
     """How many blocks are timed alone, and how many networks correct and validate their sum.
@@ -79,18 +95,7 @@ class LatencyTable:
 
     def warnings(self) -> list[str]:
         """In words, what the validation fell short of."""
-        words = {
-            "mape": "its mean error is {0:.2%} (bar: at most {1:.0%})",
-            "within_5": "{0:.1%} of networks are within 5 % (bar: {1:.0%})",
-            "within_10": "{0:.1%} of networks are within 10 % (bar: {1:.0%})",
-            "spearman": "it ranks networks at Spearman {0:.4f} (bar: {1})",
-        }
-        figures = {name: self.validation[name] for name in ACCEPTANCE}
-        return [
-            words[name].format(figures[name], bar)
-            for name, bar in ACCEPTANCE.items()
-            if not (figures[name] <= bar if name == "mape" else figures[name] >= bar)
-        ]
+        return missed_bars(self.validation)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for `table.json`."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
+from nas.report.frames import COMPARED, front_of, trial_frame
 from nas.search.evaluations import Role
-from nas.search.frames import COMPARED, front_of, trial_frame
 from nas.search.phases import evaluate_beside, rows_trained
 from nas.search.setup import SearchRun
 from nas.stats.pareto import best_under

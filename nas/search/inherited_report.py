@@ -18,8 +18,8 @@ from nas.core.files import write_all_bytes
 from nas.inheritance.files import load_tensors, read_replacements, weights_path
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import build
+from nas.report.frames import COMPARED
 from nas.search.evaluations import Role
-from nas.search.frames import COMPARED
 from nas.search.inheriting import baselines, best_finished, controls, finalists, judged
 from nas.search.setup import SearchRun
 from nas.space.choices import choices, picks_of

@@ -14,15 +14,15 @@ from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
+from nas.report.frames import trial_frame
 from nas.search.evaluations import Role
 from nas.search.evaluator import Evaluator
 from nas.search.finalists import choose_finalists
-from nas.search.frames import trial_frame
 from nas.search.metrics import Metrics
 from nas.search.samplers.pruning import Pruning, rungs
 from nas.search.setup import SearchRun
 from nas.space.bounds import size_ladder
-from nas.space.choices import Picks, fill
+from nas.space.choices import Picks, fill, picks_of
 from search_spaces.lookup import adapted, at_width
 
 SCORED_AT_ONCE = 8  # networks that a judge without training gets at a time
@@ -212,12 +212,18 @@ def rows_trained(run: SearchRun) -> list[dict[str, Any]]:
 
     Those that the judge learnt from have no number; the finalists have that of their trial.
     """
-    rows = run.evaluations.rows(Role.LABEL)
+    rows = [row | picks_row(run, row["id"]) for row in run.evaluations.rows(Role.LABEL)]
     finalists = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
     for trial in run.study.rows():
         if finalist := finalists.pop(trial["id"], None):  # not of a duplicate, which comes later
             rows.append(trial | finalist | {"number": trial["number"], "name": trial["name"]})
     return rows
+
+
+def picks_row(run: SearchRun, key: str) -> dict[str, Any]:
+    """The columns of a network's choices, as a trial has them."""
+    picks = picks_of(run.problem.space, run.evaluations.arch(key))
+    return {f"pick.{name}": label for name, label in picks.items()}
 
 
 def measure_whole(run: SearchRun, archs: Mapping[str, Arch]) -> dict[str, float]:

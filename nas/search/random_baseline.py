@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,16 +39,6 @@ def gain_over_random(scored: pd.DataFrame, random: pd.DataFrame) -> dict[str, An
         "random": other.tolist(),
         "equal_after": int(reached[0]) + 1 if len(reached) else None,
     }
-
-
-def describe_gain(gain: Mapping[str, Any]) -> str:
-    """What searching gave over drawing at random, in one line."""
-    after = gain["equal_after"]
-    return (
-        f"front of {gain['front']} · {gain['search'][-1]:.3f} of the hypervolume, "
-        f"{gain['random'][-1]:.3f} by as many random networks, "
-        f"{f'reached after {after}' if after else 'which the search did not reach'}"
-    )
 
 
 def _finite(frame: pd.DataFrame) -> Floats:

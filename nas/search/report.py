@@ -17,12 +17,11 @@ from nas.arch.serialization import dumps
 from nas.core.files import write_all, write_text
 from nas.core.run_folder import write_json
 from nas.data.dataset import ImageData
+from nas.report.frames import as_rows, front_of, published_rows
+from nas.report.verdicts import describe_fidelity, describe_gain
 from nas.search.finalists import measure_fidelity
-from nas.search.frames import as_rows, front_of, published_rows
-from nas.search.pareto_page import pareto_page
 from nas.search.problem import Problem
-from nas.search.random_baseline import describe_gain, gain_over_random
-from nas.search.scores_page import scores_page
+from nas.search.random_baseline import gain_over_random
 from nas.space.bounds import cost_bounds
 from nas.space.choices import choices, size
 from nas.stats.pareto import best_under
@@ -123,12 +122,11 @@ def write_results(
     arch_of: Callable[[str], Arch],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write all that a search leaves beside its journal, and return what summary.json holds.
+    """Write the tables and networks of a search, and return what summary.json holds.
 
     `measured` are milliseconds of networks timed whole, by id.
     """
     trials, trained, random = outcome.trials, outcome.trained, outcome.random
-    title = f"{about['space']} on {about['data']}"
     for frame in (trained, outcome.references):
         frame["measured_ms"] = frame["id"].map(measured).astype(float)
     by = outcome.ranked_by
@@ -138,26 +136,11 @@ def write_results(
     if outcome.is_scored:
         fidelity = judge_fidelity(trials, trained)
         summary |= {**count_states(trials), "trained": len(trained), "fidelity": fidelity}
-    if len(trials) and (outcome.is_scored or summary["versus_random"]):
-        frames = {"scored": trials, "trained": trained, "random": random}
-        path = folder / "scores.html"
-        scores_page(path, f"{title}, scores", subtitle(about), summary=summary, **frames)
     tables = {"trials": trials, "pareto": front}
     tables |= {"random": random} if len(random) else {}
     tables |= {"trained": trained} if trained is not trials and len(trained) else {}
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", rows.to_csv(index=False))
-    pareto_page(
-        trained,
-        folder / "pareto.html",
-        published=published_rows(trained, outcome.references),
-        target_ms=target_ms,
-        winner_id=winner["id"] if winner else None,
-        title=title,
-        subtitle=subtitle(about),
-        notes=notes(about),
-        ranked_by=by,
-    )
     write_front(folder, [arch_of(key) for key in front["id"]], summary["front"], winner)
     write_json(folder / "summary.json", summary)
     return summary
@@ -172,40 +155,6 @@ def write_front(
         if row is winner:
             write_text(folder / "winner.yaml", text)
     write_all(folder / "front", ".yaml", {f"{i:02d}": text for i, text in enumerate(texts, 1)})
-
-
-def subtitle(about: Mapping[str, Any]) -> str:
-    """What was searched, how it was judged and measured, in one line."""
-    train, val, test = about["images"]
-    return (
-        f"{about['resolution']} px, {train:,} training, {val:,} validation and {test:,} test "
-        f"images; training budget {about['budget']}; latency by {about['latency']}; "
-        f"sampler {about['sampler']}, seed {about['seed']}"
-    )
-
-
-def notes(about: Mapping[str, Any]) -> list[str]:
-    """What a reader should know before trusting the picture."""
-    trained = (
-        f"Accuracy is on validation images after the short training budget={about['budget']}: it "
-        "ranks networks, and longer training raises all of them and may change their order."
-    )
-    if about.get("accuracy") == "inherited":
-        trained = (
-            "Networks have inherited their weights in closed form; those whose hover says so were "
-            "trained again. Diamonds are what one would do otherwise, and networks that no score "
-            "chose, trained alike. The front is ranked by the cross-entropy of inherited weights "
-            "on the validation images, which tells networks apart that get as many of few images "
-            "right; the winner is the best of those that were trained again."
-        )
-    return [
-        trained,
-        "± is one standard error over the images; the spread between training seeds comes on top.",
-        "The search chose by validation accuracy, so for the chosen it is a little optimistic; "
-        "test accuracy is on images that no decision has seen.",
-        f"Latency is by the {about['latency']}, and compares with nothing measured elsewhere. "
-        "Where a hover says so, the network was measured whole too.",
-    ]
 
 
 def _describe(arch: Arch, row: Mapping[str, Any]) -> str:
@@ -250,11 +199,7 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     if gain := summary.get("versus_random"):
         console.print(f"search    {describe_gain(gain)}")
     if fidelity := summary.get("fidelity"):
-        low, high = fidelity["kendall_interval"]
-        console.print(
-            f"fidelity  Kendall tau {fidelity['kendall']:.2f} ({low:.2f} to {high:.2f}) of "
-            f"scores with {fidelity['num_networks']} trainings: {fidelity['words']}"
-        )
+        console.print(f"fidelity  {describe_fidelity(fidelity)}")
     winner, target = summary["winner"], summary["target_ms"]
     if not winner:
         console.print("winner    none: no network was trained (trials.csv has the reasons)")
@@ -276,15 +221,6 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     if within := [row for row in summary["published"] if row["latency_ms"] <= target]:
         best = _format_network(max(within, key=lambda row: float(row["accuracy"])))
         console.print(f"published {best} (the best of {len(within)} within the target)")
-
-
-def describe_gain_over(row: Mapping[str, Any]) -> str:
-    """One comparison in words."""
-    return (
-        f"{100 * row['gain']:+.1f} ± {100 * row['gain_se']:.1f} points over {row['name']} "
-        f"({row['test_accuracy']:.1%} on the test images at {row['latency_ms']:.3g} ms, "
-        f"trained alike)"
-    )
 
 
 def _format_network(row: Mapping[str, Any]) -> str:

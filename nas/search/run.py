@@ -19,10 +19,12 @@ from nas.arch.arch import Arch
 from nas.core.files import write_text
 from nas.core.progress import open_console
 from nas.core.run_folder import write_json
-from nas.search.blocks_page import blocks_page, describe_winner
+from nas.report.frames import front_of, trial_frame
+from nas.report.kept_run import read_run
+from nas.report.page import write_page
+from nas.report.verdicts import compared, describe_gain_over
 from nas.search.controls import gain_over_controls, train_controls
 from nas.search.evaluations import Role
-from nas.search.frames import front_of, trial_frame
 from nas.search.inherited_report import (
     block_frame,
     describe_inheriting,
@@ -33,7 +35,6 @@ from nas.search.inheriting import run_inheriting
 from nas.search.phases import measure_whole, rows_trained, run_phases
 from nas.search.report import (
     Outcome,
-    describe_gain_over,
     print_front,
     print_target,
     print_winner,
@@ -44,6 +45,7 @@ from nas.search.setup import SearchRun, open_search
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 INTERRUPTED = "interrupted"
+EARLIER_PAGES = ("pareto.html", "scores.html", "blocks.html")  # of versions before the report
 
 
 def search(settings: SearchSettings) -> dict[str, Any]:
@@ -107,9 +109,9 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         write_networks(run, front_of(trained, by), summary["winner"])
         blocks = block_frame(run, summary["winner"])
         write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
-        if winner := summary["winner"]:
-            about = describe_winner(winner, str(run.settings.arch))
-            blocks_page(run.folder / "blocks.html", "Cuts", about, blocks)
+    write_page([read_run(run.folder)], run.folder / "report.html")
+    for page in EARLIER_PAGES:
+        (run.folder / page).unlink(missing_ok=True)
     return summary
 
 
@@ -145,10 +147,10 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     console = run.console
     print_front(console, summary)
     print_winner(console, summary)
-    for row in (*summary.get("compared", ()), *filter(None, [summary.get("versus_controls")])):
+    for row in compared(summary):
         console.print(f"against   {describe_gain_over(row)}")
     winner = "winner.yaml " if summary["winner"] else ""
-    console.print(f"wrote     {run.folder}/: pareto.html {winner}trials.csv summary.json ...")
+    console.print(f"wrote     {run.folder}/: report.html {winner}trials.csv summary.json ...")
     if winner:
         same = "" if run.data.name == "embedded" else ", with the same data= settings"
         more = "python -m nas.train trains the winner on, python -m nas.scale grows it"

@@ -147,7 +147,24 @@ def open_own_study(
     if settings.storage:  # a journal is in the folder, which is locked
         what = f"the study {settings.run!r} in storage={without_password(settings.storage)}"
         stack.enter_context(owned(store, what))
+    store.describe(describe_study(settings, folder))
     return store
+
+
+def describe_study(settings: SearchSettings, folder: Path) -> str:
+    """The study's note in optuna-dashboard, as Markdown."""
+    return (
+        f"# {settings.run}\n\n"
+        f"`python -m nas.search`, space `{settings.space.name}`, data `{settings.data.name}`, "
+        f"judge `{settings.accuracy.name}`, sampler `{settings.sampler.name}`, seed "
+        f"{settings.seed}.\n\n"
+        "- **score**: what the judge said, higher is better; for a network over a limit, which is "
+        "not judged, the score of guessing\n"
+        "- **latency_ms**: milliseconds by the latency table\n"
+        "- user attributes `accuracy`, `test_accuracy` (of networks that were trained), `macs`, "
+        "`params`, `peak_memory_bytes`: columns to sort by\n\n"
+        f"The report is `{folder / 'report.html'}`."
+    )
 
 
 def worker_of(

@@ -29,6 +29,10 @@ from nas.search.salvage import UNREADABLE, salvage
 UNOPENED = (*UNREADABLE, OptunaError, SQLAlchemyError, ImportError, OSError, RuntimeError)
 # of score and latency
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
+# What Optuna's plots and optuna-dashboard call them: Study.set_metric_names keeps it so.
+METRIC_NAMES = ("study:metric_names", ["score", "latency_ms"])
+# Where optuna-dashboard (`_note.py`) keeps a study's note: its version, and pieces of its text.
+NOTE_VERSION, NOTE_TEXT, NOTE_LENGTH = "dashboard:note_ver", "dashboard:note_str:0", 2045
 
 
 class BatchedJournal(BaseJournalBackend):
@@ -105,6 +109,20 @@ class TrialStore:
         """Keep a plain value with the study, in the place of an earlier one."""
         self.guard()
         self.study.set_user_attr(key, value)
+
+    @defer_sigint()
+    def describe(self, text: str) -> None:
+        """Name the axes and say what the study is, for Optuna's plots and optuna-dashboard.
+
+        What is there already stays: a person may have edited the note.
+        """
+        self.guard()
+        storage, study_id = self.study._storage, self.study._study_id
+        known = storage.get_study_system_attrs(study_id)
+        note = [(NOTE_TEXT, text[:NOTE_LENGTH]), (NOTE_VERSION, 1)]
+        for key, value in (METRIC_NAMES, *(note if NOTE_VERSION not in known else ())):
+            if key not in known:
+                storage.set_study_system_attr(study_id, key, value)
 
     @defer_sigint()
     def end_unfinished(self) -> list[FrozenTrial]:

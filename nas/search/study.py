@@ -32,6 +32,8 @@ MAX_REPEATS = 10  # known networks in a row, after which a random new one is tri
 MAX_DRAWS = 1000  # random networks, after which a space counts as exhausted
 MAX_INFEASIBLE = 20  # proposals over a limit for each network that was asked for
 NAME = "search"  # of the study in memory
+# Metrics that are attributes of a stored trial too; its values are the score and the latency.
+COLUMNS = ("accuracy", "test_accuracy", "latency_ms", "macs", "params", "peak_memory_bytes")
 STATES = {"failed": TrialState.FAIL, "pruned": TrialState.PRUNED}  # of trials without values
 
 
@@ -200,7 +202,7 @@ class SearchStudy:
         batch = [copy(trial) for trial in trials if _is_kept(trial)]
         numbers = {"batch_numbers": [first, first + len(batch)]}
         for trial in batch:
-            trial.user_attrs = trial.user_attrs | numbers
+            trial.user_attrs = trial.user_attrs | numbers | _columns(trial)
         if batch and (state := self.memory.get_study_system_attrs(self._study_id)):
             batch[-1].user_attrs |= {"sampler_state": state}
         self.store.add(batch[len(self._stored) :])
@@ -249,6 +251,12 @@ def metrics_of(trial: FrozenTrial) -> Metrics | None:
     """What a finished trial was told, if it was."""
     data = trial.user_attrs.get("metrics") if trial.state.is_finished() else None
     return None if data is None else Metrics.from_json(data)
+
+
+def _columns(trial: FrozenTrial) -> dict[str, float]:
+    """What is known of a trial's network, a number each: columns that optuna-dashboard sorts by."""
+    metrics = trial.user_attrs.get("metrics") or {}
+    return {name: metrics[name] for name in COLUMNS if metrics.get(name) is not None}
 
 
 def _is_kept(trial: FrozenTrial) -> bool:

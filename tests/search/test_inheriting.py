@@ -103,7 +103,7 @@ def test_blocks_are_drawn_with_what_was_chosen(here, first):
     assert len(chosen) == 4  # one a block
     assert chosen["side"].nunique() == 1
     assert (blocks.loc[blocks["own"], "nats"] == 0).all()
-    assert "before and after" in (root / "blocks.html").read_text()
+    assert "before and after" in (root / "report.html").read_text()
 
 
 @pytest.mark.parametrize("task", ["study", "finish"])

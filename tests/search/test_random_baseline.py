@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.search.random_baseline import describe_gain, gain_over_random, hypervolume_growth
+from nas.report.verdicts import describe_gain
+from nas.search.random_baseline import gain_over_random, hypervolume_growth
 from nas.stats.pareto import hypervolume
 
 POINTS = st.lists(st.tuples(st.floats(0, 1), st.floats(0.1, 1)), min_size=1, max_size=8)

@@ -11,7 +11,9 @@ from rich.console import Console
 
 from nas.arch.arch import Arch, Stage
 from nas.arch.serialization import load
-from nas.search.frames import COLUMNS, trial_frame
+from nas.report.frames import COLUMNS, trial_frame
+from nas.report.kept_run import read_run
+from nas.report.page import write_page as page_of
 from nas.search.report import Outcome, print_front, print_winner, summarise, write_results
 
 ABOUT = {"space": "mbconv", "data": "pictures", "images": [10, 4, 4], "resolution": 28,
@@ -88,7 +90,6 @@ def test_a_search_that_trained_nothing_still_leaves_its_files(tmp_path, rows):
     assert not (tmp_path / "winner.yaml").exists()
     assert len(pd.read_csv(tmp_path / "trials.csv")) == len(rows)
     assert len(pd.read_csv(tmp_path / "pareto.csv")) == 0
-    assert "No network was trained" in (tmp_path / "pareto.html").read_text(encoding="utf-8")
     console = Console(file=io.StringIO(), width=120)
     print_front(console, found)
     print_winner(console, found)
@@ -164,7 +165,8 @@ def test_a_random_search_is_kept_drawn_and_told(tmp_path):
     assert gain["search"][-1] == pytest.approx(1)
     assert gain["num_random"] == 4
     assert len(pd.read_csv(tmp_path / "random.csv")) == 4
-    page = (tmp_path / "scores.html").read_text()
+    page_of([read_run(tmp_path)], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "What searching bought over drawing at random" in page
     assert "no. 1 on the front: network net0\\u003c" in page
     assert '"network random0' in page
@@ -176,4 +178,6 @@ def test_a_random_search_is_kept_drawn_and_told(tmp_path):
 def test_without_a_random_search_nothing_is_said_of_one(tmp_path):
     assert write(tmp_path, ROWS)["versus_random"] is None
     assert not (tmp_path / "random.csv").exists()
-    assert not (tmp_path / "scores.html").exists()
+    page_of([read_run(tmp_path)], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "drawing at random" not in page.partition('type="application/json"')[0]

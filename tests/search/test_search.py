@@ -12,6 +12,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -56,7 +57,7 @@ def test_a_search_leaves_everything_it_promises(first):
     folder, done = first
     root = folder / "results" / "search" / "mbconv"
     names = {path.name for path in root.iterdir()}
-    assert names >= {"trials.csv", "pareto.csv", "pareto.html", "summary.json", "winner.yaml",
+    assert names >= {"trials.csv", "pareto.csv", "report.html", "summary.json", "winner.yaml",
                      "config.yaml", "environment.json", "front"}  # fmt: skip
     summary = json.loads((root / "summary.json").read_text())
     assert summary["evaluated"] == 6 <= summary["distinct"]
@@ -251,13 +252,18 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     assert found["num_networks"] == 4
     assert {"kendall", "kendall_interval", "top_regret"} <= found.keys()
     assert found["words"] in done.stdout
-    assert (root / "scores.html").exists()
+    trained = pd.read_csv(root / "trained.csv")
+    assert len(trained) == 4 + labels
+    assert trained.filter(like="pick.").notna().all(axis=None), "labels have choices too"
+    assert "What the scores are worth" in (root / "report.html").read_text()
     scores = [row["score"] for row in trials(tmp_path) if row["state"] == "complete"]
     assert len(scores) == 10
     assert all(scores)
     winner = load(root / "winner.yaml")
     assert network_id(winner) == summary["winner"]["id"]
+    (root / "pareto.html").touch()  # of an earlier version, which would say something else
     again = run(tmp_path, *words)
+    assert not (root / "pareto.html").exists()
     assert again.returncode == 0, again.stderr
     assert json.loads((root / "summary.json").read_text())["winner"] == summary["winner"]
 

@@ -108,3 +108,23 @@ def test_a_process_begun_unheard_does_not_hear_ctrl_c():
 )
 def test_no_password_is_printed(url, shown):
     assert without_password(url) == shown
+
+
+def test_a_dashboard_finds_names_and_a_note_that_a_person_may_change(tmp_path):
+    store = open_storage(tmp_path, None, "s")
+    store.describe("# what it is")
+    storage, study_id = store.study._storage, store.study._study_id
+    assert storage.get_study_system_attrs(study_id) == {
+        "study:metric_names": ["score", "latency_ms"],  # what Study.metric_names reads
+        "dashboard:note_ver": 1,
+        "dashboard:note_str:0": "# what it is",
+    }
+    storage.set_study_system_attr(study_id, "dashboard:note_str:0", "edited")
+    storage.set_study_system_attr(study_id, "dashboard:note_ver", 2)
+    again = open_storage(tmp_path, None, "s")
+    size = (tmp_path / "journal.log").stat().st_size
+    again.describe("# what it is")
+    kept = again.study._storage.get_study_system_attrs(again.study._study_id)
+    assert (kept["dashboard:note_str:0"], kept["dashboard:note_ver"]) == ("edited", 2)
+    assert (tmp_path / "journal.log").stat().st_size == size, "nothing is written twice"
+    assert again.study.metric_names == ["score", "latency_ms"]

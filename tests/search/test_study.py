@@ -126,6 +126,18 @@ def test_published_members_come_first(tmp_path):
     assert network_id(fill(SPACE, inside[next(iter(inside))])) in fake.seen[:2]
 
 
+def test_stored_trials_have_their_metrics_as_columns_that_can_be_sorted(tmp_path):
+    s = study(tmp_path)
+    run(s, Fake(), trials=8)
+    rows = {row["number"]: row for row in s.rows()}
+    for trial in open_storage(tmp_path, None, "run").trials():
+        row = rows[trial.number]
+        known = [name for name in study_module.COLUMNS if row[name] is not None]
+        assert {"latency_ms", "macs", "params"} <= set(known)
+        assert {name: trial.user_attrs[name] for name in known} == {n: row[n] for n in known}
+        assert not {*study_module.COLUMNS} - {*known} & trial.user_attrs.keys()
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_seed_one_search_and_another_seed_another(tmp_path, sampler):
     found = []

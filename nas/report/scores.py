@@ -1,47 +1,39 @@
-"""The page of a search's scores: against latency, against random search, and their fidelity."""
+"""A search's scores: against latency, against random search, and their fidelity."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from nas.core.figures import BLUE, GREY, ORANGE, Section, blank, figures_page
-from nas.search.random_baseline import describe_gain
+from nas.core.figures import BLUE, GREY, ORANGE, Section, blank
+from nas.report.kept_run import KeptRun
+from nas.report.verdicts import describe_gain
+
+NOTE = "A score ranks networks; it is not the accuracy that one would reach alone."
 
 
-def scores_page(
-    path: Path,
-    title: str,
-    lead: str,
-    *,
-    scored: pd.DataFrame,
-    trained: pd.DataFrame,
-    random: pd.DataFrame,
-    summary: Mapping[str, Any],
-) -> None:
-    """Write the page to `path`; `summary` is what summary.json holds.
-
-    `scored` are all trials, `trained` and `random` the networks trained alone and drawn at random,
-    rows as in trials.csv.
-    """
+def score_sections(run: KeptRun) -> list[Section]:
+    """The figures of a run whose judge scored its networks, or that has random ones to compare."""
+    summary, scored = run.summary, run.tables["trials"]
+    gain, fidelity = summary.get("versus_random"), summary.get("fidelity")
+    if not len(scored) or not (gain or "trained" in summary):
+        return []
     scored = scored[scored["score"].notna()]
     both = scored[["number", "id", "score", "score_se", "latency_ms", "arch"]].merge(
-        trained[["number", "score", "score_se"]], on="number", suffixes=("", "_alone")
+        run.tables["trained"][["number", "score", "score_se"]].dropna(subset="number"),
+        on="number",
+        suffixes=("", "_alone"),
     )
     places = {row["id"]: f"no. {i} on the front: " for i, row in enumerate(summary["front"], 1)}
     scored, both, random = (
-        rows.assign(place=rows["id"].map(places).fillna("")) for rows in (scored, both, random)
+        rows.assign(place=rows["id"].map(places).fillna(""))
+        for rows in (scored, both, run.tables["random"])
     )
     sections = [_search(scored, both, random, summary["target_ms"])]
-    if gain := summary["versus_random"]:
-        sections.append(_gain(gain))
-    if fidelity := summary.get("fidelity"):
-        sections.append(_fidelity(both, fidelity))
-    notes = ["A score ranks networks; it is not the accuracy that one would reach alone."]
-    figures_page(path, title, [lead], sections, notes)
+    sections += [_gain(gain)] if gain else []
+    return sections + ([_fidelity(both, fidelity)] if fidelity else [])
 
 
 def _search(
@@ -57,7 +49,7 @@ def _search(
         points = {"x": rows["latency_ms"], "y": rows["score"], "text": _hovers(rows)}
         figure.add_scatter(**points, mode="markers", marker=marker, name=name, hoverinfo="text")
     figure.add_vline(target_ms, line={"dash": "dash", "color": GREY})
-    words = "Every network that the search scored; the dashed line is the target."
+    words = f"Every network that the search scored; the dashed line is the target. {NOTE}"
     return Section("Score against latency", words, figure)
 
 

@@ -1,33 +1,30 @@
-"""The page of a shrunk network: block by block before and after, and what each cut costs."""
+"""A shrunk network: block by block before and after, and what each cut costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
 
-from nas.core.figures import BLUE, GREY, ORANGE, Section, blank, figures_page
+from nas.core.figures import BLUE, GREY, ORANGE, Section, blank
 
 LEAST_NATS = 1e-5  # of a logarithmic axis: what is below changes no answer
+NOTES = (
+    "A cut's cost is how far the whole network's answers on validation pictures move when that "
+    "block alone is replaced: Kullback-Leibler divergence in nats, no label is read.",
+    "The choice minimises the sum of these costs within the latency. Cuts add up only roughly, "
+    "so the networks that it proposes are judged as a whole.",
+    "Milliseconds of a block are what it adds to a network, by the latency table.",
+)
 
 
-def blocks_page(path: Path, title: str, lead: str, blocks: pd.DataFrame) -> None:
-    """Write the page of the winner's side; `blocks` has the rows of blocks.csv."""
+def cut_sections(blocks: pd.DataFrame) -> list[Section]:
+    """The winner's side, of the rows of blocks.csv; [] where there are none."""
+    if not len(blocks) or not blocks["chosen"].any():
+        return []
     chosen = blocks[blocks["chosen"]]
     side = chosen["side"].iloc[0]
     own = blocks[blocks["own"] & (blocks["side"] == side)]
     known = blocks[blocks["side"] == side]
-    sections = [_before_and_after(own, chosen), _cuts(known, own, chosen)]
-    notes = [
-        "A cut's cost is how far the whole network's answers on validation pictures move when that "
-        "block alone is replaced: Kullback-Leibler divergence in nats, no label is read.",
-        "The choice minimises the sum of these costs within the latency. Cuts add up only roughly, "
-        "so the networks that it proposes are judged as a whole.",
-        "Milliseconds of a block are what it adds to a network, by the latency table.",
-    ]
-    figures_page(path, title, [lead, f"Pictures of {side} x {side} pixels."], sections, notes)
+    return [_before_and_after(own, chosen), _cuts(known, own, chosen)]
 
 
 def _before_and_after(own: pd.DataFrame, chosen: pd.DataFrame) -> Section:
@@ -102,12 +99,3 @@ def best_cuts(rows: pd.DataFrame) -> pd.DataFrame:
     """The cuts that save more than every one that costs less."""
     rows = rows[rows["saved"] > 0].sort_values(["nats", "saved"], ascending=[True, False])
     return rows[rows["saved"] > rows["saved"].cummax().shift(fill_value=0.0)]
-
-
-def describe_winner(winner: Mapping[str, Any], name: str) -> str:
-    """The network that is drawn, in a line."""
-    return (
-        f"{name}, shrunk to {winner['latency_ms']:.3g} ms (network {winner['id']}): "
-        f"{winner['accuracy']:.1%} of the validation pictures, "
-        f"{winner['test_accuracy']:.1%} of the test pictures."
-    )

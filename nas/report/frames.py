@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from nas.core.errors import UserError
 from nas.stats.pareto import non_dominated
 
 # Columns of a network in summary.json.
@@ -48,3 +50,22 @@ def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     for name in SOMETIMES:
         shown[name] = shown[name].where(shown[name].notna(), None)
     return [dict(zip(SHOWN, row, strict=True)) for row in shown.itertuples(index=False, name=None)]
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """A CSV of a run as `trial_frame` had it, empty where there is none.
+
+    UserError where it is no such table.
+    """
+    if not path.exists():
+        return trial_frame([])
+    try:
+        # ids may look like numbers, and 1e5 is none
+        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str))
+        rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+        texts = [{name: row.get(name) or "" for name in TEXTS} for row in rows]
+        plain = [{str(key): value for key, value in row.items()} for row in rows]
+        return trial_frame([row | text for row, text in zip(plain, texts, strict=True)])
+    except (OSError, ValueError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path} is no table of networks: {reason}") from None
