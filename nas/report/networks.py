@@ -15,8 +15,9 @@ from nas.report.kept_run import KeptRun
 from nas.report.metrics import AXES
 from nas.report.prices import Table, rows_of, tables_of
 
-FIGURES = ("accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "float_accuracy", "score",
-           "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes", "seconds")  # fmt: skip
+FIGURES = ("accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "float_accuracy",
+           "score", "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes",
+           "seconds")  # fmt: skip
 TEXTS = ("id", "name", "arch", "reason", "fidelity")
 PICK = "pick."
 OF_DATA = ("root", "path", "config", "image_column", "label_column", "resolution", "together")

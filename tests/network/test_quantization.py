@@ -9,6 +9,11 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.registry import QDQRegistry
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
@@ -63,6 +68,30 @@ def test_channels_of_any_size_keep_their_answers():
     scales = [t for t in model.graph.initializer if t.name.endswith("conv.weight_scale")]
     assert len(scales) == sum(name.endswith("conv.weight") for name in weights)
     assert all(scale.dims[0] > 1 for scale in scales)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small_0.5", "tf_efficientnet_lite0"])
+def test_it_is_what_onnx_runtimes_quantiser_makes(name):
+    arch = replace(PUBLISHED[name], resolution=32, classes=10)
+    ranges = activation_ranges(onnx_model(arch).SerializeToString(), pictures(arch, 2)[:, 0])
+    model = onnx_model(arch)
+    limits = {name: tuple(np.float32(end) for end in ends) for name, ends in ranges.items()}
+    theirs = QDQQuantizer(
+        model, True, False, QuantType.QInt8, QuantType.QUInt8,
+        TensorsData(CalibrationMethod.MinMax, limits), [], [], list(QDQRegistry), {},
+    )  # fmt: skip
+    theirs.quantize_model()
+    ours, theirs = quantize(onnx_model(arch), ranges).graph, theirs.model.model.graph
+    assert list(ours.node) == list(theirs.node)
+    tensors = [
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        for graph in (ours, theirs)
+    ]
+    assert tensors[0].keys() == tensors[1].keys()
+    assert all(np.array_equal(tensors[0][name], values) for name, values in tensors[1].items())
+    assert [tensor.data_type for tensor in sorted(ours.initializer, key=lambda t: t.name)] == [
+        tensor.data_type for tensor in sorted(theirs.initializer, key=lambda t: t.name)
+    ]
 
 
 def test_a_part_of_a_network_can_be_timed_in_8_bits():
