@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.export.formats.format import Image, Opened
+from nas.export.formats.format import Image, Opened, Source
+from nas.export.formats.onnx import rounded_to_bytes
 from nas.export.setup import ExportRun
 from nas.latency.timing import Timing, measure
 from nas.network.modules import Network
@@ -18,15 +19,7 @@ from nas.training.evaluation import paired_difference
 REL_CI, MAX_SECONDS = 0.01, 1.0  # of timings: finer than a table's, as there are few
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Images of a split (N, 1, C, side, side), normalised, and their class numbers (N,)."""
-
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
+Images = Iterator[Image]  # a batch at a time, each (B, C, side, side), normalised
 
 
 @dataclass(frozen=True)
@@ -48,35 +41,33 @@ class Comparison:
     gain_se: float
 
 
-def pictures_of(run: ExportRun, split: str, most: int | None = None) -> Pictures:
-    """All images of that split in its order, or at most so many, drawn from the run's seed."""
-    drawn = {"batch_size": min(most, len(getattr(run.data, split)))} if most else {}
-    images, labels = [], []
-    for batch, of_batch in run.batches(split, **drawn).epoch(0):
-        images.append(batch.numpy()[:, None])
-        labels.append(of_batch.numpy())
-        if most:
-            break
-    return Pictures(np.concatenate(images), np.concatenate(labels))
+def calibration_images(run: ExportRun) -> Image:
+    """Training images (N, C, side, side), normalised, drawn from the run's seed."""
+    number = min(run.settings.calibration, len(run.data.train))
+    images, _ = next(iter(run.batches("train", batch_size=number).epoch(0)))
+    return np.asarray(images.numpy())
 
 
-def answers_of_network(net: Network, pictures: Pictures) -> NDArray[np.float32]:
+def test_images(run: ExportRun, source: Source) -> Images:
+    """All test images in their order; of pictures in bytes where files take those."""
+    for batch, _ in run.batches("test").epoch(0):
+        images = np.asarray(batch.numpy())
+        yield rounded_to_bytes(images, source) if source.preprocess else images
+
+
+def answers_of_network(net: Network, images: Images) -> NDArray[np.float32]:
     """Logits (N, classes) in torch."""
-    found = []
     with torch.inference_mode():
-        for start in range(0, len(pictures), 64):
-            batch = torch.from_numpy(pictures.images[start : start + 64, 0])
-            found.append(net(batch).numpy())
-    return np.concatenate(found)
+        return np.concatenate([net(torch.from_numpy(batch)).numpy() for batch in images])
 
 
 def answers_of_file(
-    opened: Opened, pictures: Pictures, progress: Callable[[int], None]
+    opened: Opened, images: Images, progress: Callable[[int], None]
 ) -> NDArray[np.float32]:
     """Logits (N, classes) in the file's runtime, image by image."""
     found = []
-    for done, image in enumerate(pictures.images, 1):
-        found.append(opened.run(opened.prepare(image)))
+    for done, image in enumerate((image for batch in images for image in batch), 1):
+        found.append(opened.run(opened.prepare(image[None])))
         progress(done)
     return np.array(found, np.float32)
 

@@ -64,10 +64,10 @@ def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _origin(run: ExportRun) -> str:
     """What the training began with, and its licence."""
-    name = run.summary.get("pretrained")
-    name = name["name"] if isinstance(name, Mapping) else run.config.get("arch")
-    choice = run.config.get("choices", {}).get("weights", "none")
-    known = PRETRAINED.get(str(name))
+    known = PRETRAINED.get(str(run.config.get("arch")))
+    given = (run.config.get("weights") or {}).get("path")
+    of_search = "pretrained" if known and not given else "file"  # whose folder holds no others
+    choice = run.config.get("choices", {}).get("weights", of_search)
     if choice == "pretrained" and known:
         return f"{known.library}'s `{known.file}`, trained on ImageNet; licence {known.licence}."
     if choice == "none":

@@ -90,10 +90,9 @@ def write_results(
     rows: Rows,
     missing: Mapping[str, str],
     right: NDArray[np.bool_],
-    labels: NDArray[np.int64],
 ) -> dict[str, Any]:
     """Write summary.json, environment.json, classes.csv and model.md; returns the summary."""
-    by_class = class_table(run.classes, right, labels)
+    by_class = class_table(run.classes, right, run.data.test.labels.numpy())
     costs, interval = cost(run.arch), share_interval(float(right.mean()), len(right))
     summary = {
         "name": run.name,

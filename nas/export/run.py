@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -25,15 +26,15 @@ from nas.arch.cost import describe_network
 from nas.core.files import write_bytes
 from nas.core.progress import ProgressBar, open_console
 from nas.export.comparison import (
-    Pictures,
     answers_of_file,
     answers_of_network,
+    calibration_images,
     compare,
-    pictures_of,
+    test_images,
     time_together,
 )
-from nas.export.formats.format import Format, Opened, Source
-from nas.export.formats.onnx import float_model, rounded_to_bytes
+from nas.export.formats.format import Format, Image, Opened, Source
+from nas.export.formats.onnx import float_model
 from nas.export.formats.registry import FORMATS
 from nas.export.report import TABLE_WIDTH, print_outcome, write_results
 from nas.export.settings import FREE, ExportSettings
@@ -70,7 +71,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
 
 def _export(run: ExportRun, console: Console) -> dict[str, Any]:
-    calibration = pictures_of(run, "train", run.settings.calibration)
+    calibration = calibration_images(run)
     source = source_of(run, run.net, calibration)
     kinds = [FORMATS[name] for name in dict.fromkeys((FLOAT, *run.settings.to))]
     missing = {kind.name: kind.install for kind in kinds if find_spec(kind.package) is None}
@@ -80,17 +81,13 @@ def _export(run: ExportRun, console: Console) -> dict[str, Any]:
         source = source_of(run, train_on(run, calibration, console), calibration)
         kinds = [kind for kind in kinds if kind.precision == "int8"]
         written += write_files(run, source, kinds, console, "_qat")
-    test = pictures_of(run, "test")
-    if source.preprocess:
-        test = Pictures(rounded_to_bytes(test.images, source), test.labels)
-    ours = answers_of_network(run.net, test)
-    rows = compare_files(written, ours, test, console)
-    summary = write_results(run, rows, missing, ours.argmax(1) == test.labels, test.labels)
+    rows, right = compare_files(run, source, written, console)
+    summary = write_results(run, rows, missing, right)
     print_outcome(console, run, rows, missing)
     return summary
 
 
-def source_of(run: ExportRun, net: Network, calibration: Pictures) -> Source:
+def source_of(run: ExportRun, net: Network, calibration: Image) -> Source:
     """The network with the ranges of its activations on the calibration images."""
     batch = run.settings.batch
     source = Source(
@@ -98,12 +95,12 @@ def source_of(run: ExportRun, net: Network, calibration: Pictures) -> Source:
         net=net,
         facts=run.facts,
         ranges={},
-        images=tuple(calibration.images),
+        images=calibration,
         batch=None if batch == FREE else int(batch),
         preprocess=run.settings.preprocess,
     )
     model = float_model(source).SerializeToString()
-    return source.with_ranges(activation_ranges(model, (image[0] for image in source.images)))
+    return source.with_ranges(activation_ranges(model, calibration))
 
 
 def write_files(
@@ -125,26 +122,32 @@ def write_files(
 
 
 def compare_files(
-    written: Sequence[Written], ours: NDArray[np.float32], test: Pictures, console: Console
-) -> list[dict[str, Any]]:
-    """A row a file: its size, answers and accuracy on the test images, latency here."""
-    rows, total = [], len(written) * len(test)
-    with ProgressBar(console, "check", total) as bar:
+    run: ExportRun, source: Source, written: Sequence[Written], console: Console
+) -> tuple[list[dict[str, Any]], NDArray[np.bool_]]:
+    """A row a file: its size, answers and accuracy on the test images, latency here.
+
+    With it which of the images (N,) the float32 network in torch gives the right class.
+    """
+    labels = run.data.test.labels.numpy()
+    images = partial(test_images, run, source)
+    ours = answers_of_network(run.net, images())
+    rows, number_of_images = [], len(labels)
+    with ProgressBar(console, "check", len(written) * number_of_images) as bar:
         for number, one in enumerate(written):
 
-            def on_image(done: int, before: int = number * len(test), name: str = one.name) -> None:
-                bar(before + done, f"test images · {name}")
+            def on_image(done: int, number: int = number, name: str = one.name) -> None:
+                bar(number * number_of_images + done, f"test images · {name}")
 
-            theirs = answers_of_file(one.opened, test, on_image)
-            rows.append(_described(one) | asdict(compare(theirs, ours, test.labels)))
+            theirs = answers_of_file(one.opened, images(), on_image)
+            rows.append(_described(one) | asdict(compare(theirs, ours, labels)))
     console.print(f"timing    {len(written)} files in the same rounds")
-    timings = time_together({one.name: one.opened for one in written}, test.images[0])
+    timings = time_together({one.name: one.opened for one in written}, next(images())[:1])
     for row in rows:
         timing = timings[row["name"]]
         row["latency_ms"], row["noisy"] = timing.median_ms, timing.noisy
         row["latency_interval_ms"] = [timing.ci_low_ms, timing.ci_high_ms]
         row["times_float"] = timing.median_ms / timings[FLOAT].median_ms
-    return rows
+    return rows, ours.argmax(1) == labels
 
 
 def _described(one: Written) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rich.console import Console
 from nas.core.errors import UserError
 from nas.core.files import write_bytes
 from nas.core.progress import ProgressBar
-from nas.export.comparison import Pictures
+from nas.export.formats.format import Image
 from nas.export.setup import ExportRun
 from nas.network.modules import Network
 from nas.training.evaluation import TrainingFailed
@@ -23,7 +23,7 @@ from nas.training.loop import Budget, fit_batch, train
 GROUP = 32  # calibration images that pass at once
 
 
-def train_on(run: ExportRun, calibration: Pictures, console: Console) -> Network:
+def train_on(run: ExportRun, calibration: Image, console: Console) -> Network:
     """The trained copy, on the CPU; a killed training goes on, and weights_qat.pt is left."""
     budget: Budget = fit_batch(run.settings.budget.make(), len(run.data.train))
     net = copy.deepcopy(run.net)
@@ -32,7 +32,7 @@ def train_on(run: ExportRun, calibration: Pictures, console: Console) -> Network
     batches = run.batches(
         "train", batch_size=budget.batch_size, augment=budget.augment, device=run.device
     )
-    images = torch.split(torch.from_numpy(calibration.images[:, 0]).to(run.device), GROUP)
+    images = torch.split(torch.from_numpy(calibration).to(run.device), GROUP)
     with ProgressBar(console, "train on") as bar, rounded(net, images):
 
         def on_step(done: int, steps: int) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from nas.core.cli import main
 from nas.core.errors import UserError
 from nas.export.__main__ import ABOUT, run
 from nas.export.formats.registry import FORMATS
+from nas.export.model_card import _origin
 from nas.export.run import export
 from nas.export.settings import ExportSettings
 from nas.train.run import train
@@ -226,3 +228,14 @@ def test_a_network_and_its_weights_can_be_named(results):
     _, rows = exported(results, f"arch={small / 'network.yaml'}", f"weights={moved}", "run=mine")
     assert rows["onnx"]["agreement"] == 1
     assert (results / "export" / "mine" / "model.md").is_file()
+
+
+@pytest.mark.parametrize(("config", "words"), [
+    ({"arch": None, "choices": {"weights": "none"}}, "none, it was trained from scratch"),
+    ({"arch": "mobilenet_v2", "choices": {"weights": "pretrained"}}, "licence BSD-3-Clause"),
+    ({"arch": "tf_efficientnet_lite0", "weights": {"path": None}}, "licence Apache-2.0"),
+    ({"arch": "mobilenet_v2", "weights": {"path": "mine.pt"}}, "a file of yours"),
+    ({"arch": "mine.yaml", "choices": {"weights": "file"}}, "a file of yours"),
+])  # fmt: skip
+def test_the_card_names_the_licence_of_the_first_weights(config, words):
+    assert words in _origin(SimpleNamespace(config=config))

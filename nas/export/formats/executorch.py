@@ -47,7 +47,7 @@ def write_int8(source: Source) -> tuple[bytes, ...]:
     prepared.recompile()
     with torch.no_grad():
         for image in source.images:
-            prepared(torch.from_numpy(image))
+            prepared(torch.from_numpy(image[None]))
     return (_program(convert_pt2e(prepared), example),)
 
 

@@ -24,7 +24,7 @@ class Source:
 
     facts   texts of the metadata by name: classes, mean, std, range, ... (`nas.network.export`).
     ranges  of activations on training images, for 8 bits.
-    images  the training images that they are from, normalised, (1, C, side, side) each.
+    images  the training images that they are from, normalised, (N, C, side, side).
     batch   images in one call of an ONNX model; None: free.
     preprocess   whether ONNX models take bytes.
     """
@@ -33,7 +33,7 @@ class Source:
     net: Network
     facts: Mapping[str, str]
     ranges: Ranges
-    images: tuple[Image, ...]
+    images: Image
     batch: int | None = 1
     preprocess: bool = False
 
