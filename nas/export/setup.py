@@ -131,6 +131,11 @@ def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
 def find_files(settings: ExportSettings) -> Files:
     """Where what is to be exported lies; UserError where a part of it is not there."""
     path = user_path(settings.arch) if settings.arch else newest_training(settings.results)
+    if not path.exists():
+        raise UserError(
+            f"there is no file or folder arch={path}: give {KEPT} (a published network is trained "
+            f"first: python -m nas.train arch={path})"
+        )
     network = path / NETWORK if path.is_dir() else path
     own = network.name == NETWORK
     weights = network.with_name("weights.pt") if own else network.with_suffix(".pt")

@@ -194,7 +194,8 @@ class Timed:
     (["qat=true", "to=[onnx]"], "qat=true is for 8-bit files"),
     (["weights=w.pt"], "weights= is of a network"),
     (["batch=0"], "batch must be"),
-    (["arch=absent"], "lacks absent"),
+    (["arch=absent"], "there is no file or folder arch=absent"),
+    (["arch=train/small/summary.json"], "lacks train/small/summary.pt"),
     (["results=empty"], "there is no trained network in empty/train"),
     (["preprocess=perhaps"], "preprocess must be true or false"),
 ])  # fmt: skip
