@@ -16,14 +16,21 @@ from PIL import Image, ImageOps
 session = onnxruntime.InferenceSession("{file}")
 facts = session.get_modelmeta().custom_metadata_map
 classes, mean, std = (json.loads(facts[key]) for key in ("classes", "mean", "std"))
-picture = Image.open("picture.jpg"){convert}
-picture = ImageOps.fit(picture, ({side}, {side}), Image.Resampling.BICUBIC)  # the centre square
+picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # upright
+{colours}# the centre square
+picture = ImageOps.fit(picture, ({side}, {side}), Image.Resampling.BICUBIC)
+"""
+COLOURS = """\
+if picture.has_transparency_data:  # becomes white
+    picture = picture.convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+picture = picture.convert("{mode}")
 """
 BYTES = """\
 image = numpy.array(picture).reshape(1, {side}, {side}, {channels})
 """
 NORMALISED = """\
-image = (numpy.array(picture).reshape({side}, {side}, {channels}) {scaled} - mean) / std
+image = ((numpy.array(picture).reshape({side}, {side}, -1) - {low}) / {span} - mean) / std
 image = image.transpose(2, 0, 1)[None].astype(numpy.float32)
 """
 ANSWER = """\
@@ -60,35 +67,39 @@ def examples(run: ExportRun, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
 def _facts(run: ExportRun, row: Mapping[str, Any]) -> dict[str, Any]:
     side, channels = run.arch.resolution, run.arch.channels
     low, high = json.loads(run.facts["range"])
-    eight = (low, high) == EIGHT_BITS
+    mode = "RGB" if channels == 3 else "L"
     return {
         "file": row["file"],
         "side": side,
         "channels": channels,
-        "convert": f'.convert("{"RGB" if channels == 3 else "L"}")' if eight else "",
-        "scaled": "/ 255" if eight else f"/ {high - low:g} - {low / (high - low):g}",
+        "colours": COLOURS.format(mode=mode) if (low, high) == EIGHT_BITS else "",
+        "low": f"{low:g}",
+        "span": f"{high - low:g}",
         "classes": len(run.classes),
     }
+
+
+def _normalised(run: ExportRun, facts: Mapping[str, Any]) -> str:
+    """How a pixel's value becomes what the network takes, in words."""
+    mean, std = run.facts["mean"], run.facts["std"]
+    value = f"((value - {facts['low']}) / {facts['span']} - mean) / std"
+    return f"{value} with mean {mean} and std {std}"
 
 
 def _onnx(run: ExportRun, row: Mapping[str, Any]) -> Iterator[str]:
     facts, taken = _facts(run, row), run.settings.preprocess
     side, channels = facts["side"], facts["channels"]
-    number = 1 if run.settings.batch == "free" else run.settings.batch
     if taken:
         facts |= {"kotlin": "ByteBuffer.wrap(pixels)", "kotlin_type": ", OnnxJavaType.UINT8"}
         facts |= {"swift": "NSMutableData(data: pixels)", "swift_type": ".uInt8"}
-        facts["shape"] = f"{number}, {side}, {side}, {channels}"
+        facts["shape"] = f"1, {side}, {side}, {channels}"
         note = "`pixels` are bytes, row by row, the colours of a pixel together."
     else:
         facts |= {"kotlin": "FloatBuffer.wrap(pixels)", "kotlin_type": ""}
         facts |= {"swift": "NSMutableData(data: pixels)", "swift_type": ".float"}
-        facts["shape"] = f"{number}, {channels}, {side}, {side}"
-        note = (
-            "`pixels` are Float32, one colour after the other, each (value "
-            f"{facts['scaled']} - mean) / std with mean {run.facts['mean']} and std "
-            f"{run.facts['std']}."
-        )
+        facts["shape"] = f"1, {channels}, {side}, {side}"
+        how = _normalised(run, facts)
+        note = f"`pixels` are Float32, one colour after the other, each {how}."
     middle = BYTES if taken else NORMALISED
     python = PICTURE + middle + ANSWER
     yield "Python:"
@@ -100,11 +111,12 @@ def _onnx(run: ExportRun, row: Mapping[str, Any]) -> Iterator[str]:
 
 def _litert(run: ExportRun, row: Mapping[str, Any]) -> Iterator[str]:
     whole = row["precision"] == "float32"
-    facts = _facts(run, row) | {
-        "array": "FloatArray" if whole else "ByteArray",
-        "what": "Float32, normalised as above"
-        if whole
-        else "int8, scale and zero point as in litert.getInputTensor(0).quantizationParams()",
-    }
-    yield "LiteRT in Kotlin:"
+    kind = "Float32" if whole else "int8"
+    facts = _facts(run, row) | {"array": "FloatArray" if whole else "ByteArray", "what": kind}
+    steps = ", and that / scale + zero_point of `litert.getInputTensor(0).quantizationParams()`"
+    then = "" if whole else f"{steps}, rounded"
+    yield (
+        f"LiteRT in Kotlin. `pixels` are {kind}, row by row, the colours of a pixel together, each "
+        f"{_normalised(run, facts)}{then}."
+    )
     yield f"```kotlin\n{LITERT.format(**facts)}\n```"

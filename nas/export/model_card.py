@@ -12,6 +12,7 @@ from nas.export.code import examples
 from nas.export.setup import ExportRun
 from nas.network.pretrained import PRETRAINED
 
+CHANGED = "They are not those of the training any more: some may have been trained on"
 FEW = 20  # test images of a class: with fewer its accuracy is known to 20 points and more
 WEAK = 0.5  # of a class's test images
 MANY = 30  # classes, above which only the weakest are listed
@@ -25,7 +26,7 @@ def model_card(
 ) -> str:
     """Markdown."""
     parts = [
-        f"# {run.name}",
+        f"# {run.files.name}",
         "\n".join(_what(run, summary)),
         "## Files",
         _table(
@@ -46,17 +47,20 @@ def model_card(
 
 
 def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
-    images, low_high = summary["images"], summary["accuracy_interval"]
-    low, high = (f"{end:.1%}" for end in low_high)
+    tested, trained = summary["images"], run.summary.get("images", summary["images"])
+    low, high = (f"{end:.1%}" for end in summary["accuracy_interval"])
+    unseen = "images that no decision saw" if run.is_same_data else f"images. {CHANGED}"
     costs, side = cost(run.arch), run.arch.resolution
     yield f"An image classifier: {side} x {side} pixels to one of {len(run.classes)} classes."
     yield ""
     yield (
         f"- Test accuracy in float32: {summary['accuracy']:.1%} (95 % interval {low} to {high}), "
-        f"{images['test']:,} images that no decision saw."
+        f"{tested['test']:,} {unseen}."
     )
-    yield f"- Trained on {images['train']:,} images of {run.data.name}; {images['val']:,} more "\
-        "chose among networks."  # fmt: skip
+    yield (
+        f"- Trained on {trained['train']:,} images of {run.data.name}; {trained['val']:,} more "
+        "chose among networks."
+    )
     yield f"- {costs.macs / 1e6:.3g} M multiply-adds, {costs.params / 1e6:.3g} M parameters."
     yield f"- Architecture `{summary['arch']}` (id {summary['id']})."
     yield f"- First weights: {_origin(run)}"

@@ -26,6 +26,10 @@ from nas.stats.correlation import share_interval
 TABLE_WIDTH = 120
 COLUMNS = ("file", "size", "same class as float", "test accuracy", "difference", "latency", "x")
 LOW_AGREEMENT = 0.95
+CHANGED = (
+    "the images are not those of the training any more: some of the test images may have been "
+    "trained on"
+)
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 Rows = Sequence[Mapping[str, Any]]
 
@@ -62,6 +66,8 @@ def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tupl
         ("left out", f"{name}: pip install {package}, then give the same command again")
         for name, package in missing.items()
     ]
+    if not run.is_same_data:
+        found.append(("warning", CHANGED))
     by_name = {row["name"]: row for row in rows}
     for row in rows:
         whole, low = row["precision"] == "float32", row["agreement"] < LOW_AGREEMENT
@@ -71,8 +77,8 @@ def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tupl
         if not whole and low and not run.settings.qat:
             found.append(("advice", f"{row['file']} gives {1 - row['agreement']:.1%} of the images "
                           "another class: qat=true trains on with its rounding"))  # fmt: skip
-        other = by_name.get(row["name"].split("_int8")[0], rows[0])
-        if not whole and row["latency_ms"] > other["latency_ms"]:
+        other = by_name.get(row["name"].split("_int8")[0])  # of the same runtime
+        if not whole and other and row["latency_ms"] > other["latency_ms"]:
             text = f"{row['file']} is slower than {other['file']} here{_reason(run)}"
             found.append(("warning", text))
     return found
@@ -95,7 +101,7 @@ def write_results(
     by_class = class_table(run.classes, right, run.data.test.labels.numpy())
     costs, interval = cost(run.arch), share_interval(float(right.mean()), len(right))
     summary = {
-        "name": run.name,
+        "name": run.files.name,
         "arch": arch_string(run.arch),
         "id": network_id(run.arch),
         "resolution": run.arch.resolution,
@@ -105,6 +111,9 @@ def write_results(
         "accuracy": float(right.mean()),
         "accuracy_interval": [interval.low, interval.high],
         "images": {part: len(getattr(run.data, part)) for part in ("train", "val", "test")},
+        "same_data": run.is_same_data,
+        "batch": run.settings.batch,
+        "preprocess": run.settings.preprocess,
         "missing": dict(missing),
         "rows": list(rows),
     }

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,14 @@ from nas.export.formats.format import Format, Image, Opened, Source
 from nas.export.formats.onnx import float_model
 from nas.export.formats.registry import FORMATS
 from nas.export.report import TABLE_WIDTH, print_outcome, write_results
-from nas.export.settings import FREE, ExportSettings
+from nas.export.settings import ExportSettings
 from nas.export.setup import ExportRun, open_run
 from nas.export.training_on import train_on
 from nas.network.activation_ranges import activation_ranges
 from nas.network.modules import Network
 
+# Beside the models.
+WRITTEN = ("facts.json", "summary.json", "classes.csv", "network.yaml", "weights_qat.pt")
 FLOAT = "onnx"  # what all others are compared with, and always written
 
 
@@ -71,6 +74,7 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
 
 def _export(run: ExportRun, console: Console) -> dict[str, Any]:
+    remove_earlier(run.folder)
     calibration = calibration_images(run)
     source = source_of(run, run.net, calibration)
     kinds = [FORMATS[name] for name in dict.fromkeys((FLOAT, *run.settings.to))]
@@ -87,16 +91,22 @@ def _export(run: ExportRun, console: Console) -> dict[str, Any]:
     return summary
 
 
+def remove_earlier(folder: Path) -> None:
+    """Remove what an earlier export left, so that never files of two networks lie together."""
+    for path in folder.iterdir():
+        if path.name in WRITTEN or path.stem.startswith("model"):
+            path.unlink()
+
+
 def source_of(run: ExportRun, net: Network, calibration: Image) -> Source:
     """The network with the ranges of its activations on the calibration images."""
-    batch = run.settings.batch
     source = Source(
         arch=run.arch,
         net=net,
         facts=run.facts,
         ranges={},
         images=calibration,
-        batch=None if batch == FREE else int(batch),
+        free_batch=run.settings.batch == "free",
         preprocess=run.settings.preprocess,
     )
     model = float_model(source).SerializeToString()

@@ -12,7 +12,7 @@ from nas.core.typed import Among, Count, Natural, check_fields
 from nas.export.formats.registry import FORMATS
 from nas.network.device import DEVICES, resolve_device
 
-FREE = "free"
+BATCHES = ("1", "free")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class ExportSettings:
     arch: str | None
     weights: str | None
     to: Sequence[Annotated[str, Among(FORMATS)]]
-    batch: Count | Annotated[str, Among((FREE,))]
+    batch: Annotated[str, Among(BATCHES)]
     preprocess: bool
     qat: bool
     calibration: Count

@@ -26,10 +26,10 @@ from nas.export.settings import ExportSettings
 from nas.network.device import resolve_device
 from nas.network.modules import Network, build
 from nas.network.weight_files import read_weights
-from nas.network.weights import load_weights
 
 KEPT = "what nas.train or a search with weights= left"
-NETWORK = "network.yaml"  # of a training; a search's are front/01.yaml and winner.yaml
+NETWORK = "network.yaml"  # of a training; a search's are winner.yaml and front/01.yaml
+LEFT = (NETWORK, "winner.yaml")
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Files:
     def folder(self) -> Path:
         """The run's."""
         return self.config.parent
+
+    @property
+    def name(self) -> str:
+        """The run's, and of a search's networks which one it is."""
+        run = self.folder.resolve().name
+        return run if self.network.name == NETWORK else f"{run}-{self.network.stem}"
 
 
 @dataclass(frozen=True)
@@ -68,9 +74,10 @@ class ExportRun:
     device: torch.device
 
     @property
-    def name(self) -> str:
-        """The network's name, or its id."""
-        return self.arch.name or network_id(self.arch)
+    def is_same_data(self) -> bool:
+        """Whether the images are those of the training, and its test images still unseen."""
+        recorded = self.config.get("images", self.config.get("data_fingerprint"))
+        return bool(recorded == self.data.fingerprint)
 
     @property
     def classes(self) -> list[str]:
@@ -97,7 +104,7 @@ def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
     arch = load(files.network)
     facts = read_facts(files.model, arch)
     net = build(arch)
-    load_weights(net, read_weights(files.weights))
+    load_own_weights(net, files.weights)
     config = read_mapping(files.config)
     summary = files.folder / "summary.json"
     data = load_images(settings, config, files.config)
@@ -106,12 +113,17 @@ def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
             f"the images have the classes {', '.join(data.classes)[:80]}, the network others: give "
             "root= of those that it was trained on"
         )
+    if data.channels != arch.channels:
+        raise UserError(
+            f"the images have {data.channels} channels, the network takes {arch.channels}: give "
+            "root= of those that it was trained on"
+        )
     if settings.preprocess and json.loads(facts["range"]) != list(EIGHT_BITS):
         raise UserError(
             f"preprocess=true is for pictures of 8 bits, these have values {facts['range']}: leave "
             "it out"
         )
-    name = folder_name(settings.run or files.folder.name)
+    name = folder_name(settings.run or files.name)
     folder = open_folder(Path(settings.results) / "export" / name)
     with lock_folder(folder):
         yield ExportRun(
@@ -136,7 +148,9 @@ def find_files(settings: ExportSettings) -> Files:
             f"there is no file or folder arch={path}: give {KEPT} (a published network is trained "
             f"first: python -m nas.train arch={path})"
         )
-    network = path / NETWORK if path.is_dir() else path
+    network = path
+    if path.is_dir():
+        network = next((file for name in LEFT if (file := path / name).is_file()), path / NETWORK)
     own = network.name == NETWORK
     weights = network.with_name("weights.pt") if own else network.with_suffix(".pt")
     model = network.with_name("model.onnx") if own else network.with_suffix(".onnx")
@@ -147,10 +161,28 @@ def find_files(settings: ExportSettings) -> Files:
         model,
         folder / "config.yaml",
     )
+    if network.suffix == ".yaml" and network.is_file() and not files.weights.is_file():
+        raise UserError(
+            f"{network} has no weights ({files.weights}): train it first, python -m nas.train "
+            f"arch={network}, or give weights="
+        )
     for file in (files.network, files.weights, files.model, files.config):
         if not file.is_file():
             raise UserError(f"arch={path} lacks {file}: give {KEPT}")
     return files
+
+
+def load_own_weights(net: Network, path: Path) -> None:
+    """Put a file's weights into `net`; UserError where they are not of this very network."""
+    given, own = read_weights(path), net.state_dict()
+    for name, tensor in own.items():
+        if name not in given or given[name].shape != tensor.shape:
+            found = tuple(given[name].shape) if name in given else "absent"
+            raise UserError(
+                f"{path} holds weights of another network ({name} is {found}, not "
+                f"{tuple(tensor.shape)}): give those that were trained with it"
+            )
+    net.load_state_dict({name: given[name] for name in own})
 
 
 def newest_training(results: str) -> Path:
@@ -194,5 +226,8 @@ def load_images(settings: ExportSettings, config: Mapping[str, Any], path: Path)
     source = Component(str(node["name"]), node)
     if settings.root:
         source = source.updated(root=settings.root)
-    data: ImageData = source.make()
+    try:
+        data: ImageData = source.make()
+    except UserError as error:
+        raise UserError(str(error).replace("data.root", "root")) from None
     return data

@@ -27,7 +27,8 @@ def train_on(run: ExportRun, calibration: Image, console: Console) -> Network:
     """The trained copy, on the CPU; a killed training goes on, and weights_qat.pt is left."""
     budget: Budget = fit_batch(run.settings.budget.make(), len(run.data.train))
     net = copy.deepcopy(run.net)
-    digest = weights_digest(net.state_dict())
+    digest = digest_of(net.state_dict(), calibration, budget)
+    checkpoint = run.folder / f"checkpoint_{digest}.pt"
     net.to(run.device)
     batches = run.batches(
         "train", batch_size=budget.batch_size, augment=budget.augment, device=run.device
@@ -47,7 +48,7 @@ def train_on(run: ExportRun, calibration: Image, console: Console) -> Network:
                 device=run.device,
                 seed=run.settings.seed,
                 progress=on_step,
-                checkpoint=run.folder / f"checkpoint_{digest}.pt",
+                checkpoint=checkpoint,
             )
         except TrainingFailed as error:
             raise UserError(f"qat=true fails: {error}") from None
@@ -55,12 +56,14 @@ def train_on(run: ExportRun, calibration: Image, console: Console) -> Network:
     trained.load_state_dict(net.state_dict())
     torch.save(trained.state_dict(), content := io.BytesIO())
     write_bytes(run.folder / "weights_qat.pt", content.getvalue())
+    for left in run.folder.glob("checkpoint_*.pt"):
+        left.unlink()
     return trained
 
 
-def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """Twelve digits that another network's weights do not share."""
-    state = hashlib.sha256()
+def digest_of(weights: Mapping[str, torch.Tensor], calibration: Image, budget: Budget) -> str:
+    """Twelve digits that no training from other weights, images or with another budget shares."""
+    state = hashlib.sha256(repr((budget, budget.norms)).encode() + calibration.tobytes())
     for name, tensor in weights.items():
         state.update(name.encode())
         state.update(tensor.cpu().numpy().tobytes())

@@ -60,4 +60,6 @@ def completed(words: Sequence[str]) -> list[str]:
     """`words`, with those that name folders as the setting that they stand for."""
     folders = [word for word in words if "=" not in word and not word.startswith("--")]
     rest = [word for word in words if word not in folders]
+    if folders and any(word.startswith("runs=") for word in rest):
+        raise UserError("give the runs as words or as runs=[...], not both")
     return [*([f"runs={json.dumps(folders, ensure_ascii=False)}"] if folders else []), *rest]

@@ -128,6 +128,7 @@ def shown_networks(run: SearchRun, outcome: Outcome) -> dict[str, Arch]:
 def describe_run(run: SearchRun) -> dict[str, Any]:
     """What summary.json says of how it was done."""
     settings, data = run.settings, run.data
+    bits = ", in 8 bits as accuracy is" if settings.precision == "int8" else ""
     return {
         "space": f"{settings.arch}, shrunk," if settings.inherits else settings.space.name,
         "data": data.name,
@@ -135,7 +136,7 @@ def describe_run(run: SearchRun) -> dict[str, Any]:
         "resolution": max(settings.resolutions or (data.resolution,)),
         "budget": settings.budget.name,
         "accuracy": settings.accuracy.name,
-        "latency": run.problem.latency.name,
+        "latency": run.problem.latency.name + bits,
         "sampler": settings.sampler.name,
         "seed": settings.seed,
         "seconds": float(run.store.note("seconds", float)),

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import nas.export
 from nas.arch.arch import Arch, Head, Stage, Stem
@@ -24,7 +24,9 @@ from nas.arch.blocks import Block
 from nas.arch.serialization import dumps
 from nas.core.cli import main
 from nas.core.errors import UserError
+from nas.data.decoding import decode
 from nas.export.__main__ import ABOUT, run
+from nas.export.code import BYTES, COLOURS, PICTURE
 from nas.export.formats.registry import FORMATS
 from nas.export.model_card import _origin
 from nas.export.run import export
@@ -84,6 +86,55 @@ def test_the_newest_training_is_exported_and_described(results):
     assert summary["accuracy"] == pytest.approx(theirs["test"]["accuracy"], abs=0.011)
 
 
+def test_nothing_of_another_network_stays_in_the_folder(results):
+    exported(results, "to=[onnx,onnx_int8]", "qat=true", "budget.epochs=1", "run=both")
+    folder = results / "export" / "both"
+    exported(results, f"arch={results / 'train' / 'hswish'}", "to=[onnx]", "run=both")
+    assert {path.name for path in folder.glob("*.onnx")} == {"model.onnx"}
+    assert not list(folder.glob("*.pt"))
+    facts = {p.key: p.value for p in onnx.load(folder / "model.onnx").metadata_props}
+    assert facts["network_id"] == json.loads((folder / "summary.json").read_text())["id"]
+
+
+def test_weights_of_another_network_are_refused(results):
+    small, other = results / "train" / "small", results / "train" / "hswish" / "weights.pt"
+    with pytest.raises(UserError, match="holds weights of another network"):
+        exported(results, f"arch={small}", f"weights={other}")
+    assert not (results / "export").exists()
+
+
+def test_images_that_changed_since_are_told(results, capsys):
+    small = results / "train" / "small"
+    config = (small / "config.yaml").read_text()
+    (small / "config.yaml").write_text(config.replace("train: 600", "train: 590"))
+    summary, _ = exported(results, f"arch={small}")
+    assert not summary["same_data"]
+    assert "not those of the training any more" in capsys.readouterr().out
+    card = (results / "export" / "small" / "model.md").read_text()
+    assert "no decision saw" not in card
+    assert "Trained on 600 images" in card
+
+
+def test_a_network_of_a_search_has_a_folder_of_its_own(results):
+    small, run = results / "train" / "small", results / "search" / "mine"
+    (run / "front").mkdir(parents=True)
+    shutil.copy(small / "config.yaml", run)
+    for name in ("winner", "front/02"):
+        for end, file in (
+            (".yaml", "network.yaml"),
+            (".pt", "weights.pt"),
+            (".onnx", "model.onnx"),
+        ):
+            shutil.copy(small / file, run / f"{name}{end}")
+    exported(results, f"arch={run}")
+    exported(results, f"arch={run / 'front' / '02.yaml'}")
+    names = {path.name for path in (results / "export").iterdir()}
+    assert names == {"mine-winner", "mine-02"}
+    (run / "winner.pt").unlink()
+    with pytest.raises(UserError, match="train it first"):
+        exported(results, f"arch={run}")
+
+
 def test_metadata_stay_in_every_onnx_file(results):
     exported(results)
     left = onnx.load(results / "train" / "small" / "model.onnx")
@@ -92,6 +143,31 @@ def test_metadata_stay_in_every_onnx_file(results):
         model = onnx.load(results / "export" / "small" / name)
         found = {entry.key: entry.value for entry in model.metadata_props}
         assert found.items() >= expected.items()
+
+
+def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
+    """Turned by EXIF, transparency on white: what the files get is what `decode` makes."""
+    rng = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    turned = Image.fromarray(rng.integers(0, 256, (32, 20, 3), np.uint8))
+    turned.save(tmp_path / "turned.png", exif=exif)
+    clear = Image.fromarray(rng.integers(0, 256, (24, 24, 4), np.uint8))
+    clear.save(tmp_path / "clear.png")
+    guide = (Path(nas.export.__file__).parent / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    lines = code[code.index("picture = ImageOps.exif") : code.index("image = ((")]
+    card = "".join((*PICTURE.split("\n\n")[1].splitlines(True)[3:], BYTES))
+    card = card.format(colours=COLOURS.format(mode="RGB"), side=16, channels=3)
+    for name in ("turned.png", "clear.png"):
+        known = {"picture": tmp_path / name, "side": 16, "low": 0, "high": 255}
+        known |= {"facts": {"mean": [0] * 3}, "Image": Image, "ImageOps": ImageOps, "numpy": np}
+        exec(lines, known)
+        mine = known["values"][0].astype(int)
+        exec(card.replace('"picture.jpg"', repr(str(tmp_path / name))), known)
+        assert np.array_equal(known["image"][0], mine)
+        theirs = decode(tmp_path / name, 16).transpose(1, 2, 0).astype(int)
+        assert abs(mine - theirs).max() <= 1
 
 
 def test_the_card_s_python_answers_as_the_table_says(results, monkeypatch, capsys):
@@ -193,7 +269,7 @@ class Timed:
     (["to=[coreml]"], "unknown to 'coreml'"),
     (["qat=true", "to=[onnx]"], "qat=true is for 8-bit files"),
     (["weights=w.pt"], "weights= is of a network"),
-    (["batch=0"], "batch must be"),
+    (["batch=4"], "unknown batch '4'"),
     (["arch=absent"], "there is no file or folder arch=absent"),
     (["arch=train/small/summary.json"], "lacks train/small/summary.pt"),
     (["results=empty"], "there is no trained network in empty/train"),

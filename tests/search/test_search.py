@@ -278,7 +278,9 @@ def test_where_the_device_runs_8_bits_networks_are_timed_and_judged_so(tmp_path)
     assert rows
     assert all(0 < float(row["float_accuracy"]) < 1 for row in rows)
     assert any(row["float_accuracy"] != row["accuracy"] for row in rows)
-    winner = json.loads((root / "summary.json").read_text())["winner"]
+    summary = json.loads((root / "summary.json").read_text())
+    assert "in 8 bits" in summary["latency"]
+    winner = summary["winner"]
     assert f"in float32 {winner['float_accuracy']:.1%}" in done.stdout
     refused = run(tmp_path, "trials=4", "references=[]")
     assert refused.returncode == 2

@@ -25,7 +25,7 @@ class Source:
     facts   texts of the metadata by name: classes, mean, std, range, ... (`nas.network.export`).
     ranges  of activations on training images, for 8 bits.
     images  the training images that they are from, normalised, (N, C, side, side).
-    batch   images in one call of an ONNX model; None: free.
+    free_batch   whether ONNX models take any number of images in a call, or one.
     preprocess   whether ONNX models take bytes.
     """
 
@@ -34,7 +34,7 @@ class Source:
     facts: Mapping[str, str]
     ranges: Ranges
     images: Image
-    batch: int | None = 1
+    free_batch: bool = False
     preprocess: bool = False
 
     def with_ranges(self, ranges: Ranges) -> Source:

@@ -41,12 +41,9 @@ def write_int8(source: Source) -> tuple[bytes, ...]:
 def _as_asked(model: onnx.ModelProto, source: Source) -> onnx.ModelProto:
     if source.preprocess:
         _take_bytes(model, source)
-    for value in (*model.graph.input, *model.graph.output):
-        dimension = value.type.tensor_type.shape.dim[0]
-        if source.batch is None:
-            dimension.dim_param = "batch"
-        else:
-            dimension.dim_value = source.batch
+    if source.free_batch:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
 
 
@@ -81,11 +78,10 @@ def open_onnx(path: Path, source: Source, threads: int) -> Opened:
     session = onnxruntime.InferenceSession(
         path.read_bytes(), options, providers=["CPUExecutionProvider"]
     )
-    name, number = session.get_inputs()[0].name, source.batch or 1
+    name = session.get_inputs()[0].name
 
     def prepare(image: Image) -> NDArray[Any]:
-        given = as_bytes(image, source) if source.preprocess else image
-        return np.repeat(given, number, axis=0)
+        return as_bytes(image, source) if source.preprocess else np.ascontiguousarray(image)
 
     def run(given: NDArray[Any]) -> Logits:
         logits: Logits = session.run(None, {name: given})[0][0]
