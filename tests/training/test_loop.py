@@ -229,6 +229,9 @@ class Huge(Raises):
         Raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")),
         Raises(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)")),
         Raises(MemoryError()),
+        Raises(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")),
+        Raises(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")),
+        Raises(RuntimeError("GET was unable to find an engine to execute this computation")),
     ],
 )
 def test_running_out_of_memory_is_named(module):
