@@ -71,7 +71,7 @@ class Supernet(nn.Module):
         self.resizes = len(options(space.resolution)) > 1
         places: dict[str, nn.ModuleDict] = {}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             for (place, op), layers in largest_layers(space).items():
                 row = Operator(place, op, tuple(layers.values()), 0, 0, 0, 0)
                 kinds = places.setdefault(place, nn.ModuleDict())
