@@ -83,8 +83,7 @@ def train_supernet(
     if device.type == "cpu":
         tune_malloc()
     to_device(supernet, device)
-    threads = budget.threads if device.type == "cpu" else 1
-    with name_failures("training the supernet"), side_by_side(threads) as run:
+    with name_failures("training the supernet"), side_by_side(budget.threads, device) as run:
         sampler = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
         sandwich = Sandwich(supernet.space, budget.num_random, sampler)
         training = _Training(supernet, batches, budget, device, seed, sandwich, run)
