@@ -135,4 +135,4 @@ class Batches:
         floats = images.float().mul_(self._scale).add_(self._offset)
         if self.augment and not small:
             floats = enlarge(floats, draws, self.flip)
-        return floats.contiguous()
+        return floats
