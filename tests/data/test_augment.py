@@ -131,7 +131,7 @@ def test_a_split_is_copied_to_a_device_once() -> None:
     assert there() is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_gpu_sees_the_same_images(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     split = squares(40, 32)

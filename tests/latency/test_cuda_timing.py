@@ -102,7 +102,7 @@ def test_the_identity_says_whether_convolutions_are_rounded_on_cuda_only(monkeyp
     assert TorchEager(device="cuda").identity()["tf32"] == torch.backends.cudnn.allow_tf32
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and has none")
+@pytest.mark.gpu
 @pytest.mark.parametrize("graph", [False, True])
 def test_cuda(graph):
     backend = TorchEager(
