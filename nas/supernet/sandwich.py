@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from nas.arch.arch import Arch
 from nas.network.device import autocast
@@ -148,24 +148,3 @@ def same_layout(first: Tensor, second: Tensor) -> bool:
     """Whether two tensors of one shape lie in memory alike."""
     strides = zip(first.shape, first.stride(), second.stride(), strict=True)
     return all(one == other for size, one, other in strides if size > 1)
-
-
-def average_over_ranks(weights: Sequence[Tensor], *figures: float | Tensor) -> list[Tensor]:
-    """Average gradients and some figures over the processes of a distributed training, if any."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [torch.as_tensor(figure) for figure in figures]
-    plain = [torch.as_tensor(f, dtype=torch.float32, device=weights[0].device) for f in figures]
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    flat = torch.cat([*(g.flatten() for g in gradients), torch.stack(plain)])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    *parts, last = torch.split(flat, [*(g.numel() for g in gradients), len(plain)])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
-    return list(last)
-
-
-def rank() -> int:
-    """This process among those of a distributed training; 0 if there is none."""
-    ready = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_rank() if ready else 0
