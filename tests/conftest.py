@@ -43,6 +43,15 @@ def _seeded() -> None:
         torch.manual_seed(0)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where none is seen."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device and pytest -m gpu")
+
+
 @pytest.fixture
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of downloads and decoded pictures."""
@@ -51,8 +60,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return cache
 
 
-def pytest_configure() -> None:
-    """Undo what the caller's shell may have set and the tests do not expect."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Undo what the caller's shell may have set and the tests do not expect.
+
+    A GPU is seen by `pytest -m gpu` alone: the other tests compare bits, which a CPU repeats.
+    """
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # files as terminals
         os.environ.pop(name, None)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+import torch
+
 from nas.core.errors import UserError
 from nas.training.evaluation import Score
 
@@ -39,8 +41,8 @@ def call_safely(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """What the function returns, or a Failure with whatever it raised, in one line."""
     try:
         return function(*args, **kwargs)
-    except UserError:
-        raise  # the user's to mend, and the same for every network
+    except (UserError, torch.AcceleratorError):
+        raise  # the user's to mend, or a GPU that this process can use no more: all would fail
     except Exception as error:
         text = " ".join(str(error).split())
         return Failure(f"{type(error).__name__}: {text}"[:300])

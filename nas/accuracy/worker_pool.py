@@ -74,7 +74,10 @@ def _run(index: int, task: Task) -> Any:
         board[place + 1] = part  # first: who reads in between sees too little
         board[place] = index
 
-    return _reported(report, function, task)
+    try:
+        return _reported(report, function, task)
+    except torch.AcceleratorError:
+        os._exit(1)  # this process can use its GPU no more; the pool starts others
 
 
 def _end_with_parent() -> None:

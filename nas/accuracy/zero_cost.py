@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, count, islice
 from typing import Annotated, Any
 
@@ -202,7 +203,7 @@ class ZeroCost:
             return Estimate(math.log(cost(arch).macs), 0.0, time.perf_counter() - start, proxy)
         values = []
         with name_failures("scoring"):
-            for draw, (images, labels) in enumerate(islice(self._batches(), self.settings.draws)):
+            for draw, (images, labels) in enumerate(self._batches):
                 net = to_device(build(arch, seed=self.seed + draw), device)
                 values.append(PROXIES[proxy](net, images, labels))
         if not all(math.isfinite(value) for value in values):
@@ -210,10 +211,13 @@ class ZeroCost:
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return Estimate(statistics.fmean(values), error, time.perf_counter() - start, proxy)
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless mini-batches of the training images, the same at every call."""
+    @cached_property
+    def _batches(self) -> list[tuple[Tensor, Tensor]]:
+        """A mini-batch of the training images for each draw, on the device."""
         data, size, device = self.data, self.settings.batch_size, resolve_device(self.device)
+        cpu = torch.device("cpu")  # or all images would go to the device
         batches = batches_for(
-            data, "train", data.resolution, batch_size=size, device=device, seed=self.seed
+            data, "train", data.resolution, batch_size=size, device=cpu, seed=self.seed
         )
-        return chain.from_iterable(map(batches.epoch, count()))
+        drawn = islice(chain.from_iterable(map(batches.epoch, count())), self.settings.draws)
+        return [(images.to(device), labels.to(device)) for images, labels in drawn]

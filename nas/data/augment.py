@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,10 +18,30 @@ MIN_AREA = 0.35  # of the part enlarged; MnasNet's and EfficientNet's .08 is for
 MAX_RATIO = 4 / 3  # of the part's width to its height, or of height to width (Inception)
 FREE_PART = 4  # a split is kept on a GPU when it takes less than this part of the free memory
 
+# Of each split that lives: its images and labels on each device
+_copies: WeakKeyDictionary[Split, dict[torch.device, tuple[torch.Tensor, torch.Tensor]]]
+_copies = WeakKeyDictionary()
+
 
 def fits_on(images: torch.Tensor, device: torch.device) -> bool:
     """Whether the images are to lie on the device."""
     return device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] // FREE_PART
+
+
+def images_on(split: Split, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images and labels of the split on the device, copied there once; too many images stay."""
+    copies = _copies.setdefault(split, {})
+    if device not in copies:
+        images = split.images.to(device if fits_on(split.images, device) else "cpu")
+        copies[device] = images, split.labels.to(device)
+    return copies[device]
+
+
+def upload(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device; a GPU is not waited for."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def generator(seed: int, epoch: int) -> torch.Generator:
@@ -39,11 +60,11 @@ def shift(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Ten
     if flip:
         mirrored = torch.rand(number, 1, generator=draws) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    device = images.device
-    which = torch.arange(number, device=device)[:, None, None]
-    rows, columns = rows.to(device)[:, :, None], columns.to(device)[:, None, :]
+    which = torch.arange(number, device=images.device)[:, None, None]
+    rows, columns = upload(torch.stack((rows, columns)), images.device)  # one copy for both
     padded = pad(images, (margin,) * 4).permute(0, 2, 3, 1)  # (B, H + 2m, W + 2m, C)
-    return padded[which, rows, columns].permute(0, 3, 1, 2)  # channels last in memory
+    shifted = padded[which, rows[:, :, None], columns[:, None, :]]
+    return shifted.permute(0, 3, 1, 2)  # channels last in memory
 
 
 def enlarge(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
@@ -58,8 +79,7 @@ def enlarge(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.T
     theta[:, 1, 1] = height
     theta[:, 0, 2] = (2 * across - 1) * (1 - width)
     theta[:, 1, 2] = (2 * down - 1) * (1 - height)
-    theta = theta.to(images.device, non_blocking=True)
-    grid = affine_grid(theta, list(images.shape), align_corners=False)
+    grid = affine_grid(upload(theta, images.device), list(images.shape), align_corners=False)
     return grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -87,8 +107,7 @@ class Batches:
     ) -> None:
         assert min(batch_size, len(split)) > 0
         self.device = torch.device(device)
-        self.images = split.images.to(self.device if fits_on(split.images, self.device) else "cpu")
-        self.labels = split.labels.to(self.device)
+        self.images, self.labels = images_on(split, self.device)
         self.batch_size, self.seed = batch_size, seed
         self.augment, self.shuffle, self.flip = augment, shuffle, flip
         means, stds = torch.tensor([mean, std], device=self.device).view(2, 1, -1, 1, 1)
@@ -103,12 +122,11 @@ class Batches:
         draws = generator(self.seed, number)
         total = len(self.labels)
         order = torch.randperm(total, generator=draws) if self.shuffle else torch.arange(total)
+        of_images, of_labels = order.to(self.images.device), order.to(self.device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            which = order[start : start + self.batch_size]
-            images = self.images[which.to(self.images.device)]
-            if images.device.type != self.device.type:
-                images = images.pin_memory().to(self.device, non_blocking=True)
-            yield self._prepared(images, draws), self.labels[which.to(self.device)]
+            part = slice(start, start + self.batch_size)
+            images = upload(self.images[of_images[part]], self.device)
+            yield self._prepared(images, draws), self.labels[of_labels[part]]
 
     def _prepared(self, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
         small = images.shape[-1] < MIN_ENLARGED
@@ -117,4 +135,4 @@ class Batches:
         floats = images.float().mul_(self._scale).add_(self._offset)
         if self.augment and not small:
             floats = enlarge(floats, draws, self.flip)
-        return floats.contiguous()
+        return floats

@@ -29,7 +29,8 @@ class Resized:
         size = (self.side, self.side)
         for images, labels in self.batches.epoch(number):
             if images.shape[2:] != size:
-                images = interpolate(images, size, mode="bicubic", antialias=True)
+                whole = images.contiguous()  # channels last rounds differently
+                images = interpolate(whole, size, mode="bicubic", antialias=True)
             yield images, labels
 
 

@@ -31,6 +31,7 @@ Clock = Callable[[], int]  # nanoseconds
 
 VISIT_NS = 5_000_000  # one turn of a call: long beside its cold start, short beside disturbances
 BATCH_NS = 50_000  # calls faster than this are timed in batches, as the clock takes 0.1 us
+READINGS = 21  # of the clock, whose median is what one of them costs
 REFRESH = 2  # calls at the start of a visit that are not counted
 
 
@@ -115,25 +116,54 @@ def median_interval(n: int) -> tuple[int, int]:
     return low, n - 1 - low
 
 
-@dataclass
-class _Series:
-    """One call and the times taken of it so far, in nanoseconds."""
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A call that is `times` calls of what is to be timed, launched at once."""
 
     call: Callable[[], object]
+    times: int
+
+    def __call__(self) -> object:
+        """All of them."""
+        return self.call()
+
+
+@dataclass
+class _Series:
+    """One call and the times taken of it so far, in nanoseconds; `reading` the clock costs as much.
+
+    On a GPU that is 10 to 20 us, in which the device idles: it waits until the host, told that
+    all is done, launches anew.
+    """
+
+    call: Callable[[], object]
+    reading: int = 0
     batch: int = 1
     visit: int = 1
     spent: int = 0
     medians: list[float] = field(default_factory=list)  # of visits
     runs: list[float] = field(default_factory=list)
 
+    @property
+    def calls(self) -> int:
+        """In a batch, of what is to be timed."""
+        return self.batch * (self.call.times if isinstance(self.call, Repeated) else 1)
+
     def warm_up(self, clock: Clock, times: int, batch_ns: int) -> None:
-        fastest = VISIT_NS
-        for _ in range(max(times, 1)):
-            start = clock()
+        """Call it `times`, then find how many calls last `batch_ns`; a lone one may be slower."""
+        taken = min(self.run_batch(clock) for _ in range(max(times, 1)))
+        if taken < batch_ns:
+            self.batch = math.ceil(batch_ns / max(taken, 1))
+            while (taken := self.run_batch(clock)) < batch_ns and self.batch < batch_ns:
+                self.batch *= 2
+        self.visit = math.ceil(VISIT_NS / max(taken, 1))
+
+    def run_batch(self, clock: Clock) -> int:
+        """Nanoseconds of `batch` calls in a row."""
+        start = clock()
+        for _ in range(self.batch):
             self.call()
-            fastest = min(fastest, max(clock() - start, 1))
-        self.batch = math.ceil(batch_ns / fastest) if fastest < batch_ns else 1
-        self.visit = math.ceil(VISIT_NS / (fastest * self.batch))
+        return max(clock() - start - self.reading, 0)
 
     def run_visit(self, clock: Clock, waited: Clock, refresh: int) -> None:
         begin = clock()
@@ -142,11 +172,8 @@ class _Series:
         runs = []
         for _ in range(self.visit):
             idle = waited()
-            start = clock()
-            for _ in range(self.batch):
-                self.call()
-            taken = clock() - start
-            runs.append((taken - min(waited() - idle, taken)) / self.batch)
+            taken = self.run_batch(clock)
+            runs.append((taken - min(waited() - idle, taken)) / self.calls)
         self.medians.append(statistics.median(runs))
         self.runs += runs
         self.spent += clock() - begin
@@ -163,7 +190,7 @@ class _Series:
 
     def timing(self, rel_ci: float) -> Timing:
         low, median, high = (ns / 1e6 for ns in self.interval())
-        iqr, runs = interquartile_range(self.runs) / 1e6, len(self.runs) * self.batch
+        iqr, runs = interquartile_range(self.runs) / 1e6, len(self.runs) * self.calls
         return Timing(median, iqr, low, high, runs, self.wide(rel_ci))
 
 
@@ -173,6 +200,11 @@ def interquartile_range(values: Sequence[float]) -> float:
         return 0.0
     low, _, high = statistics.quantiles(values, n=4)
     return high - low
+
+
+def reading_cost(clock: Clock) -> int:
+    """Nanoseconds between two readings with nothing in between."""
+    return round(statistics.median(-clock() + clock() for _ in range(READINGS)))
 
 
 @contextmanager
@@ -227,8 +259,8 @@ def measure(
     batch_ns     calls faster than this are timed several at once.
     throughout   the key of a call that has a visit in every round for as long as any other.
     """
-    order = random.Random(seed)
-    series = {key: _Series(call) for key, call in calls.items()}
+    order, reading = random.Random(seed), reading_cost(clock)
+    series = {key: _Series(call, reading) for key, call in calls.items()}
     pending = list(series.values())
     steady = None if throughout is None else series[throughout]
     with _no_garbage_collection(), waiting_clock() as real:

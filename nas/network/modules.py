@@ -144,7 +144,7 @@ class OperatorModule(nn.Module):
             return out
         if self.training and self.drop_path:
             keep = 1 - self.drop_path
-            mask = torch.rand(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device) < keep
+            mask = torch.rand(x.shape[0], 1, 1, 1, device=x.device) < keep  # float32: 0.999 is no 1
             out = out * mask / keep
         return x + out
 
@@ -193,7 +193,7 @@ def build(arch: Arch, seed: int | None = None) -> Network:
     """The torch module of `arch`, initialised from `seed` (or torch's global generator)."""
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed: those of GPUs too
         net = Network(arch)
         for module in net.modules():
             initialise(module)

@@ -7,20 +7,20 @@ answers (Yu and Huang 2019; in-place distillation in BigNAS, Yu et al. 2020).
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, distributed
+from torch import Tensor, nn
 
 from nas.arch.arch import Arch
 from nas.network.device import autocast
 from nas.space.choices import fill, random_picks
 from nas.supernet.largest import extreme_picks, free_choices
 from nas.supernet.sampling import FeasibleSampler
-from nas.supernet.supernet import Supernet
+from nas.supernet.supernet import Supernet, slice_weight
 
 
 class Sandwich:
@@ -69,50 +69,82 @@ def accumulate_gradients(
     A weight that none of them uses gets zeros where it had no gradient.  `run` may be a `map` with
     threads: the sum is in the order of `archs`.
     """
-    weights = list(supernet.parameters())
     rows = [supernet.rows_of(arch) for arch in archs]
+    copies = cast_weights(supernet, dtype)
     soft: Future[Tensor] = Future()
 
-    def one(index: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+    def one(index: int) -> tuple[Tensor, list[Tensor], Sequence[Tensor]]:
         try:
+            parts = _Parts(copies)
             with autocast(images.device, dtype):
-                logits = supernet.logits(rows[index], images).float()  # (B, classes)
+                logits = supernet.logits(rows[index], images, parts).float()  # (B, classes)
             if index == 0:
                 soft.set_result(logits.detach().softmax(1))
             loss = F.cross_entropy(logits, soft.result() if index else labels)
-            return loss.detach(), torch.autograd.grad(loss, weights, allow_unused=True)
+            return loss.detach(), parts.sums, torch.autograd.grad(loss, parts.leaves)
         except BaseException as error:
             if not soft.done():
                 soft.set_exception(error)  # whoever waits for the teacher must not wait forever
             raise
 
-    for weight in weights:  # in the weight's own memory layout, which fused optimizers rely on
+    for weight in supernet.parameters():  # in its own memory layout, which fused optimizers rely on
         weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
     losses: list[Tensor] = []
-    for loss, gradients in run(one, range(len(archs))):
+    for loss, sums, gradients in run(one, range(len(archs))):
         losses.append(loss)
-        for weight, gradient in zip(weights, gradients, strict=True):
-            if gradient is not None and weight.grad is not None:
-                weight.grad.add_(gradient)
+        add_together(sums, gradients)
     return losses[0]
 
 
-def average_over_ranks(weights: Sequence[Tensor], *figures: float | Tensor) -> list[Tensor]:
-    """Average gradients and some figures over the processes of a distributed training, if any."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [torch.as_tensor(figure) for figure in figures]
-    plain = [torch.as_tensor(f, dtype=torch.float32, device=weights[0].device) for f in figures]
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    flat = torch.cat([*(g.flatten() for g in gradients), torch.stack(plain)])
-    distributed.all_reduce(flat)
-    flat /= distributed.get_world_size()
-    *parts, last = torch.split(flat, [*(g.numel() for g in gradients), len(plain)])
-    for gradient, part in zip(gradients, parts, strict=True):
-        gradient.copy_(part.view_as(gradient))
-    return list(last)
+class _Parts:
+    """Takes the parts of shared weights that one network uses, as leaves of its own graph.
+
+    Their gradients are added to those `sums`, parts of the weights' gradients: whoever
+    differentiates by the weights fills and adds a whole weight of zeros for each part.
+    """
+
+    def __init__(self, copies: Mapping[nn.Parameter, Tensor]) -> None:
+        self.copies = copies
+        self.leaves: list[Tensor] = []
+        self.sums: list[Tensor] = []
+
+    def __call__(self, weight: nn.Parameter, shape: Sequence[int]) -> Tensor:
+        assert weight.grad is not None
+        leaf = slice_weight(self.copies.get(weight, weight).detach(), shape).requires_grad_()
+        self.leaves.append(leaf)
+        self.sums.append(slice_weight(weight.grad, shape))
+        return leaf
 
 
-def rank() -> int:
-    """This process among those of a distributed training; 0 if there is none."""
-    ready = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_rank() if ready else 0
+def cast_weights(supernet: Supernet, dtype: torch.dtype) -> dict[nn.Parameter, Tensor]:
+    """What autocast would cast for each network anew, cast once; nothing in float32."""
+    if dtype == torch.float32:
+        return {}
+    weights = [w for name, w in supernet.named_parameters() if ".bn." not in name]
+    copies = [torch.empty_like(w, dtype=dtype, requires_grad=False) for w in weights]
+    with torch.no_grad():
+        torch._foreach_copy_(copies, list[Tensor](weights))
+    return dict(zip(weights, copies, strict=True))
+
+
+def add_together(sums: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    """Add each of `gradients` to its sum, in place.
+
+    On a GPU a few launches do for all that have their sum's number format and layout; parts with
+    gaps between them, of inner channels or of a kernel, take one each.
+    """
+    low = [i for i, gradient in enumerate(gradients) if gradient.dtype != sums[i].dtype]
+    full = [torch.empty_like(gradients[i], dtype=sums[i].dtype) for i in low]
+    if low:
+        torch._foreach_copy_(full, [gradients[i] for i in low])
+    wide = {**dict(enumerate(gradients)), **dict(zip(low, full, strict=True))}
+    alike = {True: [i for i, x in wide.items() if same_layout(x, sums[i])]}
+    alike[False] = [i for i in wide if i not in set(alike[True])]
+    for chosen in filter(None, alike.values()):
+        torch._foreach_add_([sums[i] for i in chosen], [wide[i] for i in chosen])
+
+
+def same_layout(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors of one shape lie in memory alike."""
+    strides = zip(first.shape, first.stride(), second.stride(), strict=True)
+    return all(one == other for size, one, other in strides if size > 1)

@@ -58,7 +58,7 @@ def subnet_losses(
 
     On the CPU and in the order of epoch 0, for `paired_difference`.  Norms use the statistics of
     each batch: several hundred images rank as well as recalibrated statistics do.  `threads`
-    batches are computed at once.
+    batches are computed at once on a CPU.
     """
     if device.type == "cpu":
         tune_malloc()
@@ -66,23 +66,22 @@ def subnet_losses(
     tree = Tree.of(supernet.rows_of(arch) for arch in archs)
     dtype = resolve_precision(precision, device)
 
-    def losses_of(batch: tuple[Tensor, Tensor]) -> Losses:
+    def losses_of(batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch[0].contiguous(memory_format=layout(device)), batch[1]
-        by_network: dict[int, Losses] = {}
+        found: dict[int, Tensor] = {}  # (2, B) each
         with torch.inference_mode(), autocast(device, dtype):
             for index, logits in _walk(supernet, tree, images):
                 losses = F.cross_entropy(logits.float(), labels, reduction="none")
-                by_network[index] = losses.cpu().double(), (logits.argmax(1) == labels).cpu()
-        pairs = [by_network[i] for i in range(len(archs))]
-        return torch.stack([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
+                found[index] = torch.stack((losses, (logits.argmax(1) == labels).float()))
+            return torch.stack([found[i] for i in range(len(archs))], 1).cpu()  # a GPU waits once
 
-    parts: list[Losses] = []
-    with name_failures("scoring"), side_by_side(threads) as run:
+    parts: list[Tensor] = []
+    with name_failures("scoring"), side_by_side(threads, device) as run:
         waiting = batches.epoch(0)
         while together := list(islice(waiting, threads)):
             parts += run(losses_of, together)
-    losses, right = zip(*parts, strict=True)
-    return torch.cat(losses, 1).clone(), torch.cat(right, 1).clone()
+    losses, right = torch.cat(parts, 2)  # (A, N) each
+    return losses.double(), right.bool()
 
 
 def _walk(supernet: Supernet, tree: Tree, x: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -93,9 +92,12 @@ def _walk(supernet: Supernet, tree: Tree, x: Tensor) -> Iterator[tuple[int, Tens
 
 
 @contextmanager
-def side_by_side(threads: int) -> Iterator[Callable[..., Iterable[Any]]]:
-    """A `map` in so many threads, of one core each; for one thread the plain `map`."""
-    if threads == 1:
+def side_by_side(threads: int, device: torch.device) -> Iterator[Callable[..., Iterable[Any]]]:
+    """A `map` in so many threads, of one core each; the plain `map` for one, and on a GPU.
+
+    There they would share one stream, and each would have cuDNN make its plans again.
+    """
+    if threads == 1 or device.type != "cpu":
         yield map
         return
     before = torch.get_num_threads()

@@ -49,9 +49,19 @@ from nas.space.choices import fill
 from nas.supernet.largest import extreme_picks, largest_layers, options
 
 Rows = tuple[Operator, ...]
+Take = Callable[[nn.Parameter, Sequence[int]], Tensor]  # a part, of that shape, of a shared weight
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"": nn.Identity()}
-_FUNCTIONS |= {name: kind(inplace=True) for name, kind in ACTIVATIONS.items()}
+# The gradient of ReLU needs its answer alone; for others in place autograd would keep a copy
+_FUNCTIONS |= {name: kind(inplace=kind is nn.ReLU) for name, kind in ACTIVATIONS.items()}
 _FUNCTIONS |= {name: kind() for name, kind in GATES.items()}
+
+
+def slice_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
+    """The part of a shared weight: leading channels (axes 0, 1), centre of the kernel (2, 3)."""
+    for axis, size in enumerate(shape):
+        if size != (whole := weight.shape[axis]):
+            weight = weight.narrow(axis, (whole - size) // 2 if axis > 1 else 0, size)
+    return weight
 
 
 class Supernet(nn.Module):
@@ -71,7 +81,7 @@ class Supernet(nn.Module):
         self.resizes = len(options(space.resolution)) > 1
         places: dict[str, nn.ModuleDict] = {}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             for (place, op), layers in largest_layers(space).items():
                 row = Operator(place, op, tuple(layers.values()), 0, 0, 0, 0)
                 kinds = places.setdefault(place, nn.ModuleDict())
@@ -109,10 +119,10 @@ class Supernet(nn.Module):
         whole: nn.Parameter = places[row.place][row.op].get_parameter(f"{layer_role(layer)}.{name}")
         return whole
 
-    def weights(self, row: Operator, layer: Layer) -> dict[str, Tensor]:
+    def weights(self, row: Operator, layer: Layer, take: Take = slice_weight) -> dict[str, Tensor]:
         """The part of each shared weight that `layer` takes, by its name in the layer's module."""
         return {
-            name: slice_weight(self._whole(row, layer, name), shape)
+            name: take(self._whole(row, layer, name), shape)
             for name, shape in _shapes(layer).items()
         }
 
@@ -120,21 +130,21 @@ class Supernet(nn.Module):
         """(N, channels, H, W) -> (N, classes): the logits of the active network."""
         return self.logits(self.rows, images)
 
-    def logits(self, rows: Rows, images: Tensor) -> Tensor:
+    def logits(self, rows: Rows, images: Tensor, take: Take = slice_weight) -> Tensor:
         """What the network of these rows answers; several threads may ask at once."""
         for row in rows:
-            images = self.row(row, images)
+            images = self.row(row, images, take)
         return images
 
-    def row(self, row: Operator, x: Tensor) -> Tensor:
+    def row(self, row: Operator, x: Tensor, take: Take = slice_weight) -> Tensor:
         """One row of a network; `x` is left as it is."""
         if row.is_stem and self.resizes and x.shape[-1] != row.side:
             x = F.interpolate(x, (row.side, row.side), mode="bilinear", antialias=True)
-        out = run_layers(row.layers, x, partial(self._layer, row))
+        out = run_layers(row.layers, x, partial(self._layer, row, take))
         return x + out if row.residual else out
 
-    def _layer(self, row: Operator, layer: Layer, *inputs: Tensor) -> Tensor:
-        weights, x = self.weights(row, layer), inputs[-1]
+    def _layer(self, row: Operator, take: Take, layer: Layer, *inputs: Tensor) -> Tensor:
+        weights, x = self.weights(row, layer, take), inputs[-1]
         match layer:
             case Conv():
                 return self._conv(weights, layer, x)
@@ -144,7 +154,7 @@ class Supernet(nn.Module):
                 x = F.linear(x.flatten(1), weights["linear.weight"], weights["linear.bias"])
                 return _FUNCTIONS[layer.act](x)
             case Pool():
-                return F.adaptive_avg_pool2d(x, 1)
+                return _pooled(x)
             case MaxPool():
                 return F.max_pool2d(x, 3, stride=2, padding=1)
             case Dropout():
@@ -172,9 +182,17 @@ class Supernet(nn.Module):
         return _FUNCTIONS[layer.act](x)
 
 
+def _pooled(x: Tensor) -> Tensor:
+    """The means (N, C, 1, 1) of maps (N, C, H, W), channels last.
+
+    `F.adaptive_avg_pool2d` says the same, but brings them into that layout by an operation that
+    is undone by three copies in the backward pass.
+    """
+    return x.mean((2, 3))[:, None, None].permute(0, 3, 1, 2)
+
+
 def _squeeze_excite(weights: dict[str, Tensor], layer: SqueezeExcite, x: Tensor) -> Tensor:
-    scale = F.adaptive_avg_pool2d(x, 1)
-    scale = F.conv2d(scale, weights["reduce.weight"], weights["reduce.bias"])
+    scale = F.conv2d(_pooled(x), weights["reduce.weight"], weights["reduce.bias"])
     scale = F.conv2d(_FUNCTIONS[layer.act](scale), weights["expand.weight"], weights["expand.bias"])
     return x * _FUNCTIONS[layer.gate](scale)
 
@@ -198,14 +216,6 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
         case Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle():
             return {}
     assert_never(layer)
-
-
-def slice_weight(weight: Tensor, shape: Sequence[int]) -> Tensor:
-    """The part of a shared weight: leading channels (axes 0, 1), centre of the kernel (2, 3)."""
-    for axis, size in enumerate(shape):
-        if size != (whole := weight.shape[axis]):
-            weight = weight.narrow(axis, (whole - size) // 2 if axis > 1 else 0, size)
-    return weight
 
 
 def extract(supernet: Supernet, arch: Arch) -> Network:

@@ -1,8 +1,9 @@
 """Training a supernet: the sandwich rule with distillation from the largest network in place.
 
-Several GPUs: start one process each (torchrun), call `torch.distributed.init_process_group`, give
-each process its own part of the images and one seed to all; gradients and clock are then averaged
-at every step, and rank 0 alone writes the checkpoint.
+Several GPUs: start one process each (torchrun), have each call `torch.cuda.set_device` with its
+LOCAL_RANK (or all share the first GPU) and `torch.distributed.init_process_group`, give each an
+equal part of the images and one seed to all; gradients and clock are then averaged at every step,
+and rank 0 alone writes the checkpoint and sees the ranking settle.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from nas.core.typed import Count, Natural, Positive, Range, check_fields
 from nas.network.device import layout, resolve_precision, to_device, tune_malloc
 from nas.stats.correlation import kendall
 from nas.supernet.history import Check, Rollback, SupernetHistory, history_of
+from nas.supernet.processes import average_over_ranks, check_equal_parts, decided_by_first, rank
 from nas.supernet.sampling import FeasibleMask, FeasibleSampler
-from nas.supernet.sandwich import Sandwich, accumulate_gradients, average_over_ranks, rank
+from nas.supernet.sandwich import Sandwich, accumulate_gradients
 from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import read, write
@@ -82,9 +84,9 @@ def train_supernet(
     """
     if device.type == "cpu":
         tune_malloc()
+    check_equal_parts(len(batches), device)
     to_device(supernet, device)
-    threads = budget.threads if device.type == "cpu" else 1
-    with name_failures("training the supernet"), side_by_side(threads) as run:
+    with name_failures("training the supernet"), side_by_side(budget.threads, device) as run:
         sampler = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
         sandwich = Sandwich(supernet.space, budget.num_random, sampler)
         training = _Training(supernet, batches, budget, device, seed, sandwich, run)
@@ -218,7 +220,8 @@ class _Training:
         history.checks.append(Check(history.steps, history.seconds, mean, agreement))
         self.losses = []
         level, last = budget.settled, [c.agreement for c in history.checks[-2:]]
-        history.settled = level > 0 and len(last) == 2 and all(a >= level for a in last)
+        settled = level > 0 and len(last) == 2 and all(a >= level for a in last)
+        history.settled = decided_by_first(settled, self.device)
 
     def state(self) -> dict[str, Any]:
         """A copy of all that the next step depends on, in plain types and tensors."""

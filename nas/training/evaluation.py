@@ -14,7 +14,10 @@ from torch import Tensor, nn
 
 from nas.network.device import layout, to_device
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's wordings
+OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory"),  # torch's wordings
+    *("ALLOC_FAILED", "unable to find an engine"),  # cuBLAS's and cuDNN's
+)
 
 
 class Loader(Protocol):

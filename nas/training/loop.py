@@ -27,6 +27,7 @@ from nas.network.device import (
     to_device,
     tune_malloc,
 )
+from nas.training.captured import CapturedStep, pays
 from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
 
@@ -201,12 +202,15 @@ class _Run:
         self.optimizer = make_optimizer(self.module, self.budget)
         self.dtype = resolve_precision(self.budget.precision, self.device)
         self.steps = self.budget.epochs * len(self.batches)
+        captured = pays(self.device, self.steps)
+        self.do = CapturedStep(self.update, self.optimizer) if captured else self.eager
 
     def epoch(self, number: int) -> float:
         """Train on the batches of that epoch; their mean loss."""
         total, first = torch.zeros((), device=self.device), self.step
         for images, labels in self.batches.epoch(number):
-            total += self.update(images, labels)
+            lr = self.budget.lr * lr_factor(self.step, self.steps, self.budget.warmup)
+            total += self.do(images.contiguous(memory_format=layout(self.device)), labels, lr)
             self.step += 1
             if self.step % CHECK_EVERY == 0:
                 self.check_finite(total)
@@ -215,12 +219,15 @@ class _Run:
         self.check_finite(total)
         return total.item() / (self.step - first)
 
+    def eager(self, images: Tensor, labels: Tensor, lr: float) -> Tensor:
+        """One step of the optimizer at that learning rate; the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return self.update(images, labels)
+
     def update(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of the optimizer; the loss, which stays on the device."""
         budget = self.budget
-        for group in self.optimizer.param_groups:
-            group["lr"] = budget.lr * lr_factor(self.step, self.steps, budget.warmup)
-        images = images.contiguous(memory_format=layout(self.device))
         with autocast(self.device, self.dtype):
             logits = self.module(images)  # (B, classes)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=budget.label_smoothing)

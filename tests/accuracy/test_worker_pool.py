@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 import pytest
+import torch
 
 from nas.accuracy.estimate import Failure
 from nas.accuracy.worker_pool import WorkerPool, part_done
@@ -22,13 +23,20 @@ def arch(width: int) -> Arch:
     return Arch((Stage(width),), resolution=8)
 
 
+broken: list[int] = []  # of this process's GPU, which answers no more
+
+
 def judge_widths(network: Arch) -> int:
-    """Fails at width 24, dies at width 32, else answers with the width."""
+    """Fails at width 24, dies at width 32, for good on a GPU at 64, else gives the width."""
     width = network.stages[0].width
     if width == 24:
         raise RuntimeError("loss is\nnan")
     if width == 32:
         os.kill(os.getpid(), signal.SIGKILL)
+    if width == 64:
+        broken.append(width)
+    if broken:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
     if width == 40:
         raise UserError("yours to mend")
     return width
@@ -71,6 +79,17 @@ def test_a_network_that_kills_its_process_is_the_only_loss():
         assert answers == {0: 8, 1: died, 2: 16, 3: 48}
         assert list(pool.estimate([arch(56)])) == [(0, 56)]
     assert not set(threading.enumerate()) - threads  # one left behind fails when Python ends
+
+
+def test_a_gpu_that_answers_no_more_costs_one_network(monkeypatch):
+    """Whatever a process asks of it later fails too, so the process is given up."""
+    with WorkerPool(make_judge, 2) as pool:
+        answers = dict(pool.estimate([arch(8), arch(64), arch(16), arch(48), arch(56)]))
+    assert answers.pop(1) == Failure("its process died (out of memory?)")
+    assert answers == {0: 8, 2: 16, 3: 48, 4: 56}
+    monkeypatch.setattr(f"{__name__}.broken", [])
+    with WorkerPool(make_judge, 1) as pool, pytest.raises(RuntimeError, match="illegal memory"):
+        list(pool.estimate([arch(64), arch(16)]))
 
 
 def judge_slowly(arch, go_on):

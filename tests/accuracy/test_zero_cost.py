@@ -27,6 +27,7 @@ from nas.accuracy.zero_cost import (
 from nas.arch.cost import cost
 from nas.arch.scaling import scaled
 from nas.core.errors import UserError
+from nas.data import augment
 from nas.data.dataset import load_data
 from nas.network.modules import build
 from nas.space.choices import choices, fill
@@ -114,6 +115,20 @@ def test_draws_give_the_standard_error_of_their_mean():
     assert math.isnan(one[0].standard_error)
     three = ZeroCost(DATA, ZeroCostSettings(batch_size=16, draws=3), "cpu")(arch)
     assert three.standard_error > 0
+
+
+def test_a_device_is_given_the_mini_batches_once_and_no_other_images(monkeypatch):
+    judge = ZeroCost(DATA, ZeroCostSettings(batch_size=16, draws=7), "cpu")
+    judge(archs(1)[0])
+    assert [len(labels) for _, labels in judge._batches] == [16] * 7  # more than an epoch has
+    kept = judge._batches
+    monkeypatch.setattr("nas.accuracy.zero_cost.batches_for", lambda *_: pytest.fail("read again"))
+    judge(archs(2)[1])
+    assert judge._batches is kept
+    monkeypatch.undo()
+    monkeypatch.setattr("nas.accuracy.zero_cost.resolve_device", torch.device)
+    assert all(x.is_meta and y.is_meta for x, y in ZeroCost(DATA, judge.settings, "meta")._batches)
+    assert {device.type for device in augment._copies[DATA.train]} == {"cpu"}
 
 
 @pytest.mark.parametrize(

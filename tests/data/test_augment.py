@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
@@ -96,7 +99,39 @@ def test_enlarged_parts_lie_inside_and_cover_what_they_should() -> None:
     assert (straight[:, 0, 0, -1] > straight[:, 0, 0, 0]).all()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("side", [16, 64])
+def test_a_batch_takes_one_copy_to_the_device(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen on torch's device without memory: each copy that is not pinned makes a GPU wait."""
+    copies, to = [], torch.Tensor.to
+
+    def counted(tensor: torch.Tensor, *where: object, **how: object) -> torch.Tensor:
+        moved: torch.Tensor = to(tensor, *where, **how)  # type: ignore[call-overload]
+        if moved.device != tensor.device:
+            copies.append(how)
+        return moved
+
+    knobs = {"batch_size": 8, "augment": True, "shuffle": True, "device": "meta"}
+    batches = Batches(squares(40, side), (0.5,) * 3, (0.2,) * 3, **knobs)  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.Tensor, "to", counted)
+    assert all(x.is_meta for x, _ in batches.epoch(0))
+    once = [how for how in copies if not how]
+    assert len(once) <= 2  # the epoch's order, for images and labels
+    assert [how for how in copies if how] == [{"non_blocking": True}] * 5
+
+
+def test_a_split_is_copied_to_a_device_once() -> None:
+    split = squares(8, 4)
+    first, second = (Batches(split, (0.5,) * 3, (0.2,) * 3, device="meta") for _ in range(2))
+    assert first.images is second.images
+    assert first.labels is second.labels
+    assert Batches(split, (0.5,) * 3, (0.2,) * 3).images is split.images
+    there = weakref.ref(first.images)
+    del split, first, second
+    gc.collect()
+    assert there() is None
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_gpu_sees_the_same_images(resident: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     split = squares(40, 32)

@@ -9,7 +9,6 @@ import math
 import random
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -29,7 +28,7 @@ from nas.latency.backends import local
 from nas.latency.backends.litert import LiteRT
 from nas.latency.backends.local import Local
 from nas.latency.backends.onnxruntime import OnnxRuntime
-from nas.latency.backends.torch_eager import EventClock, TorchEager
+from nas.latency.backends.torch_eager import TorchEager
 from nas.latency.block_features import signature
 from nas.latency.csv_table import COLUMNS
 from nas.latency.timing import Backend, Timing
@@ -290,46 +289,6 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     with pytest.raises(UserError, match="device=cuda is not there"):
         TorchEager(device="cuda")
     assert TorchEager().identity()["device"] == "cpu"
-
-
-class FakeEvent:
-    """An event of a device whose stream stands at `at` milliseconds."""
-
-    at = 0.0
-    waits = 0
-
-    def record(self) -> None:
-        self.time = FakeEvent.at
-
-    def synchronize(self) -> None:
-        FakeEvent.waits += 1
-
-    def elapsed_time(self, end: FakeEvent) -> float:
-        assert FakeEvent.waits > 1, "an event was read that may not have happened yet"
-        return float(np.float32(end.time - self.time))
-
-
-def test_the_clock_of_events_adds_up_short_spans():
-    FakeEvent.at, FakeEvent.waits = 0.0, 0
-    clock = EventClock(FakeEvent)
-    assert clock() == 0
-    FakeEvent.at = 1e6  # a quarter of an hour, at which float32 milliseconds are 0.06 apart
-    start = clock()
-    FakeEvent.at += 0.0125
-    assert clock() - start == pytest.approx(12_500, abs=1)
-    assert FakeEvent.waits == 3
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and has none")
-@pytest.mark.parametrize("graph", [False, True])
-def test_cuda(graph):
-    backend = TorchEager(
-        device="cuda", graph=graph, min_rounds=6, max_rounds=6, precision="float16"
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # what cannot be captured warns
-        assert all(map(sound, backend.measure_rows(PARTS)))
-    assert backend.identity()["graph"] == graph
 
 
 def test_rows_are_built_as_in_the_network():

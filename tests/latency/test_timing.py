@@ -17,7 +17,14 @@ from scipy.stats import binom
 from nas.latency import timing
 from nas.latency.backends import device_info
 from nas.latency.backends.device_info import describe_device, device_identity
-from nas.latency.timing import REFRESH, Timing, measure, median_interval, waiting_clock
+from nas.latency.timing import (
+    REFRESH,
+    Repeated,
+    Timing,
+    measure,
+    median_interval,
+    waiting_clock,
+)
 
 
 def one(cost: Callable[[], int], machine: Machine | None = None, **options: object) -> Timing:
@@ -45,8 +52,8 @@ def test_fast_calls_are_timed_in_batches():
     machine = Machine()
     found = one(lambda: 1000, machine, min_rounds=6, warmup=5)
     assert found.median_ms == pytest.approx(0.001)
-    # 100 batches of 50 calls a visit; every timed call is in the log, after the warm-up
-    assert found.runs == 6 * 100 * 50 == len(machine.log) - 5
+    # 100 batches of 50 calls a visit; every timed call is in the log, after the warm-up and a batch
+    assert found.runs == 6 * 100 * 50 == len(machine.log) - 5 - 50
 
 
 @pytest.mark.parametrize("n", range(1, 6))
@@ -275,3 +282,24 @@ def test_one_call_can_keep_the_others_company_throughout():
 def test_the_size_of_a_batch_can_be_told():
     found = one(lambda: 1000, min_rounds=6, batch_ns=500_000)
     assert found.runs == 6 * 10 * 500
+
+
+@pytest.mark.parametrize("us", [3, 8, 15, 30, 100, 300, 2000])
+def test_what_a_reading_of_the_clock_costs_is_no_part_of_a_call(us):
+    """As on a GPU, which idles from one reading until the host launches again."""
+    machine, draws = Machine(), random.Random(0)
+
+    def clock() -> int:
+        machine.now += draws.randint(12_000, 20_000)
+        return machine.now
+
+    call = machine.call("a", lambda: us * 1000)
+    found = measure({"a": call}, clock=clock, waited=lambda: 0, batch_ns=500_000)["a"]
+    assert found.median_ms == pytest.approx(us / 1000, rel=0.01)
+
+
+def test_a_call_may_be_several():
+    machine = Machine()
+    alone = machine.measure({"a": machine.call("a", lambda: 1000)}, min_rounds=6)["a"]
+    ten = Repeated(machine.call("ten", lambda: 10_000), times=10)
+    assert machine.measure({"ten": ten}, min_rounds=6)["ten"] == alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -88,3 +89,9 @@ print(before[1], int(kept[0]), faults())
     if not kept:
         pytest.skip("the C library is not glibc")
     assert after <= before / 4  # 0 of 0 where the system backs such blocks by huge pages
+
+
+def test_a_gpu_is_hidden_from_tests_that_do_not_ask_for_one():
+    """With device=auto they would move to it, where two trainings do not give equal bits."""
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert not torch.cuda.is_available()

@@ -12,7 +12,7 @@ from torch import nn
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
-from nas.arch.layers import same_padding
+from nas.arch.layers import layer_role, same_padding
 from nas.network.modules import build
 from nas.space.choices import fill, random_picks
 from search_spaces.lookup import PUBLISHED
@@ -29,9 +29,10 @@ def test_random_networks_train_and_answer(name, rng):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
 
 
-def test_one_seed_one_network_and_no_global_state_touched():
+def test_one_seed_one_network_and_no_global_state_touched(monkeypatch):
     arch = PUBLISHED["mobilenet_v3_small"]
     torch.manual_seed(5)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("a GPU's generator"))
     before = torch.get_rng_state()
     first, second = build(arch, seed=1), build(arch, seed=1)
     assert torch.equal(before, torch.get_rng_state())
@@ -90,3 +91,18 @@ def test_stochastic_depth_keeps_the_mean_and_is_off_in_use():
     kept = dropped.abs().sum((1, 2, 3)) > 0
     assert kept.float().mean().item() == pytest.approx(0.4, abs=0.05)
     assert torch.allclose(dropped[kept], full[kept] / 0.4, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep", [0.999, 0.9])
+def test_stochastic_depth_is_as_likely_in_bfloat16(keep):
+    """Numbers drawn in bfloat16 would all be below 0.999."""
+    block = Block(expand=1)
+    arch = Arch((Stage(8, 2, 1, block),), Stem(8), Head(0), 4)
+    row = next(row for row in build(arch) if row.residual)
+    for layer in row.layers:
+        row.add_module(layer_role(layer), nn.Identity())  # a branch of ones
+    row.drop_path = 1 - keep
+    out = row(torch.ones(200_000, 1, 1, 1, dtype=torch.bfloat16)) - 1
+    assert out.dtype == torch.bfloat16
+    kept = (out > 0).double().mean().item()
+    assert kept == pytest.approx(keep, abs=5 * math.sqrt(keep * (1 - keep) / 200_000))

@@ -254,3 +254,10 @@ def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
 
 def sandwich_largest():
     return extreme_picks(CONTRACT["nas_bench_macro"], largest=True)
+
+
+def test_a_supernet_leaves_all_generators_alone(monkeypatch):
+    state = torch.get_rng_state()
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda _: pytest.fail("a GPU's generator"))
+    Supernet(ODD, seed=3)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -76,11 +76,29 @@ def test_threads_and_their_number_change_nothing():
     assert torch.equal(*results)
 
 
+def test_threads_are_for_cpus_only():
+    """On a GPU they would wait for one stream and for Python, each with plans of its own."""
+    with side_by_side(2, torch.device("cuda")) as run:
+        assert run is map
+    with side_by_side(2, CPU) as run:
+        assert run is not map
+
+
+def test_scoring_waits_for_the_device_once_a_batch(monkeypatch):
+    copies, cpu = [], torch.Tensor.cpu
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x: copies.append(x.shape) or cpu(x))
+    losses, right = subnet_losses(
+        Supernet(SPACE), archs(), batches(DATA.val, shuffle=False, size=20), device=CPU
+    )
+    assert (losses.dtype, right.dtype) == (torch.float64, torch.bool)
+    assert copies == [(2, 8, 20), (2, 8, 20), (2, 8, 10)]
+
+
 def test_a_failure_in_one_thread_stops_all():
     supernet = Supernet(SPACE, seed=0)
     images = torch.randn(4, 3, 8, 8)  # the space has two channels
     drawn = Sandwich(SPACE).step(random.Random(0))
-    with side_by_side(2) as run, pytest.raises(RuntimeError, match="channels"):
+    with side_by_side(2, CPU) as run, pytest.raises(RuntimeError, match="channels"):
         accumulate_gradients(supernet, drawn, images, torch.zeros(4, dtype=torch.long), run=run)
 
 

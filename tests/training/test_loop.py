@@ -229,6 +229,9 @@ class Huge(Raises):
         Raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")),
         Raises(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)")),
         Raises(MemoryError()),
+        Raises(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")),
+        Raises(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`")),
+        Raises(RuntimeError("GET was unable to find an engine to execute this computation")),
     ],
 )
 def test_running_out_of_memory_is_named(module):
@@ -278,13 +281,14 @@ def test_a_budget_that_makes_no_sense(change, message):
 
 def test_the_budgets_that_come_with_it():
     budgets = {path.stem: instantiate(yaml.safe_load(path.read_text())) for path in BUDGETS}
-    assert list(budgets) == ["full", "quick", "standard", "transfer"]
+    assert list(budgets) == ["full", "qat", "quick", "standard", "transfer"]
     assert all(isinstance(budget, Budget) for budget in budgets.values())
     assert budgets["quick"].epochs < budgets["standard"].epochs < budgets["full"].epochs
-    assert {name for name, budget in budgets.items() if budget.norms == "frozen"} == {"transfer"}
+    frozen = {name for name, budget in budgets.items() if budget.norms == "frozen"}
+    assert frozen == {"qat", "transfer"}
     for path in BUDGETS:  # every knob can be seen, and set, on the command line
         knobs = set(Budget.__annotations__)
-        if path.stem != "transfer":
+        if path.stem not in frozen:
             knobs.remove("norms")  # from scratch there are no statistics to keep
         assert set(yaml.safe_load(path.read_text())) - {"_target_"} == knobs
 

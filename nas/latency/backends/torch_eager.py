@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,16 @@ from torch import nn
 from nas.core.typed import Among
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Padded, Rows
-from nas.latency.timing import OnTiming, Timing
+from nas.latency.timing import OnTiming, Repeated, Timing
+from nas.network.cuda_graph import CaptureFailed, capture, warm_up
 from nas.network.device import isolated_rng, resolve_device
 from nas.network.modules import build_rows
 
 DEVICES = ("auto", "cpu", "cuda")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 CUDA_BATCH_NS = 500_000  # reading an event waits for the device, some 10 us: 2 % of this
+GRAPH_NS = 100_000  # a graph lasts as long or longer: launching one takes the host 6 to 8 us
+REPLAYS = 10  # to see how long a graph takes
 
 
 class _Event(Protocol):
@@ -55,6 +59,11 @@ class EventClock:
         return self._ns
 
 
+def event_clock() -> EventClock:
+    """A clock of torch's events on the current CUDA stream."""
+    return EventClock(partial(torch.cuda.Event, enable_timing=True))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchEager(Local):
     """Layer by layer, in inference mode; on CUDA timed by events, the calls of a batch in a row.
@@ -62,8 +71,8 @@ class TorchEager(Local):
     device     auto (cuda if there is one), cpu or cuda.
     precision  of weights and activations: float32, bfloat16 or float16.
     channels_last   memory layout, instead of torch's default.
-    graph      on CUDA: launch a captured graph; what cannot be captured is launched layer by
-               layer, with a warning.
+    graph      on CUDA: launch a captured graph, which holds a short call several times; what
+               cannot be captured is launched layer by layer, with a warning.
     The rest is `Local`'s.
     """
 
@@ -84,8 +93,9 @@ class TorchEager(Local):
         return {**asdict(self), "backend": self.name, "cuda": known["cuda"], "device": device}
 
     def identity(self) -> dict[str, Any]:
-        """Versions, device, threads, batch, precision and layout."""
+        """Versions, device, threads, batch, precision and layout; on CUDA whether TF32 is used."""
         cuda = self._device().type == "cuda"
+        tf32 = {"tf32": torch.backends.cudnn.allow_tf32} if cuda else {}
         return {
             "backend": self.name,
             "version": torch.__version__,
@@ -97,6 +107,7 @@ class TorchEager(Local):
             "batch": self.batch,
             "precision": self.precision,
             "channels_last": self.channels_last,
+            **tf32,
         }
 
     def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
@@ -118,8 +129,7 @@ class TorchEager(Local):
         self, parts: Sequence[Padded], on_timing: OnTiming | None, **clocks: Any
     ) -> list[Timing]:
         if self._device().type == "cuda":
-            events = EventClock(partial(torch.cuda.Event, enable_timing=True))
-            clocks = {"clock": events, "waited": lambda: 0, "batch_ns": CUDA_BATCH_NS}
+            clocks = {"clock": event_clock(), "waited": lambda: 0, "batch_ns": CUDA_BATCH_NS}
         with _threads(self.threads), torch.inference_mode():
             return Local._measure_parts(self, parts, on_timing, **clocks)
 
@@ -138,27 +148,32 @@ def _keep_alive(module: nn.Module) -> None:
 
 
 def _captured(call: Callable[[], object]) -> Callable[[], object]:
-    """Replays what `call` launches; `call` itself where that cannot be captured."""
-    aside: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch's
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # cuDNN chooses and allocates before the capture
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
+    """Replays what `call` launches, a short one repeatedly; `call` where it cannot be captured."""
     try:
-        with torch.cuda.graph(graph):
-            out = call()
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        warnings.warn(f"no CUDA graph, timed layer by layer: {reason}", stacklevel=2)
+        warm_up(call)
+        replay, kept = capture(call)
+        times = math.ceil(GRAPH_NS / max(_replay_ns(replay), 1))
+        if times > 1:
+            replay, kept = capture(lambda: [call() for _ in range(times)][-1])
+    except CaptureFailed as error:
+        warnings.warn(f"no CUDA graph, timed layer by layer: {error}", stacklevel=2)
         return call
 
-    def replay() -> tuple[object, ...]:
-        graph.replay()
-        return call, out  # held here, since the graph reads and writes their memory
+    def launch() -> tuple[object, ...]:
+        replay()
+        return call, kept  # held here, since the graph reads and writes their memory
 
-    return replay
+    return Repeated(launch, times) if times > 1 else launch
+
+
+def _replay_ns(replay: Callable[[], None]) -> float:
+    """Roughly how long a graph takes, launching included."""
+    clock = event_clock()
+    replay()
+    start = clock()
+    for _ in range(REPLAYS):
+        replay()
+    return (clock() - start) / REPLAYS
 
 
 @contextmanager
