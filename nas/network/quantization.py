@@ -22,6 +22,7 @@ PRECISIONS = ("float32", "int8")
 WEIGHTED = ("Conv", "Gemm")  # operators with a weight (out, ...) and a bias (out)
 FEW = 2  # output channels, which are enough for a quantiser to treat them each by itself
 LARGEST = 127  # of a weight, so that both signs have as many steps
+LARGEST_BIAS = 2**31 - 1
 
 Floats = NDArray[np.float32]
 
@@ -76,10 +77,11 @@ def _put_in(model: onnx.ModelProto, whole: dict[str, Floats]) -> None:
     for node in (node for node in graph.node if node.op_type in WEIGHTED):
         image, weight, bias = (made[name].input for name in node.input)
         values = whole[weight[0].removesuffix("_quantized")]
-        scale = _scales(values)
+        offsets = whole[bias[0].removesuffix("_quantized")]
         of_input = numpy_helper.to_array(known[image[1]])
+        scale = _scales(values, offsets, float(of_input))
         of_bias = (of_input * scale).astype(np.float32)
-        offset = whole[bias[0].removesuffix("_quantized")].astype(np.float64) / of_bias
+        offset = offsets.astype(np.float64) / of_bias
         steps = values / scale.reshape(-1, *[1] * (values.ndim - 1))
         put(weight[0], np.rint(steps).clip(-LARGEST, LARGEST).astype(np.int8))
         put(weight[1], scale)
@@ -89,7 +91,16 @@ def _put_in(model: onnx.ModelProto, whole: dict[str, Floats]) -> None:
         put(bias[2], np.zeros(len(scale), np.int32))
 
 
-def _scales(weight: Floats) -> Floats:
-    """A step for each output channel of a weight (out, ...); 1 where all of it is zero."""
+def _scales(weight: Floats, bias: Floats, of_input: float) -> Floats:
+    """A step for each output channel of a weight (out, ...); 1 where all of it is zero.
+
+    Where a channel's weights are so small that its bias (out), in steps of weight and input, would
+    not fit into 32 bits, the step is larger: as ONNX Runtime makes it.
+    """
     largest = np.abs(weight).reshape(len(weight), -1).max(axis=1).astype(np.float64)
-    return np.where(largest > 0, largest / LARGEST, 1.0).astype(np.float32)
+    scale = np.where(largest > 0, largest / LARGEST, 1.0).astype(np.float32)
+    candidate = of_input * scale.astype(np.float64)
+    least = (1.0001 * (2.0 * np.abs(bias))).astype(np.float64) / (2 * LARGEST_BIAS)
+    short = candidate < least
+    scale[short] = (scale.astype(np.float64) * (least / candidate))[short]
+    return scale

@@ -73,15 +73,22 @@ def test_channels_of_any_size_keep_their_answers():
 @pytest.mark.parametrize("name", ["mobilenet_v3_small_0.5", "tf_efficientnet_lite0"])
 def test_it_is_what_onnx_runtimes_quantiser_makes(name):
     arch = replace(PUBLISHED[name], resolution=32, classes=10)
-    ranges = activation_ranges(onnx_model(arch).SerializeToString(), pictures(arch, 2)[:, 0])
-    model = onnx_model(arch)
+    net = build(arch, seed=0)
+    with torch.no_grad():  # weights that are nothing beside their bias, or nothing at all
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.weight[:4].copy_(torch.tensor([0, 1e-12, 1e-9, 1e-6]))
+                module.bias.fill_(0.5)
+    weights = {key: tensor.numpy() for key, tensor in net.state_dict().items()}
+    model = onnx_model(arch, weights)
+    ranges = activation_ranges(model.SerializeToString(), pictures(arch, 2)[:, 0])
     limits = {name: tuple(np.float32(end) for end in ends) for name, ends in ranges.items()}
     theirs = QDQQuantizer(
         model, True, False, QuantType.QInt8, QuantType.QUInt8,
         TensorsData(CalibrationMethod.MinMax, limits), [], [], list(QDQRegistry), {},
     )  # fmt: skip
     theirs.quantize_model()
-    ours, theirs = quantize(onnx_model(arch), ranges).graph, theirs.model.model.graph
+    ours, theirs = quantize(onnx_model(arch, weights), ranges).graph, theirs.model.model.graph
     assert list(ours.node) == list(theirs.node)
     tensors = [
         {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
