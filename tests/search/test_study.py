@@ -381,7 +381,7 @@ def test_metrics_survive_json():
 
 
 METRIC_NANS = ("score", "score_se", "accuracy", "accuracy_se", "cross_entropy", "test_accuracy",
-               "test_accuracy_se")  # fmt: skip
+               "test_accuracy_se", "float_accuracy")  # fmt: skip
 
 
 def test_members_are_found_again():
