@@ -24,7 +24,15 @@ from nas.report.metrics import AXES, Metric
 from nas.report.networks import networks
 from nas.report.prices import COLUMNS
 from nas.report.scores import score_sections
-from nas.report.verdicts import Facts, notes, subtitle, surroundings, verdicts, warnings
+from nas.report.verdicts import (
+    Facts,
+    differences,
+    notes,
+    subtitle,
+    surroundings,
+    verdicts,
+    warnings,
+)
 
 HERE = Path(__file__)
 PARTS = ("report.css", "network.js", "chart.js", "budget.js")
@@ -148,7 +156,7 @@ def _section(heading: str, body: str, key: str) -> str:
 
 def _warnings(runs: Sequence[KeptRun]) -> str:
     named = [f"{run.label}: " if len(runs) > 1 else "" for run in runs]
-    lines = [
+    lines = differences([run.summary for run in runs]) + [
         f"{name}{line}" for name, run in zip(named, runs, strict=True) for line in warnings(run)
     ]
     return f'<div role="note" class="warnings">{as_list(lines)}</div>' if lines else ""

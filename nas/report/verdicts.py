@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ from nas.latency.table import missed_bars
 from nas.report.kept_run import KeptRun
 
 Facts = list[tuple[str, str]]
+
+# What the accuracies of two runs must have in common: where summary.json says it, and in words.
+COMPARABLE = {"data": "data", "resolution": "pixels", "images": "images", "budget": "budget"}
 
 
 def describe_gain(gain: Mapping[str, Any]) -> str:
@@ -134,6 +137,19 @@ def _warnings(run: KeptRun, summary: Mapping[str, Any]) -> Iterator[str]:
     for row in compared(summary):
         if row["gain"] < 2 * row["gain_se"]:
             yield f"Not told apart on the test images: winner and {row['name']}."
+
+
+def differences(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why the runs of these summaries do not compare, though they are drawn together."""
+    found = []
+    for key, what in COMPARABLE.items():
+        known = dict.fromkeys(str(summary[key]) for summary in summaries if key in summary)
+        if len(known) > 1:
+            there = " / ".join(known)
+            found.append(
+                f"Accuracies of these runs do not compare: they differ in {what}, {there}."
+            )
+    return found
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:

@@ -165,11 +165,13 @@ def test_several_runs_are_overlaid(tmp_path):
     low, high = axes(data)["latency_ms"]["range"]
     for net in data["networks"]:
         assert low < np.log10(net["figures"]["latency_ms"]) < high
+    assert "do not compare" in html  # of other images, after other trainings
     assert html.count("<h3>search</h3>") == html.count("<h3>nas_bench_macro</h3>") > 2
 
 
 def test_a_page_says_how_far_to_trust_it(tmp_path):
     html, data = page_of(tmp_path / "report.html", KEPT)
+    assert "do not compare" not in html
     text = re.sub("<.*?>", " ", html)
     for words in (
         "mean error 1.8% (1.5% to 2.0%) over 100 networks that it never saw",
