@@ -47,7 +47,7 @@ def model_card(
 
 
 def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
-    tested, trained = summary["images"], run.summary.get("images", summary["images"])
+    trained = run.trained_on
     low, high = (f"{end:.1%}" for end in summary["accuracy_interval"])
     unseen = "images that no decision saw" if run.is_same_data else f"images. {CHANGED}"
     costs, side = cost(run.arch), run.arch.resolution
@@ -55,7 +55,7 @@ def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield (
         f"- Test accuracy in float32: {summary['accuracy']:.1%} (95 % interval {low} to {high}), "
-        f"{tested['test']:,} {unseen}."
+        f"{summary['images']['test']:,} {unseen}."
     )
     yield (
         f"- Trained on {trained['train']:,} images of {run.data.name}; {trained['val']:,} more "

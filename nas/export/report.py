@@ -20,7 +20,7 @@ from nas.core.config import config_of
 from nas.core.files import write_text
 from nas.core.run_folder import environment, write_json, write_yaml
 from nas.export.model_card import model_card
-from nas.export.setup import ExportRun
+from nas.export.setup import SPLITS, ExportRun
 from nas.stats.correlation import share_interval
 
 TABLE_WIDTH = 120
@@ -79,16 +79,14 @@ def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tupl
                           "another class: qat=true trains on with its rounding"))  # fmt: skip
         other = by_name.get(row["name"].split("_int8")[0])  # of the same runtime
         if not whole and other and row["latency_ms"] > other["latency_ms"]:
-            text = f"{row['file']} is slower than {other['file']} here{_reason(run)}"
+            text = f"{row['file']} is slower than {other['file']} here{_reason(run, row)}"
             found.append(("warning", text))
     return found
 
 
-def _reason(run: ExportRun) -> str:
-    text = arch_string(run.arch)
-    if "hswish" in text or "hsigmoid" in text:
-        return ": h-swish and hard-sigmoid have no 8-bit kernel"
-    return ""
+def _reason(run: ExportRun, row: Mapping[str, Any]) -> str:
+    known = row["file"].endswith(".onnx") and "hswish" in arch_string(run.arch)
+    return ": ONNX Runtime has no 8-bit h-swish" if known else ""
 
 
 def write_results(
@@ -110,7 +108,7 @@ def write_results(
         "from": str(run.files.network),
         "accuracy": float(right.mean()),
         "accuracy_interval": [interval.low, interval.high],
-        "images": {part: len(getattr(run.data, part)) for part in ("train", "val", "test")},
+        "images": {part: len(getattr(run.data, part)) for part in SPLITS},
         "same_data": run.is_same_data,
         "batch": run.settings.batch,
         "preprocess": run.settings.preprocess,

@@ -44,8 +44,10 @@ from nas.export.training_on import train_on
 from nas.network.activation_ranges import activation_ranges
 from nas.network.modules import Network
 
-# Beside the models.
-WRITTEN = ("facts.json", "summary.json", "classes.csv", "network.yaml", "weights_qat.pt")
+WRITTEN = (  # beside the models
+    *("classes.csv", "config.yaml", "environment.json", "facts.json", "network.yaml"),
+    *("summary.json", "weights_qat.pt"),
+)
 FLOAT = "onnx"  # what all others are compared with, and always written
 
 

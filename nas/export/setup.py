@@ -29,6 +29,7 @@ from nas.network.weight_files import read_weights
 
 KEPT = "what nas.train or a search with weights= left"
 NETWORK = "network.yaml"  # of a training; a search's are winner.yaml and front/01.yaml
+SPLITS = ("train", "val", "test")
 LEFT = (NETWORK, "winner.yaml")
 
 
@@ -78,6 +79,15 @@ class ExportRun:
         """Whether the images are those of the training, and its test images still unseen."""
         recorded = self.config.get("images", self.config.get("data_fingerprint"))
         return bool(recorded == self.data.fingerprint)
+
+    @property
+    def trained_on(self) -> Mapping[str, int]:
+        """Images by split, as the run had them that left the network; here where it says nothing.
+
+        A training's summary.json has them by name, a search's in order.
+        """
+        recorded = self.summary.get("images") or [len(getattr(self.data, key)) for key in SPLITS]
+        return recorded if isinstance(recorded, dict) else dict(zip(SPLITS, recorded, strict=True))
 
     @property
     def classes(self) -> list[str]:

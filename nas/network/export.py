@@ -14,7 +14,9 @@ from nas.arch.arch import Arch
 from nas.network.modules import Network
 from nas.network.onnx_graph import onnx_model
 
-RESIZE = "RGB or grey, the centre square, bicubic with antialiasing"
+RESIZE = (
+    "upright by EXIF, transparency white, RGB or grey, the centre square, bicubic with antialiasing"
+)
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 
 

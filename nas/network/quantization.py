@@ -1,8 +1,8 @@
 """ONNX models in 8 bits, as ONNX Runtime computes them fastest on processors.
 
-Weights are signed, with a scale for each output channel (one scale for all costs a depthwise
-network some 15 points of accuracy), activations unsigned (signed ones are no faster than float32
-on x86), in the QDQ format.  Hard-swish and hard-sigmoid have no 8-bit kernel there and stay float.
+Weights are signed, with a scale for each output channel (channels of a depthwise network differ
+too much for one), activations unsigned, which x86 multiplies with signed ones, in the QDQ format.
+Hard-swish and hard-sigmoid have no 8-bit kernel there and stay float.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Training steps as one CUDA graph, where launching them takes longer than computing them.
 
-A small network's step is some 200 to 400 launches of 5 to 8 us each, whatever the GPU.  All its
+A small network's step is hundreds of launches, which take their time whatever the GPU.  All its
 batches have one shape, so that a step is captured once and replayed with other images, labels and
 learning rate.
 """

@@ -56,7 +56,9 @@ class _Range:
 
 @contextmanager
 def rounded(net: nn.Module, images: Iterable[Tensor]) -> Iterator[None]:
-    """Have `net` compute as its 8-bit network would, as long as the block lasts.
+    """Have `net` compute as its 8-bit network would, nearly, as long as the block lasts.
+
+    Its input, and between the two convolutions of squeeze-and-excitation, stay in float32.
 
     Ranges of activations are those on `images`, batches (B, C, H, W) on the network's device.
     Weights that the block trains stay in float32 and become the network's own at its end.

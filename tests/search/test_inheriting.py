@@ -17,6 +17,8 @@ from nas.arch.blocks import Block
 from nas.arch.operators import network_id
 from nas.arch.serialization import dumps, load
 from nas.core.errors import UserError
+from nas.export.run import export
+from nas.export.settings import ExportSettings
 from nas.inheritance.files import load_tensors
 from nas.network.modules import build
 from nas.search.run import search
@@ -77,6 +79,15 @@ def test_every_network_of_the_front_is_ready_to_use(here, first):
     winner = load(root / "winner.yaml")
     assert network_id(winner) == first["winner"]["id"]
     assert (root / "winner.onnx").stat().st_size > 1000
+
+
+def test_its_winner_is_exported_as_it_lies(here, first):
+    summary = export(ExportSettings.of("arch=results/search/mine"))
+    assert summary["id"] == first["winner"]["id"]
+    assert summary["same_data"]
+    card = (here / "results" / "export" / "mine-winner" / "model.md").read_text()
+    assert "Trained on 60 images" in card
+    assert "First weights: a file of yours" in card
 
 
 def test_it_is_compared_with_what_one_would_do_otherwise(here, first):

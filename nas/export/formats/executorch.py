@@ -23,8 +23,7 @@ def write_int8(source: Source) -> tuple[bytes, ...]:
     """The program in 8 bits, by ExecuTorch's own quantiser with two repairs.
 
     It knows convolutions with ReLU, but not with ReLU6: between them an observer stays, and the
-    clipped tensor shares its wide range.  And a global pool shares its input's scale.  As it is it
-    cost EfficientNet-Lite0 ten points of accuracy, with both repairs nothing.
+    clipped tensor shares its wide range.  And a global pool shares its input's scale.
     """
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
