@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.arch.arch import Arch
 from nas.data.batches import Resized
 from nas.network.activation_ranges import activation_ranges
-from nas.network.modules import Network
+from nas.network.modules import Network, arrays
 from nas.network.onnx_graph import onnx_model
 from nas.network.quantization import quantize
 
@@ -28,8 +28,7 @@ def answers_in_int8(net: Network, arch: Arch, calibration: Resized) -> ImageLoss
     Ranges of activations are those on the first batch of `calibration`.  ONNX Runtime answers, on
     the processor and image by image, as a device does.
     """
-    weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
-    model = onnx_model(arch, weights)
+    model = onnx_model(arch, arrays(net))
     first, _ = next(iter(calibration.epoch(0)))
     ranges = activation_ranges(model.SerializeToString(), first.cpu().numpy())
     options = onnxruntime.SessionOptions()

@@ -12,7 +12,7 @@ From Python it is what the command line does:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -112,7 +112,7 @@ def source_of(run: ExportRun, net: Network, calibration: Image) -> Source:
         preprocess=run.settings.preprocess,
     )
     model = float_model(source).SerializeToString()
-    return source.with_ranges(activation_ranges(model, calibration))
+    return replace(source, ranges=activation_ranges(model, calibration))
 
 
 def write_files(

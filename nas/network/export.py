@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nas.arch.arch import Arch
-from nas.network.modules import Network
+from nas.network.modules import Network, arrays
 from nas.network.onnx_graph import onnx_model
 
 RESIZE = (
@@ -34,7 +34,7 @@ def export_onnx(
     `range` of ((x - range[0]) / (range[1] - range[0]) - mean) / std, by which images are
     normalised, and how they were brought to size.  Pictures of 8 bits always have range 0 to 255.
     """
-    model = onnx_model(arch, {name: t.cpu().numpy() for name, t in net.state_dict().items()})
+    model = onnx_model(arch, arrays(net))
     facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
     facts["range"] = list(value_range)
     for key, value in facts.items():

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from nas.arch.arch import Arch
@@ -187,6 +188,11 @@ class Network(nn.Sequential):
         norm = arch.bn_eps, arch.bn_momentum
         for row in operators(arch):
             self.add_module(row.place, OperatorModule(row, arch.padding, *norm))
+
+
+def arrays(net: nn.Module) -> dict[str, NDArray[Any]]:
+    """The state dict in NumPy, as `onnx_model` and `tflite_model` take it."""
+    return {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
 
 
 def build(arch: Arch, seed: int | None = None) -> Network:

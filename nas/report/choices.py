@@ -13,10 +13,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from nas.core.figures import GREY, ORANGE, Section
+from nas.report.frames import PICK
 from nas.report.kept_run import KeptRun
 from nas.stats.pareto import non_dominated
 
-PICK = "pick."
 LEAST = 30  # networks, below which no choice is said to matter
 MOST_SHOWN = 12  # choices beside each other
 MOST_LINES = 1000  # networks that lie behind the front; of more every second, third, ...

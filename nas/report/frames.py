@@ -11,6 +11,7 @@ import pandas as pd
 from nas.core.errors import UserError
 from nas.stats.pareto import non_dominated
 
+PICK = "pick."  # begins the columns of choices
 # Columns of a network in summary.json.
 SHOWN = ("name", "accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "float_accuracy",
          "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes", "fidelity", "arch",
@@ -25,7 +26,7 @@ TEXTS = ("id", "state", "name", "reason", "arch", "fidelity")
 
 def trial_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a table; unknown numbers are NaN, and so is the number of what is no trial."""
-    picks = sorted({k for row in rows for k in row if k.startswith("pick.")})
+    picks = sorted({k for row in rows for k in row if k.startswith(PICK)})
     frame = pd.DataFrame(list(rows), columns=[*COLUMNS, *picks])
     kinds = dict.fromkeys(COLUMNS, "float64") | dict.fromkeys(TEXTS, "object")
     return frame.astype(kinds | dict.fromkeys(WHOLE, "int64") | {"number": "Int64"})

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from nas.arch.serialization import dumps
+from nas.report.frames import PICK
 from nas.report.fronts import front, published
 from nas.report.kept_run import KeptRun
 from nas.report.metrics import AXES
@@ -19,7 +20,6 @@ FIGURES = ("accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "floa
            "score", "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes",
            "seconds")  # fmt: skip
 TEXTS = ("id", "name", "arch", "reason", "fidelity")
-PICK = "pick."
 OF_DATA = ("root", "path", "config", "image_column", "label_column", "resolution", "together")
 
 

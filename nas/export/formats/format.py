@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,6 @@ class Source:
     images: Image
     free_batch: bool = False
     preprocess: bool = False
-
-    def with_ranges(self, ranges: Ranges) -> Source:
-        """The same with the ranges of its activations."""
-        return replace(self, ranges=ranges)
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.export.formats.format import Image, Logits, Opened, Source
+from nas.network.modules import arrays
 from nas.network.tflite.model import tflite_model
 from nas.network.tflite.runtime import interpreter_type
 
 
 def write_float(source: Source) -> tuple[bytes, ...]:
     """The file in float32."""
-    return (tflite_model(source.arch, _weights(source), facts=source.facts),)
+    return (tflite_model(source.arch, arrays(source.net), facts=source.facts),)
 
 
 def write_int8(source: Source) -> tuple[bytes, ...]:
     """The file in 8 bits, its input and output too."""
-    weights = _weights(source)
-    return (tflite_model(source.arch, weights, ranges=source.ranges, facts=source.facts),)
-
-
-def _weights(source: Source) -> dict[str, NDArray[Any]]:
-    return {name: tensor.numpy() for name, tensor in source.net.state_dict().items()}
+    weights, ranges = arrays(source.net), source.ranges
+    return (tflite_model(source.arch, weights, ranges=ranges, facts=source.facts),)
 
 
 def open_litert(path: Path, source: Source, threads: int) -> Opened:

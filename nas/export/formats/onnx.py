@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from nas.export.formats.format import Image, Logits, Opened, Source
+from nas.network.modules import arrays
 from nas.network.onnx_graph import onnx_model
 from nas.network.quantization import quantize
 
 
 def float_model(source: Source) -> onnx.ModelProto:
     """The network alone, (1, C, side, side) -> (1, classes), with its metadata."""
-    weights = {name: tensor.numpy() for name, tensor in source.net.state_dict().items()}
-    model = onnx_model(source.arch, weights)
+    model = onnx_model(source.arch, arrays(source.net))
     known = {entry.key for entry in model.metadata_props}
     for key, text in source.facts.items():
         if key not in known:
