@@ -59,7 +59,7 @@ class Bench:
         latency = LatencySource(Lookup(str(TABLE)), None, Trellis(space))
         max_ms = LATENCY_SLACK * TARGET_MS
         feasible = ConstrainedSpace(
-            latency.trellis, latency.row_ms, latency.source.overhead_ms, max_ms
+            latency.trellis, latency.row_ms, latency.source.whole_ms, max_ms
         )
         context = JudgeContext(space=space, load=lambda: load_data("embedded"))
         judge = ZeroCostSettings(LOG_MACS).open(context)

@@ -24,16 +24,21 @@ Floats = NDArray[np.float64]
 Contestant = Callable[[Problem, int, int], Any]
 
 
-def with_optuna(make: Callable[[Problem, int], optuna.samplers.BaseSampler]) -> Contestant:
-    """A contestant from a sampler of Optuna's kind."""
+def with_optuna(
+    make: Callable[[Problem, int], optuna.samplers.BaseSampler], at_once: int = 1
+) -> Contestant:
+    """What a sampler of Optuna's proposes, so many networks before the first of them is told."""
 
     def propose(problem: Problem, seed: int, budget: int) -> Any:
         sampler = make(problem, seed)
         study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-        for _ in range(budget):
-            trial = study.ask(dict(problem.search_space))
-            told = yield trial.params
-            study.tell(trial, told)
+        while True:
+            trials = [study.ask(dict(problem.search_space)) for _ in range(at_once)]
+            told = []
+            for trial in trials:
+                told.append((yield trial.params))
+            for trial, values in zip(trials, told, strict=True):
+                study.tell(trial, values)
 
     return propose
 
@@ -145,6 +150,12 @@ S = optuna.samplers
 # name: (contestant, evaluations, most seeds); the dear ones get few seeds and stop early.
 CONTESTANTS: dict[str, tuple[Contestant, int, int]] = {
     "ours": (with_optuna(lambda p, s: ours(replace(p, features=None), s)), 120, 100),
+    **{
+        f"ours {n} at once": (
+            with_optuna(lambda p, s: ours(replace(p, features=None), s), n), 320, 20,
+        )
+        for n in (8, 32, 128)
+    },
     "ours with features": (with_optuna(ours), 120, 100),
     "ours without canonical networks": (
         with_optuna(lambda p, s: ours(replace(p, canonical=None, features=None), s)), 120, 100,

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from nas.arch.arch import Arch, Stage
 from nas.arch.blocks import BLOCKS, Block, block_row
+from nas.arch.dense import Dense
 from nas.arch.layers import Conv, Operator
 from nas.arch.operators import operators
 from nas.arch.scaling import for_resolution
@@ -36,6 +37,7 @@ def inherited(
     kernels: Sequence[Count],
     channels: Count = 3,
     classes: Count = 1000,
+    dense: Dense | None = None,
 ) -> Arch:
     """The space of what the network `arch` can shrink to.
 
@@ -43,6 +45,8 @@ def inherited(
     resolutions   sides of the input, in pixels.
     parts         of each block's hidden channels, rounded to multiples of 8;  kernels: in pixels,
                   as far as they are smaller than the block's own.
+    dense         the head for boxes or masks in the place of its classifier, if any; a block whose
+                  expansion that head reads stays whole.
     A block whose input is added to its output can be left out.  Depth is not scaled, and nothing
     is dropped in training: stochastic depth is for longer ones.
     """
@@ -53,7 +57,7 @@ def inherited(
         Block(kernel=kernel)  # refuses what no block can have
     if not (sides := tuple(resolutions)):
         raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
-    whole = whole_network(arch, max(sides), channels, classes)
+    whole = whole_network(arch, max(sides), channels, classes, dense)
     rows = {row.place: row for row in operators(whole)}
     stages = tuple(
         _stage(i, stage, rows, parts, kernels) for i, stage in enumerate(whole.stages, 1)
@@ -61,10 +65,13 @@ def inherited(
     return replace(whole, stages=stages, resolution=one_of(*sorted(sides, reverse=True)))
 
 
-def whole_network(name: str, resolution: int, channels: int, classes: int) -> Arch:
+def whole_network(
+    name: str, resolution: int, channels: int, classes: int, dense: Dense | None = None
+) -> Arch:
     """The network `name` for these images, as its weights are: norms and padding included."""
     arch = for_resolution(resolve_network(name)[0], resolution, LEAST_SIDE)
-    return replace(arch, channels=channels, classes=classes, bn_momentum=BN_MOMENTUM, drop_path=0.0)
+    arch = replace(arch, bn_momentum=BN_MOMENTUM, drop_path=0.0, dense=dense)
+    return replace(arch, channels=channels, classes=classes)
 
 
 def at_resolution(space: Arch, resolution: int) -> Arch:

@@ -17,6 +17,8 @@ from nas.core.errors import UserError, unknown
 from nas.space.choices import Picks, fill, picks_of
 from nas.space.configured import SMALL_BELOW
 from search_spaces import nas_bench_macro
+from search_spaces.dense import parts_of as dense_parts
+from search_spaces.dense import with_head
 from search_spaces.published import MAKERS, RESOLUTIONS, tensorflow
 
 # The baseline where no search has been run, and its width on small images: a fit of it takes
@@ -126,6 +128,9 @@ class _Published(Mapping[str, Arch]):
 def _make(name: str) -> Arch:
     if name.startswith(_MACRO):
         return nas_bench_macro.network(name.removeprefix(_MACRO))
+    if dense := dense_parts(name):
+        head, side, backbone = dense
+        return with_head(head, side, _make(backbone), backbone)
     match = _NAME.fullmatch(name)
     if not match or match["base"] not in MAKERS:
         raise unknown("network", name, [*MAKERS, f"{_MACRO}22212220"])
@@ -173,6 +178,7 @@ def adapted(name: str, space: Arch) -> Arch:
         bn_momentum=space.bn_momentum,
         drop_path=space.drop_path,
         head=replace(arch.head, dropout=space.head.dropout),
+        dense=space.dense,
     )
 
 

@@ -21,7 +21,6 @@ _STAGES = ((16, 1), (24, 2), (40, 2), (80, 2), (112, 1), (192, 2), (320, 1))
 _STEM = 32
 
 
-# Long, since it is a whole space: its ranges, a stage, the network.
 # Long, since every range of the space is a parameter of its one function.
 def mbconv(
     *,

@@ -27,7 +27,6 @@ _BASES = {
 _EXPANDS = (1, 2, 2.3, 2.5, 3, 88 / 24, 4, 4.5, 5, 6)
 
 
-# Long, since it is a whole space: its ranges, a block, a stage, the network.
 # Long, since every range of the space is a parameter of its one function.
 def mobilenet_v3(
     *,

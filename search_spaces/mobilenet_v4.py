@@ -77,7 +77,6 @@ def _stem(channels: int, width: float) -> Stem:
     return Stem(width=round_channels(channels * max(1.0, width)))
 
 
-# Long, since it is a whole space: its ranges, a block, a stage, the network.
 # Long, since every range of the space is a parameter of its one function.
 def mobilenet_v4(
     *,

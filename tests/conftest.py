@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import random
+import runpy
 import signal
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from benchmarks.postgres import PROGRAMS, Postgres
 
 os.environ["OMP_NUM_THREADS"] = "1"  # sums of floats depend on the number of threads
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -34,6 +38,29 @@ def reference(name: str) -> dict[str, Any]:
 @pytest.fixture
 def rng() -> random.Random:
     return random.Random(0)
+
+
+@pytest.fixture
+def refusal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """`refusal("search", "trials=0", cwd=folder)`: the one line that a command ends with.
+
+    In this process, since a new one takes seconds to import torch.
+    """
+
+    def run(name: str, *words: str, cwd: Path) -> str:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", [name, *words])
+        monkeypatch.delitem(sys.modules, f"nas.{name}.__main__", raising=False)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            runpy.run_module(f"nas.{name}", run_name="__main__")
+        assert left.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +97,14 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # files as terminals
         os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A real server, for the tests of studies in a database."""
+    if PROGRAMS is None:
+        pytest.skip("needs PostgreSQL's initdb, in PATH or /usr/lib/postgresql")
+    pytest.importorskip("psycopg", reason="needs psycopg: pip install 'mobile-nas[postgres]'")
+    server = Postgres()
+    yield server
+    server.close()

@@ -14,7 +14,7 @@ FLOORS = (  # a package may import those before its own line
     "arch stats",
     "data space network",
     "training search_spaces",
-    "latency supernet inheritance",
+    "latency supernet inheritance tasks",
     "accuracy profile train",
     "report",
     "search scale ablate export",
@@ -22,7 +22,7 @@ FLOORS = (  # a package may import those before its own line
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
 OPTIONAL = {  # packages that a user may not have
     *("ai_edge_litert", "datasets", "executorch", "fcntl", "flatbuffers", "openvino"),
-    *("safetensors", "torchao"),
+    *("faster_coco_eval", "ray", "safetensors", "torchao"),
 }
 WITHOUT = {"torch", "optuna", "pandas", "hydra"}  # what arch, stats and space do without
 FILES = sorted([*(ROOT / "nas").rglob("*.py"), *(ROOT / "search_spaces").rglob("*.py")])

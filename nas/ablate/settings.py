@@ -10,6 +10,7 @@ from nas.ablate.ablations import ABLATIONS
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
 from nas.core.typed import Among, Count, Natural, Range, Side, Workers, check_fields
+from nas.data.dense import require_classes
 from nas.network.device import DEVICES, resolve_device
 
 MIN_SEEDS = 2  # or nothing tells how far trainings of one network differ
@@ -22,6 +23,7 @@ class AblateSettings:
     data: Component
     budget: Component
     latency: Component
+    executor: Component
     arch: str | None
     ablations: Sequence[Annotated[str, Among(ABLATIONS)]] | None
     seeds: Annotated[int, Range(MIN_SEEDS)]
@@ -40,6 +42,7 @@ class AblateSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require_classes("ablate", self.data.name)
         resolve_device(self.device)
         if self.ablations is not None and not self.ablations:
             raise UserError(f"ablations=[] asks for nothing: allowed are {', '.join(ABLATIONS)}")

@@ -13,7 +13,8 @@ from rich.console import Console
 from nas.ablate.ablations import Variant, variants_of
 from nas.ablate.settings import AblateSettings
 from nas.ablate.training import PairedTraining, with_fewer_images
-from nas.accuracy.worker_pool import WorkerPool
+from nas.accuracy.executor import Executor
+from nas.accuracy.pool import Pool
 from nas.arch.cost import describe_network
 from nas.core.config import Component
 from nas.core.errors import UserError
@@ -36,17 +37,20 @@ class AblateRun:
     unchanged: list[str]
     data: ImageData
     budget: Budget
+    executor: Executor
     timer: Backend
 
     def say(self, label: str, text: str) -> None:
         """Print a line after its label."""
         self.console.print(f"{label:<9} {text}")
 
-    def open_pool(self) -> WorkerPool:
+    def open_pool(self) -> Pool:
         """Processes that train networks."""
-        load = partial(_load, self.settings.data, self.settings.images)
-        make = partial(PairedTraining.open, load, self.budget, self.settings.device)
-        return WorkerPool(make, self.settings.workers)
+        return self.executor.open(
+            lambda load: partial(PairedTraining.open, load, self.budget, self.settings.device),
+            partial(_load, self.settings.data, self.settings.images),
+            self.settings.workers,
+        )
 
 
 def _load(data: Component, number: int | None) -> ImageData:
@@ -57,6 +61,7 @@ def _load(data: Component, number: int | None) -> ImageData:
 def open_run(settings: AblateSettings, console: Console) -> Iterator[AblateRun]:
     """Find the network and its variants, and hold the folder against other processes."""
     budget, timer = settings.budget.make(), settings.latency.make()
+    executor: Executor = settings.executor.make()
     budget.check_from_scratch()
     data = _load(settings.data, settings.images)
     arch, origin = resolve_baseline(
@@ -82,6 +87,7 @@ def open_run(settings: AblateSettings, console: Console) -> Iterator[AblateRun]:
             unchanged=unchanged,
             data=data,
             budget=fit_batch(budget, len(data.train)),
+            executor=executor,
             timer=in_same_rounds(timer, len(variants)),
         )
         run.say("network", describe_network(arch, origin))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.accuracy.estimate import Failure
-from nas.accuracy.worker_pool import WorkerPool, part_done
+from nas.accuracy.pool import Pool, part_done
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.journal import KeyedJournal
@@ -77,7 +77,7 @@ def _key_of(entry: Mapping[str, Any]) -> str:
 
 
 def train_all(
-    pool: WorkerPool, jobs: Sequence[Job], path: Path, salt: str, bar: ProgressBar
+    pool: Pool, jobs: Sequence[Job], path: Path, salt: str, bar: ProgressBar
 ) -> Iterator[Row]:
     """The row of each job, in order; those that the file at `path` knows are not trained again.
 

@@ -28,6 +28,7 @@ class Estimate:
     rungs: Mapping[int, float] = field(default_factory=dict)  # values on the way, by epochs done
     threshold: float | None = None  # that the last rung missed, where a training stopped early
     float_val: Score | None = None  # in float32, where the others are of 8 bits
+    test_correct: str = ""  # which test images it answers right (nas.training.evaluation.packed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas.accuracy.estimate import Estimate
+from nas.accuracy.inheritance_tasks import BoxesOrMasks, Classes, ImageTask
 from nas.accuracy.judge import Load
-from nas.accuracy.quantized import CALIBRATION, ImageLosses, answers_in_int8
-from nas.accuracy.worker_pool import part_done
+from nas.accuracy.pool import part_done
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id, operators
-from nas.data.batches import Resized, batches_for
-from nas.data.dataset import ImageData, Split
+from nas.core.errors import UserError
+from nas.data.batches import Resized
+from nas.data.dataset import ImageData
+from nas.data.dense import DenseData
 from nas.inheritance.files import (
     load_replacements,
     load_tensors,
@@ -30,13 +31,19 @@ from nas.inheritance.files import (
     weights_path,
 )
 from nas.inheritance.refit import Answers, inherit
-from nas.inheritance.replacements import Images, Replacement, score_blocks, study_blocks
+from nas.inheritance.replacements import (
+    PIXELS,
+    Images,
+    Replacement,
+    score_blocks,
+    study_blocks,
+)
 from nas.network.device import layout, resolve_device, to_device
 from nas.network.modules import Network, build
-from nas.training.evaluation import Loader, Score, image_losses, scored
+from nas.tasks.task import Task
+from nas.training.evaluation import Loader, Score
 from nas.training.first_weights import FirstWeights, first_weights
 from nas.training.loop import Budget, fit_batch, train
-from nas.training.ridge import start_classifier
 from nas.training.soft_labels import SoftLabels
 from search_spaces.inherited import at_resolution, place_of, replacement_rows, sides_of
 from search_spaces.lookup import plain_name
@@ -63,14 +70,13 @@ class InheritanceWorker:
     baseline   a published network from its own weights, trained as long and alike
     """
 
-    data: ImageData
+    images: ImageTask
     weights: FirstWeights
     space: Arch
     budget: Budget
     device: torch.device
     seed: int
     folder: Path
-    precision: str = "float32"  # int8: scores are those of networks in 8 bits
     epochs: int = 0  # of training again
     sources: dict[int, Source] = field(default_factory=dict)
     clock: Callable[[], float] = time.perf_counter
@@ -87,11 +93,29 @@ class InheritanceWorker:
         seed: int,
         folder: Path,
         precision: str = "float32",
+        task: Task | None = None,
+        load_at: Callable[..., DenseData] | None = None,
     ) -> InheritanceWorker:
-        """For processes that load their own data."""
-        data = load()
-        budget = fit_batch(budget, len(data.train))
-        return cls(data, weights, space, budget, resolve_device(device), seed, folder, precision)
+        """For processes that load their own data; UserError where they have not the run folder.
+
+        precision   int8: scores are those of networks in 8 bits.
+        task        boxes or masks, of pictures that `load_at` gives at a `resolution`.
+        """
+        if not folder.is_dir():
+            raise UserError(
+                f"a worker on {platform.node()} does not see {folder}: with weights the workers of "
+                "executor=ray need results= on a file system that all machines share"
+            )
+        data: ImageData | DenseData = load()
+        budget, on = fit_batch(budget, len(data.train)), resolve_device(device)
+        images: ImageTask
+        if isinstance(data, DenseData):
+            assert task
+            assert load_at
+            images = BoxesOrMasks(task, load_at, on, seed, {data.resolution: data})
+        else:
+            images = Classes(data, on, seed, precision)
+        return cls(images, weights, space, budget, on, seed, folder)
 
     def __call__(self, arch: Arch, task: str, epochs: int | None = None) -> Estimate:
         """The network's scores on validation and test images after that step.
@@ -119,45 +143,21 @@ class InheritanceWorker:
         longer = task == "baseline" and self.epochs != self.budget.epochs
         return f"{task}-{self.epochs}" if longer else task
 
-    def _batches(
-        self, split: str | Split, side: int, weights: FirstWeights, **more: Any
-    ) -> Resized:
-        stats = weights.stats(self.data)
-        return batches_for(
-            self.data,
-            split,
-            side,
-            mean=stats.mean,
-            std=stats.std,
-            device=self.device,
-            seed=self.seed,
-            **more,
-        )
-
-    def _training(self, side: int, weights: FirstWeights) -> Resized:
+    def _training(self, side: int, weights: FirstWeights) -> Loader:
         size, augment = self.budget.batch_size, self.budget.augment
-        return self._batches("train", side, weights, batch_size=size, augment=augment)
+        return self.images.batches("train", side, weights, batch_size=size, augment=augment)
 
     def _kept(self, net: Network, arch: Arch, task: str, weights: FirstWeights) -> Estimate:
-        """Score the network and keep it, with which test images it gets right."""
-        test = self.data.test
-        if task == "inherit":  # many are
-            test = some_of(test, NUM_TESTED)
-        side, float_val = arch.resolution, None
-        answers: ImageLosses = partial(image_losses, net, device=self.device)
-        if self.precision == "int8":
-            float_val = scored(*answers(self._batches("val", side, weights)))
-            calibration = self._batches("train", side, weights, batch_size=CALIBRATION)
-            answers = answers_in_int8(net, arch, calibration)
-        found = [answers(self._batches(split, side, weights)) for split in (self.data.val, test)]
-        val, tested = (scored(*losses) for losses in found)
-        error, words = val.cross_entropy_se, FIDELITY.get(task, task)
-        seconds = self.clock() - self.began
-        value = -val.cross_entropy
-        estimate = Estimate(value, error, seconds, words, val, tested, float_val=float_val)
+        """Judge the network and keep it, with what compares it with others on test images."""
+        tested = NUM_TESTED if task == "inherit" else None  # many are
+        said = self.images.judge(net, arch, weights, tested)
+        words, seconds = FIDELITY.get(task, task), self.clock() - self.began
+        estimate = Estimate(
+            said.value, said.error, seconds, words, said.val, said.test, float_val=said.float_val
+        )
         kept = {
             "weights": {k: t.cpu().contiguous() for k, t in net.state_dict().items()},
-            "test_correct": found[1][1],
+            **said.kept,
             "estimate": asdict(estimate),
         }
         save_tensors(weights_path(self.folder, arch, self._name(task)), kept)
@@ -168,14 +168,14 @@ class InheritanceWorker:
     def _fit(
         self, net: Network, arch: Arch, task: str, weights: FirstWeights, *, again: bool
     ) -> None:
-        """Train in place.  `again`: with soft labels."""
-        batches: Loader = self._training(arch.resolution, weights)
-        budget = self.budget
+        """Train in place.  `again`: of classes with soft labels."""
+        batches, budget = self._training(arch.resolution, weights), self.budget
         if again:
             budget = replace(budget, epochs=self.epochs)
+        if again and isinstance(batches, Resized):
             side = sides_of(self.space)[0]
             theirs, folder = self._training(side, self.weights), self.folder / "soft_labels"
-            assert isinstance(batches, Resized)
+            assert isinstance(theirs, Resized)
             batches = SoftLabels(batches, theirs, self._trained(side), folder)
         name = f"{network_id(arch)}-{task}{f'-again-{self.epochs}' if again else ''}.pt"
         checkpoint = self.folder / "checkpoints" / name
@@ -188,16 +188,13 @@ class InheritanceWorker:
             seed=self.seed,
             progress=part_done,
             checkpoint=checkpoint,
+            loss=self.images.loss(arch),
+            unfrozen=self.images.unfrozen(net),
         )
 
     def _begin(self, arch: Arch, weights: FirstWeights) -> Network:
-        """The network with its first weights; a new classifier by ridge regression."""
         net = build(arch, seed=self.seed)
-        _, anew = weights.load_into(net)
-        if anew:
-            start_classifier(
-                net, self._batches("train", arch.resolution, weights), device=self.device
-            )
+        self.images.begin(net, arch, weights)
         return net
 
     def _train(self, arch: Arch) -> Estimate:
@@ -217,9 +214,9 @@ class InheritanceWorker:
         return self._kept(net, arch, "baseline", weights)
 
     def _is_same(self, arch: Arch) -> bool:
-        """Whether it is the space's own network, at whatever side."""
+        """Whether it is the space's own network; at a small side with fewer strides."""
         whole = at_resolution(self.space, sides_of(self.space)[0])
-        return network_id(replace(arch, resolution=whole.resolution)) == network_id(whole)
+        return len({network_id(without_strides(a, whole.resolution)) for a in (arch, whole)}) == 1
 
     def _trained(self, side: int) -> Network:
         """The network that was trained on at that side, ready to answer."""
@@ -231,15 +228,21 @@ class InheritanceWorker:
 
     def _images(self, side: int, number: int, epoch: int) -> Images:
         """`number` training pictures, cropped and mirrored, from that epoch of augmentation on."""
-        size = min(AT_ONCE, len(self.data.train))
-        batches = self._batches("train", side, self.weights, batch_size=size, augment=True)
+        batches = self.images.batches("train", side, self.weights, batch_size=AT_ONCE, augment=True)
 
         def images() -> Iterator[Tensor]:
             every = (x for n in count(epoch) for x, _ in batches.epoch(n))
-            for x in islice(every, -(-number // size)):
+            seen = 0
+            while seen < number:
+                x = next(every)
+                seen += len(x)
                 yield x.contiguous(memory_format=layout(self.device))
 
         return images
+
+    def _fewer(self, number: int) -> int:
+        """As many pictures fewer as more pixels of each are read."""
+        return number * PIXELS // self.images.pixels
 
     def _study(self, arch: Arch) -> Estimate:
         side = arch.resolution
@@ -251,14 +254,16 @@ class InheritanceWorker:
             if not path.exists()
         }
         keys = {place_of(key): key for key in rows}
-        scoring = self._batches(some_of(self.data.val, NUM_SCORED), side, self.weights)
-        studied = self._images(side, NUM_STUDIED, STUDY_EPOCH)
-        studies = study_blocks(net, arch, wanted, studied) if wanted else {}
+        scoring = self.images.batches("val", side, self.weights, NUM_SCORED)
+        studied = self._images(side, self._fewer(NUM_STUDIED), STUDY_EPOCH)
+        pixels = self.images.pixels
+        studies = study_blocks(net, arch, wanted, studied, pixels) if wanted else {}
 
         def images() -> Iterator[Tensor]:
             return (x.contiguous(memory_format=layout(self.device)) for x, _ in scoring.epoch(0))
 
-        for done, (place, found) in enumerate(score_blocks(net, studies, images), 1):
+        scores = score_blocks(net, studies, images, self.images.divergence)
+        for done, (place, found) in enumerate(scores, 1):
             save_replacements(paths[keys[place]], rows[keys[place]], found)
             part_done(done, len(studies))
         nothing = float("nan")
@@ -269,10 +274,12 @@ class InheritanceWorker:
         if side not in self.sources:
             arch, net = at_resolution(self.space, side), self._trained(side)
             largest = max(row.cout * row.side_out**2 for row in operators(arch))
-            number = int(max(AT_ONCE, min(NUM_REFITTED, MAX_BYTES / (4 * largest))))
+            most = self._fewer(NUM_REFITTED)
+            number = int(max(AT_ONCE, min(most, MAX_BYTES / (4 * largest))))
             images = self._images(side, number, REFIT_EPOCH)
             table = load_replacements(self.folder, self.space, side, self.device)
-            self.sources[side] = net, table, Answers.of(net, images), images
+            answers = Answers.of(net, images, self.images.pixels)
+            self.sources[side] = net, table, answers, images
         return self.sources[side]
 
     def _inherit(self, arch: Arch) -> Estimate:
@@ -294,15 +301,15 @@ class InheritanceWorker:
         return self._kept(net, arch, "finish", self.weights)
 
 
+def without_strides(arch: Arch, side: int) -> Arch:
+    """The layers of a classifier at so many pixels: what tells networks apart at whatever side."""
+    stem, stages = replace(arch.stem, stride=1), (replace(s, stride=1) for s in arch.stages)
+    return replace(arch, stem=stem, stages=tuple(stages), resolution=side, dense=None)
+
+
 def read_estimate(path: Path) -> Estimate:
     """What was said of a network when its weights were kept."""
     kept = load_tensors(path)["estimate"]
     names = ("val", "test", "float_val")
     scores = {split: Score(**kept[split]) for split in names if kept.get(split)}
     return Estimate(**kept | scores)
-
-
-def some_of(split: Split, number: int) -> Split:
-    """At most `number` images of a split, always the same."""
-    order = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:number]
-    return Split(split.images[order], split.labels[order])

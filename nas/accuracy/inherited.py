@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds
-from nas.accuracy.worker_pool import WorkerPool
+from nas.accuracy.pool import Pool
 from nas.arch.arch import Arch
 from nas.inheritance.files import read_replacements
 from nas.inheritance.ladder import Ladder, RowMs
@@ -48,7 +48,7 @@ class InheritedSettings(JudgeSettings):
 
     def open(self, context: JudgeContext) -> Inherited:
         """The judge of networks whose blocks `context.train` has studied."""
-        assert isinstance(context.train, WorkerPool)
+        assert isinstance(context.train, Pool)
         assert context.checkpoint
         return Inherited(context.train, context.space, context.checkpoint.parent)
 
@@ -57,7 +57,7 @@ class InheritedSettings(JudgeSettings):
 class Inherited:
     """Networks of the space with inherited weights, one in the time of some scorings."""
 
-    pool: WorkerPool
+    pool: Pool
     space: Arch
     folder: Path
 

@@ -17,8 +17,10 @@ from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
+from nas.core.errors import UserError
 from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ImageData, Split
+from nas.data.share import ALL, Share
 from nas.network.device import resolve_device
 from nas.network.modules import Network
 from nas.supernet.history import SupernetHistory
@@ -28,7 +30,8 @@ from nas.supernet.sandwich import Sandwich
 from nas.supernet.scoring import subnet_losses
 from nas.supernet.supernet import Supernet, extract, recalibrate
 from nas.supernet.training import SupernetBudget, train_supernet
-from nas.training.evaluation import paired_difference, scored
+from nas.training.evaluation import TrainingFailed, paired_difference, scored
+from nas.training.processes import own_share
 
 MAX_BATCH_SIZE = 500  # norms use the statistics of a batch; larger ones ranked no better, slower
 NUM_RECALIBRATED = 2000  # images; Yu and Huang 2019 (section 3.3) found a thousand enough
@@ -42,21 +45,30 @@ class OneShotSettings(JudgeSettings):
     budget: SupernetBudget
 
     def open(self, context: JudgeContext) -> OneShot:
-        """Train a supernet for the networks of the context, or go on from its checkpoint."""
+        """Train a supernet for the networks of the context, or go on from its checkpoint.
+
+        Of joined processes each does its share of every batch.  Raises UserError where the supernet
+        cannot be trained.
+        """
         supernet, data = Supernet(context.space, context.seed), context.load()
         device, seed, feasible = resolve_device(context.device), context.seed, context.feasible
-        judge = OneShot(supernet, data, self.budget, device, seed, feasible)
-        judge.history = train_supernet(
-            supernet,
-            judge._training_batches(),
-            self.budget,
-            device=device,
-            seed=seed,
-            feasible=feasible,
-            probe=judge._scoring_batches(NUM_PROBED),
-            checkpoint=context.checkpoint,
-            progress=context.progress,
-        )
+        judge, share = OneShot(supernet, data, self.budget, device, seed, feasible), own_share()
+        size = min(self.budget.training.batch_size, len(data.train))
+        share.check(f"batches of {size} images", size)
+        try:
+            judge.history = train_supernet(
+                supernet,
+                judge._training_batches(share),
+                self.budget,
+                device=device,
+                seed=seed,
+                feasible=feasible,
+                probe=judge._scoring_batches(NUM_PROBED),
+                checkpoint=context.checkpoint,
+                progress=context.progress,
+            )
+        except TrainingFailed as error:
+            raise UserError(f"the supernet cannot be trained like this: {error}") from None
         return judge
 
 
@@ -118,7 +130,7 @@ class OneShot:
         recalibrate(net, islice(self._training_batches().epoch(0), num_batches))
         return net
 
-    def _training_batches(self) -> Resized:
+    def _training_batches(self, share: Share = ALL) -> Resized:
         training = self.budget.training
         return batches_for(
             self.data,
@@ -128,6 +140,7 @@ class OneShot:
             augment=training.augment,
             device=self.device,
             seed=self.seed,
+            share=share,
         )
 
     def _scoring_batches(self, num_images: int | None = None) -> Resized:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from nas.network.activation_ranges import activation_ranges
 from nas.network.modules import Network, arrays
 from nas.network.onnx_graph import onnx_model
 from nas.network.quantization import quantize
+from nas.network.sessions import open_session
 
 CALIBRATION = 64  # training images
 ImageLosses = Callable[[Resized], tuple[Tensor, Tensor]]
@@ -31,11 +31,7 @@ def answers_in_int8(net: Network, arch: Arch, calibration: Resized) -> ImageLoss
     model = onnx_model(arch, arrays(net))
     first, _ = next(iter(calibration.epoch(0)))
     ranges = activation_ranges(model.SerializeToString(), first.cpu().numpy())
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        quantize(model, ranges).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(quantize(model, ranges).SerializeToString(), threads=1)
 
     def answers(batches: Resized) -> tuple[Tensor, Tensor]:
         losses, correct = [], []

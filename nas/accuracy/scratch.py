@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.judge import Estimates, Judge, JudgeContext, JudgeSettings, Load, Thresholds
+from nas.accuracy.pool import part_done
 from nas.accuracy.quantized import CALIBRATION, ImageLosses, answers_in_int8
-from nas.accuracy.worker_pool import part_done
 from nas.arch.arch import Arch
 from nas.core.typed import check_fields
-from nas.data.batches import batches_for
+from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ImageData
 from nas.network.device import resolve_device
-from nas.network.modules import build
-from nas.training.evaluation import Score, evaluate, image_losses, scored
+from nas.network.modules import Network, build
+from nas.training.evaluation import Score, evaluate, image_losses, packed, scored
 from nas.training.loop import Budget, train
 
 
@@ -82,17 +82,25 @@ class Scratch:
             value, error = rungs[done], scores[done].cross_entropy_se
             fidelity, missed = f"{done} of {budget.epochs} epochs", thresholds[done]
             return Estimate(value, error, history.seconds, fidelity, rungs=rungs, threshold=missed)
+        found = self._judged(net, arch, batches)
+        fidelity = f"{budget.epochs} epochs"
+        return replace(found, seconds=history.seconds, fidelity=fidelity, rungs=rungs)
+
+    def _judged(self, net: Network, arch: Arch, batches: Callable[..., Resized]) -> Estimate:
+        """The trained network's scores on validation and test images."""
+        device = resolve_device(self.device)
         answers: ImageLosses = partial(image_losses, net, device=device)
         float_val = None
         if self.precision == "int8":
             float_val = scored(*answers(batches("val")))
             answers = answers_in_int8(net, arch, batches("train", batch_size=CALIBRATION))
         val = scored(*answers(batches("val")))
-        test = scored(*answers(batches("test"))) if self.test else None
-        value, error, fidelity = -val.cross_entropy, val.cross_entropy_se, f"{budget.epochs} epochs"
-        return Estimate(
-            value, error, history.seconds, fidelity, val, test, rungs, float_val=float_val
-        )
+        test, correct = None, ""
+        if self.test:
+            losses, right = answers(batches("test"))
+            test, correct = scored(losses, right), packed(right)
+        value, error = -val.cross_entropy, val.cross_entropy_se
+        return Estimate(value, error, 0.0, "", val, test, float_val=float_val, test_correct=correct)
 
 
 @dataclass(frozen=True)

@@ -13,54 +13,31 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
 from multiprocessing.connection import wait
 from typing import Any
 
 import torch
 
-from nas.accuracy.estimate import Failure, call_safely
-from nas.accuracy.judge import Estimates, Thresholds
-from nas.arch.arch import Arch
-from nas.arch.cost import cost
+from nas.accuracy.estimate import Failure
+from nas.accuracy.pool import REPORT_SECONDS, Make, Pool, Task, call_reporting, longest_first
 from nas.core.interrupts import block_sigint, defer_sigint
-
-Task = tuple[Any, ...]  # an Arch, and plain values that are given beside it
-Watch = Callable[[Mapping[int, float]], None]  # told how much is done of each task under way
-REPORT_SECONDS = 0.5  # between two looks at how far the workers are
-
-_report: ContextVar[Callable[[float], None]] = ContextVar("report", default=lambda part: None)
-
-
-def part_done(done: int, total: int) -> None:
-    """A function that a pool runs calls this; whoever watches the pool is told."""
-    _report.get()(done / total)
-
-
-def _reported(report: Callable[[float], None], function: Callable[..., Any], task: Task) -> Any:
-    token = _report.set(report)
-    try:
-        return call_safely(function, *task)
-    finally:
-        _report.reset(token)
-
 
 # Of this process: its function, and its place on the board of what is under way; or why it has none
 _worker: tuple[Callable[..., Any], Any, int] | Exception
 
 
-def _start(make: Callable[[], Callable[..., Any]], threads: int, board: Any, started: Any) -> None:
+def _start(make: Make, threads: int, board: Any, started: Any) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `block_sigint` could do nothing
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(min(threads, torch.get_num_threads()))  # as OMP_NUM_THREADS has it
     with started.get_lock():
-        place = 2 * started.value
+        number = started.value
         started.value += 1
+    use_own_gpu(number)
     try:
-        _worker = make(), board, place
+        _worker = make(), board, 2 * number
     except Exception as error:  # told to whoever asks; raised here, it would look like a crash
         _worker = error
 
@@ -75,7 +52,7 @@ def _run(index: int, task: Task) -> Any:
         board[place] = index
 
     try:
-        return _reported(report, function, task)
+        return call_reporting(report, function, task)
     except torch.AcceleratorError:
         os._exit(1)  # this process can use its GPU no more; the pool starts others
 
@@ -87,50 +64,39 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
+def use_own_gpu(number: int) -> None:
+    """Of several GPUs let the process of that number, from 0, use one; they share them evenly."""
+    if (gpus := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(number % gpus)
+
+
 def num_cores() -> int:
     """Cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-class WorkerPool:
-    """`workers` processes, each with a function of networks that `make` (which must pickle) made.
+class WorkerPool(Pool):
+    """Processes of this machine; with one worker the function runs in this process."""
 
-    With one worker the function runs in this process.  `close` (or leaving a `with`) ends them.
-    """
-
-    def __init__(self, make: Callable[[], Callable[..., Any]], workers: int) -> None:
-        self.make, self.workers = make, workers
+    def __init__(self, make: Make, workers: int) -> None:
+        super().__init__(workers)
+        self.make = make
         self.threads = max(1, num_cores() // workers)
         self._executor: ProcessPoolExecutor | None = None
         self._function: Callable[..., Any] | None = None
         self._board: Any = []
-        self._watch: Watch = lambda parts: None
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """The pool as a judge, where its functions are."""
-        if not thresholds:
-            return self.run([(arch,) for arch in archs])
-        return self.run(list(zip(archs, thresholds, strict=True)))
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         """(index, result or Failure) of each task as it ends."""
         if self.workers == 1:
             self._function = function = self._function or self.make()
             for i, task in enumerate(tasks):
-                yield i, _reported(partial(self._watch_one, i), function, task)
+                yield i, call_reporting(partial(self._watch_one, i), function, task)
             return
-        # the longest first, so that no worker is left with it alone at the end
-        order = sorted(range(len(tasks)), key=lambda i: -cost(tasks[i][0]).macs)
         self._board[:] = [-1.0, 0.0] * (len(self._board) // 2)  # not what an earlier call left
         died, asked = [], {}
-        for i in order:
+        for i in longest_first(tasks):
             try:
                 asked[self._submit(i, tasks[i])] = i
             except BrokenProcessPool:
@@ -140,20 +106,12 @@ class WorkerPool:
                 yield asked[future], future.result()
             except BrokenProcessPool:
                 died.append(asked[future])
+        self.num_lost += bool(died)  # one that ends has the pool give up all that are asked for
         for i in sorted(died):
             yield i, self._run_alone(i, tasks[i])
 
     def _watch_one(self, index: int, part: float) -> None:
-        self._watch({index: part})
-
-    @contextmanager
-    def watched(self, watch: Watch) -> Iterator[None]:
-        """Within, `watch` is told now and then how much of each task is done, from 0 to 1."""
-        before, self._watch = self._watch, watch
-        try:
-            yield
-        finally:
-            self._watch = before
+        self.watch({index: part})
 
     def _as_completed(self, asked: Mapping[Future[Any], int]) -> Iterator[Future[Any]]:
         pending = set(asked)
@@ -163,7 +121,7 @@ class WorkerPool:
             yield from done
             left, board = {asked[future] for future in pending}, list(self._board)
             parts = zip(board[::2], board[1::2], strict=True)
-            self._watch({int(i): part for i, part in parts if i in left})
+            self.watch({int(i): part for i, part in parts if i in left})
 
     def _submit(self, index: int, task: Task) -> Future[Any]:
         if self._executor is None:
@@ -180,6 +138,7 @@ class WorkerPool:
         try:
             return self._submit(index, task).result()
         except BrokenProcessPool:
+            self.num_lost += 1
             self.close()
             return Failure("its process died (out of memory?)")
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nas.arch.blocks import Block
-from nas.arch.fields import check_fields
+from nas.arch.dense import Dense
+from nas.arch.fields import check_fields, shown
 from nas.core.errors import UserError
 
 
@@ -89,6 +90,7 @@ class Arch:
     padding      "symmetric" (kernel // 2 on all sides) or TensorFlow's "same".
     bn_momentum  of every batch norm, as torch counts it.
     drop_path    stochastic depth: block i of n drops its residual branch at rate drop_path * i/n.
+    dense        what answers boxes or masks in the place of pool and classifier, if anything.
     """
 
     stages: tuple[Stage, ...]
@@ -102,11 +104,15 @@ class Arch:
     bn_momentum: float = 0.1
     drop_path: float = 0.0
     name: str = field(default="", compare=False)
+    dense: Dense | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_fields(self)
         if not self.stages:
             raise UserError("a network needs at least one stage, not an empty list")
+
+    def __repr__(self) -> str:
+        return shown(self)
 
 
 def strides(arch: Arch) -> list[int]:

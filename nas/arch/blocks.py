@@ -6,11 +6,11 @@ A new kind is one function and one entry in `BLOCKS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from nas.arch.fields import check_fields
+from nas.arch.fields import check_fields, shown
 from nas.arch.layers import (
     FIRST_DEPTHWISE,
     Concat,
@@ -66,12 +66,7 @@ class Block:
         check_fields(self, min_kernel=0 if without else 1, ops=BLOCKS)
 
     def __repr__(self) -> str:
-        """All fields but those with repr=False that hold their defaults.
-
-        Spaces and runs are known by it, also those made before there were such fields.
-        """
-        shown = [f for f in fields(self) if f.repr or getattr(self, f.name) != f.default]
-        return f"Block({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in shown)})"
+        return shown(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,16 @@ from nas.arch.layers import (
     Concat,
     Conv,
     Dropout,
+    Join,
     Layer,
     Linear,
     MaxPool,
+    Merge,
     Operator,
+    PerAnchor,
     Pool,
+    Read,
+    Resize,
     Shuffle,
     Split,
     SqueezeExcite,
@@ -30,7 +35,7 @@ class Cost:
     """Counts for one image.
 
     macs          multiply-adds of convolutions and linear layers; no norm, bias, activation,
-                  pooling or gating (torch's FlopCounterMode counts exactly twice this).
+                  pooling, resizing or gating (torch's FlopCounterMode counts exactly twice this).
     params        trainable parameters, norms and biases included, running statistics not.
     activations   elements that convolutions and linear layers put out (pycls's count).
     peak_memory_bytes   the largest output of a block or of the head, as MobileNetV2 counts it
@@ -51,7 +56,7 @@ def layer_cost(layer: Layer) -> tuple[int, int, int]:
             weights = layer.cout * (layer.cin // layer.groups) * layer.kernel * layer.kernel
             pixels = layer.side_out * layer.side_out
             # a norm has a weight and a bias, a convolution without norm has a bias
-            extra = layer.cout * 2 if layer.norm else layer.cout
+            extra = layer.cout * (2 if layer.norm else layer.bias)
             return weights * pixels, weights + extra, layer.cout * pixels
         case SqueezeExcite():
             weights = 2 * layer.channels * layer.squeeze
@@ -61,6 +66,8 @@ def layer_cost(layer: Layer) -> tuple[int, int, int]:
             weights = layer.cin * layer.cout
             return weights, weights + layer.cout, layer.cout
         case Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle():
+            return 0, 0, 0
+        case Read() | Merge() | Resize() | PerAnchor() | Join():
             return 0, 0, 0
     assert_never(layer)
 

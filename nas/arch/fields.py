@@ -15,6 +15,7 @@ PADDINGS = ("symmetric", "same")
 _OPTIONS = {
     "act": ACTIVATIONS,
     "hidden_layer": ("linear", "conv", "conv_norm"),
+    "output_stride": (0, 8, 16, 32),
     "padding": PADDINGS,
     "se_act": ("", *ACTIVATIONS),
     "se_from": ("input", "expanded"),
@@ -26,6 +27,9 @@ _NUMBERS = {
     "drop_path": (0.0, 0.99),
     "dropout": (0.0, 0.99),
     "expand": (0.1, 64.0),
+    "max_scale": (0.0, 1.0),
+    "min_scale": (0.0, 1.0),
+    "own_eps": (0.0, 1.0),
     "se": (0.0, 1.0),
 }
 _WHOLE_NUMBERS = {
@@ -33,12 +37,25 @@ _WHOLE_NUMBERS = {
     "classes": (1, 1_000_000),
     "depth": (0, 1000),
     "first_kernel": (0, 31),
+    "finer_maps": (0, 3),
+    "first_anchors": (3, 6),
     "hidden": (0, 1_000_000),
     "kernel": (1, 31),
+    "rate": (1, 64),
     "resolution": (1, 8192),
     "stride": (1, 2),
     "width": (1, 1_000_000),
 }
+
+
+def shown(node: Any) -> str:
+    """The repr of a dataclass: all fields but those with repr=False that hold their defaults.
+
+    Networks, spaces and runs are known by it, also those made before there were such fields.
+    """
+    held = [f for f in fields(node) if f.repr or getattr(node, f.name) != f.default]
+    texts = (f"{f.name}={getattr(node, f.name)!r}" for f in held)
+    return f"{type(node).__qualname__}({', '.join(texts)})"
 
 
 def check_fields(
@@ -57,8 +74,11 @@ def _check_value(name: str, value: Any, least: Mapping[str, int], ops: Collectio
     if name == "name":
         if not isinstance(value, str):
             raise UserError(f"name must be text, not {value!r}")
-    elif name in {"skip", "linear"}:
+    elif name in {"skip", "linear", "separable"}:
         check_bool(name, value)
+    elif name == "dense":
+        if value is not None:
+            raise UserError(f"dense must be a head for boxes or masks, or none, not {value!r:.60}")
     elif name == "op":
         check_option(name, value, ops)
     elif name in _OPTIONS:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
+
+from nas.arch.fields import shown
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv:
-    """A convolution with norm (or else bias) and activation (or "") on a `side` x `side` input."""
+    """A convolution with norm (or else bias) and activation (or "") on a `side` x `side` input.
+
+    dilation   pixels from one weight of the kernel to the next (atrous convolution).
+    bias       whether one without norm has a bias.
+    bn_eps     of its own norm; 0 for the network's.
+    """
 
     role: str
     cin: int
@@ -22,6 +29,12 @@ class Conv:
     act: str = ""
     norm: bool = True
     side: int
+    dilation: int = field(default=1, repr=False)
+    bias: bool = field(default=True, repr=False)
+    bn_eps: float = field(default=0.0, repr=False)
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     def side_out(self) -> int:
@@ -104,8 +117,76 @@ class Shuffle:
     side: int
 
 
-Layer = Conv | SqueezeExcite | Pool | MaxPool | Linear | Dropout | Split | Concat | Shuffle
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A branch begins: it reads what another row has put out, of `shape` without the batch.
 
+    `source` is its place in the row's `sources`, from 1: the first source is the row's input.
+    """
+
+    source: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """The branches before and this one in one, by `op`: "add", or "multiply" by a gate."""
+
+    op: str
+    channels: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Bilinear, from `side` to `side_out` pixels, whose centres are at half pixels."""
+
+    role: str
+    channels: int
+    side: int
+    side_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class PerAnchor:
+    """(anchors * numbers, side, side) as (side * side * anchors, numbers): row by row, column by
+    column, and the anchors of one place in turn.
+    """
+
+    role: str
+    anchors: int
+    numbers: int
+    side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """The branches before and this one, tables of rows and columns, in one of `shape`.
+
+    They follow each other along `axis`: 1 for rows, 2 for columns.
+    """
+
+    role: str
+    axis: int
+    shape: tuple[int, int]
+
+
+Layer = (
+    Conv
+    | SqueezeExcite
+    | Pool
+    | MaxPool
+    | Linear
+    | Dropout
+    | Split
+    | Concat
+    | Shuffle
+    | Read
+    | Merge
+    | Resize
+    | PerAnchor
+    | Join
+)
 
 FIRST_DEPTHWISE = "first_depthwise"  # role of the one before a block's expansion
 
@@ -114,7 +195,8 @@ FIRST_DEPTHWISE = "first_depthwise"  # role of the one before a block's expansio
 class Operator:
     """One row of a network: its place, its layers, whether the input is added to their output.
 
-    `drop_path` is the rate at which training drops the layers.
+    `drop_path` is the rate at which training drops the layers.  `sources` are the places of the
+    rows whose outputs it reads, the first of them as its input; () for the row before alone.
     """
 
     place: str
@@ -126,6 +208,10 @@ class Operator:
     side_out: int
     residual: bool = False
     drop_path: float = 0.0
+    sources: tuple[str, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        return shown(self)
 
     @property
     def is_stem(self) -> bool:
@@ -136,7 +222,7 @@ class Operator:
 def layer_role(layer: Layer) -> str:
     """The name of a layer inside its row, as in state dicts."""
     match layer:
-        case Conv() | Linear() | Split():
+        case Conv() | Linear() | Split() | Resize() | PerAnchor() | Join():
             return layer.role
         case SqueezeExcite():
             return "se"
@@ -150,21 +236,56 @@ def layer_role(layer: Layer) -> str:
             return "concat"
         case Shuffle():
             return "shuffle"
+        case Read():
+            return f"read{layer.source}"
+        case Merge():
+            return layer.op
     assert_never(layer)
 
 
-def run_layers(layers: Iterable[Layer], x: T, run: Callable[..., T]) -> T:
-    """What the layers of a row make of its input `x`.
+def row_shape(row: Operator) -> tuple[int, ...]:
+    """The shape of what a row puts out for one image."""
+    match row.layers[-1]:
+        case Linear():
+            return (row.cout,)
+        case Join(shape=shape):
+            return shape
+    return row.cout, row.side_out, row.side_out
 
-    `run(layer, *inputs)` is what one layer makes of its input, a `Concat` of two.
+
+def inputs_of(rows: Iterable[Operator]) -> dict[str, tuple[int, ...]]:
+    """What consecutive rows read from outside: shapes without the batch, by the source's place.
+
+    The first one is the input of the first row, and is called "input".
     """
-    before = out = x
-    for layer in layers:
+    found: dict[str, tuple[int, ...]] = {}
+    within: set[str] = set()
+    for row in rows:
+        reads = {x.source: x.shape for x in row.layers if isinstance(x, Read)}
+        shapes = {0: (row.cin, row.side, row.side)} | reads
+        if not found:
+            found["input"] = shapes.pop(0)
+        for source, shape in shapes.items():
+            if row.sources and row.sources[source] not in within:
+                found[row.sources[source]] = shape
+        within.add(row.place)
+    return found
+
+
+def run_layers(layers: Iterable[Layer], x: T, run: Callable[..., T], others: Sequence[T] = ()) -> T:
+    """What the layers of a row make of its input `x`, and of what its `others` sources give.
+
+    `run(layer, *inputs)` is what one layer makes of its input; a `Concat`, a `Merge` and a `Join`
+    get all branches that wait, in order.
+    """
+    out, waiting = x, list[T]()
+    for number, layer in enumerate(layers):
         match layer:
-            case Split():
-                before, out = out, run(layer, x)
-            case Concat():
-                out = run(layer, before, out)
+            case Split() | Read():
+                waiting += [out] if number else []
+                out = run(layer, others[layer.source - 1] if isinstance(layer, Read) else x)
+            case Concat() | Merge() | Join():
+                out, waiting = run(layer, *waiting, out), []
             case _:
                 out = run(layer, out)
     return out

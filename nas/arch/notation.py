@@ -23,8 +23,12 @@ def arch_string(arch: Arch) -> str:
     taken = zip(arch.stages, strides(arch), strict=True)
     parts += [" + ".join(_runs(stage, stride)) for stage, stride in taken if stage.depth]
     if head.width:
-        hidden = f"_h{head.hidden}" if head.hidden else ""
+        hidden = f"_h{head.hidden}" if head.hidden and not arch.dense else ""
         parts.append(f"head_c{head.width}{hidden}_{head.act}")
+    if arch.dense:
+        stride = f"_os{arch.dense.output_stride}" if arch.dense.output_stride else ""
+        finer = f"_f{arch.dense.finer_maps}" if arch.dense.finer_maps else ""
+        parts.append(f"{arch.dense.op}{stride}_c{arch.dense.width}{finer}")
     return " | ".join(parts)
 
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from nas.arch.arch import Arch, strides
 from nas.arch.blocks import block_row
+from nas.arch.dense import dense_rows
 from nas.arch.layers import Conv, Dropout, Layer, Linear, Operator, Pool
 from nas.core.errors import UserError
 
@@ -21,9 +22,11 @@ def operators(arch: Arch) -> tuple[Operator, ...]:
     Raises UserError where the input is too small for the strides.
     """
     stem = _stem(arch)
-    body = _body(arch, stem)
-    last = body[-1] if body else stem
-    return (stem, *body, *_head(arch, last.cout, last.side_out))
+    rows = [stem, *_body(arch, stem)]
+    rows += _last_conv(arch, rows[-1])
+    if arch.dense:
+        return tuple(dense_rows(arch.dense, rows, arch.classes, arch.resolution))
+    return (*rows, *_head(arch, rows[-1].cout, rows[-1].side_out))
 
 
 def _stem(arch: Arch) -> Operator:
@@ -55,15 +58,20 @@ def _check_side(arch: Arch, side: int, stride: int) -> None:
 
 
 def _body(arch: Arch, stem: Operator) -> list[Operator]:
-    rows = []
+    rows: list[Operator] = []
     cin, side = stem.cout, stem.side_out
+    total, dilation = arch.stem.stride, 1
+    most = arch.dense.output_stride if arch.dense else 0
     for s, (stage, first) in enumerate(zip(arch.stages, strides(arch), strict=True), 1):
         for b, block in enumerate(stage.slots(), 1):
             stride = first if b == 1 else 1
+            if most and total * stride > most:
+                stride, dilation = 1, dilation * stride
+            total *= stride
             _check_side(arch, side, stride)
             row = block_row(f"stage{s}_block{b}", block, cin, stage.width, stride, side)
             if row:
-                rows.append(row)
+                rows.append(_dilated(row, dilation) if dilation > 1 else row)
                 cin, side = row.cout, row.side_out
     if not arch.drop_path:
         return rows
@@ -71,14 +79,25 @@ def _body(arch: Arch, stem: Operator) -> list[Operator]:
     return [replace(r, drop_path=p) if r.residual else r for r, p in zip(rows, rates, strict=True)]
 
 
+def _dilated(row: Operator, dilation: int) -> Operator:
+    """The block with its kernels dilated, that which lost its stride among them (torchvision)."""
+    layers = (
+        replace(x, dilation=dilation) if isinstance(x, Conv) and x.kernel > 1 else x
+        for x in row.layers
+    )
+    return replace(row, layers=tuple(layers))
+
+
+def _last_conv(arch: Arch, last: Operator) -> list[Operator]:
+    """The 1x1 convolution of the head, if it has one."""
+    width, act = arch.head.width, arch.head.act
+    layer = Conv(role="conv", cin=last.cout, cout=width, act=act, side=last.side_out)
+    return [_conv_row("head", layer)] if width else []
+
+
 def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
     head = arch.head
-    rows = []
-    if head.width:
-        layer = Conv(role="conv", cin=cin, cout=head.width, act=head.act, side=side)
-        rows.append(_conv_row("head", layer))
-        cin = head.width
-    rows.append(Operator("pool", "pool", (Pool(cin, side),), cin, cin, side, side_out=1))
+    rows = [Operator("pool", "pool", (Pool(cin, side),), cin, cin, side, side_out=1)]
     if head.hidden:
         role, width, act = "hidden", head.hidden, head.act
         hidden: Layer = Linear(role, cin, width, act)
@@ -92,12 +111,21 @@ def _head(arch: Arch, cin: int, side: int) -> list[Operator]:
     return rows
 
 
+def in_backbone(place: str) -> bool:
+    """Whether the row there is of stem, blocks or last convolution, and not of what answers."""
+    return place.startswith(("stem", "stage", "head"))
+
+
 @lru_cache(maxsize=1024)
 def network_id(arch: Arch) -> str:
     """12 hex digits that two architectures share exactly when they build the same network.
 
     It is of the layers and the constants of norm and padding; what has no effect does not count.
     """
-    rows = [(r.layers, r.residual, r.drop_path) for r in operators(arch)]
+    number = {row.place: i for i, row in enumerate(operators(arch))}
+    rows = [
+        (r.layers, r.residual, r.drop_path, *(number[place] for place in r.sources))
+        for r in operators(arch)
+    ]
     text = repr((rows, arch.padding, float(arch.bn_eps), float(arch.bn_momentum)))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

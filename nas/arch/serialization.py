@@ -11,10 +11,17 @@ import yaml
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
+from nas.arch.dense import Dense
 from nas.core.errors import UserError, unknown
 from nas.core.files import parse_yaml
 
-_NODES: dict[str, type] = {"stem": Stem, "head": Head, "stages": Stage, "blocks": Block}
+_NODES: dict[str, type] = {
+    "stem": Stem,
+    "head": Head,
+    "stages": Stage,
+    "blocks": Block,
+    "dense": Dense,
+}
 
 
 def to_dict(node: Any) -> dict[str, Any]:

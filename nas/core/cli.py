@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import io
+import os
 import re
 import signal
 import sys
@@ -36,10 +37,18 @@ FORBIDDEN = (
 )
 
 
-def main(command: str, about: str, run: Callable[[list[str]], None], words: str = "") -> None:
+def main(
+    command: str,
+    about: str,
+    run: Callable[[list[str]], None],
+    words: str = "",
+    *,
+    together: bool = False,
+) -> None:
     """Print the help, or `run` the command with the words of sys.argv.
 
-    `words` stand in its usage for what it takes beside name=value.
+    `words` stand in its usage for what it takes beside name=value; `together` is of a command that
+    several processes of torchrun may do as one.
     `run` imports what it needs by itself, so that the help answers at once.
     Exits with 2 after a user's mistake (one line, no traceback), with 130 after Ctrl-C.
     """
@@ -51,6 +60,8 @@ def main(command: str, about: str, run: Callable[[list[str]], None], words: str 
             print(help_text(command, about, arguments, words))
         else:
             _check_temporary_folder()
+            if not together:
+                _check_alone(command)
             run(arguments)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only be a traceback
@@ -82,6 +93,17 @@ def _check_temporary_folder() -> None:
         tempfile.gettempdir()
     except FileNotFoundError as error:
         raise UserError(f"{error.strerror}: set TMPDIR to a folder that can be written") from None
+
+
+def _check_alone(command: str) -> None:
+    """UserError, said once, where torchrun started this process and others."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if os.environ.get("RANK", "0") != "0":
+            sys.exit(2)
+        raise UserError(
+            "torchrun is for nas.train, and for accuracy=oneshot of nas.search: start nas."
+            f"{command} once, with workers= or executor=ray"
+        )
 
 
 def print_any_letter(stream: TextIO) -> None:

@@ -23,6 +23,11 @@ from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
 from nas.core.typed import Given, hints_of, typed
 
+ONE_TASK = (
+    "task=classification is all that there is here, and need not be given: boxes and masks are for "
+    "python -m nas.train or nas.search, task=detection or task=segmentation"
+)
+
 
 @dataclass(frozen=True)
 class Component:
@@ -123,6 +128,8 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
         del cfg["hydra"]
         for key in words.keys() - options_given.keys():
             name = key.removeprefix("+")
+            if name == "task" and name not in known:
+                raise UserError(ONE_TASK)
             if name == key and name not in (*known, *(f"{group}._target_" for group in choices)):
                 raise unknown("setting", name, known)
             if OmegaConf.is_dict(OmegaConf.select(cfg, name)):

@@ -101,6 +101,11 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def without_password(text: str) -> str:
+    """A database's URL, or a text that has one, as it may be shown."""
+    return re.sub(r"(://[^:@/]*):[^@/]*@", r"\1:***@", text)
+
+
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """The settings that differ, with both values; "" where none does.
 
@@ -129,8 +134,9 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             out |= _flat(value, f"{prefix}{key}.")
         else:
-            # earlier versions kept "~/" as it was given
-            out[prefix + key] = at_home(value) if isinstance(value, str) else value
+            # earlier versions kept "~/" as it was given, and passwords
+            shown = without_password(at_home(value)) if isinstance(value, str) else value
+            out[prefix + key] = shown
     return out
 
 
@@ -143,7 +149,7 @@ def environment(**more: Any) -> dict[str, Any]:
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else Path(sys.argv[0]).stem
     return {
-        "command": " ".join(["python -m", module, *sys.argv[1:]]),
+        "command": without_password(" ".join(["python -m", module, *sys.argv[1:]])),
         "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),

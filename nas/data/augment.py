@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample, pad
 
+from nas.data.share import ALL, Share
 from nas.data.splits import Split
 
 MIN_ENLARGED = 64  # pixels; of such images a part is enlarged, smaller ones are shifted
@@ -50,31 +52,42 @@ def generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def shift(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
+class Rows(NamedTuple):
+    """Images of a batch of `number`: random numbers are drawn for all, for `own` they are used."""
+
+    number: int
+    own: slice = slice(None)
+
+
+def shift(
+    images: torch.Tensor, draws: torch.Generator, flip: bool, part: Rows | None = None
+) -> torch.Tensor:
     """Each image (B, C, H, W) padded with black, cropped to its size again and maybe mirrored."""
-    number, side = len(images), images.shape[-1]
+    (number, own), side = part or Rows(len(images)), images.shape[-1]
     margin = side // PAD_PART
-    corner = torch.randint(0, 2 * margin + 1, (2, number, 1), generator=draws)
+    corner = torch.randint(0, 2 * margin + 1, (2, number, 1), generator=draws)[:, own]
     steps = torch.arange(side)
     rows, columns = corner[0] + steps, corner[1] + steps  # (B, H), (B, W)
     if flip:
-        mirrored = torch.rand(number, 1, generator=draws) < 0.5
+        mirrored = torch.rand(number, 1, generator=draws)[own] < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    which = torch.arange(number, device=images.device)[:, None, None]
+    which = torch.arange(len(images), device=images.device)[:, None, None]
     rows, columns = upload(torch.stack((rows, columns)), images.device)  # one copy for both
     padded = pad(images, (margin,) * 4).permute(0, 2, 3, 1)  # (B, H + 2m, W + 2m, C)
     shifted = padded[which, rows[:, :, None], columns[:, None, :]]
     return shifted.permute(0, 3, 1, 2)  # channels last in memory
 
 
-def enlarge(images: torch.Tensor, draws: torch.Generator, flip: bool) -> torch.Tensor:
+def enlarge(
+    images: torch.Tensor, draws: torch.Generator, flip: bool, part: Rows | None = None
+) -> torch.Tensor:
     """A random part of each image (B, C, H, W), float, at the full size and maybe mirrored."""
-    number = len(images)
-    area, shape, down, across, mirror = torch.rand(5, number, generator=draws)
+    number, own = part or Rows(len(images))
+    area, shape, down, across, mirror = torch.rand(5, number, generator=draws)[:, own]
     area = MIN_AREA + (1 - MIN_AREA) * area
     ratio = torch.exp((2 * shape - 1) * math.log(MAX_RATIO))
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
-    theta = torch.zeros(number, 2, 3)
+    theta = torch.zeros(len(images), 2, 3)
     theta[:, 0, 0] = torch.where((mirror < 0.5) & flip, -width, width)
     theta[:, 1, 1] = height
     theta[:, 0, 2] = (2 * across - 1) * (1 - width)
@@ -89,7 +102,8 @@ class Batches:
     `mean` and `std` are those of the channels scaled to [0, 1].  An epoch depends on `seed` and
     its number only.  Shuffled, a last batch that is not full is left out (unless it is the only
     one).  `augment` shifts images below MIN_ENLARGED pixels, enlarges parts of larger ones, and
-    mirrors half of them where `flip` is set.
+    mirrors half of them where `flip` is set.  `share` leaves some rows of every batch, as they are
+    in the whole one, whose images `batch_size` counts.
     """
 
     def __init__(
@@ -104,11 +118,12 @@ class Batches:
         shuffle: bool = False,
         seed: int = 0,
         flip: bool = True,
+        share: Share = ALL,
     ) -> None:
         assert min(batch_size, len(split)) > 0
         self.device = torch.device(device)
         self.images, self.labels = images_on(split, self.device)
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.share = batch_size, seed, share
         self.augment, self.shuffle, self.flip = augment, shuffle, flip
         means, stds = torch.tensor([mean, std], device=self.device).view(2, 1, -1, 1, 1)
         self._scale, self._offset = 1 / (255 * stds), -means / stds
@@ -124,15 +139,17 @@ class Batches:
         order = torch.randperm(total, generator=draws) if self.shuffle else torch.arange(total)
         of_images, of_labels = order.to(self.images.device), order.to(self.device)
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            part = slice(start, start + self.batch_size)
+            end = min(start + self.batch_size, total)
+            part = slice(start + self.share.rank, end, self.share.processes)
             images = upload(self.images[of_images[part]], self.device)
-            yield self._prepared(images, draws), self.labels[of_labels[part]]
+            rows = Rows(end - start, self.share.rows)
+            yield self._prepared(images, draws, rows), self.labels[of_labels[part]]
 
-    def _prepared(self, images: torch.Tensor, draws: torch.Generator) -> torch.Tensor:
+    def _prepared(self, images: torch.Tensor, draws: torch.Generator, rows: Rows) -> torch.Tensor:
         small = images.shape[-1] < MIN_ENLARGED
         if self.augment and small:
-            images = shift(images, draws, self.flip)
+            images = shift(images, draws, self.flip, rows)
         floats = images.float().mul_(self._scale).add_(self._offset)
         if self.augment and not small:
-            floats = enlarge(floats, draws, self.flip)
+            floats = enlarge(floats, draws, self.flip, rows)
         return floats

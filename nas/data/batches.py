@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from nas.data.augment import Batches
 from nas.data.dataset import ImageData
+from nas.data.share import ALL, Share
 from nas.data.splits import Split
 
 
@@ -46,11 +47,12 @@ def batches_for(
     augment: bool = False,
     mean: Sequence[float] = (),
     std: Sequence[float] = (),
+    share: Share = ALL,
 ) -> Resized:
     """Batches of images of `data` at `side` pixels.
 
     Without a `batch_size` as many as are scored at once; with one, for training, shuffled unless
-    `shuffle` says otherwise.  `mean` and `std` replace the data's own.
+    `shuffle` says otherwise.  `mean` and `std` replace the data's own.  `share`: as for Batches.
     """
     batches = Batches(
         getattr(data, split) if isinstance(split, str) else split,
@@ -62,6 +64,7 @@ def batches_for(
         shuffle=batch_size is not None if shuffle is None else shuffle,
         flip=data.flip,
         seed=seed,
+        share=share,
     )
     return Resized(batches, side)
 

@@ -56,28 +56,11 @@ class Knobs(TypedDict, total=False):
     max_unreadable: Annotated[float, Range(0, 1)]
 
 
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """A data set in three splits without a common image.
+class DataSet:
+    """What follows from the classes and the training images of a data set."""
 
-    `mean` and `std` are those of each channel of the training images scaled to [0, 1]; `skipped`
-    counts images that could not be read; `fingerprint` changes with any pixel, label or class
-    name of any split; `flip` says whether a mirrored image is still of its class.  `value_range`
-    became 0 to 255 in images of over 8 bits; `passed_over` counts files that are no images.
-    """
-
-    name: str
     classes: tuple[str, ...]
-    train: Split
-    val: Split
-    test: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    skipped: int = 0
-    fingerprint: str = ""
-    flip: bool = True
-    value_range: ValueRange = EIGHT_BITS
-    passed_over: int = 0
+    train: Any
 
     @property
     def num_classes(self) -> int:
@@ -98,6 +81,30 @@ class ImageData:
     def spec(self) -> ImageSpec:
         """What these images ask of a network."""
         return ImageSpec(self.channels, self.num_classes, self.resolution)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData(DataSet):
+    """A data set in three splits without a common image.
+
+    `mean` and `std` are those of each channel of the training images scaled to [0, 1]; `skipped`
+    counts images that could not be read; `fingerprint` changes with any pixel, label or class
+    name of any split; `flip` says whether a mirrored image is still of its class.  `value_range`
+    became 0 to 255 in images of over 8 bits; `passed_over` counts files that are no images.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    skipped: int = 0
+    fingerprint: str = ""
+    flip: bool = True
+    value_range: ValueRange = EIGHT_BITS
+    passed_over: int = 0
 
     def described(self) -> str:
         """Name, size and numbers in one line."""
@@ -166,7 +173,7 @@ def _read(
     pictures = source.pixels(picked, resolution)
     labels = source.labels[picked]
     _check_labels(labels, pictures.digests, source.classes)
-    rows = _drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
+    rows = drop_copies([np.searchsorted(picked, c) for c in chosen], pictures.digests)
     for before, after, name in zip(chosen, rows, SPLIT_NAMES, strict=True):
         if lost := set(source.labels[before]) - set(labels[after]):
             assert pictures.digests is not None  # or none was left out
@@ -227,7 +234,7 @@ def _check_labels(labels: Ints, digests: Any, classes: Sequence[str]) -> None:
     log.warning(one_line(f"{found}: one of the labels is wrong"))
 
 
-def _drop_copies(rows: list[Ints], digests: Any) -> list[Ints]:
+def drop_copies(rows: list[Ints], digests: Any) -> list[Ints]:
     """`rows` of the three splits without unreadable images and copies of a later split's images."""
     if digests is None:
         return rows

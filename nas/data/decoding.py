@@ -160,3 +160,25 @@ def decode(file: Path | BinaryIO, side: int, value_range: ValueRange = EIGHT_BIT
             box = (left, top, left + edge, top + edge)
             upright = upright.resize(size, bicubic, box=box, reducing_gap=3.0)
         return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
+
+
+def decode_whole(
+    file: Path | BinaryIO, side: int, size: tuple[int, int] | None = None
+) -> tuple[Bytes, tuple[int, int]]:
+    """One picture as uint8 (3, side, side), squeezed to a square, bilinear and antialiased; and
+    its width and height.
+
+    It is as it is stored, or turned as its EXIF says where only that has the `size` that its
+    annotation tells.  Raises what `look` does, and ValueError where neither has.
+    """
+    with Image.open(file) as stored:
+        stored.load()
+        if _is_deep(stored):
+            raise ValueError("has more than 8 bits, of which nobody tells the range")
+        image: Image.Image = stored
+        if size is not None and image.size != size:
+            image = _upright(image)
+        if size is not None and image.size != size:
+            raise ValueError(f"is of {image.size} pixels, and its annotation says {size}")
+        small = _rgb(image, EIGHT_BITS).resize((side, side), Image.Resampling.BILINEAR)
+        return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1)), image.size

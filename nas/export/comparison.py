@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -14,12 +16,22 @@ from nas.export.formats.onnx import rounded_to_bytes
 from nas.export.setup import ExportRun
 from nas.latency.timing import Timing, measure
 from nas.network.modules import Network
+from nas.stats.correlation import share_interval
 from nas.training.evaluation import paired_difference
 
 REL_CI, MAX_SECONDS = 0.01, 1.0  # of timings: finer than a table's, as there are few
 
 
 Images = Iterator[Image]  # a batch at a time, each (B, C, side, side), normalised
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The network in float32 on the test images: accuracy, its 95 % interval, a row a class."""
+
+    accuracy: float
+    interval: tuple[float, float]
+    by_class: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -101,3 +113,18 @@ def time_together(files: Mapping[str, Opened], image: Image) -> dict[str, Timing
 
     calls = {name: call(opened) for name, opened in files.items()}
     return measure(calls, rel_ci=REL_CI, max_seconds=MAX_SECONDS)
+
+
+def class_table(
+    classes: Sequence[str], right: NDArray[np.bool_], labels: NDArray[np.int64]
+) -> pd.DataFrame:
+    """A row a class: test images, accuracy in float32, its 95 % interval."""
+    rows = []
+    for number, name in enumerate(classes):
+        own = right[labels == number]
+        row: dict[str, Any] = {"class": name, "images": len(own)}
+        if len(own):
+            known = share_interval(float(own.mean()), len(own))
+            row |= {"accuracy": known.value, "low": known.low, "high": known.high}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["class", "images", "accuracy", "low", "high"])

@@ -25,19 +25,20 @@ def model_card(
     where: Mapping[str, Any],
 ) -> str:
     """Markdown."""
+    metric = run.task.metric if run.task else "accuracy"
     parts = [
         f"# {run.files.name}",
         "\n".join(_what(run, summary)),
         "## Files",
         _table(
-            ("file", "precision", "size", "runtime", "test accuracy", "same class as float32",
-             "latency"),
+            ("file", "precision", "size", "runtime", f"test {metric}",
+             "same as float32" if run.task else "same class as float32", "latency"),
             (_file(row) for row in summary["rows"]),
         ),
         f"Latency: one image, `threads={run.settings.threads}`, all files in the same rounds, on "
         f"{where['cpu']} ({where['platform']}). It holds for that machine alone.",
-        "## Accuracy by class",
-        _table(("class", "test images", "accuracy", "95 % interval"), _classes(by_class)),
+        f"## {metric[0].upper()}{metric[1:]} by class",
+        _table(("class", "test images", metric, "95 % interval"), _classes(by_class)),
         "## How to use it",
         *examples(run, summary["rows"]),
         "## What it is not for",
@@ -51,10 +52,16 @@ def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
     low, high = (f"{end:.1%}" for end in summary["accuracy_interval"])
     unseen = "images that no decision saw" if run.is_same_data else f"images. {CHANGED}"
     costs, side = cost(run.arch), run.arch.resolution
-    yield f"An image classifier: {side} x {side} pixels to one of {len(run.classes)} classes."
+    task, metric = run.task, "accuracy"
+    if task:
+        metric = task.metric
+        what = f"A network for {task.name}: {side} x {side} pixels to {task.answer}"
+        yield f"{what}, of {len(run.classes)} classes."
+    else:
+        yield f"An image classifier: {side} x {side} pixels to one of {len(run.classes)} classes."
     yield ""
     yield (
-        f"- Test accuracy in float32: {summary['accuracy']:.1%} (95 % interval {low} to {high}), "
+        f"- Test {metric} in float32: {summary['accuracy']:.1%} (95 % interval {low} to {high}), "
         f"{summary['images']['test']:,} {unseen}."
     )
     yield (
@@ -94,9 +101,10 @@ def _file(row: Mapping[str, Any]) -> tuple[str, ...]:
 def _classes(by_class: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     shown = by_class if len(by_class) <= MANY else by_class.nsmallest(MANY, "accuracy")
     for name, images, accuracy, low, high in shown.itertuples(index=False):
-        known = images > 0
+        known = images > 0 and accuracy == accuracy
         share = f"{accuracy:.0%}" if known else "unknown"
-        yield str(name), str(images), share, f"{low:.0%} to {high:.0%}" if known else ""
+        ends = f"{low:.0%} to {high:.0%}" if known and low == low else ""
+        yield str(name), str(images), share, ends
 
 
 def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
@@ -106,15 +114,15 @@ def _table(head: Sequence[str], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def _limits(run: ExportRun, by_class: pd.DataFrame) -> Iterator[str]:
-    yield (
-        f"Pictures of anything but its {len(run.classes)} classes: it gives one of them to every "
-        "picture, and was never asked to say that it is none."
-    )
+    what = "it was never shown what else there is"
+    if run.task is None:
+        what = "it gives one of them to every picture, and was never asked to say that it is none"
+    yield f"Pictures of anything but its {len(run.classes)} classes: {what}."
     yield "Pictures taken otherwise than those it was trained on: no figure here is about them."
     few = by_class[by_class["images"] < FEW]["class"].astype(str).tolist()
     if few:
         yield f"Relying on classes with fewer than {FEW} test images: {', '.join(few[:MANY])}."
     weak = by_class[by_class["accuracy"] < WEAK]["class"].astype(str).tolist()
-    if weak:
+    if weak and run.task is None:
         yield f"Classes that it gets wrong more often than right: {', '.join(weak[:MANY])}."
     yield "Decisions about people's lives, health or safety without a person who checks."

@@ -6,9 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -19,12 +16,12 @@ from nas.arch.serialization import dumps
 from nas.core.config import config_of
 from nas.core.files import write_text
 from nas.core.run_folder import environment, write_json, write_yaml
+from nas.export.comparison import Whole
 from nas.export.model_card import model_card
 from nas.export.setup import SPLITS, ExportRun
-from nas.stats.correlation import share_interval
 
 TABLE_WIDTH = 120
-COLUMNS = ("file", "size", "same class as float", "test accuracy", "difference", "latency", "x")
+COLUMNS = ("file", "size", "same{what} as float", "test {metric}", "difference", "latency", "x")
 LOW_AGREEMENT = 0.95
 CHANGED = (
     "the images are not those of the training any more: some of the test images may have been "
@@ -37,7 +34,8 @@ Rows = Sequence[Mapping[str, Any]]
 def print_outcome(console: Console, run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> None:
     """Print the files as a table, and what a user should know of them."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
+    metric, what = (run.task.metric, "") if run.task else ("accuracy", " class")
+    for name in (column.format(metric=metric, what=what) for column in COLUMNS):
         table.add_column(name, justify="left" if name == "file" else "right", overflow="fold")
     for row in rows:
         table.add_row(*cells(row))
@@ -71,10 +69,13 @@ def remarks(run: ExportRun, rows: Rows, missing: Mapping[str, str]) -> list[tupl
     by_name = {row["name"]: row for row in rows}
     for row in rows:
         whole, low = row["precision"] == "float32", row["agreement"] < LOW_AGREEMENT
-        if whole and row["relative_difference"] > CLOSE:
+        if whole and (row["relative_difference"] or 0) > CLOSE:
             found.append(("warning", f"{row['file']} answers otherwise: logits are up to "
                           f"{row['largest_difference']:.2g} off"))  # fmt: skip
-        if not whole and low and not run.settings.qat:
+        if run.task and low:
+            text = f"{row['file']} answers otherwise on {1 - row['agreement']:.1%} of what it says"
+            found.append(("warning", text))
+        elif not whole and low and not run.settings.qat:
             found.append(("advice", f"{row['file']} gives {1 - row['agreement']:.1%} of the images "
                           "another class: qat=true trains on with its rounding"))  # fmt: skip
         other = by_name.get(row["name"].split("_int8")[0])  # of the same runtime
@@ -93,11 +94,10 @@ def write_results(
     run: ExportRun,
     rows: Rows,
     missing: Mapping[str, str],
-    right: NDArray[np.bool_],
+    whole: Whole,
 ) -> dict[str, Any]:
     """Write summary.json, environment.json, classes.csv and model.md; returns the summary."""
-    by_class = class_table(run.classes, right, run.data.test.labels.numpy())
-    costs, interval = cost(run.arch), share_interval(float(right.mean()), len(right))
+    by_class, costs = whole.by_class, cost(run.arch)
     summary = {
         "name": run.files.name,
         "arch": arch_string(run.arch),
@@ -106,8 +106,9 @@ def write_results(
         "macs": costs.macs,
         "params": costs.params,
         "from": str(run.files.network),
-        "accuracy": float(right.mean()),
-        "accuracy_interval": [interval.low, interval.high],
+        **({"metric": run.task.metric} if run.task else {}),
+        "accuracy": whole.accuracy,
+        "accuracy_interval": list(whole.interval),
         "images": {part: len(getattr(run.data, part)) for part in SPLITS},
         "same_data": run.is_same_data,
         "batch": run.settings.batch,
@@ -125,18 +126,3 @@ def write_results(
     write_json(run.folder / "summary.json", summary)
     write_text(run.folder / "model.md", model_card(run, summary, by_class, where))
     return summary
-
-
-def class_table(
-    classes: Sequence[str], right: NDArray[np.bool_], labels: NDArray[np.int64]
-) -> pd.DataFrame:
-    """A row a class: test images, accuracy in float32, its 95 % interval."""
-    rows = []
-    for number, name in enumerate(classes):
-        own = right[labels == number]
-        row: dict[str, Any] = {"class": name, "images": len(own)}
-        if len(own):
-            known = share_interval(float(own.mean()), len(own))
-            row |= {"accuracy": known.value, "low": known.low, "high": known.high}
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["class", "images", "accuracy", "low", "high"])

@@ -11,7 +11,7 @@ From Python it is what the command line does:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -19,17 +19,29 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from nas.arch.cost import describe_network
 from nas.core.files import write_bytes
 from nas.core.progress import ProgressBar, open_console
+from nas.data.dataset import ImageData
+from nas.data.dense import DenseData
+from nas.export.answers import (
+    answering,
+    compare_found,
+    figures_of,
+    found_by_file,
+    found_by_network,
+    open_answers,
+    whole_of,
+)
 from nas.export.comparison import (
+    Images,
+    Whole,
     answers_of_file,
     answers_of_network,
     calibration_images,
+    class_table,
     compare,
     test_images,
     time_together,
@@ -43,6 +55,7 @@ from nas.export.setup import ExportRun, open_run
 from nas.export.training_on import train_on
 from nas.network.activation_ranges import activation_ranges
 from nas.network.modules import Network
+from nas.stats.correlation import share_interval
 
 WRITTEN = (  # beside the models
     *("classes.csv", "config.yaml", "environment.json", "facts.json", "network.yaml"),
@@ -87,8 +100,8 @@ def _export(run: ExportRun, console: Console) -> dict[str, Any]:
         source = source_of(run, train_on(run, calibration, console), calibration)
         kinds = [kind for kind in kinds if kind.precision == "int8"]
         written += write_files(run, source, kinds, console, "_qat")
-    rows, right = compare_files(run, source, written, console)
-    summary = write_results(run, rows, missing, right)
+    rows, whole = compare_files(run, source, written, console)
+    summary = write_results(run, rows, missing, whole)
     print_outcome(console, run, rows, missing)
     return summary
 
@@ -124,10 +137,13 @@ def write_files(
             bar(done - 1, kind.name)
             stem = f"model{'_int8' * (kind.precision == 'int8')}{mark}"
             contents = kind.write(source)
+            if run.task:
+                contents = (answering(contents[0], run.task),)
             for suffix, content in zip(kind.suffixes, contents, strict=True):
                 write_bytes(run.folder / f"{stem}{suffix}", content)
             path = run.folder / f"{stem}{kind.suffixes[0]}"
-            opened = kind.open(path, source, run.settings.threads)
+            opener = open_answers if run.task else kind.open
+            opened = opener(path, source, run.settings.threads)
             size = sum(map(len, contents))
             yield Written(f"{kind.name}{mark}", kind, path.name, size, opened)
             bar(done, kind.name)
@@ -135,23 +151,21 @@ def write_files(
 
 def compare_files(
     run: ExportRun, source: Source, written: Sequence[Written], console: Console
-) -> tuple[list[dict[str, Any]], NDArray[np.bool_]]:
+) -> tuple[list[dict[str, Any]], Whole]:
     """A row a file: its size, answers and accuracy on the test images, latency here.
 
-    With it which of the images (N,) the float32 network in torch gives the right class.
+    With it how good the float32 network is in torch.
     """
-    labels = run.data.test.labels.numpy()
     images = partial(test_images, run, source)
-    ours = answers_of_network(run.net, images())
-    rows, number_of_images = [], len(labels)
+    whole, compared = comparison_of(run, images)
+    rows, number_of_images = [], len(run.data.test)
     with ProgressBar(console, "check", len(written) * number_of_images) as bar:
         for number, one in enumerate(written):
 
             def on_image(done: int, number: int = number, name: str = one.name) -> None:
                 bar(number * number_of_images + done, f"test images · {name}")
 
-            theirs = answers_of_file(one.opened, images(), on_image)
-            rows.append(_described(one) | asdict(compare(theirs, ours, labels)))
+            rows.append(_described(one) | compared(one.opened, on_image))
     console.print(f"timing    {len(written)} files in the same rounds")
     timings = time_together({one.name: one.opened for one in written}, next(images())[:1])
     for row in rows:
@@ -159,7 +173,32 @@ def compare_files(
         row["latency_ms"], row["noisy"] = timing.median_ms, timing.noisy
         row["latency_interval_ms"] = [timing.ci_low_ms, timing.ci_high_ms]
         row["times_float"] = timing.median_ms / timings[FLOAT].median_ms
-    return rows, ours.argmax(1) == labels
+    return rows, whole
+
+
+def comparison_of(
+    run: ExportRun, images: Callable[[], Images]
+) -> tuple[Whole, Callable[[Opened, Callable[[int], None]], dict[str, Any]]]:
+    """How good the network is in torch; what compares a file with it, telling how far it is."""
+    if task := run.task:
+        assert isinstance(run.data, DenseData)
+        found = found_by_network(run.net, task, images())
+        what = (found, figures_of(found, task, run.data), task, run.data)
+
+        def by_figure(opened: Opened, on_image: Callable[[int], None]) -> dict[str, Any]:
+            return compare_found(found_by_file(opened, task, images(), on_image), *what)
+
+        return whole_of(*what), by_figure
+    assert isinstance(run.data, ImageData)
+    labels, ours = run.data.test.labels.numpy(), answers_of_network(run.net, images())
+    right = ours.argmax(1) == labels
+    known = share_interval(float(right.mean()), len(right))
+    table = class_table(run.classes, right, labels)
+
+    def by_class(opened: Opened, on_image: Callable[[int], None]) -> dict[str, Any]:
+        return asdict(compare(answers_of_file(opened, images(), on_image), ours, labels))
+
+    return Whole(known.value, (known.low, known.high), table), by_class
 
 
 def _described(one: Written) -> dict[str, Any]:

@@ -22,13 +22,18 @@ from nas.core.run_folder import folder_name, lock_folder, open_folder
 from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ImageData
 from nas.data.decoding import EIGHT_BITS
+from nas.data.dense import DenseData
+from nas.data.dense_batches import DenseBatches
 from nas.export.settings import ExportSettings
 from nas.network.device import resolve_device
 from nas.network.modules import Network, build
 from nas.network.weight_files import read_weights
+from nas.tasks.task import Task
 
 KEPT = "what nas.train or a search with weights= left"
 NETWORK = "network.yaml"  # of a training; a search's are winner.yaml and front/01.yaml
+CPU = torch.device("cpu")
+ANSWERING = ("onnx", "onnx_int8")  # what a network for boxes or masks is written as
 SPLITS = ("train", "val", "test")
 LEFT = (NETWORK, "winner.yaml")
 
@@ -60,6 +65,7 @@ class ExportRun:
 
     facts    metadata of the ONNX model that was left: classes, mean, std, range, ...
     config   config.yaml of the run that left it.
+    task     boxes or masks; None for classes.
     summary  summary.json of that run.
     """
 
@@ -71,8 +77,9 @@ class ExportRun:
     facts: Mapping[str, str]
     config: Mapping[str, Any]
     summary: Mapping[str, Any]
-    data: ImageData
+    data: ImageData | DenseData
     device: torch.device
+    task: Task | None = None
 
     @property
     def is_same_data(self) -> bool:
@@ -94,17 +101,13 @@ class ExportRun:
         """Their names, in the order of the logits."""
         return [str(name) for name in json.loads(self.facts["classes"])]
 
-    def batches(self, split: str, **training: Any) -> Resized:
+    def batches(self, split: str, **training: Any) -> Resized | DenseBatches:
         """Batches of that split as the network takes them."""
-        return batches_for(
-            self.data,
-            split,
-            self.arch.resolution,
-            mean=json.loads(self.facts["mean"]),
-            std=json.loads(self.facts["std"]),
-            seed=self.settings.seed,
-            **{"device": torch.device("cpu")} | training,
-        )
+        mean, std = (json.loads(self.facts[key]) for key in ("mean", "std"))
+        how: dict[str, Any] = {"device": CPU, "seed": self.settings.seed} | training
+        if isinstance(self.data, DenseData):
+            return DenseBatches(getattr(self.data, split), mean, std, flip=self.data.flip, **how)
+        return batches_for(self.data, split, self.arch.resolution, mean=mean, std=std, **how)
 
 
 @contextmanager
@@ -117,7 +120,10 @@ def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
     load_own_weights(net, files.weights)
     config = read_mapping(files.config)
     summary = files.folder / "summary.json"
-    data = load_images(settings, config, files.config)
+    task = task_of(config, arch)
+    if task:
+        check_asked(settings, task)
+    data = load_images(settings, config, files.config, arch.resolution if task else None)
     if list(data.classes) != json.loads(facts["classes"]):
         raise UserError(
             f"the images have the classes {', '.join(data.classes)[:80]}, the network others: give "
@@ -147,7 +153,32 @@ def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
             summary=read_mapping(summary) if summary.exists() else {},
             data=data,
             device=resolve_device(settings.device),
+            task=task,
         )
+
+
+def check_asked(settings: ExportSettings, task: Task) -> None:
+    """UserError for what is there for classes alone."""
+    other = [name for name in settings.to if name not in ANSWERING]
+    asked = {
+        f"to={','.join(other)}": other,
+        "preprocess=true": settings.preprocess,
+        "qat=true": settings.qat,
+        "batch=free": settings.batch == "free",
+    }
+    for what in (what for what, given in asked.items() if given):
+        raise UserError(
+            f"{what} is for classes: a network for task={task.name} is written as "
+            f"{' and '.join(ANSWERING)}, one picture a call; leave it out"
+        )
+
+
+def task_of(config: Mapping[str, Any], arch: Arch) -> Task | None:
+    """What the run was for; None for classes."""
+    node = dict(config.get("task") or {})
+    name = node.pop("name", None) or config.get("choices", {}).get("task")
+    made: Task | None = Component(str(name), node).make() if arch.dense else None
+    return made.for_network(arch, CPU) if made else None
 
 
 def find_files(settings: ExportSettings) -> Files:
@@ -228,16 +259,23 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return found
 
 
-def load_images(settings: ExportSettings, config: Mapping[str, Any], path: Path) -> ImageData:
-    """The images that the network was trained on; UserError where they are not there any more."""
+def load_images(
+    settings: ExportSettings, config: Mapping[str, Any], path: Path, side: int | None
+) -> ImageData | DenseData:
+    """The images that the network was trained on, `side` pixels where its head asks for that.
+
+    UserError where they are not there any more.
+    """
     node = config.get("data")
     if not isinstance(node, dict) or "name" not in node:
         raise UserError(f"{path} does not say which images were trained on: give {KEPT}")
     source = Component(str(node["name"]), node)
     if settings.root:
         source = source.updated(root=settings.root)
+    if side:
+        source = source.updated(resolution=side)
     try:
-        data: ImageData = source.make()
+        data: ImageData | DenseData = source.make()
     except UserError as error:
         raise UserError(str(error).replace("data.root", "root")) from None
     return data

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nas.arch.arch import Arch
-from nas.arch.operators import operators
+from nas.arch.operators import in_backbone, operators
 from nas.inheritance.least_squares import Moments
-from nas.inheritance.replacements import Images, Replacement, sampled
+from nas.inheritance.replacements import PIXELS, Images, Replacement, sampled
 from nas.inheritance.surgery import (
     columns,
     features,
@@ -28,17 +28,23 @@ HELD_BYTES = 300e6  # of what a convolution reads, so that it need not be comput
 
 @dataclass(frozen=True)
 class Answers:
-    """What each block of the trained network puts out: sampled pixels (n, cout), by place."""
+    """What each block of the trained network puts out: sampled pixels (n, cout), by place.
+
+    pixels   of each picture's map.
+    """
 
     blocks: Mapping[str, Tensor]
+    pixels: int = PIXELS
 
     @classmethod
-    def of(cls, net: Network, images: Images) -> Answers:
+    def of(cls, net: Network, images: Images, pixels: int = PIXELS) -> Answers:
         """Of these pictures; activated blocks before their activation, and without their input."""
         found: dict[str, list[Tensor]] = {}
         with torch.inference_mode():
             for number, x in enumerate(images()):
                 for place, module in net.named_children():
+                    if not in_backbone(place):
+                        break
                     if not refittable(module) or place == "stem":
                         x = module(x)
                         continue
@@ -47,10 +53,10 @@ class Answers:
                     linear = last.linear(features(module, x))
                     wanted = x + linear if _adds_input(module) else linear
                     maps = wanted.flatten(2).transpose(1, 2)
-                    found.setdefault(place, []).append(sampled(place, number, maps))
+                    found.setdefault(place, []).append(sampled(place, number, maps, pixels))
                     out = last.act(linear)
                     x = x + out if module.residual else out
-        return cls({place: torch.cat(parts) for place, parts in found.items()})
+        return cls({place: torch.cat(parts) for place, parts in found.items()}, pixels)
 
 
 def refittable(module: nn.Module) -> bool:
@@ -104,17 +110,17 @@ def refit_in_order(small: Network, answers: Answers, images: Images) -> None:
     with torch.inference_mode():
         maps = list(images())
         for place, module in small.named_children():
-            if place == "pool":
+            if not in_backbone(place):
                 return
             if place in answers.blocks:
                 assert isinstance(module, OperatorModule)
-                maps = _refit(module, place, answers.blocks[place], maps)
+                maps = _refit(module, place, answers, maps)
             else:
                 maps = [module(x) for x in maps]
 
 
 def _refit(
-    module: OperatorModule, place: str, wanted: Tensor, maps: Sequence[Tensor]
+    module: OperatorModule, place: str, answers: Answers, maps: Sequence[Tensor]
 ) -> list[Tensor]:
     """Solve the last convolution for maps (N, cin, H, W); what the block then makes of them."""
     last, adds_input = last_conv(module), _adds_input(module)
@@ -125,10 +131,11 @@ def _refit(
         read = features(module, x)
         if len(maps) * read.nbytes <= HELD_BYTES:
             held[number] = read
-        pixels = sampled(place, number, columns(last, read))
-        target = wanted[start : start + len(pixels)]
+        pixels = sampled(place, number, columns(last, read), answers.pixels)
+        target = answers.blocks[place][start : start + len(pixels)]
         if adds_input:
-            target = target - sampled(place, number, x.flatten(2).transpose(1, 2))
+            given = x.flatten(2).transpose(1, 2)
+            target = target - sampled(place, number, given, answers.pixels)
         moments.add(pixels, target)
         start += len(pixels)
     unfold_into(last, *moments.problem().solve(near, REFIT_RIDGE))

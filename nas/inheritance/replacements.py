@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.arch.arch import Arch
 from nas.arch.layers import Operator
-from nas.arch.operators import operators
+from nas.arch.operators import in_backbone, operators
 from nas.inheritance.least_squares import Moments
 from nas.inheritance.surgery import (
     CHOICE_RIDGE,
@@ -35,10 +34,12 @@ from nas.inheritance.surgery import (
     unfold_into,
     with_kernel,
 )
-from nas.network.modules import Network, OperatorModule, SqueezeExciteGate
+from nas.network.modules import Maps, Network, OperatorModule, SqueezeExciteGate
+from nas.training.evaluation import divergence
 
 PIXELS = 16  # of a picture's map that a least squares problem sees, by lot
 
+Divergence = Callable[[Tensor, Tensor], float]  # of answers, and of changed ones
 Images = Callable[[], Iterator[Tensor]]  # batches (n, C, side, side), the same at each call
 
 
@@ -56,13 +57,13 @@ def norm_of(arch: Arch) -> Norm:
     return arch.padding, arch.bn_eps, arch.bn_momentum
 
 
-def sampled(place: str, batch: int, maps: Tensor) -> Tensor:
-    """PIXELS pixels of each picture, by lot, copied: (N, pixels, C) -> (N * PIXELS, C)."""
+def sampled(place: str, batch: int, maps: Tensor, most: int = PIXELS) -> Tensor:
+    """`most` pixels of each picture, by lot, copied: (N, pixels, C) -> (N * most, C)."""
     number, pixels = maps.shape[:2]
-    if pixels <= PIXELS:
+    if pixels <= most:
         return maps.flatten(0, 1).clone()  # the maps may be activated in place
     draws = torch.Generator().manual_seed(sum(place.encode()) + 7919 * batch)
-    which = torch.rand(number, pixels, generator=draws).topk(PIXELS).indices.sort().values
+    which = torch.rand(number, pixels, generator=draws).topk(most).indices.sort().values
     which = which.to(maps.device)[:, :, None].expand(-1, -1, maps.shape[2])
     return maps.gather(1, which).flatten(0, 1)
 
@@ -81,9 +82,14 @@ class BlockStudy:
     """One block of a trained network, its smaller variants, and second moments of both."""
 
     def __init__(
-        self, row: Operator, module: OperatorModule, candidates: Sequence[Operator], norm: Norm
+        self,
+        row: Operator,
+        module: OperatorModule,
+        candidates: Sequence[Operator],
+        norm: Norm,
+        pixels: int = PIXELS,
     ) -> None:
-        self.row, self.module, self.norm = row, module, norm
+        self.row, self.module, self.norm, self.pixels = row, module, norm, pixels
         self.candidates = candidates
         self.variants = {k: self._variant(k) for k in {spatial(c).kernel for c in candidates}}
 
@@ -102,11 +108,12 @@ class BlockStudy:
         last, place = last_conv(self.module), self.row.place
         read = features(self.module, x)
         linear = last.linear(read)  # (N, cout, h, w)
-        wanted = sampled(place, batch, linear.flatten(2).transpose(1, 2))
+        wanted = sampled(place, batch, linear.flatten(2).transpose(1, 2), self.pixels)
         for variant in self.variants.values():
             same = variant.row.layers == self.row.layers
             own = read if same else features(variant.module, x)
-            variant.last.add(sampled(place, batch, columns(last_conv(variant.module), own)), wanted)
+            read_by = columns(last_conv(variant.module), own)
+            variant.last.add(sampled(place, batch, read_by, self.pixels), wanted)
             gate = layers_of(variant.module).get("se")
             if variant.gate and isinstance(gate, SqueezeExciteGate):
                 variant.gate.add(gate, before_gate(variant.module, x))
@@ -151,14 +158,21 @@ def before_gate(module: OperatorModule, x: Tensor) -> Tensor:
 
 
 def study_blocks(
-    net: Network, arch: Arch, candidates: Mapping[str, Sequence[Operator]], images: Images
+    net: Network,
+    arch: Arch,
+    candidates: Mapping[str, Sequence[Operator]],
+    images: Images,
+    pixels: int = PIXELS,
 ) -> dict[str, BlockStudy]:
-    """Second moments of the blocks that have `candidates`, by place, in one pass over `images`."""
+    """Second moments of the blocks that have `candidates`, by place, in one pass over `images`.
+
+    Of each picture so many `pixels` of a map are read.
+    """
     rows = {row.place: row for row in operators(arch)}
     modules = dict(net.named_children())
     norm = norm_of(arch)
     studies = {
-        place: BlockStudy(rows[place], cast(OperatorModule, modules[place]), smaller, norm)
+        place: BlockStudy(rows[place], cast(OperatorModule, modules[place]), smaller, norm, pixels)
         for place, smaller in candidates.items()
     }
     last = list(modules).index(list(studies)[-1]) if studies else 0
@@ -169,39 +183,40 @@ def study_blocks(
     return studies
 
 
-def divergence(answers: Tensor, changed: Tensor) -> float:
-    """Mean Kullback-Leibler divergence in nats of logits (N, classes) from changed ones."""
-    a, b = answers.log_softmax(1), changed.log_softmax(1)
-    return F.kl_div(b, a, reduction="batchmean", log_target=True).item()
-
-
 def score_blocks(
-    net: Network, studies: Mapping[str, BlockStudy], images: Images
+    net: Network,
+    studies: Mapping[str, BlockStudy],
+    images: Images,
+    apart: Divergence = divergence,
 ) -> Iterator[tuple[str, list[Replacement]]]:
-    """Each block's replacements with their scores on `images`, block by block."""
-    modules = list(net.named_children())
+    """Each block's replacements with their scores on `images`, block by block.
+
+    `apart` says how far changed answers are from the network's own.
+    """
     with torch.inference_mode():
-        maps = list(images())
-        answers = [net(x) for x in maps]
-    for i, (place, module) in enumerate(modules):
+        maps: list[tuple[Tensor, Maps]] = [(x, {}) for x in images()]
+        answers = [net(x) for x, _ in maps]
+
+    def score(number: int, place: str, new: nn.Module) -> float:
+        total = 0.0
+        with torch.inference_mode():
+            for own, (x, known) in zip(answers, maps, strict=True):
+                out = new(x.clone())
+                changed = net.run(out, net.seen(known, place, out), number + 1)
+                total += apart(own, changed) * len(x)
+        return total / sum(len(x) for x, _ in maps)
+
+    for i, (place, module) in enumerate(net.named_children()):
+        if not in_backbone(place):
+            return
         if study := studies.get(place):
-            rest = nn.Sequential(*(m for _, m in modules[i + 1 :]))
             found = [Replacement(study.row, study.module, 0.0)]
             for row, new in study.modules():
                 if row.layers != study.row.layers:
-                    score = _score(nn.Sequential(new, rest), maps, answers)
-                    found.append(Replacement(row, new, score))
+                    found.append(Replacement(row, new, score(i, place, new)))
             if study.row.residual:
-                found.append(Replacement(None, None, _score(rest, maps, answers)))
+                found.append(Replacement(None, None, score(i, place, nn.Identity())))
             yield place, found
         with torch.inference_mode():
-            maps = [module(x) for x in maps]
-
-
-def _score(net: nn.Module, maps: Sequence[Tensor], answers: Sequence[Tensor]) -> float:
-    """The mean divergence of what `net` makes of maps (N, C, H, W), from logits (N, classes)."""
-    with torch.inference_mode():
-        pairs = [
-            (divergence(a, net(x.clone())), len(x)) for a, x in zip(answers, maps, strict=True)
-        ]
-    return sum(score * number for score, number in pairs) / sum(number for _, number in pairs)
+            outs = [(module(x), known) for x, known in maps]
+            maps = [(x, net.seen(known, place, x)) for x, known in outs]

@@ -47,7 +47,7 @@ def columns(last: ConvNormAct, x: Tensor) -> Tensor:
     assert isinstance(pad, int)
     sides = [same_padding(s, kernel, stride) if last.same else (pad, pad) for s in x.shape[-2:]]
     x = F.pad(x, (*sides[1], *sides[0]))
-    return F.unfold(x, kernel, stride=stride).transpose(1, 2)
+    return F.unfold(x, kernel, last.conv.dilation[0], stride=stride).transpose(1, 2)
 
 
 def folded(last: ConvNormAct) -> tuple[Tensor, Tensor]:

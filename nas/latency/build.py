@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,7 @@ def build_table(
         {
             "role": "calibrate" if key in fitting else "validate",
             "predicted_ms": ms,
-            **asdict(journal.known[key]),
+            **journal.known[key].to_dict(),
             "arch": arch_string(arch),
         }
         for key, ms, arch in zip(parts, predicted, archs, strict=True)
@@ -174,6 +174,6 @@ def validate(
         "intervals": {name: [figure.low, figure.high] for name, figure in figures.items()},
         "noisy": sum(timing.noisy for timing in timings),
         "repeats": len(repeated),
-        "run_to_run": float(np.mean(differences)) if repeated else None,
+        "run_to_run": float(np.mean(differences)) if repeated else math.nan,
         "seconds": sum(journal.seconds[key] for key in unseen),
     }

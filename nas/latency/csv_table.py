@@ -18,13 +18,15 @@
     ms          milliseconds, 0 or more.
     device      whose times these are; a file of several devices needs `latency.device=`.
     resolution  input side of the network that the row was measured in.
+    curve       of op network: from the sum, which has the constant in it, to the whole network's
+                milliseconds: bend, low_ms and high_ms of `nas.latency.curve`, blanks between them.
 
 op and ms are needed.  Another column that is absent, or a cell that is empty, matches anything.  Of
 several lines that match, the one with the most filled cells counts.  0 and 1 stand for false and
-true.  A line of op network has nothing but ms and device.  Read as well: mean_ms (ms), idskip
-(residual), net_resolution (resolution), and expand_or_mid (hidden, or where it is smaller than in_c
-the expansion ratio).  A column unit must say ms.  Other columns are passed over, but not where
-their name is nearly one of these.
+true.  A line of op network has nothing but ms, curve and device.  Read as well: mean_ms (ms),
+idskip (residual), net_resolution (resolution), and expand_or_mid (hidden, or where it is smaller
+than in_c the expansion ratio).  A column unit must say ms.  Other columns are passed over, but not
+where their name is nearly one of these.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ from typing import Any
 from nas.arch.blocks import BLOCKS
 from nas.arch.fields import ACTIVATIONS, GATES
 from nas.core.errors import UserError, unknown
+from nas.latency.curve import Curve
 
 COLUMNS = (
     "op", "in_hw", "in_c", "out_hw", "out_c", "kernel", "first_kernel", "stride", "hidden",
@@ -56,7 +59,7 @@ _OP_ALIASES = {
 }  # fmt: skip
 _COLUMN_ALIASES = {"mean_ms": "ms", "idskip": "residual", "net_resolution": "resolution"}
 END = 1e9  # milliseconds that no block takes, so that no sum of them is endless
-_KNOWN = (*COLUMNS, *_COLUMN_ALIASES, "expand_or_mid")
+_KNOWN = (*COLUMNS, *_COLUMN_ALIASES, "expand_or_mid", "curve")
 _DECIMAL = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", re.IGNORECASE)
 
 
@@ -137,6 +140,10 @@ def _line(row: Mapping[str | Any, Any], number: int, path: str) -> Line:
         raise UserError(
             f"{where}: network is one time for all networks: leave {', '.join(sorted(more))} empty"
         )
+    if "curve" in filled:
+        if cells["op"] != "network":
+            raise UserError(f"{where}: a curve is of op network: leave it empty elsewhere")
+        cells["curve"] = _curve(filled["curve"], where)
     if "expand_or_mid" in filled and "hidden" not in cells and "in_c" in cells:
         value = _number("expand_or_mid", filled["expand_or_mid"], where)
         cells["hidden"] = round(value * cells["in_c"] if value < cells["in_c"] else value)
@@ -157,6 +164,24 @@ def _cell(column: str, text: str, where: str) -> Any:
     if value != int(value):
         raise UserError(f"{where}: {column} must be a whole number, not {text!r}")
     return int(value)
+
+
+def curve_cell(curve: Curve) -> dict[str, str]:
+    """The cell by which a line of op network tells the curve; {} where it bends nothing."""
+    if not curve.bend:
+        return {}
+    return {"curve": f"{curve.bend!r} {curve.low_ms!r} {curve.high_ms!r}"}
+
+
+def _curve(text: str, where: str) -> Curve:
+    try:
+        bend, low_ms, high_ms = map(float, text.split())
+        return Curve(bend, low_ms, high_ms)
+    except ValueError:
+        raise UserError(
+            f"{where}: curve must be three numbers, bend low_ms high_ms, that make a curve which "
+            f"rises everywhere, not {text!r}"
+        ) from None
 
 
 def _number(column: str, text: str, where: str) -> float:

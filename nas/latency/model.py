@@ -14,30 +14,35 @@ from functools import lru_cache
 from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from nas.arch.layers import (
     Concat,
     Conv,
     Dropout,
+    Join,
     Layer,
     Linear,
     MaxPool,
+    Merge,
     Operator,
+    PerAnchor,
     Pool,
+    Read,
+    Resize,
     Shuffle,
     Split,
     SqueezeExcite,
 )
 from nas.core.errors import UserError
+from nas.latency.curve import STRAIGHT, Curve, Floats, fit_curve
 
-Floats = NDArray[np.float64]
 Counts = dict[str, float]
 
 BLOCK = 4  # channels; layers of no multiple of it ONNX Runtime computes unblocked, more slowly
 LANES = 16  # float32 numbers in the widest vector registers (AVX-512), and ONNX Runtime's blocks
 NETWORK_WEIGHT = 10.0  # of a whole network beside a block: it holds ten to twenty of them
+REFITS = 3  # of the sum and the curve in turn: more change mean errors by less than 0.001
 
 
 def _blocked(channels: int) -> int:
@@ -71,7 +76,15 @@ def layer_counts(layer: Layer) -> Counts:
             weights = layer.cin * layer.cout
             act = _act(layer.act, layer.cout)
             return {"linear.calls": 1, "linear.weights": weights, **act}
-        case Dropout():
+        case Merge():
+            return _moved(layer.op, layer.channels, layer.side)
+        case Resize():
+            return _moved("resize", layer.channels, layer.side_out)
+        case PerAnchor():
+            return _moved("per_anchor", layer.anchors * layer.numbers, layer.side)
+        case Join(shape=(rows, columns)):
+            return _moved("join", rows * columns, 1)
+        case Dropout() | Read():
             return {}
     assert_never(layer)
 
@@ -86,15 +99,16 @@ def _conv_counts(layer: Conv) -> Counts:
     counts = _act(layer.act, written)
     # channels that do not fill the vector registers cost rearranging, as such layers run apart
     odd = [n for c, n in ((layer.cin, read), (layer.cout, written)) if c % LANES]
+    dilated = ".dilated" if layer.dilation > 1 else ""
     if layer.groups > 1:
-        kind = f"depthwise{layer.kernel}.stride{layer.stride}"
+        kind = f"depthwise{layer.kernel}.stride{layer.stride}{dilated}"
         counts |= {f"{kind}.written": written, "depthwise.read": read, "depthwise.calls": 1}
         if odd:
             counts |= {f"{kind}.unaligned": written, "depthwise.unaligned.calls": 1}
         if layer.cout % BLOCK:
             counts |= {f"{kind}.unblocked": written, "depthwise.unblocked.calls": 1}
         return counts
-    kind = f"conv{layer.kernel}"
+    kind = f"conv{layer.kernel}{dilated}"
     area = layer.kernel**2 * layer.side_out**2
     counts |= {
         f"{kind}.calls": 1,
@@ -188,17 +202,19 @@ def relative_fit(counts: Floats, ms: Floats, weights: Floats) -> Floats:
 class LatencyModel:
     """What one count of each kind takes, in milliseconds, inside a network.
 
-    overhead_ms   of a network as a whole.
+    overhead_ms   of a network beside its rows.
     alone         (factor, ms): a block alone takes its time in a network / factor + ms.  The ms
                   are what a call costs; the factor is for the caches that other blocks emptied.
+    curve         from the sum over rows and overhead to what the whole network takes.
     """
 
     coefficients: dict[str, float]
     overhead_ms: float
     alone: tuple[float, float]
+    curve: Curve = STRAIGHT
 
     def row_ms(self, row: Operator) -> float:
-        """What the row adds to a network; UserError for layers that no measured block had."""
+        """What the row adds to a network's sum; UserError for layers that no measured block had."""
         counts = row_counts(row)
         if unknown := counts.keys() - self.coefficients.keys():
             kinds = ", ".join(sorted({name.partition(".")[0] for name in unknown}))
@@ -206,11 +222,19 @@ class LatencyModel:
         return sum(self.coefficients[name] * count for name, count in counts.items())
 
     def network_ms(self, rows: Sequence[Operator]) -> float:
-        """The sum over all rows, and the overhead."""
+        """What a network of those rows takes."""
         total = 0.0  # added in order, as the trellis does: sum() of Python 3.12 rounds otherwise
         for row in rows:
             total += self.row_ms(row)
-        return total + self.overhead_ms
+        return float(self.whole_ms(np.array(total)))
+
+    def whole_ms(self, sums: Floats) -> Floats:
+        """What whole networks take, by the sums over their rows; any shape."""
+        return self.curve.whole_ms(sums + self.overhead_ms)
+
+    def sum_ms(self, whole: Floats) -> Floats:
+        """The inverse of `whole_ms`."""
+        return self.curve.sum_ms(whole) - self.overhead_ms
 
 
 def _named(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
@@ -234,10 +258,34 @@ def correct(
 ) -> LatencyModel:
     """`model` (of `fit_blocks`) corrected by whole networks.
 
-    First one factor and one constant are fitted to all networks: by them what blocks take alone
-    becomes what they take inside.  Then all coefficients are fitted to blocks and networks.
+    The sum comes first.  Where the networks show a bend, the curve and the sum, which then is of
+    networks without the bend, are fitted in turn.
     """
     whole = np.asarray(network_ms, float)
+    found = _corrected_sum(model, blocks, block_ms, networks, whole)
+    curve, bends = fit_curve(_sums(found, networks), whole)
+    if not bends:
+        return found
+    for _ in range(REFITS):
+        found = _corrected_sum(model, blocks, block_ms, networks, curve.sum_ms(whole))
+        curve, _ = fit_curve(_sums(found, networks), whole)
+    return replace(found, curve=curve)
+
+
+def _sums(model: LatencyModel, networks: Sequence[Sequence[Operator]]) -> Floats:
+    return np.array([model.network_ms(rows) for rows in networks])
+
+
+def _corrected_sum(
+    model: LatencyModel,
+    blocks: Sequence[Operator],
+    block_ms: Sequence[float],
+    networks: Sequence[Sequence[Operator]],
+    whole: Floats,
+) -> LatencyModel:
+    """First one factor and one constant are fitted to all networks: by them what blocks take alone
+    becomes what they take inside.  Then all coefficients are fitted to blocks and networks.
+    """
     names = tuple(model.coefficients)
     inside = matrix(networks, names)
     ones = np.ones(len(whole))

@@ -55,7 +55,7 @@ def _agreement(networks: pd.DataFrame) -> Section:
             text=[_hover(row) for row in rows.to_dict("records")],
         )  # fmt: skip
     words = (
-        "Each dot is a whole network, predicted as the sum of its blocks and then measured; bars "
+        "Each dot is a whole network, predicted from the sum of its blocks and then measured; bars "
         "are the interval of the measured median (of a command: the range of its runs)."
     )
     return Section("Predicted against measured", words, figure)

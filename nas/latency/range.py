@@ -49,15 +49,16 @@ class LatencyRange:
 def latency_range(latencies: LatencySource) -> LatencyRange:
     """The range of the space whose rows `latencies` knows; UserError where one takes no time."""
     trellis, row_ms = latencies.trellis, latencies.row_ms
-    overhead_ms = latencies.source.overhead_ms
+    whole_ms = latencies.source.whole_ms
     genomes = trellis.random(SAMPLE, np.random.default_rng(0))
-    (low, fast), (high, slow) = (trellis.extreme(row_ms, most=most) for most in (False, True))
+    ends = [trellis.extreme(row_ms, most=most) for most in (False, True)]
+    low, high = whole_ms(np.array([ms for ms, _ in ends])).tolist()
     if isinstance(latencies.source, Lookup):
-        latencies.source.require_time(low + overhead_ms)
+        latencies.source.require_time(low)
     return LatencyRange(
-        fastest=(low + overhead_ms, fast),
-        slowest=(high + overhead_ms, slow),
-        ms=trellis.totals(row_ms, genomes) + overhead_ms,
+        fastest=(low, ends[0][1]),
+        slowest=(high, ends[1][1]),
+        ms=whole_ms(trellis.totals(row_ms, genomes)),
         costs=trellis.costs(genomes),
     )
 

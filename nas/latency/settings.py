@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nas.core.config import Component, compose
 from nas.core.typed import Milliseconds, Multiplier, Side, check_fields
+from nas.data.dense import require_classes
 from search_spaces.lookup import check_target
 
 
@@ -30,4 +31,5 @@ class LatencySettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require_classes("latency", self.data.name)
         check_target(self.target)

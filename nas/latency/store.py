@@ -25,6 +25,7 @@ from nas.core.progress import ProgressBar
 from nas.core.run_folder import environment, lock_folder, open_folder, write_json
 from nas.latency.block_features import signature
 from nas.latency.build import build_table
+from nas.latency.csv_table import curve_cell
 from nas.latency.lookup import Lookup
 from nas.latency.model import with_movements
 from nas.latency.table import LatencyTable, MeasurementEffort
@@ -51,7 +52,7 @@ class LatencySource:
 
     @cached_property
     def row_ms(self) -> NDArray[np.float64]:
-        """(num_rows,): what each row of `trellis.rows` adds to a network, evaluated once."""
+        """(num_rows,): what each row of `trellis.rows` adds to a network's sum, evaluated once."""
         side: Any = self.trellis.space.resolution
         # a line for one resolution counts only where the space has no other
         resolution = 0 if isinstance(side, OneOf) else side
@@ -78,7 +79,8 @@ def table_folder(
 ) -> Path:
     """The folder of one table: equal space, device, settings and effort share it."""
     fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
-    settings = {name: getattr(device, name) for name, field in fields.items() if field.init}
+    decisive = [name for name, field in fields.items() if field.init and field.compare]
+    settings = {name: getattr(device, name) for name in decisive}
     parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
     text = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -124,8 +126,9 @@ def write_table(
     """Write all that is known of a new table; last table.json, by which it is found again."""
     rows = with_movements(latencies.trellis.rows)
     lines = [{**signature(row), "ms": table.row_ms(row)} for row in rows]
-    _write_csv(folder / "table.csv", [*lines, {"op": "network", "ms": table.overhead_ms}])
-    _write_csv(folder / "blocks.csv", [row | asdict(timing) for row, timing in table.blocks])
+    network = {"op": "network", "ms": table.overhead_ms, **curve_cell(table.model.curve)}
+    _write_csv(folder / "table.csv", [*lines, network])
+    _write_csv(folder / "blocks.csv", [row | timing.to_dict() for row, timing in table.blocks])
     _write_csv(folder / "networks.csv", networks)
     made_with = environment(latency=latencies.device.describe() if latencies.device else None)
     write_json(folder / "environment.json", made_with)
@@ -143,15 +146,16 @@ def open_latencies(
     folder: Path,
     console: Console,
     strict: bool = False,
+    known: LatencyTable | None = None,
 ) -> LatencySource:
     """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
 
-    The table is built first where it is missing.  Where it misses a bar, that is printed, or with
-    `strict` a UserError.
+    A `known` table takes its place; else it is built first where it is missing.  Where it misses a
+    bar, that is printed, or with `strict` a UserError.
     """
     if isinstance(device, Lookup):
         return LatencySource(device, None, trellis)
-    if table := saved_table(folder):
+    if table := known or saved_table(folder):
         latencies = LatencySource(table, device, trellis)
     else:
         table, networks = measure_table(trellis, device, effort, folder, console)
@@ -172,7 +176,7 @@ def open_latencies(
 def describe_validation(table: LatencyTable) -> str:
     """How the table was made, and how wrong it is."""
     v = table.validation
-    spread = "" if v["run_to_run"] is None else f" · run to run {v['run_to_run']:.1%}"
+    spread = "" if math.isnan(v["run_to_run"]) else f" · run to run {v['run_to_run']:.1%}"
 
     def share(name: str) -> str:
         low, high = v["intervals"][name]

@@ -16,6 +16,7 @@ from nas.arch.arch import Arch
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.typed import Count, Natural, Range, check_fields
+from nas.latency.curve import Curve, Floats
 from nas.latency.model import LatencyModel
 from nas.latency.timing import Timing
 
@@ -77,12 +78,20 @@ class LatencyTable:
 
     @property
     def overhead_ms(self) -> float:
-        """What a network takes beside its blocks, in milliseconds."""
+        """What a network's sum has beside its rows, in milliseconds."""
         return self.model.overhead_ms
 
     def row_ms(self, row: Operator, resolution: int = 0) -> float:
-        """What the row adds to a network, of whatever resolution, in milliseconds."""
+        """What the row adds to a network's sum, of whatever resolution, in milliseconds."""
         return self.model.row_ms(row)
+
+    def whole_ms(self, sums: Floats) -> Floats:
+        """Milliseconds of whole networks, by the sums over their rows; any shape."""
+        return self.model.whole_ms(sums)
+
+    def sum_ms(self, whole: Floats) -> Floats:
+        """The inverse of `whole_ms`."""
+        return self.model.sum_ms(whole)
 
     def measure_many(self, archs: Sequence[Arch]) -> list[Timing]:
         """Predictions as timings without interval; the validation has the error."""
@@ -99,20 +108,28 @@ class LatencyTable:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, for `table.json`."""
-        blocks = [{**row, **asdict(timing)} for row, timing in self.blocks]
+        blocks = [{**row, **timing.to_dict()} for row, timing in self.blocks]
         return {**asdict(replace(self, blocks=())), "blocks": blocks}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LatencyTable:
-        """The inverse of `to_json`; ValueError for times that cannot be."""
-        model = LatencyModel(**{**data["model"], "alone": tuple(data["model"]["alone"])})
+        """The inverse of `to_json`; ValueError for times that cannot be.
+
+        A table without a curve was saved before there were any, and its networks are sums.
+        """
+        fitted = data["model"]
+        own = {"alone": tuple(fitted["alone"]), "curve": Curve(**fitted.get("curve", {}))}
+        model = LatencyModel(**{**fitted, **own})
         factor, call_ms = model.alone
         times = [*model.coefficients.values(), model.overhead_ms, factor, call_ms]
         if not all(0 <= time < math.inf for time in times):
             raise ValueError("times must be finite, and 0 or more")
         fields = list(Timing.__dataclass_fields__)
         blocks = tuple(
-            ({k: v for k, v in row.items() if k not in fields}, Timing(*(row[f] for f in fields)))
+            (
+                {k: v for k, v in row.items() if k not in fields},
+                Timing(**{f: row[f] for f in fields if f in row}),
+            )
             for row in data["blocks"]
         )
         validation = {k: math.nan if v is None else v for k, v in data["validation"].items()}

@@ -19,7 +19,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -44,6 +44,7 @@ class Timing:
     ci_low_ms, ci_high_ms   95 % confidence interval of the median, by order statistics of visits.
     runs        calls timed; 0 for a figure that was not measured here.
     noisy       the interval was still too wide when time was up.
+    host        the machine that timed it, where several do.
     """
 
     median_ms: float
@@ -52,6 +53,11 @@ class Timing:
     ci_high_ms: float
     runs: int
     noisy: bool
+    host: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; without a host where there is none."""
+        return {key: value for key, value in asdict(self).items() if key != "host" or value}
 
 
 OnTiming = Callable[[int, Timing], None]  # (index, its timing)

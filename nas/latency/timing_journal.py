@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from nas.arch.layers import Operator
@@ -41,7 +40,7 @@ class TimingJournal:
         def keep(i: int, timing: Timing) -> None:
             nonlocal last
             now, key = time.perf_counter(), missing[i]
-            self._journal.add({"key": key, "seconds": now - last, "timing": asdict(timing)})
+            self._journal.add({"key": key, "seconds": now - last, "timing": timing.to_dict()})
             self._read(key)
             last = now
             self.on_progress(len(self.known), what)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from nas.core.errors import UserError
+from nas.network.sessions import open_session
 
 Ranges = Mapping[str, tuple[float, float]]  # name of an activation -> (lowest, highest)
 
@@ -29,9 +29,7 @@ def activation_ranges(model: bytes, images: Iterable[NDArray[np.float32]]) -> Ra
     graph.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(graph.SerializeToString())
     ranges: dict[str, tuple[float, float]] = {}
     for image in images:
         arrays = {entry: image[None]} | dict(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor
 
 from nas.arch.arch import Arch
 from nas.network.modules import Network, arrays
 from nas.network.onnx_graph import onnx_model
+from nas.network.sessions import open_session
 
 RESIZE = (
     "upright by EXIF, transparency white, RGB or grey, the centre square, bicubic with antialiasing"
 )
+SQUEEZE = "RGB, the whole picture squeezed to the square, bilinear with antialiasing"
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 
 
@@ -27,15 +29,18 @@ def export_onnx(
     mean: Sequence[float],
     std: Sequence[float],
     value_range: Sequence[float] = (0.0, 255.0),
+    squeezed: bool = False,
 ) -> bytes:
     """The network as ONNX: "image" (1, C, H, W) to "logits" (1, classes), norms folded in.
 
     Its metadata hold, as JSON, the `classes` in the order of the logits, `mean`, `std` and the
     `range` of ((x - range[0]) / (range[1] - range[0]) - mean) / std, by which images are
-    normalised, and how they were brought to size.  Pictures of 8 bits always have range 0 to 255.
+    normalised, and how they were brought to size: `squeezed` whole to the square, for boxes and
+    masks.  Pictures of 8 bits always have range 0 to 255.
     """
     model = onnx_model(arch, arrays(net))
-    facts = {"classes": list(classes), "mean": list(mean), "std": list(std), "resize": RESIZE}
+    facts: dict[str, Any] = {"classes": list(classes), "mean": list(mean), "std": list(std)}
+    facts["resize"] = SQUEEZE if squeezed else RESIZE
     facts["range"] = list(value_range)
     for key, value in facts.items():
         model.metadata_props.add(key=key, value=json.dumps(value))
@@ -47,7 +52,7 @@ def largest_difference(model: bytes, net: Network, images: Tensor) -> float:
 
     Raises RuntimeError where it is more than float32 explains.
     """
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    session = open_session(model)
     theirs = [session.run(None, {"image": image[None].numpy()})[0][0] for image in images]
     with torch.inference_mode():
         ours = net(images).numpy()

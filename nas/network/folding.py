@@ -32,21 +32,28 @@ class Parameters:
         self._weights, self._eps = weights, bn_eps
         self._pools = _random_pools(seed)
 
-    def of_layer(self, name: str, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """Weight (cout, ...) of this `shape` and bias (cout,) of a layer without norm."""
+    def of_layer(self, name: str, shape: tuple[int, ...], bias: bool = True) -> tuple[Array, Array]:
+        """Weight (cout, ...) of this `shape` and bias (cout,) of a layer without norm; zeros for
+        one that has no bias.
+        """
         if self._weights is None:
             return self._random(shape)
-        weight, bias = self._read(f"{name}.weight", shape), self._read(f"{name}.bias", shape[:1])
-        return weight.astype(np.float32), bias.astype(np.float32)
+        weight = self._read(f"{name}.weight", shape)
+        if not bias:
+            return weight.astype(np.float32), np.zeros(shape[:1], np.float32)
+        offset = self._read(f"{name}.bias", shape[:1])
+        return weight.astype(np.float32), offset.astype(np.float32)
 
-    def folded(self, name: str, shape: tuple[int, ...]) -> tuple[Array, Array]:
-        """As `of_layer`, for `name`.conv followed by the batch norm `name`.bn."""
+    def folded(self, name: str, shape: tuple[int, ...], eps: float = 0) -> tuple[Array, Array]:
+        """As `of_layer`, for `name`.conv followed by the batch norm `name`.bn, of its own `eps`
+        unless that is 0.
+        """
         if self._weights is None:
             return self._random(shape)
         weight = self._read(f"{name}.conv.weight", shape)
         keys = ("weight", "bias", "running_mean", "running_var")
         gamma, beta, mean, variance = (self._read(f"{name}.bn.{key}", shape[:1]) for key in keys)
-        scale = gamma / np.sqrt(variance + self._eps)
+        scale = gamma / np.sqrt(variance + (eps or self._eps))
         scaled, bias = weight * scale[:, None, None, None], beta - mean * scale
         return scaled.astype(np.float32), bias.astype(np.float32)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 
 import torch
@@ -16,19 +16,32 @@ from nas.arch.layers import (
     Concat,
     Conv,
     Dropout,
+    Join,
     Layer,
     Linear,
     MaxPool,
+    Merge,
     Operator,
+    PerAnchor,
     Pool,
+    Read,
+    Resize,
     Shuffle,
     Split,
     SqueezeExcite,
+    inputs_of,
     layer_role,
     run_layers,
     same_padding,
 )
 from nas.arch.operators import operators
+from nas.network.branches import (
+    ConcatChannels,
+    MergeBranches,
+    ResizeBilinear,
+    SplitChannels,
+    TablePerAnchor,
+)
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -37,6 +50,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "swish": nn.SiLU,  # x * sigmoid(x), EfficientNet
 }
 GATES: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "hsigmoid": nn.Hardsigmoid}
+
+
+def _activation(name: str) -> nn.Module:
+    """One of ACTIVATIONS or GATES, or "" for none."""
+    if name in GATES:
+        return GATES[name]()
+    return ACTIVATIONS[name](inplace=True) if name else nn.Identity()
 
 
 class ConvNormAct(nn.Module):
@@ -52,10 +72,12 @@ class ConvNormAct(nn.Module):
         self.same = padding == "same" and layer.stride > 1
         sizes = (layer.cin, layer.cout, layer.kernel, layer.stride)
         dense_same = self.same and layer.groups == 1
-        pad = 0 if dense_same else layer.kernel // 2
-        self.conv = nn.Conv2d(*sizes, pad, groups=layer.groups, bias=not layer.norm)
+        pad = 0 if dense_same else layer.kernel // 2 * layer.dilation
+        bias = layer.bias and not layer.norm
+        self.conv = nn.Conv2d(*sizes, pad, layer.dilation, groups=layer.groups, bias=bias)
+        eps = layer.bn_eps or eps
         self.bn = nn.BatchNorm2d(layer.cout, eps, momentum) if layer.norm else nn.Identity()
-        self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
+        self.act = _activation(layer.act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin, H, W) -> (N, cout, ceil(H / stride), ceil(W / stride))."""
@@ -108,39 +130,19 @@ class LinearAct(nn.Module):
         return out
 
 
-class SplitChannels(nn.Module):
-    """The channels of a row's input that the branch of one `Split` layer reads."""
-
-    def __init__(self, layer: Split) -> None:
-        super().__init__()
-        self.first, self.channels = layer.first, layer.cout
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, cin, H, W) -> (N, cout, H, W), a view."""
-        return x.narrow(1, self.first, self.channels)
-
-
-class ConcatChannels(nn.Module):
-    """Two branches side by side."""
-
-    def forward(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        """(N, C1, H, W) and (N, C2, H, W) -> (N, C1 + C2, H, W)."""
-        return torch.cat((left, right), 1)
-
-
 class OperatorModule(nn.Module):
     """One `Operator`: its layers by role, the residual, stochastic depth per sample."""
 
     def __init__(self, row: Operator, padding: str, eps: float, momentum: float) -> None:
         super().__init__()
         self.residual, self.drop_path = row.residual, row.drop_path
-        self.layers = row.layers
+        self.layers, self.sources = row.layers, row.sources
         for layer in row.layers:
             self.add_module(layer_role(layer), _module(layer, padding, eps, momentum))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
         """The layers in order, plus the input where the row has a residual."""
-        out = run_layers(self.layers, x, self._run)
+        out = run_layers(self.layers, x, self._run, others)
         if not self.residual:
             return out
         if self.training and self.drop_path:
@@ -174,20 +176,62 @@ def _module(layer: Layer, padding: str, eps: float, momentum: float) -> nn.Modul
             return ConcatChannels()
         case Shuffle():
             return nn.ChannelShuffle(layer.groups)
+        case Read():
+            return nn.Identity()
+        case Merge():
+            return MergeBranches(layer)
+        case Resize():
+            return ResizeBilinear(layer)
+        case PerAnchor():
+            return TablePerAnchor(layer)
+        case Join():
+            return ConcatChannels(layer.axis)
     assert_never(layer)
 
 
-class Network(nn.Sequential):
+Maps = Mapping[str, torch.Tensor]  # by the place that puts them out
+
+
+class Rows(nn.Sequential):
+    """Rows in order of execution, by place; later ones may read what earlier ones put out."""
+
+    def __init__(self, rows: Sequence[Operator], padding: str, eps: float, momentum: float) -> None:
+        super().__init__()
+        self.kept = {place for row in rows for place in row.sources}
+        self.outside = tuple(inputs_of(rows))[1:]  # places that are read, and are not here
+        for row in rows:
+            self.add_module(row.place, OperatorModule(row, padding, eps, momentum))
+
+    def forward(self, x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        """The input of the first row, and what is read from outside -> output of the last row."""
+        return self.run(x, dict(zip(self.outside, others, strict=True)))
+
+    def run(self, x: torch.Tensor, known: Maps, begin: int = 0) -> torch.Tensor:
+        """From row number `begin` on, whose input is x; `known`: what earlier rows put out."""
+        for number, (place, row) in enumerate(self._modules.items()):
+            if number < begin:
+                continue
+            assert isinstance(row, OperatorModule)
+            first, *rest = row.sources or (None,)
+            start = known[first] if first is not None and number else x
+            x = row(start, *(known[source] for source in rest))
+            known = self.seen(known, place, x)
+        return x
+
+    def seen(self, known: Maps, place: str, x: torch.Tensor) -> Maps:
+        """`known`, with what the row at `place` puts out where a later one reads it."""
+        return {**known, place: x} if place in self.kept else known
+
+
+class Network(Rows):
     """The rows of an `Arch`, by place: `stem`, `stage1_block1`, ..., `head`, `classifier`.
 
-    (N, channels, H, W) -> (N, classes) logits.  Other input sides than `arch.resolution` work.
+    (N, channels, H, W) -> (N, classes) logits.  Other input sides than `arch.resolution` work,
+    but not under a dense head, which answers (N, anchors, classes + 4) or (N, classes, H, W).
     """
 
     def __init__(self, arch: Arch) -> None:
-        super().__init__()
-        norm = arch.bn_eps, arch.bn_momentum
-        for row in operators(arch):
-            self.add_module(row.place, OperatorModule(row, arch.padding, *norm))
+        super().__init__(operators(arch), arch.padding, arch.bn_eps, arch.bn_momentum)
 
 
 def arrays(net: nn.Module) -> dict[str, NDArray[Any]]:
@@ -206,16 +250,13 @@ def build(arch: Arch, seed: int | None = None) -> Network:
     return net
 
 
-def build_rows(rows: Sequence[Operator], padding: str = "symmetric") -> nn.Sequential:
+def build_rows(rows: Sequence[Operator], padding: str = "symmetric") -> Rows:
     """Consecutive rows as a module of their own, with torch's own initial weights and norms.
 
-    (N, cin, side, side) of the first row -> (N, cout, side_out, side_out) of the last, or
-    (N, cout) after a linear layer.
+    (N, cin, side, side) of the first row -> (N, *row_shape) of the last; what they read from
+    outside follows the input, in the order of `nas.arch.layers.inputs_of`.
     """
-    net = nn.Sequential()
-    for row in rows:
-        net.add_module(row.place, OperatorModule(row, padding, eps=1e-5, momentum=0.1))
-    return net
+    return Rows(rows, padding, eps=1e-5, momentum=0.1)
 
 
 def initialise(module: nn.Module) -> None:

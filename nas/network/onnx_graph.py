@@ -19,15 +19,22 @@ from nas.arch.layers import (
     Concat,
     Conv,
     Dropout,
+    Join,
     Layer,
     Linear,
     MaxPool,
+    Merge,
     Operator,
+    PerAnchor,
     Pool,
+    Read,
+    Resize,
     Shuffle,
     Split,
     SqueezeExcite,
+    inputs_of,
     layer_role,
+    row_shape,
     run_layers,
     same_padding,
 )
@@ -46,6 +53,7 @@ class _Graph:
 
     padding: str
     parameters: Parameters
+    batch: int = 1
     flat: bool = False  # whether the last output is (N, C) and not (N, C, H, W)
     nodes: list[Any] = field(default_factory=list)
     tensors: dict[str, Any] = field(default_factory=dict)
@@ -67,13 +75,13 @@ class _Graph:
         self.tensors[name] = numpy_helper.from_array(np.array(values, np.int64), name)
         return name
 
-    def layer(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
+    def layer(self, name: str, shape: tuple[int, ...], bias: bool = True) -> tuple[str, str]:
         """Names of the weight and the bias of a layer without norm."""
-        return self._stored(name, self.parameters.of_layer(name, shape))
+        return self._stored(name, self.parameters.of_layer(name, shape, bias))
 
-    def folded(self, name: str, shape: tuple[int, ...]) -> tuple[str, str]:
+    def folded(self, name: str, shape: tuple[int, ...], eps: float = 0) -> tuple[str, str]:
         """As `layer`, for `name`.conv followed by the batch norm `name`.bn."""
-        return self._stored(f"{name}.conv", self.parameters.folded(name, shape))
+        return self._stored(f"{name}.conv", self.parameters.folded(name, shape, eps))
 
     def _stored(self, name: str, values: tuple[Array, Array]) -> tuple[str, str]:
         weight, bias = values
@@ -100,12 +108,17 @@ def _activate(graph: _Graph, act: str, x: str, name: str) -> str:
 
 def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
     """(N, cin, side, side) -> (N, cout, side_out, side_out)."""
-    before = after = layer.kernel // 2
-    if graph.padding == "same":
+    before = after = layer.kernel // 2 * layer.dilation
+    if graph.padding == "same" and layer.stride > 1:
         before, after = same_padding(layer.side, layer.kernel, layer.stride)
     shape = (layer.cout, layer.cin // layer.groups, layer.kernel, layer.kernel)
-    folded = graph.folded(name, shape) if layer.norm else graph.layer(f"{name}.conv", shape)
+    if layer.norm:
+        folded = graph.folded(name, shape, layer.bn_eps)
+    else:
+        folded = graph.layer(f"{name}.conv", shape, layer.bias)
     sizes = {"kernel_shape": [layer.kernel] * 2, "strides": [layer.stride] * 2}
+    if layer.dilation > 1:
+        sizes["dilations"] = [layer.dilation] * 2
     pads = [before, before, after, after]
     out = graph.add("Conv", [x, *folded], f"{name}.conv", **sizes, group=layer.groups, pads=pads)
     return _activate(graph, layer.act, out, name)
@@ -151,6 +164,23 @@ def _shuffle(graph: _Graph, layer: Shuffle, x: str, name: str) -> str:
     return graph.add("Reshape", [x, together], name)
 
 
+def _resize(graph: _Graph, layer: Resize, x: str, name: str) -> str:
+    """(N, C, side, side) -> (N, C, side_out, side_out)."""
+    sides = layer.side_out, layer.side_out
+    if layer.side == 1:
+        return graph.add("Expand", [x, graph.integers(f"{name}.size", 1, 1, *sides)], name)
+    size = graph.integers(f"{name}.size", graph.batch, layer.channels, *sides)
+    how = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    return graph.add("Resize", [x, "", "", size], name, **how)
+
+
+def _per_anchor(graph: _Graph, layer: PerAnchor, x: str, name: str) -> str:
+    """(N, anchors * numbers, side, side) -> (N, side * side * anchors, numbers)."""
+    x = graph.add("Transpose", [x], f"{name}.transpose", perm=[0, 2, 3, 1])
+    shape = graph.integers(f"{name}.shape", 0, layer.side**2 * layer.anchors, layer.numbers)
+    return graph.add("Reshape", [x, shape], name)
+
+
 def _layer(graph: _Graph, layer: Layer, name: str, *inputs: str) -> str:
     x = inputs[-1]
     match layer:
@@ -173,14 +203,24 @@ def _layer(graph: _Graph, layer: Layer, name: str, *inputs: str) -> str:
             return graph.add("Concat", inputs, name, axis=1)
         case Shuffle():
             return _shuffle(graph, layer, x, name)
+        case Read():
+            return x
+        case Merge():
+            return graph.add({"add": "Add", "multiply": "Mul"}[layer.op], inputs, name)
+        case Resize():
+            return _resize(graph, layer, x, name)
+        case PerAnchor():
+            return _per_anchor(graph, layer, x, name)
+        case Join():
+            return graph.add("Concat", inputs, name, axis=layer.axis)
     assert_never(layer)
 
 
-def _row(graph: _Graph, row: Operator, x: str) -> str:
+def _row(graph: _Graph, row: Operator, x: str, others: Sequence[str]) -> str:
     def run(layer: Layer, *inputs: str) -> str:
         return _layer(graph, layer, f"{row.place}.{layer_role(layer)}", *inputs)
 
-    out = run_layers(row.layers, x, run)
+    out = run_layers(row.layers, x, run, others)
     return graph.add("Add", [x, out], f"{row.place}.add") if row.residual else out
 
 
@@ -196,22 +236,27 @@ def onnx_rows(
 ) -> onnx.ModelProto:
     """Consecutive rows of a network as a model of their own, in float32.
 
-    (batch, cin, side, side) of the first row -> (batch, cout, side_out, side_out) of the last, or
-    (batch, cout) after a linear layer.  `weights` is the network's state dict, in NumPy; without
-    it weights are random, from `seed`.
+    (batch, cin, side, side) of the first row -> (batch, *row_shape) of the last; what they read
+    from outside, `nas.arch.layers.inputs_of`, are further inputs, by their places.  `weights` is
+    the network's state dict, in NumPy; without it weights are random, from `seed`.
     Raises UserError where `weights` lack a tensor or hold one of another shape.
     """
-    graph = _Graph(padding, Parameters(weights, bn_eps, seed))
-    first, last, out = rows[0], rows[-1], names[0]
-    for row in rows:
-        out = _row(graph, row, out)
+    graph = _Graph(padding, Parameters(weights, bn_eps, seed), batch)
+    given = inputs_of(rows)
+    given = {names[0]: given.pop("input")} | given
+    out, known = names[0], {place: place for place in list(given)[1:]}
+    for number, row in enumerate(rows):
+        first, *others = row.sources or (row.place,)
+        start = known[first] if row.sources and number else out
+        out = known[row.place] = _row(graph, row, start, [known[place] for place in others])
     assert graph.nodes[-1].output[0] == out
     graph.nodes[-1].output[0] = names[1]
-    given = [batch, first.cin, first.side, first.side]
-    made = [batch, last.cout] + [last.side_out] * (0 if graph.flat else 2)
     inputs, outputs = (
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
-        for name, shape in zip(names, (given, made), strict=True)
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *shape])
+            for name, shape in values.items()
+        ]
+        for values in (given, {names[1]: row_shape(rows[-1])})
     )
     tensors = list(graph.tensors.values())
     body = helper.make_graph(graph.nodes, "network", inputs, outputs, tensors)
@@ -222,7 +267,8 @@ def onnx_rows(
 def onnx_model(
     arch: Arch, weights: Weights | None = None, *, batch: int = 1, seed: int = 0
 ) -> onnx.ModelProto:
-    """The whole network: "image" (batch, channels, r, r) to "logits" (batch, classes), float32.
+    """The whole network: "image" (batch, channels, r, r) to "logits" (batch, classes), float32;
+    what a dense head answers (`row_shape` of the last row) in the place of classes.
 
     `weights` is the state dict of `nas.network.modules.build(arch)`, in NumPy; without it weights
     are random, from `seed`, of a scale at which activations stay alive.  The metadata hold the

@@ -31,9 +31,9 @@ function colourings() {
     ["latency_ms", "latency (ms)", 1], ["peak_memory_bytes", "peak memory (KiB)", 1024],
     ["seconds", "judged in (s)", 1]].map(([key, label, scale]) => (
     { key, label, log: true, of: net => net.figures[key] > 0 ? net.figures[key] / scale : null }));
-  figures.push({ key: "test", label: "test accuracy (%)",
+  figures.push({ key: "test", label: `test ${data.metric} (%)`,
     of: net => net.figures.test_accuracy === null ? null : 100 * net.figures.test_accuracy });
-  figures.push({ key: "float", label: "accuracy in float32 (%)",
+  figures.push({ key: "float", label: `${data.metric} in float32 (%)`,
     of: net => net.figures.float_accuracy === null ? null : 100 * net.figures.float_accuracy });
   const picks = [...new Set(nets.flatMap(net => Object.keys(net.picks)))].sort();
   const choices = picks.map(key => ({ key, label: data.choices[key], choice: true,
@@ -152,7 +152,7 @@ function draw(name = view.name) {
     + `${frontOf().length} on the front.`;
   plot(chart, [...traces, ring], {
     template: "none", autosize: true, xaxis: axis,
-    yaxis: { title: { text: `accuracy (%)${below}`, standoff: 10 }, range: view.accuracies },
+    yaxis: { title: { text: `${data.metric} (%)${below}`, standoff: 10 }, range: view.accuracies },
     yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
     margin: { l: narrow ? 46 : 60, r: narrow ? 4 : 20, t: 30, b: (narrow ? 160 : 80) + 25 * several },
     legend: { orientation: "h", xref: "container", yref: "container", y: 0, yanchor: "bottom",

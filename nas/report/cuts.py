@@ -12,7 +12,7 @@ NOTES = (
     "block alone is replaced: Kullback-Leibler divergence in nats, no label is read.",
     "The choice minimises the sum of these costs within the latency. Cuts add up only roughly, "
     "so the networks that it proposes are judged as a whole.",
-    "Milliseconds of a block are what it adds to a network, by the latency table.",
+    "Milliseconds of a block are what it adds to a network's sum in the latency table.",
 )
 
 

@@ -17,7 +17,7 @@ from nas.core.figures import BLUE, GREEN, GREY, ORANGE
 from nas.core.files import write_bytes
 from nas.report.drawing import LETTER, Canvas, Png, Point, Svg, diamond, star
 from nas.report.fronts import axis_view, front, published
-from nas.report.kept_run import KeptRun
+from nas.report.kept_run import KeptRun, metric_of
 from nas.report.metrics import LATENCY, name_of, percent, values
 
 CANVASES: dict[str, Callable[[int, int, str], Canvas]] = {".svg": Svg, ".png": Png}
@@ -100,7 +100,7 @@ def write_figure(runs: Sequence[KeptRun], path: Path) -> None:
         raise UserError(f"no network of {runs[0].folder} was trained: there is no front to draw")
     title = "Accuracy against latency: " + ", ".join(run.label for run in runs)
     plot = Plot(CANVASES[path.suffix](WIDTH, HEIGHT, title), axis_view(runs, LATENCY))
-    _axes(plot)
+    _axes(plot, metric_of(runs))
     for run, hue in zip(runs, _hues(runs), strict=True):
         _front(plot, run, hue, hue if len(runs) > 1 else BLUE)
     for run in runs:
@@ -113,7 +113,7 @@ def _hues(runs: Sequence[KeptRun]) -> list[str]:
     return [HUES[i % len(HUES)] for i in range(len(runs))]
 
 
-def _axes(plot: Plot) -> None:
+def _axes(plot: Plot, metric: str) -> None:
     low, high = plot.view["range"]
     ends = (10**low, 10**high) if plot.view["log"] else (low, high)
     costs = TICKS if plot.view["log"] else _even(*ends)
@@ -128,7 +128,7 @@ def _axes(plot: Plot) -> None:
         plot.canvas.text((LEFT - 6, y + 4), f"{share:g}", 10, "end")
     plot.canvas.line([(LEFT, TOP), (LEFT, bottom), (right, bottom)], "#222222")
     plot.canvas.text(((LEFT + right) / 2, bottom + 33), "latency (ms)", 12, "middle")
-    plot.canvas.text((16, (TOP + bottom) / 2), "accuracy (%)", 12, "middle", turned=True)
+    plot.canvas.text((16, (TOP + bottom) / 2), f"{metric} (%)", 12, "middle", turned=True)
     targets = sorted({target for target in plot.view["targets"] if target})
     for i, target in enumerate(targets):
         x, inner = plot.x(target), 0 < i < len(targets) - 1

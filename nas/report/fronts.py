@@ -13,7 +13,7 @@ import pandas as pd
 
 from nas.core.figures import as_list
 from nas.report.frames import trial_frame
-from nas.report.kept_run import KeptRun
+from nas.report.kept_run import KeptRun, metric_of
 from nas.report.metrics import (
     AXES,
     TIMES,
@@ -157,7 +157,8 @@ def table(run: KeptRun, axis: Metric) -> str:
         return ""
     known = [m for m in AXES if any(isfinite(row[m.column]) for row in rows)]
     head = [*(f"{m.label} ({m.unit})" for m in known), f"gain (points/{axis.unit})"]
-    head = ["no.", "network", "accuracy (%)", "test (%)", *head]
+    metric = metric_of([run])
+    head = ["no.", "network", f"{metric} (%)", "test (%)", *head]
     cells = "".join(
         f'<th scope="col"><button class="sort">{escape(name)}</button></th>' for name in head
     )
@@ -166,7 +167,7 @@ def table(run: KeptRun, axis: Metric) -> str:
         _line(place, row, known, gain, row["id"] == winner)
         for place, (row, gain) in enumerate(zip(rows, _gains(rows, axis), strict=True), 1)
     )
-    caption = f"The front of accuracy and {axis.label}, cheapest first; {GAIN}"
+    caption = f"The front of {metric} and {axis.label}, cheapest first; {GAIN}"
     return (
         f'<div class="wide"><table><caption><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -49,7 +49,8 @@ class KeptRun:
     @property
     def ranked_by(self) -> str:
         """The column by which its front is ranked beside latency."""
-        return "score" if self.summary.get("accuracy") == "inherited" else "accuracy"
+        by_score = self.summary.get("accuracy") == "inherited" and "metric" not in self.summary
+        return "score" if by_score else "accuracy"
 
     @cached_property
     def evaluated(self) -> pd.DataFrame:
@@ -96,6 +97,12 @@ class KeptRun:
         """The network of that id; None where the files do not tell it for certain."""
         kept = self._file(self.files[key], key) if key in self.files else None
         return kept or arch_of(notation, key, self._examples)
+
+
+def metric_of(runs: Sequence[KeptRun]) -> str:
+    """What the "accuracy" of the runs is: mAP of boxes, mIoU of masks, or accuracy."""
+    named = {str(run.summary.get("metric", "accuracy")) for run in runs}
+    return named.pop() if len(named) == 1 else "accuracy"
 
 
 def read_runs(folders: Sequence[Path]) -> list[KeptRun]:

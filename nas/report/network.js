@@ -210,8 +210,8 @@ function facts(net) {
   const f = net.figures, lines = [];
   const add = (name, value, unit = "") => value === null || value === "–" || value === ""
     || lines.push([name, `${value}${unit}`]);
-  add("accuracy", f.accuracy === null ? null : accuracyOf(f), " (validation)");
-  add("test accuracy", f.test_accuracy === null ? null
+  add(data.metric, f.accuracy === null ? null : accuracyOf(f), " (validation)");
+  add(`test ${data.metric}`, f.test_accuracy === null ? null
     : `${percent(f.test_accuracy)} ± ${percent(f.test_accuracy_se ?? 0)} %`);
   add("in float32", f.float_accuracy === null ? null : `${percent(f.float_accuracy)} %`);
   add("latency", digits(f.latency_ms), " ms");

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from nas.arch.serialization import dumps
+from nas.core.cli import CONF
+from nas.core.files import parse_yaml
 from nas.report.frames import PICK
 from nas.report.fronts import front, published
 from nas.report.kept_run import KeptRun
@@ -82,12 +84,27 @@ def commands(run: KeptRun, row: Mapping[str, Any], file: str) -> list[tuple[str,
     place = file.removeprefix("front/").removesuffix(".yaml")
     name = f"{run.name}-{place or row['id']}"
     arch = str(run.folder / file) if file else f"{row['id']}.yaml"
-    words = [f"arch={arch}", *_weights(run, file), *_data(run), f"run={name}"]
+    words = [*_task(run), f"arch={arch}", *_weights(run, file), *_data(run), f"run={name}"]
     own = run.folder.parent.name == "search" and str(results) != "results"
     folder = str(results) if own else "results"
     train = ["python", "-m", "nas.train", *words, *([f"results={folder}"] if own else [])]
     export = ["python", "-m", "nas.export", f"arch={folder}/train/{name}"]
     return [("train it to the end", shlex.join(train)), ("then export it", shlex.join(export))]
+
+
+def _task(run: KeptRun) -> list[str]:
+    """What the search was for and its settings, where that is not classes by default."""
+    given = dict(run.config.get("task") or {})
+    name = given.pop("name", None)
+    if name is None:
+        return []
+    usual = parse_yaml((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8"))
+    changed = {key: value for key, value in given.items() if value != usual.get(key)}
+    return [f"task={name}", *(f"task.{key}={_word(value)}" for key, value in changed.items())]
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if value is True or value is False else str(value)
 
 
 def _weights(run: KeptRun, file: str) -> list[str]:
@@ -102,7 +119,7 @@ def _data(run: KeptRun) -> list[str]:
     if not data.get("name") or data["name"] == "embedded":
         return []
     given = [(key, data[key]) for key in OF_DATA if data.get(key)]
-    words = [f"data.{key}={str(value).lower() if value is True else value}" for key, value in given]
+    words = [f"data.{key}={_word(value)}" for key, value in given]
     return [f"data={data['name']}", *words]
 
 

@@ -19,7 +19,7 @@ from nas.report.choices import (
 )
 from nas.report.cuts import NOTES, cut_sections
 from nas.report.fronts import advice, axis_view, counts, table
-from nas.report.kept_run import KeptRun
+from nas.report.kept_run import KeptRun, metric_of
 from nas.report.metrics import AXES, Metric
 from nas.report.networks import networks
 from nas.report.prices import COLUMNS
@@ -42,7 +42,7 @@ KINDS = "kernel first_kernel expand width depth se act"  # in the order of the h
 CHOOSE = """\
 <section id="choose" aria-labelledby="choose-title"><h2 id="choose-title">Choose a network</h2>
 <div class="controls">
-<div role="group" aria-label="horizontal axis" id="axes">accuracy against {buttons}</div>
+<div role="group" aria-label="horizontal axis" id="axes">{metric} against {buttons}</div>
 <span><label for="colour">colour</label> <select id="colour"></select></span>
 <span class="budget"><label for="budget">my budget is</label>
 <input type="range" id="budget" min="0" max="1000" step="1">
@@ -70,6 +70,7 @@ def write_page(runs: Sequence[KeptRun], path: Path) -> None:
     rest, figures = _rest(runs)
     data = {
         "runs": [_identity(run) for run in runs],
+        "metric": metric_of(runs),
         "axes": views,
         "networks": drawn,
         "columns": COLUMNS,
@@ -111,7 +112,7 @@ def _choose(runs: Sequence[KeptRun], views: Sequence[dict[str, Any]]) -> str:
         + "</div>"
         for view in views
     )
-    return CHOOSE.format(buttons=buttons, sections=sections)
+    return CHOOSE.format(metric=metric_of(runs), buttons=buttons, sections=sections)
 
 
 def _front(runs: Sequence[KeptRun], index: int, axis: Metric) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nas.arch.arch import Arch
 from nas.arch.operators import operators
 from nas.core.errors import UserError
@@ -65,9 +67,14 @@ def rows_of(arch: Arch, latency_ms: float, tables: list[Table]) -> tuple[list[li
 
 
 def _times(arch: Arch, latency_ms: float, table: Table) -> tuple[list[Any], float] | None:
+    """The parts of the whole's latency, each row's and the constant: in proportion to the sum's."""
     try:
         times = [table.row_ms(row, arch.resolution) for row in operators(arch)]
     except (UserError, KeyError):  # a block that the table does not know
         return None
-    total = sum(times) + table.overhead_ms
-    return (times, table.overhead_ms) if abs(total - latency_ms) <= AGREES * latency_ms else None
+    whole = float(table.whole_ms(np.array(sum(times))))
+    if not abs(whole - latency_ms) <= AGREES * latency_ms:
+        return None
+    parts = [*times, table.overhead_ms]
+    *times, constant = (whole / sum(parts) * ms for ms in parts)
+    return times, constant

@@ -160,12 +160,14 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         "them and may change their order."
     )
     if summary.get("accuracy") == "inherited":
+        ranked = "the cross-entropy of inherited weights"
+        if metric := summary.get("metric"):
+            ranked = f"{metric} of the weights that each network has"
         trained = (
             "Networks have inherited their weights in closed form; those whose hover says so were "
             "trained again. Diamonds are what one would do otherwise, and networks that no score "
-            "chose, trained alike. The front is ranked by the cross-entropy of inherited weights "
-            "on the validation images, which tells networks apart that get as many of few images "
-            "right; the winner is the best of those that were trained again."
+            f"chose, trained alike. The front is ranked by {ranked} on "
+            "the validation images; the winner is the best of those that were trained again."
         )
     return [
         trained,

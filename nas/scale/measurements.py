@@ -13,7 +13,7 @@ from rich.console import Console
 from nas.accuracy.elastic import elastic
 from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import Estimates, Judge, JudgeContext
-from nas.accuracy.worker_pool import WorkerPool
+from nas.accuracy.pool import Pool
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id, operators
 from nas.core.journal import KeyedJournal
@@ -49,9 +49,7 @@ def cached_latency(timer: Any, folder: Path, padding: str, console: Console) -> 
     return measured
 
 
-def run_jobs(
-    pool: WorkerPool, on_partial: Callable[[float], None], jobs: Sequence[Job]
-) -> Estimates:
+def run_jobs(pool: Pool, on_partial: Callable[[float], None], jobs: Sequence[Job]) -> Estimates:
     """The answer to each job; `on_partial` hears the epochs done in jobs that have not ended."""
 
     def on_progress(parts: Mapping[int, float]) -> None:
@@ -76,7 +74,7 @@ def supernet_judge(
 
 
 def train_cached(
-    pool: WorkerPool, jobs: Sequence[Job], path: Path, salt: str, bar: ProgressBar
+    pool: Pool, jobs: Sequence[Job], path: Path, salt: str, bar: ProgressBar
 ) -> list[dict[str, Any]]:
     """What each job scored, in order; those that the file at `path` knows are not trained again.
 

@@ -12,6 +12,7 @@ from nas.core.checks import check_option
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
 from nas.core.typed import Among, Milliseconds, Natural, Range, Side, Workers, check_fields
+from nas.data.dense import require_classes
 from nas.network.device import DEVICES, resolve_device
 from nas.scale.family import MAX_ABS_PHI
 from nas.scale.fit.budget import FitBudget
@@ -32,6 +33,7 @@ class ScaleSettings:
     fit: Component
     accuracy: Component
     latency: Component
+    executor: Component
     phi: Annotated[float, Range(-MAX_ABS_PHI, MAX_ABS_PHI)] | None
     macs: Annotated[float, Range(1)] | None
     latency_ms: Milliseconds | None
@@ -97,6 +99,7 @@ class ScaleSettings:
 
     def _check_each(self) -> None:
         check_fields(self)
+        require_classes("scale", self.data.name)
         check_option("accuracy", self.accuracy.name, ("scratch", "oneshot"))
         resolve_device(self.device)
         _ = self.fit_budget  # checks its own settings

@@ -11,8 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
+from nas.accuracy.executor import Executor
+from nas.accuracy.pool import Pool
 from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.cost import describe_network
 from nas.arch.scaling import RULES, Factors, formula
@@ -36,6 +37,7 @@ class ScaleRun:
     baseline: Arch
     images: Callable[[], ImageData]
     training: Budget
+    executor: Executor
     timer: Any
     latency: Milliseconds
 
@@ -43,10 +45,14 @@ class ScaleRun:
         """Print a line after its label."""
         self.console.print(f"{label:<9} {text}")
 
-    def open_pool(self, test: bool) -> WorkerPool:
+    def open_pool(self, test: bool) -> Pool:
         """Processes that train networks, and score them on the test images too if `test`."""
-        what = (self.settings.data.make, self.training, self.settings.device)
-        return WorkerPool(partial(Scratch.open, *what, test=test), self.settings.workers)
+        budget, device = self.training, self.settings.device
+        return self.executor.open(
+            lambda load: partial(Scratch.open, load, budget, device, test=test),
+            self.settings.data.make,
+            self.settings.workers,
+        )
 
 
 @contextmanager
@@ -54,6 +60,7 @@ def open_run(settings: ScaleSettings, console: Console) -> Iterator[ScaleRun]:
     """Find the baseline, and hold its folder against other processes."""
     images: Callable[[], ImageData] = cache(settings.data.make)
     training, timer = settings.budget.make(), settings.latency.make()
+    executor: Executor = settings.executor.make()
     training.check_from_scratch()
     trained = settings.is_fitted or settings.train
     find = partial(resolve_baseline, settings.arch, settings.results, lambda: images().spec)
@@ -65,7 +72,9 @@ def open_run(settings: ScaleSettings, console: Console) -> Iterator[ScaleRun]:
     folder = open_folder(Path(settings.results) / "scale" / folder_name(baseline.name))
     with lock_folder(folder):
         latency = cached_latency(timer, folder, baseline.padding, console)
-        run = ScaleRun(settings, console, folder, baseline, images, training, timer, latency)
+        run = ScaleRun(
+            settings, console, folder, baseline, images, training, executor, timer, latency
+        )
         run.say("baseline", describe_network(baseline, origin))
         yield run
 

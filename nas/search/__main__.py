@@ -3,6 +3,7 @@
 import os
 
 from nas.core.cli import main
+from nas.core.one_voice import one_voice
 
 ABOUT = """\
 Search a space of mobile networks for the front of accuracy and latency.  Published networks that
@@ -20,9 +21,10 @@ def run(arguments: list[str]) -> None:
 
     if unset:
         del os.environ["OPENBLAS_NUM_THREADS"]
-    show_if_asked("search", SearchSettings, completed(arguments))
-    search(SearchSettings.of(*arguments))
+    with one_voice():
+        show_if_asked("search", SearchSettings, completed(arguments))
+        search(SearchSettings.of(*arguments))
 
 
 if __name__ == "__main__":
-    main("search", ABOUT, run)
+    main("search", ABOUT, run, together=True)

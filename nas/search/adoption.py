@@ -10,10 +10,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
-from nas.core.run_folder import differences
+from nas.core.run_folder import differences, without_password
 from nas.search.metrics import Metrics
 from nas.search.settings import SearchSettings
-from nas.search.storage import DIRECTIONS, TrialStore, without_password
+from nas.search.storage import DIRECTIONS, TrialStore
 from nas.search.study import distributions_of
 
 
@@ -24,7 +24,7 @@ def check_study(
 
     Nothing is written.
     """
-    kept, trials = store.study.user_attrs.get("config"), store.study.get_trials(deepcopy=False)
+    kept, trials = store.notes().get("config"), store.study.get_trials(deepcopy=False)
     if isinstance(kept, dict) and (found := differences(config, kept)):
         why = f"of other settings ({found})"
     elif found := _strange(store, trials, distributions_of(space)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from nas.arch.operators import network_id
 from nas.arch.serialization import from_dict, to_dict
 from nas.core.journal import KeyedJournal
 from nas.search.metrics import Metrics
+from nas.search.storage import TrialStore
 
 Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 
@@ -31,11 +33,24 @@ class Role(StrEnum):
 class Evaluations:
     """The evaluations of a run by role and network, kept in `path` (evaluations.jsonl).
 
-    What is there is not evaluated again.
+    What is there is not evaluated again.  The `store` of a study in a database keeps them too, so
+    that they are there on other machines.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.journal = KeyedJournal(path, _key_of)
+    def __init__(self, path: Path, store: TrialStore | None = None) -> None:
+        self.journal, self.store = KeyedJournal(path, _key_of), store
+        kept = store.kept() if store else {}
+        for row in kept.values():
+            with suppress(KeyError, TypeError, ValueError):  # what is damaged, or something else
+                if self.journal.entries.get(_key_of(row)) != row:
+                    self.journal.add(row)
+        for row in self.journal.entries.values():
+            if _name_of(row) not in kept:
+                self._keep(row)
+
+    def _keep(self, row: Mapping[str, Any]) -> None:
+        if self.store:
+            self.store.keep(_name_of(row), row)
 
     def __contains__(self, key: tuple[Role, str]) -> bool:
         return key in self.journal
@@ -69,6 +84,7 @@ class Evaluations:
         """Write down what is known of `arch`."""
         row = {"role": role.value, "id": metrics.id, "name": name, "arch": to_dict(arch)}
         self.journal.add(row | {"metrics": metrics.to_json()})
+        self._keep(self.journal[role, metrics.id])
 
     def evaluate(
         self,
@@ -90,6 +106,11 @@ class Evaluations:
             if write:
                 self.add(role, archs[missing[j]], metrics, (names or {}).get(metrics.id, ""))
             yield missing[j], metrics
+
+
+def _name_of(row: Mapping[str, Any]) -> str:
+    """What a row is kept by in a database."""
+    return f"{row['role']}:{row['id']}"
 
 
 def _key_of(row: Mapping[str, Any]) -> tuple[Role, str]:

@@ -109,4 +109,5 @@ def with_estimate(metrics: Metrics, estimate: Estimate | Failure) -> Metrics:
         metrics = replace(metrics, float_accuracy=whole.accuracy)
     if test := estimate.test:
         metrics = replace(metrics, test_accuracy=test.accuracy, test_accuracy_se=test.accuracy_se)
+        metrics = replace(metrics, test_correct=estimate.test_correct)
     return metrics

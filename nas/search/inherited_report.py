@@ -23,14 +23,17 @@ from nas.search.evaluations import Role
 from nas.search.inheriting import baselines, best_finished, controls, finalists, judged
 from nas.search.setup import SearchRun
 from nas.space.choices import choices, picks_of
+from nas.stats.jackknife import jackknife_error
+from nas.tasks.choice import CLASSES
+from nas.tasks.onnx_answers import with_answers
 from nas.training.evaluation import paired_difference
 from search_spaces.inherited import place_of, replacement_rows, sides_of
 
 TIE = 1e-9  # nats, so that the winner comes first
+CPU = torch.device("cpu")
 CHECKED = 8  # pictures on which an ONNX model must answer as its network does
 TASKS = {Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
 UNTOUCHED = "weights inherited, not trained since"
-AGAIN = "trained again with soft labels"
 
 
 def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
@@ -50,11 +53,16 @@ def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
         finished = again.get(row["id"])
         if finished and finished["state"] == "complete":
             kept = {key: row[key] for key in ("number", "name", "score", "score_se")}
-            row = row | finished | kept | {"reason": AGAIN}
+            row = row | finished | kept | {"reason": again_by(run)}
         elif row["state"] == "complete":
             row = row | {"reason": UNTOUCHED}
         rows.append(row | {"score": top + TIE} if best and row["id"] == best.id else row)
     return rows
+
+
+def again_by(run: SearchRun) -> str:
+    """How the best were trained again."""
+    return "trained again" + (" with soft labels" if run.settings.task.name == CLASSES else "")
 
 
 def task_of(fidelity: str) -> str:
@@ -70,7 +78,7 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
     path = weights_path(run.folder, arch, "finish")
     if not path.exists():
         return []  # no network within the target was trained again
-    ours = load_tensors(path)["test_correct"]
+    ours = load_tensors(path)
     rivals = {Role.REFERENCE: baselines(run)[0], Role.CONTROL: controls(run)[0]}
     for role, archs in rivals.items():
         known = {row["id"]: row for row in run.evaluations.rows(role)}
@@ -78,23 +86,39 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
             row = known.get(network_id(other))
             if row and row["state"] == "complete":
                 path = weights_path(run.folder, other, TASKS[role])
-                gain, error = paired_difference(ours, load_tensors(path)["test_correct"])
+                gain, error = gain_over(ours, load_tensors(path))
                 kept = {k: row[k] for k in COMPARED}
                 found.append({"role": role.value, **kept, "gain": gain, "gain_se": error})
     return found
 
 
+def gain_over(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[float, float]:
+    """What one network has over another on the test images, and its standard error, by files.
+
+    Paired: image by image, or where the figure is no mean by what it is without each tenth.
+    """
+    if "test_correct" in ours:
+        return paired_difference(ours["test_correct"], theirs["test_correct"])
+    gain = ours["estimate"]["test"]["accuracy"] - theirs["estimate"]["test"]["accuracy"]
+    return gain, jackknife_error((ours["test_left_out"] - theirs["test_left_out"]).numpy())
+
+
 def describe_inheriting(run: SearchRun, winner: Mapping[str, Any] | None) -> dict[str, Any]:
     """What summary.json says beside other searches' figures.
 
+    mean, std          by which images are normalised, for who trains or exports the networks
     prepared           seconds of training on and of studying blocks, by step and network
     finished_seconds   of training the best again
     compared           the winner against each control and baseline
     """
+    assert isinstance(run.judge, InheritedSettings)
+    stats = run.judge.weights.stats(run.data)
     ours = {network_id(arch) for arch in finalists(run)}
     finished = [row for row in run.evaluations.rows(Role.FINALIST) if row["id"] in ours]
     return {
         "weights": run.settings.arch,
+        "mean": stats.mean,
+        "std": stats.std,
         "prepared": run.store.note("prepared", dict),
         "finished_seconds": sum(row["seconds"] for row in finished),
         "compared": compared(run, winner),
@@ -158,11 +182,14 @@ def _weights(path: Path) -> bytes:
 
 def _onnx(run: SearchRun, arch: Arch, path: Path) -> bytes:
     assert isinstance(run.judge, InheritedSettings)
-    data, stats = run.data, run.judge.weights.stats(run.data)
+    data, stats, task = run.data, run.judge.weights.stats(run.data), run.settings.make_task()
     net = build(arch)
     net.load_state_dict(load_tensors(path)["weights"])
     net.eval()
-    model = export_onnx(net, arch, data.classes, stats.mean, stats.std, data.value_range)
+    squeezed = task is not None
+    model = export_onnx(
+        net, arch, data.classes, stats.mean, stats.std, data.value_range, squeezed=squeezed
+    )
     images = torch.randn(CHECKED, arch.channels, arch.resolution, arch.resolution)
     largest_difference(model, net, images)
-    return model
+    return with_answers(model, task.for_network(arch, CPU)) if task else model

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import numpy as np
+
 from nas.accuracy.estimate import Failure
 from nas.accuracy.inherited import Inherited
 from nas.accuracy.judge import Estimates, Thresholds
-from nas.accuracy.worker_pool import WorkerPool
+from nas.accuracy.pool import Pool
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
+from nas.inheritance.files import weights_path
 from nas.inheritance.ladder import RowMs
 from nas.search.evaluations import Role
 from nas.search.metrics import Metrics
@@ -32,7 +35,7 @@ WORDS = {"train": "train on", "study": "replace"}
 class Step:
     """A judge that does one step of the workers with each network, and tells its scores."""
 
-    pool: WorkerPool
+    pool: Pool
     task: str
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
@@ -44,6 +47,8 @@ def run_inheriting(run: SearchRun) -> str | None:
     """Train on, study blocks, judge a ladder, finish the best; why it stopped early, or None."""
     space = run.problem.space
     wholes = [at_resolution(space, side) for side in sides_of(space)]
+    if run.settings.storage and not weights_path(run.folder, wholes[0], "train").exists():
+        run.store.set_note("prepared", {})  # on another machine, whose folder has no weights
     prepare(run, "train", wholes)
     prepare(run, "study", wholes)
     judge = open_judge(run)
@@ -75,14 +80,14 @@ def prepare(run: SearchRun, task: str, archs: Sequence[Arch]) -> None:
 
 
 def row_ms(run: SearchRun) -> RowMs:
-    """Milliseconds of a row by the search's latency table."""
+    """Milliseconds that a row adds to a network's sum, by the search's latency table."""
     latency = run.problem.latency
     return lambda row: float(latency.row_ms[latency.trellis.index(row)])
 
 
 def budget_ms(run: SearchRun) -> float:
-    """What the target leaves to the rows."""
-    return run.problem.target_ms - run.problem.latency.source.overhead_ms
+    """What the rows of a network as slow as the target add up to."""
+    return float(run.problem.latency.source.sum_ms(np.array(run.problem.target_ms)))
 
 
 def finish(
@@ -92,9 +97,13 @@ def finish(
     archs: Sequence[Arch],
     names: dict[str, str] | None = None,
 ) -> None:
-    """Train networks on, whatever they cost."""
+    """Train networks on, whatever they cost; again where weights are on another machine."""
     evaluator = replace(run.evaluator.unlimited(), judge=Step(run.workers, task))
     evaluate_beside(run, role, archs, evaluator, names=names)
+    if run.settings.storage:
+        gone = [a for a in archs if not weights_path(run.folder, a, task).exists()]
+        for _ in Step(run.workers, task).estimate(gone):
+            pass
 
 
 def known_as(run: SearchRun, role: Role) -> list[Metrics]:
@@ -183,15 +192,17 @@ def baselines(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
 
     Their latency is measured, so the sides are kept for the life of the run.
     """
-    data, target = run.data, run.problem.target_ms
+    target = run.problem.target_ms
     chosen = run.store.note(f"baselines:{target:g}", lambda: measured_sides(run))
-    archs = {
-        f"{name} at {side} px": replace(
-            whole_network(name, side, data.channels, data.num_classes), name=name
-        )
-        for name, side in chosen
-    }
+    archs = {f"{name} at {side} px": whole(run, name, side) for name, side in chosen}
     return list(archs.values()), {network_id(arch): name for name, arch in archs.items()}
+
+
+def whole(run: SearchRun, name: str, side: int) -> Arch:
+    """The network `name` at that side, with what answers as in the space."""
+    space = run.problem.space
+    arch = whole_network(name, side, space.channels, space.classes, space.dense)
+    return replace(arch, name=name)
 
 
 def measured_sides(run: SearchRun) -> list[tuple[str, int]]:
@@ -199,11 +210,11 @@ def measured_sides(run: SearchRun) -> list[tuple[str, int]]:
 
     As fast is what is within AS_FAST of it; the smallest side where none is.
     """
-    most, data, found = sides_of(run.problem.space)[0], run.data, []
+    most, found = sides_of(run.problem.space)[0], []
     for name in dict.fromkeys((str(run.settings.arch), *run.settings.references)):
         sides = range(most, LEAST - 1, -STEP)
-        archs = [whole_network(name, side, data.channels, data.num_classes) for side in sides]
         try:
+            archs = [whole(run, name, side) for side in sides]
             timings = run.problem.latency.measure_many(archs)
         except UserError as error:
             run.console.print(f"left out  {name}: {error}")

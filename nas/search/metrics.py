@@ -17,6 +17,7 @@ class Metrics:
     score      what the judge said, higher is better; `fidelity` tells how it came by it
     accuracy   share of the validation images; `test_accuracy` of images that no decision sees
     float_accuracy   on validation images in float32, where the others are of 8 bits
+    test_correct   which of these are answered right, to compare networks image by image; in no CSV
     rungs      the score on the way, by epochs done; the last is also the score of a pruned one
     """
 
@@ -40,6 +41,7 @@ class Metrics:
     over: dict[str, float] = field(default_factory=dict)
     rungs: dict[str, float] = field(default_factory=dict)
     float_accuracy: float = float("nan")
+    test_correct: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN as None, which JSON can say."""

@@ -21,6 +21,7 @@ from nas.search.finalists import choose_finalists
 from nas.search.metrics import Metrics
 from nas.search.samplers.pruning import Pruning, rungs
 from nas.search.setup import SearchRun
+from nas.search.together import open_helped, release_helpers
 from nas.space.bounds import size_ladder
 from nas.space.choices import Picks, fill, picks_of
 from search_spaces.lookup import adapted, at_width
@@ -39,6 +40,8 @@ def run_phases(run: SearchRun) -> str | None:
         evaluator = replace(run.evaluator, judge=open_judge(run))
         stopped = run_trials(run, evaluator, first_trials(run))
         evaluate_beside(run, Role.RANDOM, random, evaluator, at_once=SCORED_AT_ONCE)
+    else:
+        release_helpers(run.settings)
     if not run.judge.trains_each:
         train_finalists(run)
     return stopped
@@ -74,20 +77,19 @@ def open_judge(run: SearchRun) -> Judge:
                 bar.stop()  # labels have a bar of their own
 
         settings, problem = run.settings, run.problem
-        return run.judge.open(
-            JudgeContext(
-                space=problem.space,
-                load=run.load,
-                device=settings.device,
-                seed=settings.seed,
-                train=run.workers,
-                label=LabelJudge(run),
-                draw=lambda number: problem.sample_evenly(number, settings.seed),
-                feasible=problem.feasible.allows,
-                checkpoint=run.folder / "supernet.pt",
-                progress=on_progress,
-            )
+        context = JudgeContext(
+            space=problem.space,
+            load=run.load,
+            device=settings.device,
+            seed=settings.seed,
+            train=run.workers,
+            label=LabelJudge(run),
+            draw=lambda number: problem.sample_evenly(number, settings.seed),
+            feasible=problem.feasible.allows,
+            checkpoint=run.folder / "supernet.pt",
+            progress=on_progress,
         )
+        return open_helped(settings, run.judge, context)
 
 
 @dataclass(frozen=True)

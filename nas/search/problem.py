@@ -55,9 +55,9 @@ class Problem:
     def feasible(self) -> ConstrainedSpace:
         """What the limits leave of the space."""
         limits = {name: getattr(self.limits, name) for name in COSTS}
-        source = self.latency.source
+        whole_ms = self.latency.source.whole_ms
         return ConstrainedSpace(
-            self.latency.trellis, self.latency.row_ms, source.overhead_ms, self.max_ms, limits
+            self.latency.trellis, self.latency.row_ms, whole_ms, self.max_ms, limits
         )
 
     def sample_evenly(self, number: int, seed: int) -> list[Arch]:

@@ -17,6 +17,7 @@ from nas.arch.serialization import dumps
 from nas.core.files import write_all, write_text
 from nas.core.run_folder import write_json
 from nas.data.dataset import ImageData
+from nas.data.dense import DenseData
 from nas.report.frames import as_rows, front_of, published_rows
 from nas.report.verdicts import describe_fidelity, describe_gain
 from nas.search.finalists import measure_fidelity
@@ -32,7 +33,7 @@ AGREES = 0.05
 MIN_COMPARED = 3  # networks, for an order to have any meaning
 
 
-def print_space(console: Console, name: str, space: Arch, data: ImageData) -> None:
+def print_space(console: Console, name: str, space: Arch, data: ImageData | DenseData) -> None:
     """What is about to be searched."""
     low, high = cost_bounds(space)
     console.print(
@@ -141,25 +142,30 @@ def write_results(
     tables |= {"trained": trained} if trained is not trials and len(trained) else {}
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", rows.to_csv(index=False))
-    write_front(folder, [arch_of(key) for key in front["id"]], summary["front"], winner)
+    archs = [arch_of(key) for key in front["id"]]
+    write_front(folder, archs, summary["front"], winner, about.get("metric", "accuracy"))
     write_json(folder / "summary.json", summary)
     return summary
 
 
 def write_front(
-    folder: Path, archs: Sequence[Arch], rows: Sequence[Mapping[str, Any]], winner: Any
+    folder: Path,
+    archs: Sequence[Arch],
+    rows: Sequence[Mapping[str, Any]],
+    winner: Any,
+    metric: str = "accuracy",
 ) -> None:
     """The networks of the front, fastest first, and the winner again, as YAML files."""
-    texts = [_describe(arch, row) for arch, row in zip(archs, rows, strict=True)]
+    texts = [_describe(arch, row, metric) for arch, row in zip(archs, rows, strict=True)]
     for text, row in zip(texts, rows, strict=True):
         if row is winner:
             write_text(folder / "winner.yaml", text)
     write_all(folder / "front", ".yaml", {f"{i:02d}": text for i, text in enumerate(texts, 1)})
 
 
-def _describe(arch: Arch, row: Mapping[str, Any]) -> str:
+def _describe(arch: Arch, row: Mapping[str, Any], metric: str) -> str:
     return (
-        f"# accuracy {row['accuracy']:.4f} ± {row['accuracy_se']:.4f} (validation), "
+        f"# {metric} {row['accuracy']:.4f} ± {row['accuracy_se']:.4f} (validation), "
         f"{row['test_accuracy']:.4f} (test), {row['latency_ms']:.4f} ms, "
         f"{row['macs']:,} MACs, {row['params']:,} parameters, id {row['id']}\n{dumps(arch)}"
     )
@@ -168,7 +174,8 @@ def _describe(arch: Arch, row: Mapping[str, Any]) -> str:
 def print_front(console: Console, summary: Mapping[str, Any]) -> None:
     """The front as a table, the winner starred."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = ("accuracy", "test", "latency", "measured", "MACs", "parameters")
+    metric = summary.get("metric", "accuracy")
+    numbers = (metric, "test", "latency", "measured", "MACs", "parameters")
     for name in ("front", *numbers, "network"):
         table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
     for rank, row in enumerate(summary["front"], 1):

@@ -42,6 +42,8 @@ from nas.search.report import (
 )
 from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
+from nas.search.together import help_first, is_helper
+from nas.tasks.choice import CLASSES
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 INTERRUPTED = "interrupted"
@@ -52,8 +54,12 @@ def search(settings: SearchSettings) -> dict[str, Any]:
     """Run a search, or go on with it, and write its run folder; what summary.json holds.
 
     Raises UserError where the settings cannot be used.  Ctrl-C ends it, writes what there is,
-    and is raised again: the same settings go on.
+    and is raised again: the same settings go on.  Of processes that torchrun started the others
+    help the first with its supernet, and return {}.
     """
+    if is_helper(settings):
+        help_first(settings)
+        return {}
     began = time.perf_counter()
     console = open_console(TABLE_WIDTH)
     with ExitStack() as stack:
@@ -87,7 +93,7 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
         trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
         for role in (Role.REFERENCE, Role.RANDOM)
     )
-    by = "score" if run.settings.inherits else "accuracy"
+    by = "score" if run.settings.inherits and run.settings.task.name == CLASSES else "accuracy"
     if run.settings.inherits:
         controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
         references = pd.concat([references, trial_frame(controls)])
@@ -136,6 +142,7 @@ def describe_run(run: SearchRun) -> dict[str, Any]:
         "resolution": max(settings.resolutions or (data.resolution,)),
         "budget": settings.budget.name,
         "accuracy": settings.accuracy.name,
+        **({"metric": task.metric} if (task := settings.make_task()) else {}),
         "latency": run.problem.latency.name + bits,
         "sampler": settings.sampler.name,
         "seed": settings.seed,
@@ -150,12 +157,19 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     print_winner(console, summary)
     for row in compared(summary):
         console.print(f"against   {describe_gain_over(row)}")
+    if lost := run.workers.num_lost:
+        console.print(f"workers   {lost} lost, and replaced")
     winner = "winner.yaml " if summary["winner"] else ""
     console.print(f"wrote     {run.folder}/: report.html {winner}trials.csv summary.json ...")
     if winner:
         same = "" if run.data.name == "embedded" else ", with the same data= settings"
         more = "python -m nas.train trains the winner on, python -m nas.scale grows it"
-        console.print(f"next      {more}{same}")
+        if task := run.settings.make_task():
+            start = (
+                f"arch={run.folder}/winner.yaml weights=file weights.path={run.folder}/winner.pt"
+            )
+            more = f"python -m nas.train task={task.name} {start} trains the winner on"
+        console.print(f"next      {more}{same}", soft_wrap=True)
     if stopped:
         more = "the same command goes on" if stopped == INTERRUPTED else "nothing more to do"
         console.print(f"stopped   {stopped} after {run.study.num_evaluated} networks; {more}")

@@ -12,7 +12,7 @@ from nas.arch.serialization import is_file
 from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError
 from nas.core.files import user_path
-from nas.core.run_folder import folder_name
+from nas.core.run_folder import folder_name, without_password
 from nas.core.typed import (
     Among,
     Count,
@@ -24,8 +24,11 @@ from nas.core.typed import (
     check_fields,
 )
 from nas.data.dataset import ANY_SIZE
+from nas.data.dense import SIDES
 from nas.network.device import DEVICES, resolve_device
 from nas.space.limits import Limits
+from nas.tasks.choice import CLASSES, check_task
+from nas.tasks.task import Task
 from nas.training.first_weights import check_no_weights
 from search_spaces.lookup import PUBLISHED, check_target
 
@@ -41,10 +44,15 @@ WITH_WEIGHTS = {
     "finalists": "2",
     "spread": "2",
 }
+# With another task than classes these too: a training of boxes or masks takes much longer.
+FOR_TASKS = {"budget": "dense", "budget.epochs": "15"}
 OF_WEIGHTS = ("arch", "weights", "resolutions")  # settings that mean nothing without
 RESOLUTION = 96  # pixels; minutes on two cores with a thousand pictures
 # Settings that may differ between two calls of one run.
-MAY_CHANGE = ("trials", "finalists", "spread", "random", "results", "run", "device", "strict")
+MAY_CHANGE = (
+    *("trials", "finalists", "spread", "random", "results", "run", "device", "strict"),
+    "executor",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,7 @@ class SearchSettings:
     Raises UserError for values that are out of range or contradict each other.
     """
 
+    task: Component
     space: Component
     data: Component
     accuracy: Component
@@ -63,6 +72,7 @@ class SearchSettings:
     latency: Component
     table: Component
     sampler: Component
+    executor: Component
     arch: str | None
     resolutions: Sequence[Annotated[int, Range(32, 8192)]] | None
     trials: Count | None
@@ -93,6 +103,7 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        check_task(self.task.name, self.data.name)
         for network in self.references:
             _ = PUBLISHED[network]  # raises where there is none
         check_target(self.target)
@@ -109,6 +120,11 @@ class SearchSettings:
         """Whether networks begin with the weights of a trained one."""
         return self.weights.name != "none"
 
+    def make_task(self) -> Task | None:
+        """Boxes or masks; None for classes."""
+        made: Task | None = None if self.task.name == CLASSES else self.task.make()
+        return made
+
     @property
     def precision(self) -> str:
         """In which networks are judged: int8 where their latency is that of 8 bits, or float32."""
@@ -122,8 +138,15 @@ class SearchSettings:
                     f"weights={self.weights.name}: give weights=pretrained arch=... alone, or "
                     "neither it nor space=inherited accuracy=inherited"
                 )
-        if self.inherits:
+        of_classes = self.task.name == CLASSES
+        if self.inherits and (of_classes or self.precision == "float32"):
             return
+        if not of_classes:
+            given = "latency.precision=int8" if self.inherits else "no weights"
+            raise UserError(
+                f"task={self.task.name} is searched from weights, in float32 (here: {given}): "
+                "give weights=pretrained arch=... (arch=tf_efficientnet_lite0)"
+            )
         check_no_weights(self.weights.node)
         if self.arch is not None or self.resolutions is not None:
             raise UserError(
@@ -157,10 +180,13 @@ class SearchSettings:
         """
         config = config_of(self)
         choices = config.pop("choices")
+        if self.task.name != CLASSES:  # earlier runs had no other
+            config["task"]["name"] = self.task.name
         free = (*MAY_CHANGE, "target") if self.inherits else (*MAY_CHANGE, *OF_WEIGHTS)
         kept = {name: value for name, value in config.items() if name not in free}
         return kept | {
             "limit": self.limit.to_dict(),
+            "storage": self.storage and without_password(self.storage),
             "references": list(self.references),
             **({"resolutions": list(self.resolutions)} if self.resolutions else {}),
             "groups": {name: choices[name] for name in ("space", "accuracy", "sampler")},
@@ -175,6 +201,8 @@ def completed(overrides: Sequence[str]) -> list[str]:
     if given.get("weights", "none") == "none":
         return list(overrides)
     implied = {**WITH_WEIGHTS}
+    if given.get("task", CLASSES) != CLASSES:
+        implied |= FOR_TASKS
     if (folder := user_path(given.get("arch", ""))).is_dir() and given.get("arch"):
         implied["weights.path"] = str(folder / "weights.pt")
     return [*(f"{key}={value}" for key, value in implied.items() if key not in given), *overrides]
@@ -197,14 +225,17 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
         if file and not user_path(file).is_file():
             raise UserError(f"there is no file {file}: give another arch= or weights.path=")
     data, sides = given["data"], given["resolutions"]
+    task = given["task"].name
     if sides is None:
-        most = data.node.get("resolution") or RESOLUTION
+        most = data.node.get("resolution") or SIDES.get(task, RESOLUTION)
         smaller = -(-2 * most // 96) * 32  # two thirds, to the next multiple of 32
-        sides = [most, smaller] if smaller < most else [most]
+        sides = [most, smaller] if smaller < most and task == CLASSES else [most]
     if not sides:
         raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
     if data.node["name"] in ANY_SIZE:
         data = data.filled(resolution=max(sides))
+    elif task != CLASSES:
+        data = data.updated(resolution=max(sides))
     return {
         "data": data,
         "run": run,

@@ -11,11 +11,12 @@ from typing import Any
 
 from rich.console import Console
 
+from nas.accuracy.executor import Executor
 from nas.accuracy.inheritance_worker import InheritanceWorker
 from nas.accuracy.inherited import InheritedSettings
-from nas.accuracy.judge import JudgeSettings, make_judge
+from nas.accuracy.judge import JudgeSettings, Load, make_judge
+from nas.accuracy.pool import Pool
 from nas.accuracy.scratch import Scratch
-from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
@@ -24,30 +25,37 @@ from nas.core.run_folder import (
     environment,
     lock_folder,
     open_folder,
+    without_password,
     write_json,
     write_yaml,
 )
 from nas.data.dataset import ImageData
+from nas.data.dense import DenseData
 from nas.latency.range import latency_range
 from nas.latency.store import open_latencies, table_folder
 from nas.network.modules import build
 from nas.search.adoption import check_study
+from nas.search.database import close_database
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
+from nas.search.kept_table import with_kept_table
 from nas.search.owner import owned
 from nas.search.problem import Problem
 from nas.search.report import print_space
 from nas.search.samplers.for_space import KnownCost
 from nas.search.samplers.warm_start import earlier_run
 from nas.search.settings import SearchSettings
-from nas.search.storage import TrialStore, open_storage, without_password
+from nas.search.storage import TrialStore, open_storage
 from nas.search.study import SearchStudy
 from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
 from nas.space.choices import choices, fill
 from nas.space.configured import configured_space, default_width
-from search_spaces.inherited import at_resolution, sides_of
-from search_spaces.lookup import adapted, at_width, members
+from nas.tasks.start import load_backbone
+from nas.training.first_weights import FirstWeights
+from nas.training.processes import num_started
+from search_spaces.inherited import at_resolution, inherited, sides_of
+from search_spaces.lookup import adapted, at_width, members, resolve_network
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,10 @@ class SearchRun:
     settings: SearchSettings
     folder: Path
     load: Callable[[], ImageData]
-    data: ImageData
+    data: ImageData | DenseData
     problem: Problem
     judge: JudgeSettings  # says how accurate networks are, once it is opened
-    workers: WorkerPool  # train networks from scratch, several at a time
+    workers: Pool  # train networks from scratch, several at a time
     store: TrialStore
     study: SearchStudy
     evaluations: Evaluations
@@ -89,6 +97,7 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     another run's before latency is measured; the configuration is written last.
     """
     budget, sampler = settings.budget.make(), settings.sampler.make()
+    executor: Executor = settings.executor.make()
     judge = make_judge(settings.accuracy)
     check_sampler(sampler, settings.warm_start)
     if isinstance(judge, InheritedSettings):
@@ -96,34 +105,38 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     else:
         budget.check_from_scratch()
     load = settings.data.make
-    data: ImageData = load()
+    data: ImageData | DenseData = load()
     settings, space = sized_space(settings, data)
     check_limits(settings.limit, space)
     if isinstance(judge, InheritedSettings):
         whole = at_resolution(space, sides_of(space)[0])
-        origin, _ = judge.weights.load_into(build(whole))  # UserError where they do not fit
-        console.print(f"weights   {origin}")
+        console.print(f"weights   {whose(judge.weights, whole)}")
     earlier = earlier_run(settings.warm_start, choices(space)) if settings.warm_start else []
     folder = open_folder(Path(settings.results) / "search" / settings.run)
-    work = worker_of(settings, judge, space, folder)
-    workers = stack.enter_context(WorkerPool(work, settings.workers))
     stack.enter_context(lock_folder(folder))
     print_space(console, settings.space.name, space, data)
     device, effort = settings.latency.make(), settings.table.make()
     table = table_folder(settings.results, settings.space.name, space, device, effort)
     config = settings.to_config(data.fingerprint, table.name)
     check_config(folder / "config.yaml", config)
+    work = partial(worker_of, settings, judge, space, folder)
+    workers = stack.enter_context(executor.open(work, load, settings.workers))
     store = open_own_study(settings, folder, config, space, stack)
     if store.salvaged:
         console.print(f"journal   {store.salvaged}")
-    latency = open_latencies(trellis_of(space), device, effort, table, console, settings.strict)
+    store.say = console.print
+    database = store if settings.storage else None
+    measure = partial(
+        open_latencies, trellis_of(space), device, effort, table, console, settings.strict
+    )
+    latency = with_kept_table(database, measure, console) if database else measure()
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)
     store.note("config", lambda: config)
     write_yaml(folder / "config.yaml", config)
-    here = environment(seed=settings.seed, latency=latency.describe())
-    write_json(folder / "environment.json", here)
-    evaluations = Evaluations(folder / "evaluations.jsonl")
+    about = {"seed": settings.seed, "latency": latency.describe(), "processes": num_started()}
+    write_json(folder / "environment.json", environment(**about))
+    evaluations = Evaluations(folder / "evaluations.jsonl", database)
     take_over(store, evaluations, problem, settings)
     if isinstance(sampler, KnownCost):
         kept = store.note("earlier", lambda: earlier) if earlier else []
@@ -143,6 +156,7 @@ def open_own_study(
 ) -> TrialStore:
     """The run's study, this process its only owner; UserError where it is another's."""
     store = open_storage(folder, settings.storage, settings.run)
+    stack.callback(close_database, store.study._storage)
     check_study(settings, config, store, space)
     if settings.storage:  # a journal is in the folder, which is locked
         what = f"the study {settings.run!r} in storage={without_password(settings.storage)}"
@@ -168,14 +182,15 @@ def describe_study(settings: SearchSettings, folder: Path) -> str:
 
 
 def worker_of(
-    settings: SearchSettings, judge: JudgeSettings, space: Arch, folder: Path
+    settings: SearchSettings, judge: JudgeSettings, space: Arch, folder: Path, load: Load
 ) -> partial[Any]:
     """What makes the function of a worker's process: it trains networks from scratch, or on."""
-    load, budget = settings.data.make, settings.budget.make()
+    budget = settings.budget.make()
     where, precision = (settings.device, settings.seed), settings.precision
     if isinstance(judge, InheritedSettings):
-        what = (load, judge.weights, space, budget, *where, folder)
-        return partial(InheritanceWorker.open, *what, precision=precision)
+        what = (load, judge.weights, space, budget, *where, folder.resolve())
+        task, at = settings.make_task(), settings.data.make
+        return partial(InheritanceWorker.open, *what, precision=precision, task=task, load_at=at)
     return partial(Scratch.open, load, budget, *where, precision=precision)
 
 
@@ -191,10 +206,24 @@ def check_sampler(sampler: Any, warm_start: str | None) -> None:
         raise UserError(f"wrong settings for the sampler: {' '.join(str(error).split())}") from None
 
 
-def sized_space(settings: SearchSettings, data: ImageData) -> tuple[SearchSettings, Arch]:
+def whose(weights: FirstWeights, whole: Arch) -> str:
+    """Whose weights they are; UserError where they do not fit the network."""
+    net = build(whole)
+    return load_backbone(weights, net, whole, 0) if whole.dense else weights.load_into(net)[0]
+
+
+def sized_space(
+    settings: SearchSettings, data: ImageData | DenseData
+) -> tuple[SearchSettings, Arch]:
     """The space for these images, and the settings with the width multiplier that it has."""
     if settings.inherits:
-        return settings, settings.space.make(channels=data.channels, classes=data.num_classes)
+        option, task = settings.space, settings.make_task()
+        if task is None:
+            return settings, option.make(channels=data.channels, classes=data.num_classes)
+        assert isinstance(data, DenseData)
+        given = task.with_head(resolve_network(str(settings.arch))[0], data)
+        shrunk = partial(inherited, **option.arguments)  # Hydra would take `dense` apart
+        return settings, shrunk(classes=given.classes, dense=given.dense)
     width = settings.width or default_width(data.resolution)
     option = settings.space.filled(width=width)
     space = configured_space(option.make, option.name, data.spec)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nas.core.errors import UserError
 from nas.core.interrupts import defer_sigint
+from nas.core.run_folder import without_password
+from nas.search.database import away_errors, open_database, patient, reason_of
 from nas.search.salvage import UNREADABLE, salvage
 
 # What Optuna, SQLAlchemy or a driver that is not there raise for a database.
@@ -33,6 +34,7 @@ DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 METRIC_NAMES = ("study:metric_names", ["score", "latency_ms"])
 # Where optuna-dashboard (`_note.py`) keeps a study's note: its version, and pieces of its text.
 NOTE_VERSION, NOTE_TEXT, NOTE_LENGTH = "dashboard:note_ver", "dashboard:note_str:0", 2045
+KEPT = "search:"  # before the keys of what `keep` writes
 
 
 class BatchedJournal(BaseJournalBackend):
@@ -76,8 +78,9 @@ class TrialStore:
     """The finished trials of one study in Optuna's storage, and notes about the run.
 
     Ctrl-C waits for the end of every write: within one, it would leave the journal's lock.
-    `guard` is called before each, and raises where this process may not write any more; `salvaged`
-    says what was lost where the journal was damaged.
+    `guard` is called before each, and raises where this process may not write any more; `say` is
+    told when a database is away, and back; `salvaged` says what was lost where the journal was
+    damaged.
     """
 
     def __init__(
@@ -85,32 +88,62 @@ class TrialStore:
     ) -> None:
         self.study, self.journal, self.salvaged = study, journal, salvaged
         self.guard: Callable[[], None] = lambda: None
+        self.say: Callable[[str], None] = lambda line: None
 
-    @defer_sigint()
+    @patient
     def trials(self) -> list[FrozenTrial]:
         """The finished trials in the order of their numbers."""
         return [t for t in self.study.get_trials(deepcopy=False) if t.state.is_finished()]
 
-    @defer_sigint()
-    def add(self, trials: Iterable[FrozenTrial]) -> None:
+    def add(self, trials: Sequence[FrozenTrial]) -> None:
         """Write finished trials, in a journal all of them at once."""
-        self.guard()
+        self._write(trials, self._number())
+
+    def _count(self) -> int:
+        """How many trials there are; 0 of a journal, which needs not be asked."""
+        return 0 if self.journal else len(self.study.get_trials(deepcopy=False))
+
+    _number = patient(_count)
+
+    @patient
+    def _write(self, trials: Sequence[FrozenTrial], first: int) -> None:
+        """Write trials from number `first` on, but for those that an earlier call has written."""
         with self.journal.batch() if self.journal else nullcontext():
-            self.study.add_trials(trials)
+            for trial in trials[self._count() - first :]:
+                self.guard()
+                self.study.add_trial(trial)
+
+    @patient
+    def notes(self) -> dict[str, Any]:
+        """The plain values that are kept with the study."""
+        return self.study.user_attrs
 
     def note(self, key: str, make: Callable[[], Any]) -> Any:
         """A plain value kept with the study: read back, or made and kept the first time."""
-        if key not in self.study.user_attrs:
+        if key not in (notes := self.notes()):
             self.set_note(key, make())
-        return self.study.user_attrs[key]
+            notes = self.notes()
+        return notes[key]
 
-    @defer_sigint()
+    @patient
     def set_note(self, key: str, value: Any) -> None:
         """Keep a plain value with the study, in the place of an earlier one."""
         self.guard()
         self.study.set_user_attr(key, value)
 
-    @defer_sigint()
+    @patient
+    def keep(self, key: str, value: Any) -> None:
+        """Keep a plain value that may be large: unlike notes, these are only read together."""
+        self.guard()
+        self.study._storage.set_study_system_attr(self.study._study_id, KEPT + key, value)
+
+    @patient
+    def kept(self) -> dict[str, Any]:
+        """What `keep` was given, by key."""
+        every = self.study._storage.get_study_system_attrs(self.study._study_id)
+        return {key.removeprefix(KEPT): every[key] for key in every if key.startswith(KEPT)}
+
+    @patient
     def describe(self, text: str) -> None:
         """Name the axes and say what the study is, for Optuna's plots and optuna-dashboard.
 
@@ -124,7 +157,7 @@ class TrialStore:
             if key not in known:
                 storage.set_study_system_attr(study_id, key, value)
 
-    @defer_sigint()
+    @patient
     def end_unfinished(self) -> list[FrozenTrial]:
         """Fail the trials that a process of version 0.1 left running or waiting; what they were."""
         states = (TrialState.RUNNING, TrialState.WAITING)
@@ -136,11 +169,6 @@ class TrialStore:
         return left
 
 
-def without_password(url: str) -> str:
-    """A storage's URL as it may be printed."""
-    return re.sub(r"(://[^:@/]*):[^@/]*@", r"\1:***@", url)
-
-
 @defer_sigint()
 def open_storage(folder: Path, url: str | None, name: str) -> TrialStore:
     """The study `name` in the journal of the run folder, or at any URL that Optuna takes."""
@@ -150,16 +178,16 @@ def open_storage(folder: Path, url: str | None, name: str) -> TrialStore:
         if url is None:
             journal, storage, salvaged = open_journal(path, name)
         else:
-            storage = optuna.storages.get_storage(url)
+            storage = open_database(url)
         study = optuna.create_study(
             study_name=name, storage=storage, directions=DIRECTIONS, load_if_exists=True
         )
     except UserError:
         raise
-    except UNOPENED as error:
-        text = " ".join(str(error).split())[:200]
+    except UNOPENED + away_errors() as error:
         where = f"storage={without_password(url)}" if url else f"the journal {path}"
-        raise UserError(f"{where} cannot be opened: {text}; choose another run=") from None
+        instead = "give it again when that is mended" if url else "choose another run="
+        raise UserError(f"{where} cannot be opened: {reason_of(error)}; {instead}") from None
     return TrialStore(study, journal, salvaged)
 
 

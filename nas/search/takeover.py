@@ -34,7 +34,7 @@ def take_over(
     """Bring what was salvaged, or is of version 0.1, to its place; nothing happens to others."""
     take_over_salvaged(store, evaluations, problem.space)
     old: dict[str, list[tuple[str, Metrics]]] = {}
-    for key, value in store.study.user_attrs.items():
+    for key, value in store.notes().items():
         kind, _, name = key.partition(":")
         if kind in ROLES:
             old.setdefault(kind, []).append((name, Metrics.from_json(value)))
@@ -52,7 +52,7 @@ def take_over(
 
 def take_over_salvaged(store: TrialStore, evaluations: Evaluations, space: Arch) -> None:
     """What is known of trials that are proposed again, since trials before them are lost."""
-    rows = store.study.user_attrs.get(NOTE)
+    rows = store.notes().get(NOTE)
     for row in rows or ():
         _add_trial(evaluations, space, row["params"], row["metrics"])
     if rows:

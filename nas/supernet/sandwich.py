@@ -63,11 +63,13 @@ def accumulate_gradients(
     *,
     dtype: torch.dtype = torch.float32,
     run: Callable[..., Any] = map,
+    reduction: str = "mean",
 ) -> Tensor:
     """Add the gradients of `archs`, the first of which teaches the others; its loss (nats).
 
-    A weight that none of them uses gets zeros where it had no gradient.  `run` may be a `map` with
-    threads: the sum is in the order of `archs`.
+    A loss is the "mean" or the "sum" over the images.  A weight that none of the networks uses gets
+    zeros where it had no gradient.  `run` may be a `map` with threads: gradients are added in the
+    order of `archs`.
     """
     rows = [supernet.rows_of(arch) for arch in archs]
     copies = cast_weights(supernet, dtype)
@@ -80,7 +82,8 @@ def accumulate_gradients(
                 logits = supernet.logits(rows[index], images, parts).float()  # (B, classes)
             if index == 0:
                 soft.set_result(logits.detach().softmax(1))
-            loss = F.cross_entropy(logits, soft.result() if index else labels)
+            goal = soft.result() if index else labels
+            loss = F.cross_entropy(logits, goal, reduction=reduction)
             return loss.detach(), parts.sums, torch.autograd.grad(loss, parts.leaves)
         except BaseException as error:
             if not soft.done():

@@ -9,7 +9,9 @@ The weights of a layer belong to its place, its kind of block and its role.  The
 the largest such layer of the space, and a smaller one takes part of them: the leading channels and
 the centre of the kernel (once-for-all, Cai et al. 2020, section 3.3, without its kernel
 transforms; BigNAS, Yu et al. 2020).  Norms always use the statistics of the batch: running ones
-would be a mixture of all networks.  An extracted network needs `recalibrate` before it is used.
+would be a mixture of all networks.  While joined processes (`nas.training.processes`) train, it is
+the batch of all of them; without gradients each is alone.  An extracted network needs `recalibrate`
+before it is used.
 """
 
 from __future__ import annotations
@@ -28,11 +30,16 @@ from nas.arch.layers import (
     Concat,
     Conv,
     Dropout,
+    Join,
     Layer,
     Linear,
     MaxPool,
+    Merge,
     Operator,
+    PerAnchor,
     Pool,
+    Read,
+    Resize,
     Shuffle,
     Split,
     SqueezeExcite,
@@ -47,6 +54,8 @@ from nas.network.device import layout, to_device
 from nas.network.modules import ACTIVATIONS, GATES, Network, OperatorModule, build
 from nas.space.choices import fill
 from nas.supernet.largest import extreme_picks, largest_layers, options
+from nas.training.processes import together
+from nas.training.whole_batch_norm import whole_batch_norm
 
 Rows = tuple[Operator, ...]
 Take = Callable[[nn.Parameter, Sequence[int]], Tensor]  # a part, of that shape, of a shared weight
@@ -77,6 +86,8 @@ class Supernet(nn.Module):
         for name in ("padding", "bn_eps"):
             if len(options(getattr(space, name))) > 1:
                 raise UserError(f"a supernet has one {name} for all its networks, not a choice")
+        if space.dense:
+            raise UserError("a supernet answers classes, not boxes or masks")
         self.space = space
         self.resizes = len(options(space.resolution)) > 1
         places: dict[str, nn.ModuleDict] = {}
@@ -165,6 +176,8 @@ class Supernet(nn.Module):
                 return torch.cat(inputs, 1)
             case Shuffle():
                 return F.channel_shuffle(x, layer.groups)
+            case Read() | Merge() | Resize() | PerAnchor() | Join():
+                raise AssertionError(f"a supernet has no head for boxes or masks: {layer}")
         assert_never(layer)
 
     def _conv(self, weights: dict[str, Tensor], layer: Conv, x: Tensor) -> Tensor:
@@ -177,9 +190,15 @@ class Supernet(nn.Module):
         else:
             x = F.conv2d(x, weight, bias, layer.stride, pad, groups=layer.groups)
         if layer.norm:
-            norm = weights["bn.weight"], weights["bn.bias"]
-            x = F.batch_norm(x, None, None, *norm, training=True, momentum=0, eps=self.space.bn_eps)
+            x = _normalised(x, weights["bn.weight"], weights["bn.bias"], self.space.bn_eps)
         return _FUNCTIONS[layer.act](x)
+
+
+def _normalised(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """By the batch; in training by that of all joined processes."""
+    if together() and torch.is_grad_enabled():
+        return whole_batch_norm(x, weight, bias, eps)
+    return F.batch_norm(x, None, None, weight, bias, training=True, momentum=0, eps=eps)
 
 
 def _pooled(x: Tensor) -> Tensor:
@@ -214,6 +233,8 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
         case Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle():
+            return {}
+        case Read() | Merge() | Resize() | PerAnchor() | Join():
             return {}
     assert_never(layer)
 

@@ -1,9 +1,8 @@
 """Training a supernet: the sandwich rule with distillation from the largest network in place.
 
-Several GPUs: start one process each (torchrun), have each call `torch.cuda.set_device` with its
-LOCAL_RANK (or all share the first GPU) and `torch.distributed.init_process_group`, give each an
-equal part of the images and one seed to all; gradients and clock are then averaged at every step,
-and rank 0 alone writes the checkpoint and sees the ranking settle.
+Processes that are joined (`nas.training.processes`) train one supernet, each on its share of every
+batch, with the same networks at every step, as one process would on whole batches.  Rank 0 alone
+reads and writes the checkpoint, and sees the ranking settle.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from nas.core.typed import Count, Natural, Positive, Range, check_fields
 from nas.network.device import layout, resolve_precision, to_device, tune_malloc
 from nas.stats.correlation import kendall
 from nas.supernet.history import Check, Rollback, SupernetHistory, history_of
-from nas.supernet.processes import average_over_ranks, check_equal_parts, decided_by_first, rank
 from nas.supernet.sampling import FeasibleMask, FeasibleSampler
 from nas.supernet.sandwich import Sandwich, accumulate_gradients
 from nas.supernet.scoring import side_by_side, subnet_losses
@@ -35,6 +33,14 @@ from nas.supernet.supernet import Supernet
 from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, TrainingFailed, name_failures
 from nas.training.loop import CHECK_EVERY, Budget, lr_factor, make_optimizer
+from nas.training.processes import (
+    average_over_ranks,
+    check_equal_parts,
+    decided_by_first,
+    rank,
+    together,
+    told_by_first,
+)
 
 SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
 MAX_ROLLBACKS = 5  # before a training is given up
@@ -86,7 +92,8 @@ def train_supernet(
         tune_malloc()
     check_equal_parts(len(batches), device)
     to_device(supernet, device)
-    with name_failures("training the supernet"), side_by_side(budget.threads, device) as run:
+    threads = 1 if together() else budget.threads  # norms of all ask each other in one order
+    with name_failures("training the supernet"), side_by_side(threads, device) as run:
         sampler = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
         sandwich = Sandwich(supernet.space, budget.num_random, sampler)
         training = _Training(supernet, batches, budget, device, seed, sandwich, run)
@@ -146,12 +153,15 @@ class _Training:
 
     def step(self, images: Tensor, labels: Tensor) -> None:
         history, budget = self.history, self.budget.training
-        archs = self.sandwich.step(random.Random(f"{self.seed}:{rank()}:{history.steps}"))
+        archs = self.sandwich.step(random.Random(f"{self.seed}:0:{history.steps}"))
         images = images.contiguous(memory_format=layout(self.device))
+        # together no image may weigh more where it is with fewer
+        count, how = (len(labels), "sum") if together() else (1, "mean")
         loss = accumulate_gradients(
-            self.supernet, archs, images, labels, dtype=self.dtype, run=self.run
+            self.supernet, archs, images, labels, dtype=self.dtype, run=self.run, reduction=how
         )
-        loss, spent = average_over_ranks(self.weights, loss, self.clock() - self.began)
+        seconds = count * (self.clock() - self.began)
+        loss, spent = average_over_ranks(self.weights, loss, seconds, count=count)
         norm = nn.utils.clip_grad_norm_(self.weights, budget.clip_norm or math.inf)
         factor = lr_factor(int(self.part_done() * 10_000), 10_000, budget.warmup)
         for group in self.optimizer.param_groups:
@@ -207,7 +217,7 @@ class _Training:
 
     def check(self) -> None:
         history, budget, agreement = self.history, self.budget, math.nan
-        if self.probe is not None:
+        if self.probe is not None and rank() == 0:
             rng = random.Random(f"{self.seed}:probes")
             archs = self.sandwich.sample(budget.num_probes, rng)
             losses, _ = subnet_losses(
@@ -249,8 +259,10 @@ class _Training:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def resume(self) -> None:
-        if self.checkpoint and self.checkpoint.exists():
-            state = read(self.checkpoint, "supernet", self.settings(), self.device)
+        state: dict[str, Any] | None = None
+        if self.checkpoint and rank() == 0 and self.checkpoint.exists():
+            state = read(self.checkpoint, "supernet", self.settings(), torch.device("cpu"))
+        if state := told_by_first(state):
             self.restore(state)
             self.lr_scale, self.min_loss = state["numbers"]
             self.losses, self.probed = state["losses"], state["probed"]

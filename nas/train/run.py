@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -15,25 +16,44 @@ from nas.arch.serialization import dumps
 from nas.core.errors import UserError
 from nas.core.files import write_bytes, write_text
 from nas.core.progress import ProgressBar, open_console
+from nas.network.device import resolve_device
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import Network, build
-from nas.train.report import Outcome, print_outcome, write_results
+from nas.train.dense import train_task
+from nas.train.report import (
+    Outcome,
+    print_outcome,
+    print_task_outcome,
+    write_results,
+    write_task_results,
+)
 from nas.train.settings import TrainSettings
 from nas.train.setup import TrainingRun, open_run
+from nas.train.training import train_net
 from nas.training.evaluation import Score, TrainingFailed, image_losses, scored
 from nas.training.loop import History
-from nas.training.loop import train as train_epochs
+from nas.training.processes import first_goes_first, joined
 from nas.training.ridge import start_classifier
 
 CHECKED = 64  # images on which the ONNX model must answer as the network does
 
 
 def train(settings: TrainSettings) -> dict[str, Any]:
-    """Train what `settings` name into results/train/<run>/; returns what summary.json holds."""
+    """Train what `settings` name into results/train/<run>/; returns what summary.json holds.
+
+    Of processes that torchrun started the first writes and exports; the others return {}.
+    """
     console = open_console()
     try:
-        with open_run(settings) as run:
-            outcome = train_and_export(run, console)
+        with ExitStack() as stack:
+            with joined(resolve_device(settings.device)):
+                run = stack.enter_context(open_run(settings))
+                if run.task:
+                    return train_dense(run, console)
+                trained = train_and_score(run, console)
+            if run.share.rank:
+                return {}
+            outcome = export_and_measure(run, trained, console)
             summary = write_results(run, outcome)
     except KeyboardInterrupt:
         console.print("stopped   whole epochs are kept; the same command goes on")
@@ -44,10 +64,21 @@ def train(settings: TrainSettings) -> dict[str, Any]:
     return summary
 
 
-def train_and_export(run: TrainingRun, console: Console) -> Outcome:
-    """Train, score, export and measure the network, with progress."""
+class Trained(NamedTuple):
+    """A network at its training's end; its scores by split, and by class as in classes.csv."""
+
+    net: Network
+    history: History
+    scores: dict[str, Score]
+    by_class: pd.DataFrame
+
+
+def train_and_score(run: TrainingRun, console: Console) -> Trained:
+    """Train and score the network, with progress."""
     console.print(f"network   {describe_network(run.arch, run.origin)}")
     console.print(f"data      {run.data.described()}")
+    if run.share.processes > 1:
+        console.print(f"processes {run.share.processes}, which share every batch")
     net = build(run.arch, run.settings.seed)
     if run.weights and not run.checkpoint.exists():
         load_first_weights(run, net, console)
@@ -56,8 +87,14 @@ def train_and_export(run: TrainingRun, console: Console) -> Outcome:
         scores, by_class = score(run, net, console)
     except TrainingFailed as error:
         raise UserError(f"{run.arch.name} cannot be trained like this: {error}") from None
-    num_bytes, difference = export(run, net)
+    return Trained(net, history, scores, by_class)
+
+
+def export_and_measure(run: TrainingRun, trained: Trained, console: Console) -> Outcome:
+    """Write the network, and time it unless that is not wanted."""
+    num_bytes, difference = export(run, trained.net)
     latency_ms = measure_latency(run, console) if run.settings.measure else None
+    _, history, scores, by_class = trained
     return Outcome(history, scores, by_class, latency_ms, num_bytes, difference)
 
 
@@ -67,7 +104,8 @@ def load_first_weights(run: TrainingRun, net: Network, console: Console) -> None
     A classifier that the file has not begins at the ridge regression on the training images.
     """
     assert run.weights
-    origin, anew = run.weights.load_into(net)
+    with first_goes_first():
+        origin, anew = run.weights.load_into(net)
     console.print(f"weights   {origin}" + (f" · anew: {', '.join(anew)}" if anew else ""))
     console.print(f"colours   mean and spread {run.stats.origin}")
     if anew:
@@ -78,27 +116,15 @@ def load_first_weights(run: TrainingRun, net: Network, console: Console) -> None
         )
 
 
-def train_net(run: TrainingRun, net: Network, console: Console) -> History:
-    """Train `net` in place; a killed training goes on."""
-    size = run.budget.batch_size
-    batches = run.batches("train", batch_size=size, augment=run.budget.augment)
-    with ProgressBar(console, "train") as bar:
-
-        def on_step(done: int, steps: int) -> None:
-            bar.start(steps, done - 1)  # only now is it known how much an earlier call has done
-            epoch, epochs = -(-done // len(batches)), steps // len(batches)
-            bar(done, f"epoch {epoch} of {epochs} · batches of {size}")
-
-        return train_epochs(
-            net,
-            batches,
-            run.budget,
-            device=run.device,
-            seed=run.settings.seed,
-            progress=on_step,
-            validation=run.batches("val"),
-            checkpoint=run.checkpoint,
-        )
+def train_dense(run: TrainingRun, console: Console) -> dict[str, Any]:
+    """Train a network for boxes or masks, write it and its answers, and time it."""
+    outcome = train_task(run, console)
+    latency_ms = measure_latency(run, console) if run.settings.measure else None
+    summary = write_task_results(run, outcome, latency_ms)
+    print_task_outcome(console, run, outcome, latency_ms)
+    files = "predictions.png model.onnx weights.pt network.yaml summary.json ..."
+    console.print(f"wrote     {run.folder}/: {files}")
+    return summary
 
 
 def score(

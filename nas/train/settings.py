@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from nas.core.errors import UserError
 from nas.core.files import user_path
 from nas.core.typed import Among, Natural, Side, check_fields
 from nas.network.device import DEVICES, resolve_device
+from nas.tasks.choice import check_task
 from nas.training.first_weights import check_no_weights
 from search_spaces.lookup import resolve_network
 
@@ -22,6 +24,7 @@ WEIGHTS = ("none", "file", "pretrained")
 class TrainSettings:
     """conf/train.yaml; UserError for what is out of range or contradicts itself."""
 
+    task: Component
     data: Component
     budget: Component
     weights: Component
@@ -37,12 +40,13 @@ class TrainSettings:
     @classmethod
     def of(cls, *overrides: str) -> TrainSettings:
         """The settings that such words on the command line make."""
-        return cls(**compose("train", cls, overrides))
+        return cls(**compose("train", cls, completed(overrides)))
 
     def __post_init__(self) -> None:
         check_fields(self)
         resolve_device(self.device)
         check_option("weights", self.weights.name, WEIGHTS)
+        check_task(self.task.name, self.data.name)
         if self.published_name:
             resolve_network(self.published_name)
         elif self.weights.name == "pretrained":
@@ -82,3 +86,10 @@ class TrainSettings:
     def published_name(self) -> str | None:
         """The published network that is asked for, if any."""
         return None if self.arch is None or is_file(self.arch) else self.arch
+
+
+def completed(overrides: Sequence[str]) -> list[str]:
+    """What was given, and the budget that follows where it asks for boxes or masks."""
+    given = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
+    dense = given.get("task", "classification") != "classification" and "budget" not in given
+    return [*(("budget=dense",) if dense else ()), *overrides]

@@ -18,12 +18,18 @@ from nas.core.errors import UserError, unknown
 from nas.core.run_folder import check_config, folder_name, lock_folder, open_folder, write_yaml
 from nas.data.batches import Resized, batches_for
 from nas.data.dataset import ANY_SIZE, ImageData
+from nas.data.dense import DenseData
+from nas.data.dense_batches import DenseBatches
+from nas.data.share import ALL, Share
+from nas.data.splits import SPLIT_NAMES
 from nas.latency.timing import Backend
 from nas.network.device import resolve_device
 from nas.network.pretrained import PRETRAINED, Pretrained
+from nas.tasks.task import Task
 from nas.train.settings import TrainSettings
 from nas.training.first_weights import ChannelStats, FirstWeights
 from nas.training.loop import Budget, fit_batch
+from nas.training.processes import first_goes_first, own_share
 from search_spaces.inherited import BN_MOMENTUM, LEAST_SIDE
 from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
 
@@ -36,11 +42,13 @@ class TrainingRun:
 
     origin       where the network is from, in words.
     weights      what it begins with, unless it is trained from scratch.
+    share        what this process does of it, where torchrun started several.
+    task         boxes or masks; None for classes.
     """
 
     settings: TrainSettings
     folder: Path
-    data: ImageData
+    data: ImageData | DenseData
     arch: Arch
     origin: str
     weights: FirstWeights | None
@@ -48,22 +56,36 @@ class TrainingRun:
     stats: ChannelStats
     timer: Backend
     device: torch.device
+    share: Share
+    task: Task | None = None
 
     @property
     def checkpoint(self) -> Path:
         """The file from which a killed training goes on."""
         return self.folder / "checkpoint.pt"
 
-    def batches(self, split: str, **training: Any) -> Resized:
-        """Batches of that split at the network's resolution."""
+    def batches(self, split: str, **training: Any) -> Resized | DenseBatches:
+        """This process's share of that split at the network's resolution.
+
+        For `training` rows of every batch, else batches of a part of the images.
+        """
+        images = getattr(self.data, split)
+        if isinstance(self.data, DenseData):
+            how: dict[str, Any] = {
+                "device": self.device,
+                "flip": self.data.flip,
+                "seed": self.settings.seed,
+            }
+            return DenseBatches(images, self.stats.mean, self.stats.std, **how, **training)
         return batches_for(
             self.data,
-            split,
+            images if training else self.share.part(images),
             self.arch.resolution,
             mean=self.stats.mean,
             std=self.stats.std,
             device=self.device,
             seed=self.settings.seed,
+            share=self.share if training else ALL,
             **training,
         )
 
@@ -78,10 +100,20 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     pretrained = pretrained_source(settings)
     resolution = input_resolution(settings, pretrained)
     source = settings.data
+    task: Task | None = None if settings.task.name == "classification" else settings.task.make()
+    if task and own_share().processes > 1:
+        raise UserError(f"task={task.name} trains in one process: start it without torchrun")
     if source.node["name"] in ANY_SIZE:
         source = source.filled(resolution=resolution)
-    data: ImageData = source.make()
+    if task and settings.resolution:
+        source = source.updated(resolution=settings.resolution)
+    with first_goes_first():
+        data: ImageData | DenseData = source.make()
     arch, origin = network_for(settings, resolution, data)
+    if task and isinstance(data, DenseData):
+        arch = task.with_head(arch, data)
+    elif arch.dense:
+        raise UserError(f"{arch.name} answers boxes or masks: give task= and data= for them")
     weights = None
     if not settings.from_scratch:
         weights = FirstWeights(settings.weights_path, pretrained, settings.weights_key)
@@ -96,16 +128,31 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         stats=weights.stats(data) if weights else ChannelStats(data.mean, data.std, OWN),
         timer=timer,
         device=resolve_device(settings.device),
+        share=own_share(),
+        task=task,
     )
+    check_shares(run)
+    if run.share.rank:
+        yield run
+        return
     with lock_folder(open_folder(run.folder)):
         record_config(run, source)
         yield run
 
 
+def check_shares(run: TrainingRun) -> None:
+    """UserError where a process would have nothing to do."""
+    shared = {f"budget.batch_size={run.budget.batch_size}": run.budget.batch_size}
+    sizes = {part: len(getattr(run.data, part)) for part in SPLIT_NAMES}
+    shared |= {f"{size} {part} images": size for part, size in sizes.items()}
+    for what, number in shared.items():
+        run.share.check(what, number)
+
+
 def record_config(run: TrainingRun, data: Component) -> None:
     """Write config.yaml, all that decides the weights; UserError where it began with another."""
     settings, path = run.settings, run.folder / "config.yaml"
-    config = {
+    config: dict[str, Any] = {
         "arch": settings.arch,
         "resolution": settings.resolution,
         "data": dict(data.node),
@@ -116,6 +163,9 @@ def record_config(run: TrainingRun, data: Component) -> None:
         "network": network_id(run.arch),
         "choices": {"weights": settings.weights.name},
     }
+    if run.task:  # earlier runs had no other task
+        config["task"] = dict(settings.task.node)
+        config["choices"] = {"task": settings.task.name, "weights": settings.weights.name}
     if run.checkpoint.exists():
         if not path.exists():
             raise UserError(f"{run.checkpoint} has no config.yaml: remove it, or choose run=")
@@ -148,7 +198,7 @@ def input_resolution(settings: TrainSettings, pretrained: Pretrained | None) -> 
 
 
 def network_for(
-    settings: TrainSettings, resolution: int | None, data: ImageData
+    settings: TrainSettings, resolution: int | None, data: ImageData | DenseData
 ) -> tuple[Arch, str]:
     """The network for these images, and where it is from.
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.network.device import layout, to_device
+from nas.training.processes import joined_rows
 
 OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "not enough memory"),  # torch's wordings
@@ -79,7 +82,8 @@ def image_losses(
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy (N,), float64, and whether the answer is right (N,), bool, image by image.
 
-    Both are on the CPU and in the order of the batches.  The module is left in evaluation mode.
+    Both are on the CPU and in the order of the batches, of joined processes those of rank 0 first:
+    each gives a part of the images and gets all.  The module is left in evaluation mode.
     `progress(batches done)` is called after every batch.
     """
     to_device(module, device).eval()
@@ -91,7 +95,27 @@ def image_losses(
             correct.append(logits.argmax(1) == labels)
             if progress is not None:
                 progress(done)
-    return torch.cat(losses).cpu().double().clone(), torch.cat(correct).cpu().clone()
+    return joined_rows(torch.cat(losses).cpu().double().clone(), torch.cat(correct).cpu().clone())
+
+
+def divergence(answers: Tensor, changed: Tensor) -> float:
+    """Mean Kullback-Leibler divergence in nats of logits (N, classes, ...) from changed ones."""
+    a, b = answers.log_softmax(1), changed.log_softmax(1)
+    places = a[0, 0].numel()
+    return F.kl_div(b, a, reduction="batchmean", log_target=True).item() / places
+
+
+def packed(correct: Tensor) -> str:
+    """(N,) bool as text: N, and its bits in base64."""
+    bits = np.packbits(correct.numpy())
+    return f"{len(correct)} {b64encode(bits.tobytes()).decode()}"
+
+
+def unpacked(text: str) -> Tensor:
+    """The inverse of `packed`."""
+    number, bits = text.split()
+    octets = np.frombuffer(b64decode(bits), np.uint8)
+    return torch.from_numpy(np.unpackbits(octets, count=int(number)).astype(bool))
 
 
 def paired_difference(first: Tensor, second: Tensor) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from nas.core.errors import UserError
 from nas.core.files import user_path
 from nas.data.dataset import ImageData
+from nas.data.dense import DenseData
 from nas.network.modules import Network
 from nas.network.pretrained import PRETRAINED, Pretrained, fetch_pretrained
 from nas.network.weight_files import read_networks
@@ -72,14 +73,14 @@ class FirstWeights:
             origin += f", not {', '.join(others[:MAX_NAMED])} (weights.key= chooses)"
         return origin, anew
 
-    def stats(self, data: ImageData) -> ChannelStats:
+    def stats(self, data: ImageData | DenseData) -> ChannelStats:
         """By what images are normalised: as for the weights, where that is known, else by theirs.
 
         A summary beside the file comes before what was published; images of other channels get
         the mean over channels.
         """
-        summary = user_path(self.path).parent / "summary.json" if self.path else None
-        if summary and summary.is_file():
+        summary = _summary_beside(user_path(self.path)) if self.path else None
+        if summary:
             mean, std = _read_stats(summary)
             origin = f"as {summary} says"
         elif self.pretrained:
@@ -102,6 +103,13 @@ def first_weights(name: str, path: str | None = None, key: str | None = None) ->
             f"{', '.join(PRETRAINED)}"
         )
     return FirstWeights(path, known, key)
+
+
+def _summary_beside(path: Path) -> Path | None:
+    """The summary.json of the run that left the weights; those in front/ are of the run above."""
+    folder = path.parent.parent if path.parent.name == "front" else path.parent
+    summary = folder / "summary.json"
+    return summary if summary.is_file() else None
 
 
 def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:

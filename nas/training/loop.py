@@ -1,10 +1,10 @@
-"""Training of any image classifier; knows neither architectures nor searches."""
+"""Training of any network on images; knows neither architectures nor searches."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,12 +30,22 @@ from nas.network.device import (
 from nas.training.captured import CapturedStep, pays
 from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
+from nas.training.processes import (
+    average_over_ranks,
+    draw_apart,
+    first_goes_first,
+    rank,
+    take_from_first,
+    together,
+)
+from nas.training.whole_batch_norm import norms_of_whole_batch
 
 NORMS = ("frozen", "batch")
 MIN_STEPS = 16  # an epoch, of few images
 MIN_BATCH = 8  # or norms have nothing to count
 CHECK_EVERY = 50  # steps between looks at the loss, each of which makes a GPU wait
 Progress = Callable[[int, int], None]  # steps done, steps in all
+Loss = Callable[[Tensor, Tensor, float], Tensor]  # answers, labels, label smoothing: a mean
 
 
 @dataclass(frozen=True)
@@ -126,12 +136,19 @@ def make_optimizer(module: nn.Module, budget: Budget) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, budget.lr, momentum, nesterov=momentum > 0, fused=True)
 
 
-def set_training(module: nn.Module, norms: str = "batch") -> None:
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Of logits (B, classes) and classes (B,), or the probability of each (B, classes)."""
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+def set_training(
+    module: nn.Module, norms: str = "batch", unfrozen: Collection[nn.Module] = ()
+) -> None:
     """Put `module` into training mode, its batch norms only where they are not frozen."""
     module.train()
     if norms == "frozen":
         for child in module.modules():
-            if isinstance(child, nn.BatchNorm2d):
+            if isinstance(child, nn.BatchNorm2d) and child not in unfrozen:
                 child.eval()
 
 
@@ -154,34 +171,50 @@ def train(
     validation: Loader | None = None,
     stop: Callable[[int], bool] | None = None,
     checkpoint: Path | None = None,
+    loss: Loss = cross_entropy,
+    unfrozen: Collection[nn.Module] = (),
 ) -> History:
     """Train `module` on `device`, in place, and leave it there, ready to be evaluated.
 
-    The batches' labels are classes (B,), or the probability of each class (B, classes), float.
+    The batches' labels are what `loss` takes: classes (B,), or the probability of each class
+    (B, classes), float.  `unfrozen` are norms that no first weights brought, which learn their
+    statistics also where those of the others are frozen.
     `validation` is scored after every epoch.  `stop` is called after every epoch but the last,
     with the epochs done and the module ready to be evaluated; true ends the training.
     `checkpoint`, a file to go on from, is written after every epoch.  Equal seeds give equal
     weights on a CPU with equally many threads, killed and resumed or not; torch's own generators
     are given back as they were.  Raises TrainingFailed.
+
+    Processes that are joined (`nas.training.processes`) train one network, each on its share of
+    every batch, as one process would on whole ones; `stop` must answer alike in all.
     """
     if device.type == "cpu":
         tune_malloc()
-    with name_failures("training"), isolated_rng(seed, device), quick_depthwise(module):
+    with (
+        name_failures("training"),
+        isolated_rng(seed, device),
+        quick_depthwise(module),
+        norms_of_whole_batch(module),
+    ):
         to_device(module, device)
-        run = _Run(module, batches, budget, device, progress)
+        run = _Run(module, batches, budget, device, progress, loss)
         began = f"{budget!r} {seed} {len(batches)}"
         began += " frozen norms" if budget.norms == "frozen" else ""
         rows = run.resume(checkpoint, began) if checkpoint and checkpoint.exists() else []
+        take_from_first(module)
         for number in range(len(rows), budget.epochs):
             start = time.perf_counter()
-            set_training(module, budget.norms)
-            loss = run.epoch(number)
+            set_training(module, budget.norms, unfrozen)
+            draw_apart(seed, number)
+            mean = run.epoch(number)
             module.eval()
             score = evaluate(module, validation, device=device) if validation else None
             last = number + 1 == budget.epochs or (stop is not None and stop(number + 1))
-            rows.append(Epoch(loss, time.perf_counter() - start, score))
+            rows.append(Epoch(mean, time.perf_counter() - start, score))
             if checkpoint:
-                write(checkpoint, run.state(rows, began))
+                with first_goes_first():
+                    if rank() == 0:
+                        write(checkpoint, run.state(rows, began))
             if last:
                 break
     return History(tuple(rows))
@@ -196,13 +229,16 @@ class _Run:
     budget: Budget
     device: torch.device
     progress: Progress | None
+    loss: Loss = cross_entropy
     step: int = 0
 
     def __post_init__(self) -> None:
         self.optimizer = make_optimizer(self.module, self.budget)
         self.dtype = resolve_precision(self.budget.precision, self.device)
         self.steps = self.budget.epochs * len(self.batches)
-        captured = pays(self.device, self.steps)
+        self.together = together()
+        # NCCL inside of a CUDA graph was never tried
+        captured = pays(self.device, self.steps) and not self.together
         self.do = CapturedStep(self.update, self.optimizer) if captured else self.eager
 
     def epoch(self, number: int) -> float:
@@ -229,9 +265,14 @@ class _Run:
         """One step of the optimizer; the loss, which stays on the device."""
         budget = self.budget
         with autocast(self.device, self.dtype):
-            logits = self.module(images)  # (B, classes)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=budget.label_smoothing)
+            answers = self.module(images)  # logits (B, classes), or what `loss` takes
+        loss = self.loss(answers.float(), labels, budget.label_smoothing)
+        if self.together:  # norms join the images of all processes: no image may weigh more
+            loss = loss * len(labels)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.together:
+            weights = list(self.module.parameters())
+            (loss,) = average_over_ranks(weights, loss.detach(), count=len(labels))
         if budget.clip_norm:
             nn.utils.clip_grad_norm_(self.module.parameters(), budget.clip_norm)
         self.optimizer.step()

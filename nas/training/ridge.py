@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nas.network.device import layout, to_device
 from nas.training.evaluation import Loader, name_failures
+from nas.training.processes import joined_rows
 
 # Strengths that are tried, in mean squared lengths of a feature, and scales of the answers, which
 # a regression on 0 and 1 leaves far too small for a softmax.
@@ -77,7 +78,8 @@ def features_of(
 ) -> tuple[Tensor, Tensor]:
     """What the classifier reads (N, d) and the labels (N,) of the batches of epoch 0, on the CPU.
 
-    The module is left on `device`, in evaluation mode.
+    Joined processes give a part of the images each and get all.  The module is left on `device`, in
+    evaluation mode.
     """
     to_device(module, device).eval()
     features: list[Tensor] = []
@@ -91,7 +93,7 @@ def features_of(
                 labels.append(own.cpu())
     finally:
         hook.remove()
-    return torch.cat(features).clone(), torch.cat(labels).clone()
+    return joined_rows(torch.cat(features).clone(), torch.cat(labels).clone())
 
 
 def start_classifier(module: nn.Module, batches: Loader, *, device: torch.device) -> RidgeFit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 from nas.accuracy.judge import JudgeContext
 from nas.accuracy.oneshot import OneShot, OneShotSettings
 from nas.arch.operators import network_id
+from nas.core.errors import UserError
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.scoring import Tree, subnet_losses
 from nas.supernet.supernet import Supernet
@@ -63,6 +65,13 @@ def test_the_judge_scores_alone_as_together_and_remembers(judge):
     losses = [judge.known[key][1] for key in judge.known]
     assert error == pytest.approx(paired_difference(*losses)[1])
     assert judge.history.checks[-1].agreement <= 1
+
+
+def test_a_supernet_that_cannot_be_trained_is_one_line(monkeypatch):
+    monkeypatch.setattr("nas.supernet.training.CHECK_EVERY", 1)
+    spoilt = replace(DATA, mean=(math.nan, 0.0))
+    with pytest.raises(UserError, match=r"^the supernet cannot be trained like this: .* the 6th"):
+        OneShotSettings(SHORT).open(JudgeContext(SPACE, lambda: spoilt, "cpu", seed=1))
 
 
 def test_a_judge_for_a_part_of_the_space_trains_no_other_networks():

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from nas.accuracy.estimate import Failure
-from nas.accuracy.worker_pool import WorkerPool, part_done
+from nas.accuracy.pool import part_done
+from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch, Stage
 from nas.core.errors import UserError
 

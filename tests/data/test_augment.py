@@ -14,6 +14,7 @@ from image_files import squares
 from nas.data import augment
 from nas.data.augment import Batches
 from nas.data.dataset import ImageData, load_data
+from nas.data.share import Share
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -143,3 +144,22 @@ def test_a_gpu_sees_the_same_images(resident: bool, monkeypatch: pytest.MonkeyPa
         assert far_x.is_cuda
         torch.testing.assert_close(far_x.cpu(), x)
         assert torch.equal(far_y.cpu(), y)
+
+
+@pytest.mark.parametrize("side", [16, 64])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_shares_are_the_rows_of_the_whole_batches(side: int, processes: int) -> None:
+    split = squares(15, side)
+
+    def epoch(rank: int = 0, of: int = 1) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        share, how = Share(rank, of), {"augment": True, "seed": 3}
+        batches = Batches(split, (0.5,) * 3, (0.2,) * 3, batch_size=8, share=share, **how)
+        return list(batches.epoch(1))
+
+    for rank in range(processes):
+        for whole, own in zip(epoch(), epoch(rank, processes), strict=True):
+            for everything, part in zip(whole, own, strict=True):
+                assert torch.equal(everything[rank::processes], part)
+    parts = [Share(rank, processes).part(split) for rank in range(processes)]
+    assert torch.equal(torch.cat([part.labels for part in parts]), split.labels)
+    assert Share().part(split) is split

@@ -160,7 +160,7 @@ def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
     guide = (Path(nas.export.__file__).parent / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
     lines = code[code.index("picture = ImageOps.exif") : code.index("image = ((")]
-    card = "".join((*PICTURE.split("\n\n")[1].splitlines(True)[3:], BYTES))
+    card = PICTURE[PICTURE.index("picture = ImageOps.exif") :] + BYTES
     card = card.format(colours=COLOURS.format(mode="RGB"), side=16, channels=3)
     for name in ("turned.png", "clear.png"):
         known = {"picture": tmp_path / name, "side": 16, "low": 0, "high": 255}

@@ -21,13 +21,14 @@ from nas.accuracy.worker_pool import WorkerPool
 from nas.arch.arch import Arch
 from nas.arch.cost import layers_cost
 from nas.arch.operators import network_id, operators
+from nas.arch.scaling import for_resolution
 from nas.data import load_data
 from nas.inheritance.files import load_tensors, read_replacements, replacements_path, weights_path
 from nas.network.modules import build
 from nas.space.choices import choices, fill, random_picks
 from nas.training.first_weights import FirstWeights
 from nas.training.loop import Budget
-from search_spaces.inherited import LEFT_OUT, at_resolution, replacement_rows
+from search_spaces.inherited import LEAST_SIDE, LEFT_OUT, at_resolution, replacement_rows
 
 BUDGET = Budget(
     epochs=1, batch_size=16, optimizer="adamw", lr=1e-3, precision="fp32", norms="frozen"
@@ -223,13 +224,13 @@ def test_the_whole_network_inherits_itself(name, studied):
 def score_of(worker, arch, weights):
     net = build(arch).eval()
     net.load_state_dict(weights)
-    batches = worker._batches("val", arch.resolution, worker.weights)
+    batches = worker.images.batches("val", arch.resolution, worker.weights)
     with torch.no_grad():
         losses = [
             torch.nn.functional.cross_entropy(net(x), y, reduction="sum")
             for x, y in batches.epoch(0)
         ]
-    return sum(losses).item() / len(worker.data.val)
+    return sum(losses).item() / len(worker.images.data.val)
 
 
 def test_a_network_of_the_smaller_side_learns_from_the_largest_sides(studied):
@@ -248,8 +249,9 @@ def test_a_network_of_the_smaller_side_learns_from_the_largest_sides(studied):
 def test_a_baseline_of_the_own_network_goes_on_from_its_training(studied):
     made = studied["mobilenet_v2"]
     worker = made.open()
-    for side in (32, 24):  # one that was trained on, and one that was not
-        arch = made.whole(32) if side == 32 else replace(made.whole(32), resolution=24)
+    # one that was trained on, one that was not, and one too small for all strides
+    for side in (32, 24, 6):
+        arch = for_resolution(made.whole(32), side, LEAST_SIDE)
         estimate = worker(arch, "baseline")
         assert estimate.fidelity == "baseline"
         assert estimate.seconds > 0
@@ -285,7 +287,8 @@ def test_a_judge_scores_and_proposes(studied):
 def test_few_and_grey_pictures_are_enough(tmp_path, monkeypatch):
     made = Made("fused", tmp_path / "few")
     data = load_data("embedded", train=10, val=10, test=10)
-    worker = replace(made.open(), data=data)
+    worker = made.open()
+    worker = replace(worker, images=replace(worker.images, data=data))
     worker(made.whole(), "train")
     worker(made.whole(), "study")
     arch = made.small(3)

@@ -20,10 +20,11 @@ from made_networks import (
 from nas.arch.operators import network_id, operators
 from nas.inheritance import refit as refit_module
 from nas.inheritance.refit import Answers, inherit, refittable
-from nas.inheritance.replacements import divergence, sampled
+from nas.inheritance.replacements import sampled
 from nas.inheritance.surgery import features, last_conv
 from nas.network.modules import build
 from nas.space.choices import choices, fill, random_picks
+from nas.training.evaluation import divergence
 from search_spaces.inherited import LEFT_OUT
 
 every_network = pytest.mark.parametrize("name", NETWORKS)

@@ -71,7 +71,7 @@ def smaller_rows(name, side=8):
 
 
 def studied(row, module, rows, padding, batches):
-    study = BlockStudy(row, module, rows, (padding, 1e-5, 0.1))
+    study = BlockStudy(row, module, rows, (padding, 1e-5, 0.1), replacements.PIXELS)
     with torch.inference_mode():
         outs = [study.see(i, x) for i, x in enumerate(batches)]
     return study, outs

@@ -25,6 +25,7 @@ from timed_parts import NETS, PARTS, ROWS, bench
 from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.latency.backends import local
+from nas.latency.backends import onnxruntime as onnxruntime_backend
 from nas.latency.backends.litert import LiteRT
 from nas.latency.backends.local import Local
 from nas.latency.backends.onnxruntime import OnnxRuntime
@@ -33,6 +34,7 @@ from nas.latency.block_features import signature
 from nas.latency.csv_table import COLUMNS
 from nas.latency.timing import Backend, Timing
 from nas.network.modules import build, build_rows
+from nas.network.sessions import open_session
 
 CONF = Path(__file__).parents[2] / "conf" / "latency"
 
@@ -67,6 +69,7 @@ needs_litert = pytest.mark.skipif(
 BACKENDS = [
     pytest.param(path.stem, marks=needs_litert if path.stem == "litert" else ())
     for path in sorted(CONF.glob("*.yaml"))
+    if path.stem != "ray_command"  # is `command` elsewhere; test_ray_command.py begins a Ray once
 ]
 
 
@@ -186,8 +189,16 @@ def test_settings_out_of_range(kind, options):
         kind(**options)
 
 
-def test_threads_and_spinning_reach_the_session():
-    options = OnnxRuntime(threads=2, spinning=True)._options()
+def test_threads_and_spinning_reach_the_session(monkeypatch):
+    opened = []
+
+    def opening(*args, **more):
+        opened.append(open_session(*args, **more))
+        return opened[0]
+
+    monkeypatch.setattr(onnxruntime_backend, "open_session", opening)
+    OnnxRuntime(threads=2, spinning=True).prepare(ROWS, "symmetric")
+    options = opened[0].get_session_options()
     assert options.intra_op_num_threads == 2
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "1"
     assert OnnxRuntime().describe()["threads"] == 1

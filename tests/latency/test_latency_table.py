@@ -116,7 +116,7 @@ def test_100_000_networks_at_once_are_what_they_are_one_by_one(built, trellis):
     _, _, table = built
     values = np.array([table.row_ms(row) for row in trellis.rows])
     genomes = trellis.random(300, np.random.default_rng(1))
-    together = trellis.totals(values, genomes) + table.overhead_ms
+    together = table.whole_ms(trellis.totals(values, genomes))
     archs = [fill(SPACE, picks) for picks in trellis.decode(genomes)]
     assert [t.median_ms for t in table.measure_many(archs)] == together.tolist()
 
@@ -163,7 +163,7 @@ def test_a_damaged_table_is_named(tmp_path):
 
 @pytest.mark.parametrize("odd", ["x", [3]])
 @pytest.mark.parametrize("key", ["", "model", "validation", "num_keys", "seconds", "blocks",
-    "model.overhead_ms", "model.alone", "model.coefficients", "validation.mape",
+    "model.overhead_ms", "model.alone", "model.coefficients", "model.curve", "validation.mape",
     "validation.intervals"])  # fmt: skip
 def test_a_table_of_odd_json_is_damaged(built, tmp_path, key, odd):
     data = json.loads(json.dumps(built[2].to_json()))

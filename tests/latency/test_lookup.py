@@ -282,6 +282,10 @@ BAD = [
     ("op,ms\nstem,1e-400\n", "line 2: ms must be a number from 0 to 1e+09, not '1e-400'"),
     ("op,ms\nstem,\u0661\n", "line 2: ms must be a number"),
     ("op,in_c,expand_or_mid,ms\nmbconv,8,wide,1\n", "line 2: expand_or_mid must be a number"),
+    ("op,ms,curve\nstem,1,0.1 1 9\n", "line 2: a curve is of op network: leave it empty elsewh"),
+    ("op,ms,curve\nnetwork,1,0.1 1\n", "line 2: curve must be three numbers, bend low_ms high_"),
+    ("op,ms,curve\nnetwork,1,9 1 9\n", "line 2: curve must be three numbers"),
+    ("op,ms,curve\nnetwork,1,0 1 9\nnetwork,1,\n", " says two times for the network: 1 ms in"),
 ]
 
 

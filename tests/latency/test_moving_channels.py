@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
 from rich.console import Console
 
@@ -122,7 +124,11 @@ def test_channels_that_fill_no_block_are_told_apart(half, blocked):
 def test_the_written_table_has_lines_of_it(tmp_path):
     trellis = Trellis(SPACE)
     effort = MeasurementEffort(blocks=60, calibrate=8, validate=8, repeat=0)
-    open_latencies(trellis, Device(), effort, tmp_path, Console(quiet=True))
+    said = [StringIO(), StringIO()]  # measured, and read back
+    for text in said:
+        open_latencies(trellis, Device(), effort, tmp_path, Console(file=text, width=500))
+    assert said[0].getvalue() == said[1].getvalue() != ""
+    assert "run to run" not in said[0].getvalue()  # since none was timed twice
     table = Lookup(str(tmp_path / "table.csv"))
     rows = with_movements(trellis.rows)
     times = {row.layers: table.row_ms(row, SPACE.resolution) for row in rows}

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
@@ -22,15 +21,14 @@ from nas.network.activation_ranges import activation_ranges, assumed_ranges
 from nas.network.modules import build
 from nas.network.onnx_graph import onnx_model, onnx_rows
 from nas.network.quantization import quantize
+from nas.network.sessions import open_session
 from search_spaces.lookup import PUBLISHED
 
 TINY = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=3, classes=5)
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = open_session(model.SerializeToString())
     return np.array([session.run(None, {"image": image})[0][0] for image in images])
 
 
@@ -106,7 +104,7 @@ def test_a_part_of_a_network_can_be_timed_in_8_bits():
     model = quantize(onnx_rows(rows[1:2]), assumed_ranges())
     kinds = {node.op_type for node in model.graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
-    session = onnxruntime.InferenceSession(model.SerializeToString())
+    session = open_session(model.SerializeToString())
     row = rows[1]
     image = np.ones((1, row.cin, row.side, row.side), np.float32)
     assert np.isfinite(session.run(None, {"input": image})[0]).all()

@@ -13,6 +13,7 @@ from optuna.trial import TrialState, create_trial
 
 from nas.core.errors import UserError
 from nas.search.adoption import check_study
+from nas.search.database import close_database
 from nas.search.metrics import Metrics
 from nas.search.run import search
 from nas.search.settings import SearchSettings
@@ -111,5 +112,4 @@ def test_what_a_search_leaves_is_taken_up(tmp_path):
     check_study(url, CONFIG, store, SPACE)
     with pytest.raises(UserError, match=r"of other settings \(seed: 1 here, 0 there\)"):
         check_study(url, CONFIG | {"seed": 1}, store, SPACE)
-    store.study._storage.remove_session()
-    store.study._storage._backend.engine.dispose()
+    close_database(store.study._storage)

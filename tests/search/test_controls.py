@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from spaces import SPACES
 
 from nas.arch.cost import cost
@@ -16,6 +18,7 @@ from nas.search.metrics import Metrics
 from nas.search.problem import AS_FAST, Problem
 from nas.space.limits import Limits
 from nas.space.trellis.trellis import Trellis
+from nas.training.evaluation import packed, unpacked
 
 SPACE = SPACES["mbconv_28"]
 MS = 1e-8  # a multiply-add
@@ -23,20 +26,24 @@ MS = 1e-8  # a multiply-add
 
 def problem_of():
     trellis = Trellis(SPACE)
-    source = SimpleNamespace(overhead_ms=0.001)
+    source = SimpleNamespace(whole_ms=lambda sums: sums + 0.001)
     latency = SimpleNamespace(trellis=trellis, row_ms=trellis.row_costs.macs * MS, source=source)
     return Problem(SPACE, 1.0, {}, latency, None, Limits(latency_ms=np.inf), 1.0, frozenset())
 
 
-def run_of(folder, accuracies, spread=6):
+def run_of(folder, accuracies, spread=6, correct="", theirs=""):
     problem = problem_of()
     evaluations = Evaluations(folder / "evaluations.jsonl")
     latency_ms = cost(problem.sample(1, 7)[0]).macs * MS + 0.001
     archs = problem.sample_near(latency_ms, NUM_CONTROLS, 0)
     for i, (arch, (val, test)) in enumerate(zip(archs, accuracies, strict=False), 1):
-        evaluations.add(Role.CONTROL, arch, metrics(arch, val, test), f"random {i}")
+        known = replace(metrics(arch, val, test), test_correct=theirs)
+        evaluations.add(Role.CONTROL, arch, known, f"random {i}")
     settings = SimpleNamespace(seed=0, spread=spread)
-    winner = {"latency_ms": latency_ms, "test_accuracy": 0.85, "test_accuracy_se": 0.003}
+    ours = problem.sample(1, 8)[0]
+    known = replace(metrics(ours, 0.86, 0.85), test_accuracy_se=0.003, test_correct=correct)
+    evaluations.add(Role.LABEL, ours, known)
+    winner = {"latency_ms": latency_ms, "id": network_id(ours)}
     return SimpleNamespace(problem=problem, evaluations=evaluations, settings=settings), winner
 
 
@@ -66,7 +73,24 @@ def test_the_gain_is_over_the_best_by_validation(tmp_path):
     assert found["num_controls"] == 4
     assert found["test_accuracy"] == 0.84
     assert found["gain"] == pytest.approx(0.01)
-    assert found["gain_se"] == pytest.approx(0.005)
+    assert found["gain_se"] == pytest.approx(0.005)  # of runs that kept no answers
+
+
+@pytest.mark.parametrize("number", [1, 7, 8, 1003])
+def test_answers_are_kept_to_the_bit(number):
+    right = torch.rand(number, generator=torch.Generator().manual_seed(0)) < 0.8
+    assert torch.equal(unpacked(packed(right)), right)
+
+
+def test_the_error_is_that_of_the_differences_image_by_image(tmp_path):
+    ours, theirs = np.ones(1003, bool), np.ones(1003, bool)
+    ours[:10], theirs[5:35] = False, False  # both wrong on 5, one of them on 30
+    answers = {"correct": packed(torch.tensor(ours)), "theirs": packed(torch.tensor(theirs))}
+    run, winner = run_of(tmp_path, [(0.83, 0.84)], **answers)
+    found = gain_over_controls(run, winner)
+    assert found["gain"] == pytest.approx(20 / 1003)
+    difference = ours.astype(float) - theirs
+    assert found["gain_se"] == pytest.approx(difference.std() / 1003**0.5)
 
 
 def test_without_controls_nothing_is_said(tmp_path):

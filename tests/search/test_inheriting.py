@@ -213,3 +213,17 @@ def test_a_search_says_which_weights_it_took(here, capsys):
     assert (
         "weights   two.pt · model, not model_ema (weights.key= chooses)" in capsys.readouterr().out
     )
+
+
+def test_a_study_in_a_database_goes_on_where_its_weights_are_not(here, first, tmp_path):
+    """What was trained on for all others is trained again; what was judged is not."""
+    words = (*GIVEN, "run=stored", f"storage=sqlite:///{tmp_path}/study.db")
+    search(SearchSettings.of(*words, "trials=3"))
+    summary = search(SearchSettings.of(*words, f"results={tmp_path}"))
+    assert summary["evaluated"] == first["evaluated"]
+    assert summary["winner"]["id"] == first["winner"]["id"]
+    assert [row["role"] for row in summary["compared"]] == [
+        row["role"] for row in first["compared"]
+    ]
+    fronts = tmp_path / "search" / "stored" / "front"
+    assert len(list(fronts.glob("*.onnx"))) == len(summary["front"])

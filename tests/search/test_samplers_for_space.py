@@ -28,7 +28,8 @@ def trellis():
 
 
 def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
-    return ConstrainedSpace(trellis, trellis.row_costs.macs * 1e-8, overhead, most_ms, limits or {})
+    row_ms = trellis.row_costs.macs * 1e-8
+    return ConstrainedSpace(trellis, row_ms, lambda sums: sums + overhead, most_ms, limits or {})
 
 
 def proposals(trellis, number, most_ms=np.inf, limits=None, aim="both", exponent=None, **more):

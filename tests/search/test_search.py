@@ -326,10 +326,7 @@ def test_labels_that_a_killed_search_trained_are_not_trained_again(tmp_path):
     ],
 )
 def test_mistakes_about_judge_and_sampler_are_named_before_anything_is_measured(
-    word, says, tmp_path
+    word, says, tmp_path, refusal
 ):
-    done = run(tmp_path, "accuracy=oneshot", word)
-    assert done.returncode == 2
-    (line,) = done.stderr.strip().splitlines()
-    assert says in line
+    assert says in refusal("search", *TINY, "accuracy=oneshot", word, cwd=tmp_path)
     assert not (tmp_path / "results").exists()

@@ -14,7 +14,8 @@ import pytest
 from optuna.storages.journal import _file
 
 from nas.core.interrupts import block_sigint, defer_sigint
-from nas.search.storage import open_storage, without_password
+from nas.core.run_folder import without_password
+from nas.search.storage import open_storage
 
 
 def press(*_: object) -> None:

@@ -325,7 +325,7 @@ def test_failures_keep_their_reason_and_the_search_goes_on(tmp_path):
 
 
 def test_a_storage_that_cannot_be_opened_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="storage=nonsense://x cannot be opened"):
+    with pytest.raises(UserError, match="unknown kind of storage 'nonsense'"):
         open_storage(tmp_path, "nonsense://x", "run")
 
 

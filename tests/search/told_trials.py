@@ -29,7 +29,7 @@ def default_space() -> ConstrainedSpace:
     space = for_resolution(mbconv(width=0.25, channels=1, classes=10, dropout=0.0), 28)
     trellis, table = Trellis(space), Lookup(str(TABLE))
     row_ms = np.array([table.row_ms(row, space.resolution) for row in trellis.rows])
-    return ConstrainedSpace(trellis, row_ms, table.overhead_ms, LATENCY_SLACK * TARGET_MS)
+    return ConstrainedSpace(trellis, row_ms, table.whole_ms, LATENCY_SLACK * TARGET_MS)
 
 
 def random_networks(space: ConstrainedSpace, num: int, seed: int = 0) -> Ints:

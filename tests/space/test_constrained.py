@@ -16,9 +16,13 @@ TRELLIS = Trellis(mbconv(width=0.25, resolution=28, channels=1, classes=10))
 ROW_MS = np.array([0.001 + row.side / 1e4 for row in TRELLIS.rows])
 
 
+def whole_ms(sums):
+    return sums + 0.01
+
+
 @pytest.mark.parametrize("limits", [{}, {"macs": 3e6}, {"params": 9e4, "memory_kb": 12.0}])
 def test_random_networks_are_distinct_and_within_the_limits(limits):
-    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, max_ms=0.08, limits=limits)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, whole_ms, max_ms=0.08, limits=limits)
     genomes = space.random(200, np.random.default_rng(0))
     assert len(genomes) == 200
     assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 200
@@ -63,7 +67,7 @@ def test_a_limit_on_a_cost_makes_latency_infinite():
 
 
 def test_spread_networks_are_even_over_the_logarithm_of_latency():
-    space = ConstrainedSpace(TRELLIS, ROW_MS, 0.01, max_ms=0.08)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, whole_ms, max_ms=0.08)
     genomes = space.sample_even_in_latency(30, np.random.default_rng(5))
     logs = np.log(space.ms(genomes))
     assert len(np.unique(TRELLIS.networks(genomes), axis=0)) == 30

@@ -8,9 +8,9 @@ from stripes import CPU, DATA, SHORT, SPACE, batches
 from torch import Tensor, distributed
 
 from nas.core.errors import UserError
-from nas.supernet.processes import check_equal_parts, decided_by_first
 from nas.supernet.supernet import Supernet
 from nas.supernet.training import train_supernet
+from nas.training.processes import check_equal_parts, decided_by_first
 
 
 @pytest.fixture

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-import multiprocessing as mp
 import random
 from dataclasses import replace
-from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches, weights
-from torch import distributed
 
 from nas.core.errors import UserError
 from nas.data.augment import Batches
@@ -274,31 +270,3 @@ def test_training_stops_when_the_ranking_has_settled(monkeypatch):
 def test_budgets_that_make_no_sense_are_refused(wrong, words):
     with pytest.raises(UserError, match=words):
         SupernetBudget(**wrong)
-
-
-def _trained_with_another(rank: int, folder: Path) -> torch.Tensor:
-    store = f"file://{folder / 'store'}"
-    distributed.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=120)
-    )
-    try:
-        supernet = Supernet(SPACE, seed=0)
-        part = Split(DATA.train.images[rank::2], DATA.train.labels[rank::2])
-        train_supernet(supernet, batches(part), SHORT, device=CPU)
-    finally:
-        distributed.destroy_process_group()
-    torch.save(weights(supernet), folder / f"rank{rank}.pt")
-    return weights(supernet)
-
-
-def test_processes_that_train_together_have_one_set_of_weights(tmp_path):
-    other = mp.get_context("spawn").Process(target=_trained_with_another, args=(1, tmp_path))
-    other.start()
-    first = _trained_with_another(0, tmp_path)
-    other.join(120)
-    second = torch.load(tmp_path / "rank1.pt", weights_only=True)
-    assert torch.equal(first, second)
-    alone = Supernet(SPACE, seed=0)
-    part = Split(DATA.train.images[::2], DATA.train.labels[::2])
-    train_supernet(alone, batches(part), SHORT, device=CPU)
-    assert not torch.allclose(first, weights(alone), atol=1e-3)

@@ -267,6 +267,9 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
     mean, std, origin = ours.stats(data)  # a run's own before the published
     assert (mean, std) == (pytest.approx((0.2,)), pytest.approx((0.3,)))
     assert origin.endswith("summary.json says")
+    (tmp_path / "front").mkdir()  # of a search, whose run's summary is one above
+    of_front = FirstWeights(str(tmp_path / "front" / "02.pt"), source)
+    assert of_front.stats(data) == ours.stats(data)
     odd = ([], [0.5, 0.5], [0.5] * 2 + [math.nan], [0.5, 0.5, -0.1], [0.5, 0.5, 58.4], [True] * 3)
     bad = [{key: value} for key in ("mean", "std") for value in (*odd, "123", None, 3)]
     fine = {"mean": [0.5] * 3, "std": [0.2] * 3}

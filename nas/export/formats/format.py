@@ -40,7 +40,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file in its runtime: `run(prepare(image))` are the logits of an image.
+    """A file in its runtime: `run(prepare(image))` are the logits of an image, or what a file for
+    boxes or masks answers.
 
     Only `run` is timed; `prepare` brings an image into the layout and type that the file takes.
     """

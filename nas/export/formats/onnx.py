@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -16,6 +15,7 @@ from nas.export.formats.format import Image, Logits, Opened, Source
 from nas.network.modules import arrays
 from nas.network.onnx_graph import onnx_model
 from nas.network.quantization import quantize
+from nas.network.sessions import open_session
 
 
 def float_model(source: Source) -> onnx.ModelProto:
@@ -72,12 +72,7 @@ def _take_bytes(model: onnx.ModelProto, source: Source) -> None:
 
 def open_onnx(path: Path, source: Source, threads: int) -> Opened:
     """The file in ONNX Runtime, on the processor."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
-        path.read_bytes(), options, providers=["CPUExecutionProvider"]
-    )
+    session = open_session(path.read_bytes(), threads)
     name = session.get_inputs()[0].name
 
     def prepare(image: Image) -> NDArray[Any]:

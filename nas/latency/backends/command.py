@@ -73,6 +73,9 @@ class Command(PartsBackend):
                 f"the latency command's {sign[0]!r} is for a shell, and none runs it: quote it, or "
                 "put the whole command into sh -c '...'"
             )
+        self._check_program()
+
+    def _check_program(self) -> None:
         program = self._words("model.onnx")[0]
         if shutil.which(program) is None:
             raise UserError(f"the latency command's program {program!r} was not found")
@@ -93,12 +96,13 @@ class Command(PartsBackend):
 
     def _measure_parts(self, parts: Sequence[Padded], on_timing: OnTiming | None) -> list[Timing]:
         groups = (
-            self._measure_group(parts[start : start + self.together], self.seed + start)
+            self.measure_group(parts[start : start + self.together], self.seed + start)
             for start in range(0, len(parts), self.together)
         )
         return report_each(chain.from_iterable(groups), on_timing)
 
-    def _measure_group(self, parts: Sequence[Padded], seed: int) -> list[Timing]:
+    def measure_group(self, parts: Sequence[Padded], seed: int) -> list[Timing]:
+        """Times of parts that are run in turns, in an order by `seed`."""
         order, rng = list(range(len(parts))), random.Random(seed)
         times: list[list[float]] = [[] for _ in parts]
         with tempfile.TemporaryDirectory(prefix="latency-") as folder:

@@ -9,12 +9,14 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import onnxruntime
 
+from nas.arch.layers import inputs_of
 from nas.core.typed import Among
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Rows
 from nas.network.activation_ranges import assumed_ranges
 from nas.network.onnx_graph import onnx_rows
 from nas.network.quantization import PRECISIONS, quantize
+from nas.network.sessions import EXACT_INT8, open_session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,7 @@ class OnnxRuntime(Local):
             "spinning": self.spinning,
             "batch": self.batch,
             "precision": self.precision,
+            **({EXACT_INT8[0]: EXACT_INT8[1]} if self.precision == "int8" else {}),
         }
 
     def prepare(self, rows: Rows, padding: str) -> Callable[[], object]:
@@ -54,20 +57,10 @@ class OnnxRuntime(Local):
         model = onnx_rows(rows, padding=padding, batch=self.batch, seed=self.seed)
         if self.precision == "int8":
             model = quantize(model, assumed_ranges())
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), self._options(), providers=["CPUExecutionProvider"]
-        )
-        shape = (self.batch, rows[0].cin, rows[0].side, rows[0].side)
-        image = {"input": np.random.default_rng(self.seed).standard_normal(shape, np.float32)}
-        return lambda: session.run(None, image)
-
-    def _options(self) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.add_session_config_entry(
-            "session.intra_op.allow_spinning", "1" if self.spinning else "0"
-        )
-        return options
+        session = open_session(model.SerializeToString(), self.threads, spinning=self.spinning)
+        rng = np.random.default_rng(self.seed)
+        given = {
+            name: rng.standard_normal((self.batch, *shape), np.float32)
+            for name, shape in inputs_of(rows).items()
+        }
+        return lambda: session.run(None, given)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 import torch
 from torch import nn
 
+from nas.arch.layers import inputs_of
 from nas.core.typed import Among
 from nas.latency.backends.device_info import describe_device, device_identity
 from nas.latency.backends.local import Local, Padded, Rows
@@ -114,15 +115,17 @@ class TorchEager(Local):
         """A module of `rows` with its input bound, captured where that is wanted."""
         device, dtype = self._device(), PRECISIONS[self.precision]
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        side = rows[0].side
         with isolated_rng(self.seed, torch.device("cpu")):
             net = build_rows(rows, padding)
             net.apply(_keep_alive)
-            x = torch.randn(self.batch, rows[0].cin, side, side)
+            given = [torch.randn(self.batch, *shape) for shape in inputs_of(rows).values()]
         net.eval().to(device, dtype)
         net.to(memory_format=layout)  # type: ignore[call-overload]  # missing in torch's stubs
-        x = x.to(device, dtype, memory_format=layout)
-        call = lambda: net(x)  # noqa: E731  # the other kind of call is made of it
+        given = [
+            x.to(device, dtype, memory_format=layout) if x.ndim == 4 else x.to(device, dtype)
+            for x in given
+        ]
+        call = lambda: net(*given)  # noqa: E731  # the other kind of call is made of it
         return _captured(call) if self.graph and device.type == "cuda" else call
 
     def _measure_parts(

@@ -17,11 +17,16 @@ from nas.arch.layers import (
     Concat,
     Conv,
     Dropout,
+    Join,
     Layer,
     Linear,
     MaxPool,
+    Merge,
     Operator,
+    PerAnchor,
     Pool,
+    Read,
+    Resize,
     Shuffle,
     Split,
     SqueezeExcite,
@@ -29,6 +34,7 @@ from nas.arch.layers import (
     run_layers,
     same_padding,
 )
+from nas.core.errors import UserError
 from nas.network.folding import Array, Parameters
 
 FUSED = {"relu": "RELU", "relu6": "RELU6"}
@@ -36,6 +42,7 @@ FUSED = {"relu": "RELU", "relu6": "RELU6"}
 # the 256 steps from 0 to 255/256.
 LOGISTIC_RANGE = (0.0, 255 / 256)
 LOWEST = np.finfo(np.float32).min
+NO_DENSE = "boxes and masks have no .tflite here: use the ONNX model"
 
 Constants = Mapping[str, NDArray[Any]]
 Shape = tuple[int, ...]
@@ -141,6 +148,8 @@ def _is_same(side: int, kernel: int, stride: int) -> bool:
 
 def _conv(graph: _Graph, layer: Conv, x: str, name: str) -> str:
     """(N, side, side, cin) -> (N, side_out, side_out, cout)."""
+    if layer.dilation > 1 or layer.bn_eps:
+        raise UserError(NO_DENSE)
     kernel, stride, padding = layer.kernel, layer.stride, "SAME"
     if graph.padding == "symmetric" and not _is_same(layer.side, kernel, stride):
         x, padding = _padded(graph, x, kernel // 2, f"{name}.pad"), "VALID"
@@ -250,6 +259,8 @@ def _layer(graph: _Graph, layer: Layer, name: str, *inputs: str) -> str:
             return graph.add("CONCATENATION", inputs, name, shape, axis=3)
         case Shuffle():
             return _shuffle(graph, layer, x, name)
+        case Read() | Merge() | Resize() | PerAnchor() | Join():
+            raise UserError(NO_DENSE)
     assert_never(layer)
 
 

@@ -22,6 +22,7 @@ from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.space.choices import Label, Picks, fill
 from nas.space.trellis.paths import MAX_VALUE, Rule, TrellisSearch
+from nas.space.trellis.places import PlaceLayout
 from nas.space.trellis.units import (
     Bools,
     Field,
@@ -56,7 +57,7 @@ class Trellis:
     """
 
     def __init__(self, space: Arch) -> None:
-        layout = Layout(space)
+        layout = PlaceLayout(space) if space.dense else Layout(space)
         self.space = space
         self.keys = tuple(layout.labels)
         self._labels = tuple(layout.labels.values())

@@ -22,7 +22,7 @@ from nas.arch.blocks import Block, block_row
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.errors import UserError
-from nas.space.choices import OneOf, choices, filled, holes
+from nas.space.choices import Label, OneOf, choices, filled, holes
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -230,7 +230,14 @@ def _stages(space: Arch) -> Sequence[Stage | OneOf]:
     return [OneOf(column, whole.labels, name) for column in zip(*padded, strict=True)]
 
 
-def combinations(layout: Layout) -> list[list[Fixed]]:
+class AnyLayout(Protocol):
+    """The choices of a space by key, in order, and its units in order of execution."""
+
+    labels: dict[str, tuple[Label, ...]]
+    units: list[Unit]
+
+
+def combinations(layout: AnyLayout) -> list[list[Fixed]]:
     """Every combination of the choices that units share, as far as each unit has them."""
     uses = Counter(column for unit in layout.units for column in unit.columns)
     labels = list(layout.labels.values())

@@ -1,0 +1,1 @@
+"""Pictures with boxes or masks: what each layout of files says, and what is wrong with it."""

@@ -1,0 +1,288 @@
+"""Boxes of three layouts: COCO's JSON, Pascal VOC's XML, YOLO's text."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import yaml
+
+from nas.core.errors import UserError, unknown
+from nas.data.annotated.annotation import (
+    Annotation,
+    Faults,
+    files_under,
+    named_classes,
+    part_of,
+    pictures_under,
+    read_text,
+    stacked,
+)
+from nas.data.splits import UNSPLIT
+
+Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
+NO_PICTURE = "pictures that are missing"
+
+
+def coco(top: Path, classes: str | None, faults: Faults) -> Found:
+    """JSON files as of COCO's "instances", at any depth beside or above their pictures.
+
+    A file's split is what its name or its folder's says (train, val, test); one file without such
+    a word is split by shares.  Classes are the categories that have boxes, by their numbers.
+    Raises UserError for a box of an unknown category or picture.
+    """
+    files = {file: _coco_json(file) for file in files_under(top, ".json")}
+    told = {file: data for file, data in files.items() if data is not None}
+    # beside COCO's boxes lie its key points, of the same pictures
+    told = {f: d for f, d in told.items() if f.stem.startswith("instances")} or told
+    if not told:
+        raise UserError(f"{top} holds no JSON with images, annotations and categories of COCO's")
+    names = named_classes(classes, top) or _categories(told)
+    index = _Index(top)
+    found: list[Annotation] = []
+    for file, data in told.items():
+        found += _coco_pictures(file, data, names, index, faults)
+    return names, found
+
+
+def _coco_json(file: Path) -> Mapping[str, Any] | None:
+    """What the file holds; None where that is something else."""
+    try:
+        data = json.loads(read_text(file))
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON: {error}") from None
+    parts = ("images", "annotations", "categories")
+    whole = isinstance(data, Mapping) and all(isinstance(data.get(part), list) for part in parts)
+    return data if whole else None
+
+
+def _categories(told: Mapping[Path, Mapping[str, Any]]) -> list[str]:
+    used: dict[int, str] = {}
+    for file, data in told.items():
+        boxed = {note.get("category_id") for note in data["annotations"]}
+        for kind in data["categories"]:
+            number, name = kind.get("id"), kind.get("name")
+            if number in boxed and used.setdefault(number, name) != name:
+                raise UserError(
+                    f"{file} calls category {number} {name!r}, another file {used[number]!r}"
+                )
+    return [used[number] for number in sorted(used)]
+
+
+def _coco_pictures(
+    file: Path, data: Mapping[str, Any], names: list[str], index: _Index, faults: Faults
+) -> Iterator[Annotation]:
+    part = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
+    category = {kind.get("id"): kind.get("name") for kind in data["categories"]}
+    known = {picture.get("id") for picture in data["images"]}
+    notes: dict[Any, list[Mapping[str, Any]]] = {}
+    for note in data["annotations"]:
+        number, kind = note.get("image_id"), category.get(note.get("category_id"))
+        if kind not in names:
+            raise UserError(
+                f"{file}: annotation {note.get('id')} is of the category "
+                f"{note.get('category_id')!r} ({kind}), which is no class ({', '.join(names)})"
+            )
+        if number not in known:
+            raise UserError(f"{file}: annotation {note.get('id')} is of no picture: {number!r}")
+        notes.setdefault(number, []).append(note)
+    for picture in data["images"]:
+        name = str(picture.get("file_name"))
+        at = index.find(name, file.parent, part)
+        if at is None:
+            faults.add(NO_PICTURE, f"{name} of {file.name}")
+            continue
+        mine = notes.get(picture.get("id"), [])
+        corners = [
+            _corners(note.get("bbox"), f"{file}: annotation {note.get('id')}") for note in mine
+        ]
+        size = picture.get("width"), picture.get("height")
+        yield Annotation(
+            at,
+            part,
+            size if all(isinstance(s, int) and s > 0 for s in size) else None,
+            stacked(corners),
+            np.array([names.index(category[note["category_id"]]) for note in mine], np.int64),
+            np.array([bool(note.get("iscrowd")) for note in mine], bool),
+        )
+
+
+def _corners(box: Any, where: str) -> tuple[float, ...]:
+    """COCO's left, top, width and height as left, top, right, bottom."""
+    try:
+        left, top, width, height = (float(number) for number in box)
+    except (TypeError, ValueError):
+        raise UserError(f"{where}: its bbox must be four numbers, not {box!r:.60}") from None
+    return left, top, left + width, top + height
+
+
+class _Index:
+    """Picture files below a folder, by the ends of their paths."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.by_name: dict[str, list[Path]] = {}
+        for file in pictures_under(top):
+            self.by_name.setdefault(file.name, []).append(file)
+
+    def find(self, name: str, beside: Path, part: int) -> Path | None:
+        """The picture that a file in `beside` calls `name`: there, else of that split."""
+        wanted = PurePosixPath(name.replace("\\", "/"))
+        direct = beside / wanted
+        files = self.by_name.get(wanted.name, [])
+        if direct in files:
+            return direct
+        length = len(wanted.parts)
+        fitting = [file for file in files if file.parts[-length:] == wanted.parts] or files
+        nearest = [f for f in fitting if self.part(f) == part]
+        return next(iter(nearest or fitting), None)
+
+    def part(self, file: Path) -> int:
+        """The split that the folders of a file say."""
+        return part_of(PurePosixPath(file.parent.relative_to(self.top).as_posix(), "x"))
+
+
+def voc(top: Path, classes: str | None, faults: Faults) -> Found:
+    """XML files as of Pascal VOC, one a picture, beside it or in a folder of their own.
+
+    Splits are ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, else
+    shares.  Objects that are difficult are ignored.  Raises UserError for a class beside `classes`.
+    """
+    sheets = {file: _voc_xml(file) for file in files_under(top, ".xml")}
+    told = {file: root for file, root in sheets.items() if root is not None}
+    if not told:
+        raise UserError(f"{top} holds no XML of Pascal VOC's, with <annotation> and <object>")
+    given = named_classes(classes, top, "classes.txt")
+    named = {node.findtext("name", "") for root in told.values() for node in root.iter("object")}
+    names, index, listed = given or sorted(named), _Index(top), _voc_splits(top)
+    found = []
+    for file, root in told.items():
+        name = root.findtext("filename") or f"{file.stem}.jpg"
+        part = listed.get(file.stem, UNSPLIT) if listed else index.part(file)
+        at = index.find(name, file.parent, part)
+        if at is None:
+            faults.add(NO_PICTURE, f"{name} of {file.name}")
+            continue
+        found.append(_voc_picture(file, root, at, part, names))
+    return names, found
+
+
+def _voc_xml(file: Path) -> ET.Element | None:
+    try:
+        root = ET.fromstring(read_text(file))
+    except ET.ParseError as error:
+        raise UserError(f"{file} is not valid XML: {error}") from None
+    return root if root.tag == "annotation" else None
+
+
+def _voc_splits(top: Path) -> dict[str, int]:
+    """The split of each picture by the name of its file, where ImageSets say it."""
+    lists = [file for file in files_under(top, ".txt") if file.parent.name == "Main"]
+    known: dict[str, int] = {}
+    for file in lists:
+        if (part := part_of(PurePosixPath(file.name))) != UNSPLIT and "_" not in file.stem:
+            known |= {
+                line.split()[0]: part for line in read_text(file).splitlines() if line.split()
+            }
+    return known
+
+
+def _voc_picture(
+    file: Path, root: ET.Element, picture: Path, part: int, names: list[str]
+) -> Annotation:
+    size = [root.findtext(f"size/{side}", "") for side in ("width", "height")]
+    whole = all(text.isdigit() and int(text) for text in size)
+    corners, labels, ignored = [], [], []
+    for node in root.iter("object"):
+        if (name := node.findtext("name", "")) not in names:
+            raise unknown(f"class in {file}:", name, names)
+        sides = [node.findtext(f"bndbox/{key}", "") for key in ("xmin", "ymin", "xmax", "ymax")]
+        try:
+            left, top, right, bottom = map(float, sides)
+        except ValueError:
+            raise UserError(f"{file}: the bndbox of a {name} is no four numbers: {sides}") from None
+        corners.append((left - 1, top - 1, right, bottom))  # pixels are counted from 1, to the last
+        labels.append(names.index(name))
+        ignored.append(node.findtext("difficult", "0").strip() == "1")
+    return Annotation(
+        picture,
+        part,
+        (int(size[0]), int(size[1])) if whole else None,
+        stacked(corners),
+        np.array(labels, np.int64),
+        np.array(ignored, bool),
+    )
+
+
+def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
+    """Text files beside the pictures, or under labels/ where those are under images/.
+
+    A line is a class number and the box's centre and sides as parts of the picture's.  Names are
+    those of a data.yaml or of classes.txt.  A picture without a text file has no boxes.
+    Raises UserError for a class number that has no name.
+    """
+    names = named_classes(classes, top, "classes.txt") or _yolo_names(top)
+    pictures = pictures_under(top)
+    texts = {file: _label_file(file) for file in pictures}
+    if not any(text.is_file() for text in texts.values()):
+        raise UserError(f"{top} holds no text file of YOLO's beside a picture or under labels/")
+    found = []
+    for file, text in texts.items():
+        part = part_of(PurePosixPath(file.parent.relative_to(top).as_posix(), "x"))
+        lines = read_text(text).splitlines() if text.is_file() else []
+        one = _yolo_picture(text, [line.split() for line in lines if line.strip()], names)
+        found.append(replace(one, file=file, part=part))
+    listed = set(texts.values())
+    for text in files_under(top, ".txt"):
+        if text.parent.name == "labels" and text not in listed:
+            faults.add(NO_PICTURE, f"that of {text.name}")
+    return names, found
+
+
+def _label_file(picture: Path) -> Path:
+    beside = picture.with_suffix(".txt")
+    parts = list(beside.parts)
+    if "images" in parts and not beside.is_file():
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts)
+
+
+def _yolo_names(top: Path) -> list[str]:
+    for file in files_under(top, ".yaml", ".yml"):
+        try:
+            names = (yaml.safe_load(read_text(file)) or {}).get("names")
+        except (yaml.YAMLError, AttributeError):
+            continue
+        if isinstance(names, Mapping):
+            names = [names[key] for key in sorted(names)]
+        if isinstance(names, list) and names:
+            return [str(name) for name in names]
+    raise UserError(
+        f"{top} has no data.yaml with names and no classes.txt: give data.classes=first,second"
+    )
+
+
+def _yolo_picture(text: Path, lines: Sequence[Sequence[str]], names: list[str]) -> Annotation:
+    corners, labels = [], []
+    for number, words in enumerate(lines, 1):
+        try:
+            label, (x, y, width, height) = int(words[0]), map(float, words[1:5])
+        except ValueError:
+            raise UserError(
+                f"{text}: line {number} is no class number and four parts: {' '.join(words)!r:.60}"
+            ) from None
+        if not 0 <= label < len(names):
+            raise UserError(
+                f"{text}: line {number} is of class {label}, and there are {len(names)}"
+            )
+        corners.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        labels.append(label)
+    ignored = np.zeros(len(labels), bool)
+    return Annotation(
+        text, UNSPLIT, None, stacked(corners), np.array(labels, np.int64), ignored, relative=True
+    )

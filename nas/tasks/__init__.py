@@ -1,0 +1,1 @@
+"""What a network is trained for: boxes or masks, as heads, losses, metrics and pictures."""
