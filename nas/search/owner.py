@@ -11,8 +11,8 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from typing import Any
 from optuna.exceptions import OptunaError
 
 from nas.core.errors import UserError
+from nas.core.interrupts import defer_sigint
+from nas.search.database import away_errors
 from nas.search.storage import TrialStore
 
 KEY = "search_owner"  # of the note that the owner keeps with the study; None where there is none
+SEEN = "search_owner_seen"  # its last sign of life: a note apart, to undo no takeover
 REFRESH_S = 30.0  # seconds between two signs of life
 DEAD_S = 300.0  # seconds without one, after which an owner counts as dead
 SETTLE_S = 1.0  # seconds in which processes that begin together see who wrote last
@@ -48,8 +51,9 @@ def owned(store: TrialStore, what: str) -> Iterator[None]:
         ended.set()
         if thread.is_alive():
             thread.join()
-        if owner.holds():
-            store.set_note(KEY, None)
+        with suppress(*_failures()), defer_sigint():  # else the stamp ends by itself
+            if owner.holds():
+                store.study.set_user_attr(KEY, None)
 
 
 class _Owner:
@@ -58,18 +62,15 @@ class _Owner:
     def __init__(self, store: TrialStore, what: str) -> None:
         self.store, self.what, self.stamp = store, what, _stamp()
 
-    def read(self) -> Stamp:
-        """The stamp of the study's owner; {} where it has none."""
-        return self.store.study.user_attrs.get(KEY) or {}
-
-    def holds(self) -> bool:
-        """Whether this process owns the study."""
-        return bool(self.read().get("token") == self.stamp["token"])
+    def holds(self, notes: Mapping[str, Any] | None = None) -> bool:
+        """Whether this process owns the study, by its notes."""
+        stamp = (self.store.study.user_attrs if notes is None else notes).get(KEY) or {}
+        return bool(stamp.get("token") == self.stamp["token"])
 
     def claim(self) -> None:
         """Own the study; of several that begin together the last to write does."""
-        while not self.holds():
-            if _lives(stamp := self.read()):
+        while not self.holds(notes := self.store.notes()):
+            if _lives(stamp := _latest(notes)):
                 raise UserError(
                     f"process {stamp['pid']} on {stamp['host']} has been at work on {self.what} "
                     f"since {stamp['since']}: wait for its end, or give another run=; one that "
@@ -92,9 +93,15 @@ class _Owner:
         while not ended.wait(REFRESH_S):
             try:
                 if self.holds():
-                    self.store.study.set_user_attr(KEY, self.stamp | {"seen": time.time()})
-            except (OptunaError, OSError, KeyError):
+                    seen = {"token": self.stamp["token"], "seen": time.time()}
+                    self.store.study.set_user_attr(SEEN, seen)
+            except _failures():
                 continue  # a database that is away for good stops the search at its next trial
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What may be raised where the stamp cannot be read or written now."""
+    return (OptunaError, OSError, KeyError, *away_errors())
 
 
 def _stamp() -> Stamp:
@@ -113,6 +120,12 @@ def _machine() -> str:
     namespace = Path("/proc/self/ns/pid")
     counted = namespace.readlink() if namespace.is_symlink() else ""
     return f"{platform.node()} {uuid.getnode():x} {counted}"
+
+
+def _latest(notes: Mapping[str, Any]) -> Stamp:
+    """The owner's stamp with its last sign of life; empty where there is no owner."""
+    stamp, seen = notes.get(KEY) or {}, notes.get(SEEN) or {}
+    return stamp | seen if stamp.get("token") == seen.get("token") else stamp
 
 
 def _lives(stamp: Stamp) -> bool:

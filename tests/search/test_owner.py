@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 
@@ -18,7 +19,8 @@ from test_adoption import settings_of
 
 from nas.core.errors import UserError
 from nas.search import owner
-from nas.search.owner import KEY, owned
+from nas.search.database import close_database
+from nas.search.owner import KEY, SEEN, owned
 from nas.search.run import search
 from nas.search.storage import DIRECTIONS, TrialStore
 
@@ -47,24 +49,25 @@ def _at_once(monkeypatch):
     monkeypatch.setattr(owner, "SETTLE_S", 0)
 
 
-@pytest.fixture(params=["sqlite", "journal"])
+@pytest.fixture(params=["sqlite", "journal", "postgres"])
 def opened(request, tmp_path):
     """What opens one study again and again, as several processes do."""
-    url, stores = f"sqlite:///{tmp_path}/study.db", []
+    url, name, stores = f"sqlite:///{tmp_path}/study.db", tmp_path.name, []
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres").url
 
     def opened():
         file = JournalFileBackend(f"{tmp_path}/journal.log")
         storage = optuna.storages.JournalStorage(file) if request.param == "journal" else url
         study = optuna.create_study(
-            storage=storage, study_name="study", directions=DIRECTIONS, load_if_exists=True
+            storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True
         )
         stores.append(TrialStore(study))
         return stores[-1]
 
     yield opened
-    if request.param == "sqlite":
-        for store in stores:
-            store.study._storage._backend.engine.dispose()
+    for store in stores:
+        close_database(store.study._storage)
 
 
 @contextmanager
@@ -100,20 +103,45 @@ def test_an_owner_gives_signs_of_life_and_stops_where_it_was_taken_over(opened, 
     monkeypatch.setattr(owner, "REFRESH_S", 0.01)
     first, second = opened(), opened()
     with owned(first, "the study"):
-        seen = first.study.user_attrs[KEY]["seen"]
+        claimed = first.study.user_attrs[KEY]["seen"]
         deadline = time.monotonic() + 20
-        while second.study.user_attrs[KEY]["seen"] == seen and time.monotonic() < deadline:
+        while SEEN not in second.study.user_attrs and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert second.study.user_attrs[KEY]["seen"] > seen
+        assert owner._latest(second.notes())["seen"] > claimed
         monkeypatch.setattr(owner, "DEAD_S", -1)  # as after a long sleep
         with owned(second, "the study"):
             trials = [optuna.trial.create_trial(values=[0.5, 1.0])]
-            for write in (lambda: first.add(trials), lambda: first.set_note("kept", 1)):
+            for write in (
+                lambda: first.add(trials),
+                lambda: first.set_note("kept", 1),
+                lambda: first.keep("kept", 1),
+            ):
                 with pytest.raises(UserError, match="another process took over the study"):
                     write()
-    assert "kept" not in second.study.user_attrs
+    assert "kept" not in second.study.user_attrs | second.kept()
     assert not second.trials()
     assert second.study.user_attrs[KEY] is None
+
+
+def test_a_sign_of_life_that_comes_late_takes_nothing_back(opened, monkeypatch):
+    first, second = opened(), opened()
+    slow, late = owner._Owner(first, "the study"), owner._Owner(second, "the study")
+    slow.claim()
+    holds, ended = slow.holds, threading.Event()
+
+    def held_before(notes=None):  # between the question and the write, another takes over
+        held = holds(notes)
+        monkeypatch.setattr(owner, "DEAD_S", -1)
+        late.claim()
+        ended.set()
+        return held
+
+    monkeypatch.setattr(owner, "REFRESH_S", 0)
+    monkeypatch.setattr(slow, "holds", held_before)
+    slow.refresh(ended)
+    assert late.holds()
+    assert not holds()
+    assert owner._latest(second.notes()) == late.stamp  # the sign of life counts for none
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
