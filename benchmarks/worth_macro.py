@@ -19,6 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -49,8 +50,10 @@ def ours(aims: tuple[str, ...], problem: Problem, target: float, seed: int) -> K
 
 
 S = optuna.samplers
-BOTH, VALUE = ("maximize", "minimize"), ("maximize",)
-METHODS: dict[str, tuple[Make, tuple[str, ...], float]] = {  # and up to how many targets it trains
+Directions = tuple[Literal["maximize", "minimize"], ...]
+BOTH: Directions = ("maximize", "minimize")
+VALUE: Directions = ("maximize",)
+METHODS: dict[str, tuple[Make, Directions, float]] = {  # and up to how many targets it trains
     "ours": (partial(ours, ("pareto", "limit")), BOTH, LATENCY_SLACK),
     "ours, limit": (partial(ours, ("limit",)), BOTH, LATENCY_SLACK),
     "random": (lambda p, t, s: S.RandomSampler(seed=s), VALUE, 1.0),

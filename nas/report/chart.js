@@ -65,7 +65,7 @@ function dots(kind, some, name, more = {}) {
 function trainedDots() {
   const colouring = colours.find(c => c.key === byId("colour").value) ?? colours[0];
   const some = nets.filter(net => net.kind === "trained");
-  if (!colouring) return [dots("trained", some, "trained", { marker: { color: grey } })];
+  if (!colouring) return [dots("trained", some, data.origin, { marker: { color: grey } })];
   const value = net => colouring.of(net), known = some.filter(net => value(net) !== null);
   const options = [...new Set(known.map(value))];  // runs in their own order
   const ofRun = colouring.key === "run";
@@ -77,12 +77,12 @@ function trainedDots() {
   if (!numeric)
     return [...traces, ...(ofRun ? options : options.sort()).map((option, i) => {
       const own = known.filter(net => value(net) === option), color = hues[(i + (ofRun ? 0 : 1)) % 6];
-      return dots("trained", own, ofRun ? `${option}: trained` : `${option}`,
+      return dots("trained", own, ofRun ? `${option}: ${data.origin}` : `${option}`,
         { marker: { color, symbol: own.map(symbolOf) } });
     })];
   const scaled = v => colouring.log ? Math.log10(v) : v;
   const shown = colouring.choice ? options.sort((a, b) => a - b) : ticks;
-  traces.push(dots("trained", known, "trained", { marker: { color: known.map(n => scaled(value(n))),
+  traces.push(dots("trained", known, data.origin, { marker: { color: known.map(n => scaled(value(n))),
     symbol: known.map(symbolOf), colorscale: "Cividis", colorbar: { thickness: 12, outlinewidth: 0,
       title: { text: colouring.label.replace(" (", "<br>("), font: { size: 11 } },
       ...(colouring.log || colouring.choice
@@ -144,7 +144,7 @@ function draw(name = view.name) {
   ].filter(trace => trace.x.length);
   const ring = { x: [null], y: [null], mode: "markers", meta: "chosen", hoverinfo: "skip",
     showlegend: false, marker: { ...marks.chosen, color: css("--ink") } };
-  const below = view.below ? `, ${view.below} trained below` : "";
+  const below = view.below ? `, ${view.below} ${data.origin} below` : "";
   const labelled = view.range[1] - view.range[0] < .9 ? ticksOf([1, 1.5, 2, 3, 4, 5, 6, 8]) : ticks;
   const axis = { title: { text: `${view.label} (${view.unit})`, standoff: 10 }, range: view.range,
     ...(view.log ? { type: "log", tickvals: labelled, ticktext: labelled.map(String) } : {}) };

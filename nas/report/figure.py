@@ -17,7 +17,7 @@ from nas.core.figures import BLUE, GREEN, GREY, ORANGE
 from nas.core.files import write_bytes
 from nas.report.drawing import LETTER, Canvas, Png, Point, Svg, diamond, star
 from nas.report.fronts import axis_view, front, published
-from nas.report.kept_run import KeptRun, metric_of
+from nas.report.kept_run import KeptRun, metric_of, origin_of
 from nas.report.metrics import LATENCY, name_of, percent, values
 
 CANVASES: dict[str, Callable[[int, int, str], Canvas]] = {".svg": Svg, ".png": Png}
@@ -193,11 +193,12 @@ def _legend(plot: Plot, runs: Sequence[KeptRun]) -> None:
         plot.canvas.circle((x + 9, y - 4), 4.2, "#ffffff", hue)
         plot.canvas.text((x + 23, y), words, 10)
         x += round(34 + LETTER * 10 * len(words))
-    marks = {"trained": "#b0b0b0", "winner": BLUE, "to compare with": GREEN}
+    origin = origin_of(runs)
+    marks = {origin: "#b0b0b0", "winner": BLUE, "to compare with": GREEN}
     for words, hue in marks.items():
         place = (x + 5, y - 4)
         match words:
-            case "trained":
+            case _ if words == origin:
                 plot.canvas.circle(place, 2.6, hue)
             case "winner":
                 plot.canvas.polygon(star(place, 7), hue if len(runs) == 1 else GREY)

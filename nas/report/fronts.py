@@ -13,7 +13,7 @@ import pandas as pd
 
 from nas.core.figures import as_list
 from nas.report.frames import trial_frame
-from nas.report.kept_run import KeptRun, metric_of
+from nas.report.kept_run import KeptRun, metric_of, origin_of
 from nas.report.metrics import (
     AXES,
     TIMES,
@@ -116,7 +116,7 @@ def counts(run: KeptRun) -> list[str]:
         return [f"There is no trials.csv here: {len(run.trained)} networks{asked} are drawn."]
     ends = ("infeasible", "pruned", "failed", "duplicate")
     words = [f"{(trials['state'] == end).sum()} {end}" for end in ends]
-    lines = [f"{len(trials)} trials: {len(run.trained)} trained, {', '.join(words)}."]
+    lines = [f"{len(trials)} trials: {len(run.trained)} {origin_of([run])}, {', '.join(words)}."]
     if not len(run.trained):
         lines.append("No network was trained to the end, so there is no front to choose from.")
         reasons = run.evaluated["reason"].value_counts().drop("", errors="ignore")

@@ -105,6 +105,12 @@ def metric_of(runs: Sequence[KeptRun]) -> str:
     return named.pop() if len(named) == 1 else "accuracy"
 
 
+def origin_of(runs: Sequence[KeptRun]) -> str:
+    """Where the networks with an accuracy of their own come from: they were trained, or solved."""
+    inherited = all(run.summary.get("accuracy") == "inherited" for run in runs)
+    return "solved in closed form" if inherited else "trained"
+
+
 def read_runs(folders: Sequence[Path]) -> list[KeptRun]:
     """Runs that are called by their names, or by their folders where two names are alike."""
     names = [folder.resolve().name for folder in folders]

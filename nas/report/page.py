@@ -19,7 +19,7 @@ from nas.report.choices import (
 )
 from nas.report.cuts import NOTES, cut_sections
 from nas.report.fronts import advice, axis_view, counts, table
-from nas.report.kept_run import KeptRun, metric_of
+from nas.report.kept_run import KeptRun, metric_of, origin_of
 from nas.report.metrics import AXES, Metric
 from nas.report.networks import networks
 from nas.report.prices import COLUMNS
@@ -71,6 +71,7 @@ def write_page(runs: Sequence[KeptRun], path: Path) -> None:
     data = {
         "runs": [_identity(run) for run in runs],
         "metric": metric_of(runs),
+        "origin": origin_of(runs),
         "axes": views,
         "networks": drawn,
         "columns": COLUMNS,

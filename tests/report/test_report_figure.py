@@ -34,6 +34,14 @@ def test_a_figure_has_every_network_and_its_name_as_text(tmp_path):
         assert 0 < float(circle.get("cy")) < height
 
 
+@pytest.mark.parametrize(("folder", "origin"), [(KEPT, "trained"), (INHERITED, "solved in")])
+def test_the_legend_says_where_the_networks_come_from(tmp_path, folder, origin):
+    write_figure([read_run(folder)], tmp_path / "front.svg")
+    root = ElementTree.parse(tmp_path / "front.svg").getroot()
+    texts = " ".join("".join(t.itertext()) for t in root.iter(f"{SVG}text"))
+    assert [word for word in ("trained", "solved in") if word in texts] == [origin]
+
+
 def test_names_do_not_cover_each_other(tmp_path):
     write_figure([read_run(KEPT), read_run(INHERITED)], tmp_path / "front.svg")
     root = ElementTree.parse(tmp_path / "front.svg").getroot()
