@@ -13,6 +13,7 @@ finalists have.  Trainings are kept one by one in --folder, and the same command
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -34,7 +35,7 @@ from nas.accuracy.zero_cost import LOG_MACS, ZeroCostSettings
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
-from nas.arch.serialization import dumps
+from nas.arch.serialization import dumps, loads
 from nas.core.journal import KeyedJournal
 from nas.core.progress import ProgressBar
 from nas.core.run_folder import environment, write_json
@@ -85,6 +86,14 @@ def distinct(archs: Sequence[Arch], number: int) -> list[Arch]:
     return list({network_id(arch): arch for arch in archs}.values())[:number]
 
 
+def networks(run: SearchRun, number: int, path: Path) -> list[Arch]:
+    """The networks to judge: drawn once, so that another machine's table changes none of them."""
+    if not path.exists():
+        near = run.problem.sample_near(run.problem.target_ms, 10 * number, run.settings.seed)
+        write_json(path, [dumps(arch) for arch in distinct(near, number)])
+    return [loads(text) for text in json.loads(path.read_text(encoding="utf-8"))][:number]
+
+
 def labellings(run: SearchRun, without: Sequence[Arch]) -> Iterator[tuple[str, list[Arch]]]:
     """Networks to learn from, by how they are drawn."""
     problem, seed = run.problem, run.settings.seed
@@ -131,8 +140,7 @@ def main() -> None:
     with ExitStack() as stack:
         run = open_search(SearchSettings.of(*own), stack, Console(stderr=True))
         target = run.problem.target_ms
-        near = run.problem.sample_near(target, 10 * args.networks, run.settings.seed)
-        archs = distinct(near, args.networks)
+        archs = networks(run, args.networks, args.folder / "networks.json")
         trained = Trainings(run, args.folder)
         by_seed = [trained.column(archs, TRUTH, seed, "test") for seed in TRUTH_SEEDS]
         truth = np.mean(by_seed, axis=0)
