@@ -30,7 +30,7 @@ from nas.space.limits import Limits
 from nas.tasks.choice import CLASSES, check_task
 from nas.tasks.task import Task
 from nas.training.first_weights import check_no_weights
-from search_spaces.lookup import PUBLISHED, check_target
+from search_spaces.lookup import PUBLISHED, check_target, resolve_network
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
 NUM_INHERITED = 32  # where weights are inherited
@@ -227,7 +227,9 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
     data, sides = given["data"], given["resolutions"]
     task = given["task"].name
     if sides is None:
-        most = data.node.get("resolution") or SIDES.get(task, RESOLUTION)
+        own = resolve_network(str(arch))[0]
+        of_head = own.resolution if own.dense and task != CLASSES else None
+        most = data.node.get("resolution") or of_head or SIDES.get(task, RESOLUTION)
         smaller = -(-2 * most // 96) * 32  # two thirds, to the next multiple of 32
         sides = [most, smaller] if smaller < most and task == CLASSES else [most]
     if not sides:

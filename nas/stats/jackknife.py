@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GROUPS = 10
+MIN_GROUPS = 2  # that say anything of a spread
 
 Floats = NDArray[np.float64]
 
@@ -28,8 +29,12 @@ def left_out(figure: Callable[[Sequence[int]], float], number: int) -> Floats:
 
 
 def jackknife_error(parts: Floats) -> float:
-    """The standard error of the whole, from `left_out`; NaN of a single thing."""
+    """The standard error of the whole, from `left_out`; NaN of a single thing.
+
+    A part without a figure, such as mAP where the only pictures with boxes were left out, is none.
+    """
+    parts = parts[np.isfinite(parts)]
     groups = len(parts)
-    if not groups:
+    if groups < MIN_GROUPS:
         return math.nan
     return float(np.sqrt((groups - 1) / groups * ((parts - parts.mean()) ** 2).sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 from nas.data.dense import DenseSplit
+
+FIGURES = ("mAP", "AP50", "AP75")
 
 
 class Boxes(NamedTuple):
@@ -24,7 +27,10 @@ class Boxes(NamedTuple):
 def coco_figures(
     found: Sequence[Boxes], split: DenseSplit, classes: tuple[str, ...]
 ) -> tuple[dict[str, float], pd.DataFrame]:
-    """mAP (mean over overlaps .5 to .95), AP50 and AP75 as COCO defines them, and by class."""
+    """mAP (mean over overlaps .5 to .95), AP50 and AP75 as COCO defines them, and by class.
+
+    NaN where no box counts.
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
     truth, given = coco_truth(split, classes), []
@@ -36,9 +42,12 @@ def coco_figures(
             spans.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True
         ):
             given.append({"image_id": i, "category_id": label, "bbox": box, "score": score})
-    if not given:
-        zero = dict.fromkeys(("mAP", "AP50", "AP75"), 0.0)
-        return zero, pd.DataFrame({"class": classes, "mAP": 0.0, "AP50": 0.0})
+    counted = {note["category_id"] for note in truth["annotations"] if not note["iscrowd"]}
+    if not given or not counted:
+        nothing = 0.0 if counted else math.nan
+        of_class = [0.0 if k in counted else math.nan for k in range(len(classes))]
+        table = pd.DataFrame({"class": classes, "mAP": of_class, "AP50": of_class})
+        return dict.fromkeys(FIGURES, nothing), table
     known = COCO(truth)
     judge = COCOeval_faster(known, known.loadRes(given), "bbox", print_function=_silent)
     judge.evaluate()
@@ -51,7 +60,7 @@ def coco_figures(
         "mAP": [_mean(precision[:, :, k]) for k in range(len(classes))],
         "AP50": [_mean(precision[0, :, k]) for k in range(len(classes))],
     }
-    figures = dict(zip(("mAP", "AP50", "AP75"), map(float, judge.stats[:3]), strict=True))
+    figures = dict(zip(FIGURES, map(float, judge.stats[:3]), strict=True))
     return figures, pd.DataFrame(by_class)
 
 

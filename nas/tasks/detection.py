@@ -21,10 +21,11 @@ from nas.data.dense import DenseData, DenseSplit
 from nas.tasks.anchors import anchors_of, corners, decoded, encoded, kept_boxes, overlaps
 from nas.tasks.coco import Boxes, coco_figures
 from nas.tasks.drawing import colour
-from nas.tasks.task import Task, TaskScore, with_classes
+from nas.tasks.task import Task, TaskScore, own_head, with_classes
 from nas.training.evaluation import divergence
 
 Scale = Annotated[float, Range(0, 1, above=True)]
+HEADS = ("ssdlite",)
 MATCHED = 0.5  # overlap from which an anchor answers for a box (Liu et al. 2016, section 2.2)
 NEGATIVES = 3  # for each anchor that answers (section 2.2, "hard negative mining")
 GAMMA, ALPHA = 2.0, 0.25  # of the focal loss (Lin et al. 2017, section 4.1)
@@ -39,12 +40,12 @@ SHOWN_SCORE = 0.4  # of boxes that are drawn
 class Detection:
     """Boxes by SSDLite; its settings are explained in conf/task/detection.yaml."""
 
-    head: Annotated[str, Among(("ssdlite",))] = "ssdlite"
+    head: Annotated[str, Among(HEADS)] | None = None
     negatives: Annotated[str, Among(("hard", "focal"))] = "hard"
     min_scale: Scale | None = None
     max_scale: Scale | None = None
     finer_maps: Annotated[int, Range(0, 3)] | None = None
-    width: Count = 512
+    width: Count | None = None
     min_score: Annotated[float, Range(0, 1, below=True)] = 0.01
     nms_iou: Annotated[float, Range(0, 1)] = 0.5
     most: Count = 100
@@ -64,7 +65,7 @@ class Detection:
                 "pip install -e '.[detection]'"
             )
 
-    def dense(self, data: DenseData) -> Dense:
+    def dense(self, data: DenseData, known: Dense) -> Dense:
         """The head as a part of an `Arch`, its anchors as large as the boxes to train with."""
         low, high = usual_sides(data.train)
         if self.max_scale:
@@ -74,13 +75,24 @@ class Detection:
         finer = self.finer_maps
         if finer is None:
             finer = maps_for(low * data.resolution)
-        head = replace(PRESETS[self.head], width=self.width, finer_maps=finer)
-        return replace(head, min_scale=low, max_scale=high)
+        width = self.width or known.width
+        return replace(known, width=width, finer_maps=finer, min_scale=low, max_scale=high)
+
+    def trained(self, own: Dense) -> Dense:
+        """A head that was made for these classes, but for what is set: its weights may follow,
+        and belong to its anchors.
+        """
+        names = ("width", "finer_maps", "min_scale", "max_scale")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return replace(own, **given)
 
     def with_head(self, arch: Arch, data: DenseData) -> Arch:
         """The network with SSDLite's head, which has a class more for the background, the first."""
-        arch = with_classes(arch, data.num_classes + 1, data.resolution)
-        return replace(arch, dense=self.dense(data))
+        own, classes = own_head(arch, HEADS, self.head), data.num_classes + 1
+        fits = own and arch.classes == classes
+        known = own or PRESETS[self.head or HEADS[0]]
+        dense = self.trained(known) if fits else self.dense(data, known)
+        return replace(with_classes(arch, classes, data.resolution), dense=dense)
 
     def described(self, arch: Arch) -> str:
         """How large anchors are, and on how many maps."""
@@ -262,12 +274,18 @@ def _matched(labels: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def hardest(entropy: Tensor, positive: Tensor, counts: Tensor) -> Tensor:
-    """(B, A): the most wrong anchors of no box, NEGATIVES for each with one in the picture."""
+    """(B, A): the most wrong anchors of no box, NEGATIVES for each with one in the picture.
+
+    A picture without boxes has as many as the others in the mean, or it would teach nothing.
+    """
     loss = torch.where(counts & ~positive, entropy, -1.0)
     order = loss.argsort(1, descending=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, places)
-    return (rank < NEGATIVES * positive.sum(1, keepdim=True)) & (loss > 0)
+    number = positive.sum(1, keepdim=True)
+    usual = number.sum() / (number > 0).sum().clamp(min=1)
+    number = torch.where(number > 0, number, usual.clamp(min=1))
+    return (rank < NEGATIVES * number) & (loss > 0)
 
 
 def _f1(found: Boxes, truth: Boxes) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
@@ -19,9 +20,10 @@ from nas.core.typed import Among, Count, Range, check_fields
 from nas.data.annotated.masks import VOID
 from nas.data.dense import DenseData, DenseSplit
 from nas.tasks.drawing import PALETTE
-from nas.tasks.task import Task, TaskScore, with_classes
+from nas.tasks.task import Task, TaskScore, own_head, with_classes
 from nas.training.evaluation import divergence
 
+HEADS = ("lraspp", "deeplabv3")
 OPAQUE = 0.55  # of the colours on a picture
 
 
@@ -29,10 +31,10 @@ OPAQUE = 0.55  # of the colours on a picture
 class Segmentation:
     """Masks; its settings are explained in conf/task/segmentation.yaml."""
 
-    head: Annotated[str, Among(("lraspp", "deeplabv3"))] = "lraspp"
+    head: Annotated[str, Among(HEADS)] | None = None
     width: Count | None = None
-    output_stride: Annotated[int, Range(8, 32)] = 16
-    separable: bool = False
+    output_stride: Annotated[int, Range(8, 32)] | None = None
+    separable: bool | None = None
     name: ClassVar[str] = "segmentation"
     metric: ClassVar[str] = "mIoU"
     answer: ClassVar[str] = "mask (side, side)"
@@ -41,20 +43,18 @@ class Segmentation:
         check_fields(self, "task")
         self.dense()
 
-    def dense(self) -> Dense:
-        """The head as a part of an `Arch`."""
-        known = PRESETS[self.head]
-        return replace(
-            known,
-            width=self.width or known.width,
-            output_stride=self.output_stride,
-            separable=self.separable,
-        )
+    def dense(self, own: Dense | None = None) -> Dense:
+        """The head as a part of an `Arch`: the network's own if it has one, but for what is set."""
+        known = own or PRESETS[self.head or HEADS[0]]
+        names = ("width", "output_stride", "separable")
+        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return replace(known, **given)
 
     def with_head(self, arch: Arch, data: DenseData) -> Arch:
         """The network with a head that gives every pixel a number for each class."""
+        own = own_head(arch, HEADS, self.head)
         arch = with_classes(arch, data.num_classes, data.resolution)
-        return replace(arch, dense=self.dense())
+        return replace(arch, dense=self.dense(own))
 
     def described(self, arch: Arch) -> str:
         """Nothing is chosen."""
@@ -138,14 +138,16 @@ def score_of(each: npt.NDArray[np.int64], classes: tuple[str, ...]) -> TaskScore
     """The score of confusions (N, classes, classes) of pictures.
 
     Intersection over union of a class is over all pixels of all pictures (Pascal VOC's), the mean
-    over the classes that are there; of one picture over those that are in it or were said of it.
+    over the classes that are there, as COCO's mAP (a pixel called one that is not is missed by
+    its own); of one picture over those that are in it or were said of it.  NaN without a pixel.
     """
-    of_class = _iou(each.sum(0))
-    pixels = each.sum((1, 2))
+    of_class, pixels = _iou(each.sum(0)), each.sum((0, 2))
+    there = of_class[pixels > 0]
+    mean = float(there.mean()) if len(there) else math.nan
     right = each.trace(axis1=1, axis2=2).sum() / max(1, pixels.sum())
-    figures = {"mIoU": float(np.nanmean(of_class)), "pixel_accuracy": float(right)}
+    figures = {"mIoU": mean, "pixel_accuracy": float(right)}
     of_picture = np.array([np.nanmean(_iou(one)) if one.sum() else 1.0 for one in each])
-    table = {"class": classes, "IoU": of_class, "pixels": each.sum((0, 2))}
+    table = {"class": classes, "IoU": of_class, "pixels": pixels}
     return TaskScore(figures, pd.DataFrame(table), of_picture)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -14,6 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from nas.arch.arch import Arch
+from nas.arch.dense import Dense
+from nas.core.errors import UserError
 from nas.data.dense import DenseData, DenseSplit
 from nas.network.device import layout, to_device
 from nas.training.evaluation import Loader, name_failures
@@ -107,6 +109,17 @@ def as_picture(split: DenseSplit, number: int, longest: int = 360) -> Image.Imag
     width, height = split.sizes[number]
     scale = longest / max(width, height)
     return image.resize((round(width * scale), round(height * scale)))
+
+
+def own_head(arch: Arch, heads: Sequence[str], asked: str | None) -> Dense | None:
+    """The head that a network brings; UserError where it is not the one asked for, or no such."""
+    wanted = [asked] if asked else heads
+    if arch.dense and arch.dense.op not in wanted:
+        raise UserError(
+            f"arch={arch.name} has the head {arch.dense.op}, and {' or '.join(wanted)} is asked "
+            "for: give arch= a backbone alone, such as mobilenet_v3_large, or another task="
+        )
+    return arch.dense
 
 
 def with_classes(arch: Arch, classes: int, resolution: int) -> Arch:

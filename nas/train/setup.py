@@ -105,8 +105,8 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         raise UserError(f"task={task.name} trains in one process: start it without torchrun")
     if source.node["name"] in ANY_SIZE:
         source = source.filled(resolution=resolution)
-    if task and settings.resolution:
-        source = source.updated(resolution=settings.resolution)
+    if task and (side := settings.resolution or side_of_head(settings, source)):
+        source = source.updated(resolution=side)
     with first_goes_first():
         data: ImageData | DenseData = source.make()
     arch, origin = network_for(settings, resolution, data)
@@ -138,6 +138,14 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     with lock_folder(open_folder(run.folder)):
         record_config(run, source)
         yield run
+
+
+def side_of_head(settings: TrainSettings, data: Component) -> int | None:
+    """The input's side of a network that brings its head, where the data have none."""
+    if data.node["resolution"] or settings.arch is None:
+        return None
+    arch = resolve_network(settings.arch)[0]
+    return arch.resolution if arch.dense else None
 
 
 def check_shares(run: TrainingRun) -> None:

@@ -137,6 +137,20 @@ def test_hard_negatives_are_the_worst_and_thrice_as_many():
     assert found[0].nonzero()[:, 0].tolist() == list(range(18 - NEGATIVES, 18))
 
 
+def test_a_picture_without_boxes_has_as_many_negatives_as_the_others_in_the_mean():
+    entropy = torch.rand(3, 40) + 1
+    positive = torch.zeros(3, 40, dtype=torch.bool)
+    positive[0, :2] = positive[1, :4] = True
+    found = hardest(entropy, positive, torch.ones_like(positive))
+    assert found.sum(1).tolist() == [2 * NEGATIVES, 4 * NEGATIVES, 3 * NEGATIVES]
+    nothing = hardest(entropy, torch.zeros_like(positive), torch.ones_like(positive))
+    assert nothing.sum(1).tolist() == [NEGATIVES] * 3
+    task = Detection().for_network(ARCH, CPU)
+    answers = torch.zeros(1, len(task.anchors), 7, requires_grad=True)
+    task.loss(answers, torch.zeros(1, 1, 6), 0.0).backward()
+    assert (answers.grad != 0).any(2).sum() == NEGATIVES
+
+
 @pytest.mark.parametrize("negatives", ["hard", "focal"])
 def test_the_loss_is_least_for_the_right_answer_and_falls_when_trained(negatives):
     task = Detection(negatives=negatives).for_network(ARCH, CPU)
@@ -186,6 +200,20 @@ def test_cocos_figures_of_right_wrong_and_no_answers():
     assert half.of_picture.tolist() == [1.0, 0.0]
 
 
+def test_where_no_box_counts_there_is_no_figure():
+    split = split_of(torch.cat((rows_of((0.1, 0.1, 0.5, 0.5, 1, 1)), torch.zeros(1, 1, 6))))
+    none = [Boxes(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long))] * 2
+    one = [Boxes(split.labels[0, :, :4], torch.ones(1), torch.zeros(1, dtype=torch.long)), none[0]]
+    for found in (none, one):
+        figures, by_class = coco_figures(found, split, CLASSES)
+        assert np.isnan(list(figures.values())).all()
+        assert np.isnan(by_class[["mAP", "AP50"]]).all(axis=None)
+    there = split_of(rows_of((0.1, 0.1, 0.5, 0.5, 2)))
+    figures, by_class = coco_figures(none[:1], there, CLASSES)
+    assert figures["mAP"] == 0
+    assert np.isnan(by_class["mAP"]).tolist() == [True, False]
+
+
 def test_ignored_boxes_count_neither_way():
     split = split_of(rows_of((0.1, 0.1, 0.5, 0.5, 1), (0.6, 0.6, 0.9, 0.9, 1, 1)))
     boxes = split.labels[0, :, :4]
@@ -207,7 +235,7 @@ def test_anchors_are_as_large_as_the_boxes_to_train_with():
     data = SimpleNamespace(train=split, num_classes=2, resolution=320)
 
     def chosen(**settings):
-        dense = Detection(**settings).with_head(ARCH, data).dense
+        dense = Detection(**settings).with_head(replace(ARCH, classes=91), data).dense
         return dense.min_scale, dense.max_scale, dense.finer_maps
 
     assert chosen() == (0.1, 0.6, 0)  # 32 pixels are two places of stride 16

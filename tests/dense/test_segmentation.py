@@ -45,6 +45,18 @@ def test_the_mean_is_of_all_pictures_together():
     assert score.of_picture.tolist() == pytest.approx([0.25, 1.0])
 
 
+def test_one_pixel_called_a_class_that_is_not_there_costs_one_pixel():
+    truth = np.zeros((10, 10), np.uint8)
+    truth[5:] = 1
+    found = truth.copy()
+    found[0, 0] = 2
+    score = score_of(confusion(found, truth, 3)[None], CLASSES)
+    assert score.figures["mIoU"] == pytest.approx((49 / 50 + 1) / 2)
+    assert score.by_class["IoU"].tolist() == pytest.approx([49 / 50, 1, 0])
+    void = confusion(found, np.full_like(truth, VOID), 3)[None]
+    assert np.isnan(score_of(void, CLASSES).figures["mIoU"])
+
+
 def test_void_is_drawn_as_the_picture_itself():
     image = Image.new("RGB", (4, 4), (10, 20, 30))
     found = torch.full((4, 4), VOID, dtype=torch.uint8)

@@ -39,3 +39,9 @@ def test_what_two_networks_share_is_no_error_of_their_difference():
 def test_one_thing_has_no_known_error():
     assert math.isnan(jackknife_error(parts_of(np.array([1.0]))))
     assert jackknife_error(parts_of(np.array([1.0, 3.0]))) == pytest.approx(1.0)
+
+
+def test_parts_without_a_figure_do_not_count():
+    parts = np.array([0.5, 0.6, 0.7])
+    assert jackknife_error(np.append(parts, np.nan)) == jackknife_error(parts)
+    assert math.isnan(jackknife_error(np.array([0.5, np.nan])))

@@ -1,0 +1,84 @@
+"""A network that brings a head for boxes or masks keeps it, its anchors and its side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from annotated_files import WRITERS
+
+from nas.arch.serialization import dumps
+from nas.core.errors import UserError
+from nas.data.dense import DenseSplit
+from nas.search.settings import SearchSettings
+from nas.tasks.detection import Detection
+from nas.tasks.segmentation import Segmentation
+from nas.train.settings import TrainSettings
+from nas.train.setup import open_run
+from search_spaces.lookup import PUBLISHED
+
+SSDLITE, DEEPLAB = (
+    PUBLISHED[name] for name in ("ssdlite320_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large")
+)
+MASKS = SimpleNamespace(num_classes=4, resolution=96)
+
+
+def boxes_of(side, num_classes):
+    """Data whose boxes all have sides of that part of the picture's."""
+    labels = torch.tensor([[[0.1, 0.1, 0.1 + side, 0.1 + side, 1, 0]]])
+    images = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    split = DenseSplit(images, labels, np.full((1, 2), 100), ("0",))
+    return SimpleNamespace(train=split, num_classes=num_classes, resolution=96)
+
+
+def test_masks_keep_the_head_but_for_what_is_set():
+    own = replace(DEEPLAB, dense=replace(DEEPLAB.dense, output_stride=8, separable=True))
+    arch = Segmentation().with_head(own, MASKS)
+    assert (arch.dense, arch.classes, arch.resolution) == (own.dense, 4, 96)
+    arch = Segmentation(output_stride=32, separable=False).with_head(own, MASKS)
+    assert arch.dense == replace(own.dense, output_stride=32, separable=False)
+    alone = replace(DEEPLAB, dense=None)
+    heads = [Segmentation(head=head).with_head(alone, MASKS).dense.op for head in (None, "lraspp")]
+    assert heads == ["lraspp", "lraspp"]
+
+
+def test_boxes_keep_anchors_that_were_made_for_as_many_classes():
+    arch = Detection().with_head(SSDLITE, boxes_of(0.1, 2))
+    assert (arch.dense.min_scale, arch.dense.max_scale) == (0.1, 0.2)
+    again = Detection().with_head(arch, boxes_of(0.4, 2))
+    assert again == arch
+    given = Detection(max_scale=0.5).with_head(arch, boxes_of(0.4, 2))
+    assert given.dense == replace(arch.dense, max_scale=0.5)
+    other = Detection().with_head(arch, boxes_of(0.4, 3))
+    assert (other.dense.min_scale, other.dense.max_scale) == (0.4, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("task", "arch", "words"),
+    [
+        (Segmentation(), SSDLITE, "has the head ssdlite, and lraspp or deeplabv3"),
+        (Segmentation(head="lraspp"), DEEPLAB, "has the head deeplabv3, and lraspp"),
+        (Detection(), DEEPLAB, "has the head deeplabv3, and ssdlite"),
+    ],
+)
+def test_another_head_than_the_one_asked_for_is_one_line(task, arch, words):
+    with pytest.raises(UserError, match=words) as error:
+        task.with_head(arch, boxes_of(0.1, 2))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("more", "side"), [((), 96), (("resolution=64",), 64)])
+def test_the_side_is_the_networks_own_where_none_is_given(tmp_path, more, side):
+    root, file = WRITERS["masks"](tmp_path / "masks"), tmp_path / "own.yaml"
+    own = replace(PUBLISHED["mobilenet_v2_0.35"], dense=DEEPLAB.dense, classes=3, resolution=96)
+    file.write_text(dumps(own))
+    words = ("task=segmentation", "data=masks", f"data.root={root}", f"arch={file}")
+    with open_run(TrainSettings.of(*words, f"results={tmp_path / 'results'}", *more)) as run:
+        assert run.arch.dense == DEEPLAB.dense
+        assert run.arch.resolution == run.data.resolution == side
+    if not more:
+        words = (*words, "weights=file", f"weights.path={file}")
+        assert SearchSettings.of(*words).resolutions == (96,)
