@@ -23,10 +23,10 @@ def by_two(work: Work, folder: Path) -> tuple[Any, Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     kept = folder / "other.pt"
-    other = mp.get_context("spawn").Process(target=_done, args=(work, 1, port, kept))
+    other = mp.get_context("spawn").Process(target=_done, args=(work, 1, port, kept), daemon=True)
     other.start()
     first = _done(work, 0, port)
-    other.join(120)
+    other.join(300)
     assert other.exitcode == 0
     return first, torch.load(kept, weights_only=True)
 

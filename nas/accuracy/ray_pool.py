@@ -78,7 +78,10 @@ def judge_in_worker(
             last = time.monotonic()
             board.tell.remote(call, part)
 
-    return call_reporting(report, _made[1], task)
+    try:
+        return call_reporting(report, _made[1], task)
+    except torch.AcceleratorError:
+        os._exit(1)  # this process can use its GPU no more; Ray starts another
 
 
 class RayPool(Pool):

@@ -51,6 +51,7 @@ def _run(index: int, task: Task) -> Any:
         board[place + 1] = part  # first: who reads in between sees too little
         board[place] = index
 
+    report(0.0)
     try:
         return call_reporting(report, function, task)
     except torch.AcceleratorError:
@@ -106,9 +107,16 @@ class WorkerPool(Pool):
                 yield asked[future], future.result()
             except BrokenProcessPool:
                 died.append(asked[future])
-        self.num_lost += bool(died)  # one that ends has the pool give up all that are asked for
-        for i in sorted(died):
+        if not died:
+            return
+        self.num_lost += 1  # one that ends has the pool give up all that are asked for
+        running = {int(i) for i in self._board[::2]}
+        suspects = [i for i in sorted(died) if i in running] or sorted(died)
+        for i in suspects:
             yield i, self._run_alone(i, tasks[i])
+        others = [i for i in sorted(died) if i not in suspects]
+        for j, answer in self.run([tasks[i] for i in others]) if others else ():
+            yield others[j], answer
 
     def _watch_one(self, index: int, part: float) -> None:
         self.watch({index: part})
@@ -121,26 +129,28 @@ class WorkerPool(Pool):
             yield from done
             left, board = {asked[future] for future in pending}, list(self._board)
             parts = zip(board[::2], board[1::2], strict=True)
-            self.watch({int(i): part for i, part in parts if i in left})
+            self.watch({int(i): part for i, part in parts if part and i in left})
 
-    def _submit(self, index: int, task: Task) -> Future[Any]:
+    def _submit(self, index: int, task: Task, workers: int | None = None) -> Future[Any]:
         if self._executor is None:
             context = multiprocessing.get_context("spawn")
             self._board = context.Array("d", [-1.0, 0.0] * self.workers, lock=False)
             args = self.make, self.threads, self._board, context.Value("i", 0)
-            self._executor = ProcessPoolExecutor(self.workers, context, _start, args)
+            number = workers or self.workers
+            self._executor = ProcessPoolExecutor(number, context, _start, args)
         with block_sigint():
             return self._executor.submit(_run, index, task)
 
     def _run_alone(self, index: int, task: Task) -> Any:
-        """A second try, in a new pool: a process died, over this network or another."""
+        """A second try, in a process of its own: one died, over this network or another."""
         self.close()
         try:
-            return self._submit(index, task).result()
+            return self._submit(index, task, 1).result()
         except BrokenProcessPool:
             self.num_lost += 1
-            self.close()
             return Failure("its process died (out of memory?)")
+        finally:
+            self.close()
 
     def close(self) -> None:
         """End the workers now, whatever they are doing."""

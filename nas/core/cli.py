@@ -97,8 +97,9 @@ def _check_temporary_folder() -> None:
 
 def _check_alone(command: str) -> None:
     """UserError, said once, where torchrun started this process and others."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        if os.environ.get("RANK", "0") != "0":
+    rank = os.environ.get("RANK")  # a scheduler's WORLD_SIZE alone is no torchrun
+    if rank and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        if rank != "0":
             sys.exit(2)
         raise UserError(
             "torchrun is for nas.train, and for accuracy=oneshot of nas.search: start nas."

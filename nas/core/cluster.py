@@ -97,10 +97,8 @@ def connect(address: str | None, needs: Needs, workers: int) -> Callable[[], Non
             "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}},
         }
     try:
-        _reach(address)
-        with block_sigint():
-            ray.init(address or "local", **more)  # else one that was begun before would be it
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        _begin(address, more)
+    except Exception as error:  # Ray raises that itself where its processes are slow to start
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"there is no Ray at address={address or 'null'}: {reason}; begin a cluster with "
@@ -114,6 +112,20 @@ def connect(address: str | None, needs: Needs, workers: int) -> Callable[[], Non
         raise
     end: Callable[[], None] = ray.shutdown
     return end
+
+
+def _begin(address: str | None, more: Mapping[str, Any]) -> None:
+    """Connect; a Ray of this machine alone, which has 30 s to start, gets a second chance."""
+    ray = import_ray()
+    _reach(address)
+    with block_sigint():
+        try:
+            ray.init(address or "local", **more)  # else one that was begun before would be it
+        except Exception:
+            ray.shutdown()
+            if address is not None:
+                raise
+            ray.init("local", **more)
 
 
 def _reach(address: str | None) -> None:

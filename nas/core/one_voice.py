@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-PATIENCE_S = 10.0  # in which the first process says what failed, and torchrun ends the others
+PATIENCE_S = 30.0  # in which the first process says what failed, and torchrun ends the others
 
 
 @contextmanager

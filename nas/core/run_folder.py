@@ -103,7 +103,8 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 def without_password(text: str) -> str:
     """A database's URL, or a text that has one, as it may be shown."""
-    return re.sub(r"(://[^:@/]*):[^@/]*@", r"\1:***@", text)
+    text = re.sub(r"(://[^:@/\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1***", text)
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:

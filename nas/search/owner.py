@@ -30,6 +30,8 @@ REFRESH_S = 30.0  # seconds between two signs of life
 DEAD_S = 300.0  # seconds without one, after which an owner counts as dead
 SETTLE_S = 1.0  # seconds in which processes that begin together see who wrote last
 
+SLOW = 3.0  # times that this process took to read and to write, if that is longer
+
 Stamp = dict[str, Any]
 
 
@@ -69,6 +71,7 @@ class _Owner:
 
     def claim(self) -> None:
         """Own the study; of several that begin together the last to write does."""
+        began = time.monotonic()
         while not self.holds(notes := self.store.notes()):
             if _lives(stamp := _latest(notes)):
                 raise UserError(
@@ -78,14 +81,17 @@ class _Owner:
                     f"{time.time() - stamp['seen']:.0f} s ago"
                 )
             self.store.set_note(KEY, self.stamp)
-            time.sleep(SETTLE_S)
+            # where reading and writing is slow, so is that of the others
+            time.sleep(max(SETTLE_S, SLOW * (time.monotonic() - began)))
+            began = time.monotonic()
 
     def guard(self) -> None:
         """Raise UserError where another process took the study over."""
         if not self.holds():
             raise UserError(
-                f"another process took over {self.what}, since this one gave no sign of life for "
-                f"{DEAD_S:.0f} s: when that one has ended, give the command again"
+                f"another process took over {self.what}: this one gave no sign of life for "
+                f"{DEAD_S:.0f} s, or both began at one moment; when that one has ended, give the "
+                "command again"
             )
 
     def refresh(self, ended: threading.Event) -> None:

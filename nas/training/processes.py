@@ -27,7 +27,7 @@ TIMEOUT = timedelta(days=1)
 
 def num_started() -> int:
     """How many processes torchrun started, this one among them; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ else 1  # schedulers set one alone
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def cluster():
 
 @pytest.fixture
 def pool(cluster, tmp_path):
-    with RayExecutor(retries=1, timeout_s=20).open(make_with(tmp_path), load, 2) as opened:
+    with RayExecutor(retries=1, timeout_s=60).open(make_with(tmp_path), load, 2) as opened:
         yield opened
 
 
@@ -137,7 +137,7 @@ def test_where_others_are_judged_networks_that_lose_their_workers_fail():
 
 
 def test_a_worker_that_hangs_is_given_up(cluster, tmp_path):
-    with RayExecutor(retries=1, timeout_s=3).open(make_with(tmp_path), load, 2) as opened:
+    with RayExecutor(retries=1, timeout_s=10).open(make_with(tmp_path), load, 2) as opened:
         assert dict(opened.estimate([arch(8)])) == {0: (18, "")}  # imports are paid
         assert dict(opened.estimate([arch(56), arch(16)])) == {0: (66, ""), 1: (26, "")}
         assert opened.num_lost == 1

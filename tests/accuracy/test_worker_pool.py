@@ -82,6 +82,24 @@ def test_a_network_that_kills_its_process_is_the_only_loss():
     assert not set(threading.enumerate()) - threads  # one left behind fails when Python ends
 
 
+def test_networks_that_had_not_begun_are_judged_by_all_workers(monkeypatch):
+    pools, submit = [], WorkerPool._submit
+
+    def counting(pool, index, task, workers=None):
+        if pool._executor is None:
+            pools.append(workers or pool.workers)
+        return submit(pool, index, task, workers)
+
+    monkeypatch.setattr(WorkerPool, "_submit", counting)
+    with WorkerPool(make_judge, 2) as pool:
+        answers = dict(pool.estimate([arch(32), *[arch(8), arch(16)] * 8]))
+    assert answers.pop(0) == Failure("its process died (out of memory?)")
+    assert answers == dict(enumerate([8, 16] * 8, 1))
+    assert pools[0] == 2
+    assert pools.count(1) <= 2  # of the networks that were under way
+    assert pools.count(2) <= 2
+
+
 def test_a_gpu_that_answers_no_more_costs_one_network(monkeypatch):
     """Whatever a process asks of it later fails too, so the process is given up."""
     with WorkerPool(make_judge, 2) as pool:

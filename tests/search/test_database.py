@@ -56,32 +56,51 @@ def opened(postgres, tmp_path, monkeypatch):
 
 
 @contextmanager
-def away(postgres, seconds):
-    """The server stops, and is there again after so many seconds."""
+def away(postgres, back):
+    """The server stops, and is there again when the event `back` is set, or at the end."""
+
+    def start():
+        back.wait(300)
+        postgres.start()
+
     postgres.stop()
-    again = threading.Timer(seconds, postgres.start)
+    again = threading.Thread(target=start, daemon=True)
     again.start()
     try:
         yield
     finally:
+        back.set()
         again.join()
+
+
+def missed(monkeypatch):
+    """An event that is set when the server was missed twice: the first time is not said."""
+    event, times, reason_of = threading.Event(), itertools.count(1), database.reason_of
+
+    def count(error):
+        if next(times) == 2:
+            event.set()
+        return reason_of(error)
+
+    monkeypatch.setattr(database, "reason_of", count)
+    return event
 
 
 def numbers(store):
     return [trial.user_attrs["number"] for trial in store.trials()]
 
 
-def test_a_server_that_comes_back_is_waited_for(postgres, opened):
+def test_a_server_that_comes_back_is_waited_for(postgres, opened, monkeypatch):
     store = opened()
     store.add(TRIALS[:2])
-    with away(postgres, 2):
+    with away(postgres, missed(monkeypatch)):
         store.add(TRIALS[2:])
     assert numbers(store) == numbers(opened()) == [0, 1, 2, 3, 4]
     first, last = store.said
     assert first.startswith("storage   away (")
     assert "\n" not in first
     assert last.startswith("storage   back after")
-    with away(postgres, 0):
+    with away(postgres, threading.Event()):
         pass
     store.set_note("kept", 1)
     assert store.said == [first, last], "one that is back already is not worth a word"
@@ -91,7 +110,7 @@ def test_a_server_that_comes_back_is_waited_for(postgres, opened):
 def test_one_that_does_not_is_said_in_a_line(postgres, opened, monkeypatch):
     store = opened()
     monkeypatch.setattr(database, "PATIENCE_S", 0.5)
-    with away(postgres, 3):
+    with away(postgres, threading.Event()):
         with pytest.raises(UserError, match=r"away for 0 s now \(.*the same command goes on"):
             store.add(TRIALS)
         with pytest.raises(UserError, match=r"postgres:.*cannot be opened"):
@@ -172,7 +191,7 @@ def test_a_killed_search_goes_on_from_another_folder(postgres, tmp_path, monkeyp
         [sys.executable, "-m", "nas.search", *words, f"results={first}/results"],
         stdout=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    journal, end = first / "results/search/killed/evaluations.jsonl", time.monotonic() + 60
+    journal, end = first / "results/search/killed/evaluations.jsonl", time.monotonic() + 300
     while len(rows_of(journal)) < 4 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -202,18 +221,22 @@ def test_a_search_goes_on_after_the_server_was_away_and_is_read_meanwhile(
     run = f"away_{patience}"
     words = [word for word in TINY if not word.startswith("trials")] + ["trials=60"]
 
+    back = threading.Event() if patience < 2 else missed(monkeypatch)
+
     def disturb():
         while read(postgres.url, run) < 8:
             time.sleep(0.05)
-        with away(postgres, 2):
-            pass
+        postgres.stop()
+        back.wait(300)
+        postgres.start()
 
-    thread = threading.Thread(target=disturb)
+    thread = threading.Thread(target=disturb, daemon=True)
     thread.start()
     settings = settings_of(tmp_path, *words, f"run={run}", f"storage={postgres.url}")
     if patience < 2:
         with pytest.raises(UserError, match="the same command goes on"):
             search(settings)
+        back.set()
         thread.join()
         monkeypatch.setattr("nas.search.owner.DEAD_S", -1)  # as if its process had ended
         search(settings)

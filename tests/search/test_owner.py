@@ -28,8 +28,10 @@ WORK = """
 import os, sys, time
 from pathlib import Path
 from nas.core.errors import UserError
+from nas.search import owner
 from nas.search.owner import owned
 from nas.search.storage import open_storage
+owner.SETTLE_S = 5  # of a machine that does other things too
 url, folder = sys.argv[1:]
 store = open_storage(Path(folder), url, "study")
 Path(folder, str(os.getpid())).touch()

@@ -105,6 +105,9 @@ def test_a_process_begun_unheard_does_not_hear_ctrl_c():
         ("postgresql+psycopg2://me:a:b@host:5432/db", "postgresql+psycopg2://me:***@host:5432/db"),
         ("sqlite:///a@b/c.db", "sqlite:///a@b/c.db"),
         ("redis://:secret@host", "redis://:***@host"),
+        ("postgresql+psycopg://me:pa/ss@host/db", "postgresql+psycopg://me:***@host/db"),
+        ("mysql://me@host/db?password=secret&x=1", "mysql://me@host/db?password=***&x=1"),
+        ("grpc://host:13000 storage=a://b@c", "grpc://host:13000 storage=a://b@c"),
     ],
 )
 def test_no_password_is_printed(url, shown):

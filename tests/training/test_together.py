@@ -20,7 +20,7 @@ from nas.data.share import ALL, Share
 from nas.network.modules import build
 from nas.training.evaluation import TrainingFailed, evaluate, image_losses
 from nas.training.loop import NORMS, Budget, train
-from nas.training.processes import joined, own_share
+from nas.training.processes import joined, num_started, own_share
 from nas.training.ridge import start_classifier
 from nas.training.whole_batch_norm import norms_of_whole_batch
 
@@ -185,6 +185,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_what_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
+    assert num_started() == 1, "a scheduler's alone is no torchrun"
+    monkeypatch.setenv("RANK", "2")
     monkeypatch.setenv("LOCAL_RANK", "2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for device, words in (("cuda", "there are 2: give"), ("mps", "cannot share device=mps")):
