@@ -138,7 +138,7 @@ def test_what_was_written_but_not_answered_is_not_written_again(opened, monkeypa
 def test_ctrl_c_ends_the_waiting(postgres, opened):
     store = opened()
     store.say = lambda line: signal.raise_signal(signal.SIGINT)
-    with away(postgres, 2), pytest.raises(KeyboardInterrupt):
+    with away(postgres, threading.Event()), pytest.raises(KeyboardInterrupt):
         store.add(TRIALS)
     assert numbers(opened()) == []
 
