@@ -24,7 +24,7 @@ from nas.core.errors import UserError, one_line
 from nas.core.typed import Count, Natural, Range, Side
 from nas.data.annotated.annotation import Annotation, Faults, usable_boxes
 from nas.data.annotated.boxes import NO_PICTURE, Found, coco, voc, yolo
-from nas.data.annotated.masks import masks, read_mask
+from nas.data.annotated.masks import check_masks, masks, read_mask
 from nas.data.dataset import NAMED, DataSet, Part, channel_statistics, drop_copies
 from nas.data.decoding import Bytes, decode_whole
 from nas.data.pictures import DAMAGE, require_memory
@@ -144,7 +144,8 @@ def load_dense(
     `resolution` is the side of the square that they are squeezed to.  Splits that no folder and
     no file says are dealt by a hash of `seed` and the file's name.  What cannot be read, or does
     not fit its annotation, is left out and counted; UserError where that is over `max_unreadable`
-    of the pictures, or of the boxes, and for an unknown class.
+    of the pictures, or of the boxes, for an unknown class, and for a class of masks without a
+    pixel to train with.
     """
     if root is None:
         raise UserError(f"data.root is missing: give the folder of data={name}")
@@ -167,6 +168,9 @@ def load_dense(
     splits = [_split(read, r, kept, part) for r, part in zip(rows, SPLIT_NAMES, strict=True)]
     if task == "detection":
         _check_boxes(faults, splits, max_unreadable)
+    else:
+        held = zip(SPLIT_NAMES, splits, strict=True)
+        check_masks({part: split.labels.numpy() for part, split in held}, names, void)
     mean, std = channel_statistics(splits[TRAIN].images)
     named = tuple(map(one_line, names))
     return DenseData(

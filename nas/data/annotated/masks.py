@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from nas.core.errors import UserError
@@ -18,6 +18,8 @@ from nas.data.annotated.annotation import (
     part_of,
     pictures_under,
 )
+from nas.data.decoding import Bytes
+from nas.data.splits import SPLIT_NAMES, TRAIN
 
 SPLIT_NAME = "|".join(sorted(WORDS, key=len, reverse=True))
 SPLIT_FOLDER = re.compile(rf"\b(?:{SPLIT_NAME})\b")
@@ -121,9 +123,7 @@ def _part(file: Path, top: Path) -> int:
     )
 
 
-def read_mask(
-    file: Path, size: tuple[int, int], side: int, num_classes: int, void: int
-) -> npt.NDArray[np.uint8]:
+def read_mask(file: Path, size: tuple[int, int], side: int, num_classes: int, void: int) -> Bytes:
     """(side, side): the numbers of a mask for a picture of `size`, VOID where it says `void`.
 
     Raises UserError for another number than the classes', ValueError for another size or colours.
@@ -148,3 +148,37 @@ def read_mask(
 
 
 VOID = 255  # in our own masks
+
+
+def check_masks(masks: Mapping[str, Bytes], names: Sequence[str], void: int) -> None:
+    """UserError where a split is void throughout, or training has no pixel of a class.
+
+    `masks` are the (N, side, side) of each split.  A class whose number is `void` is none.
+    """
+    none = np.zeros(256, np.int64)
+    pixels = {
+        part: sum((np.bincount(one.flat, minlength=256) for one in held), start=none)
+        for part, held in masks.items()
+    }
+    for part, counted in pixels.items():
+        if not np.delete(counted, VOID).any():
+            raise UserError(
+                f"every pixel of the masks of {part} is {void}, which does not count (data.void), "
+                "and some must: store the numbers of classes, or set data.void"
+            )
+    train = pixels[SPLIT_NAMES[TRAIN]]
+    missing = [k for k in range(len(names)) if k != void and not train[k]]
+    if not missing:
+        return
+    shown = ", ".join(f"{k} ({names[k]})" for k in missing[:5]) + ", ..." * (len(missing) > 5)
+    if not np.delete(train, (0, VOID)).any() and train[VOID]:
+        raise UserError(
+            f"the masks of {SPLIT_NAMES[TRAIN]} hold only 0 and {void}, which does not count "
+            f"(data.void), and each class must have pixels there: none is of {shown}: store the "
+            "numbers of classes, as 0 and 1, or set data.void to another number"
+        )
+    raise UserError(
+        f"no pixel of the masks of {SPLIT_NAMES[TRAIN]} is of {shown}, and each class must have "
+        "some there: add pictures (data.train limits them, data.resolution what is seen of them), "
+        "or name only the classes that the masks hold"
+    )
