@@ -123,6 +123,12 @@ def _part(file: Path, top: Path) -> int:
     )
 
 
+def mask_size(file: Path) -> tuple[int, int]:
+    """Width and height of a mask."""
+    with Image.open(file) as stored:
+        return stored.width, stored.height
+
+
 def read_mask(file: Path, size: tuple[int, int], side: int, num_classes: int, void: int) -> Bytes:
     """(side, side): the numbers of a mask for a picture of `size`, VOID where it says `void`.
 
