@@ -60,23 +60,47 @@ def _coco_json(file: Path) -> Mapping[str, Any] | None:
 
 
 def _categories(told: Mapping[Path, Mapping[str, Any]]) -> list[str]:
-    used: dict[int, str] = {}
+    """The categories that have boxes, by their numbers; two of one name are one."""
+    used: dict[Any, str] = {}
     for file, data in told.items():
-        boxed = {note.get("category_id") for note in data["annotations"]}
-        for kind in data["categories"]:
-            number, name = kind.get("id"), kind.get("name")
-            if number in boxed and used.setdefault(number, name) != name:
+        for number, name in _boxed_categories(file, data):
+            if used.setdefault(number, name) != name:
                 raise UserError(
                     f"{file} calls category {number} {name!r}, another file {used[number]!r}"
                 )
-    return [used[number] for number in sorted(used)]
+    if len({isinstance(number, str) for number in used}) > 1:
+        shown = ", ".join(map(repr, used))
+        raise UserError(
+            f"categories must have ids that are all numbers or all text, not {shown:.80}: mend "
+            "them in the JSON"
+        )
+    return list(dict.fromkeys(used[number] for number in sorted(used)))
+
+
+def _boxed_categories(file: Path, data: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """The id and the name of each category that has boxes."""
+    boxed = {note.get("category_id") for note in data["annotations"]}
+    found = []
+    for kind in data["categories"]:
+        number, name = kind.get("id"), kind.get("name")
+        if number not in boxed:
+            continue
+        if not isinstance(number, int | float | str):
+            raise UserError(f"{file}: a category's id must be a number or text, not {number!r:.60}")
+        if not isinstance(name, int | float | str) or name == "":
+            raise UserError(
+                f"{file}: category {number!r} has boxes, and its name must be text, not "
+                f"{name!r:.60}: name it there"
+            )
+        found.append((number, str(name)))
+    return found
 
 
 def _coco_pictures(
     file: Path, data: Mapping[str, Any], names: list[str], index: _Index, faults: Faults
 ) -> Iterator[Annotation]:
     part = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
-    category = {kind.get("id"): kind.get("name") for kind in data["categories"]}
+    category = dict(_boxed_categories(file, data))
     known = {picture.get("id") for picture in data["images"]}
     notes: dict[Any, list[Mapping[str, Any]]] = {}
     for note in data["annotations"]:
