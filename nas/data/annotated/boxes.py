@@ -21,6 +21,7 @@ from nas.data.annotated.annotation import (
     read_text,
     stacked,
 )
+from nas.data.annotated.masks import holds_masks
 from nas.data.splits import UNSPLIT
 
 Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
@@ -30,8 +31,8 @@ NO_PICTURE = "pictures that are missing"
 def coco(top: Path, classes: str | None, faults: Faults) -> Found:
     """JSON files as of COCO's "instances", at any depth beside or above their pictures.
 
-    A file's split is what its name or its folder's says (train, val, test); one file without such
-    a word is split by shares.  Classes are the categories that have boxes, by their numbers.
+    A file's split is what its name or its folder's says (train, val, test), else each picture's
+    folder, else shares.  Classes are the categories that have boxes, by their numbers.
     Raises UserError for a box of an unknown category or picture.
     """
     files = {file: _coco_json(file) for file in files_under(top, ".json")}
@@ -99,7 +100,7 @@ def _boxed_categories(file: Path, data: Mapping[str, Any]) -> list[tuple[Any, st
 def _coco_pictures(
     file: Path, data: Mapping[str, Any], names: list[str], index: _Index, faults: Faults
 ) -> Iterator[Annotation]:
-    part = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
+    said = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
     category = dict(_boxed_categories(file, data))
     known = {picture.get("id") for picture in data["images"]}
     notes: dict[Any, list[Mapping[str, Any]]] = {}
@@ -115,7 +116,7 @@ def _coco_pictures(
         notes.setdefault(number, []).append(note)
     for picture in data["images"]:
         name = str(picture.get("file_name"))
-        at = index.find(name, file.parent, part)
+        at = index.find(name, file.parent, said)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
@@ -126,7 +127,7 @@ def _coco_pictures(
         size = picture.get("width"), picture.get("height")
         yield Annotation(
             at,
-            part,
+            index.part(at) if said == UNSPLIT else said,
             size if all(isinstance(s, int) and s > 0 for s in size) else None,
             stacked(corners),
             np.array([names.index(category[note["category_id"]]) for note in mine], np.int64),
@@ -149,8 +150,10 @@ class _Index:
     def __init__(self, top: Path) -> None:
         self.top = top
         self.by_name: dict[str, list[Path]] = {}
+        self.by_stem: dict[str, list[Path]] = {}
         for file in pictures_under(top):
             self.by_name.setdefault(file.name, []).append(file)
+            self.by_stem.setdefault(file.stem, []).append(file)
 
     def find(self, name: str, beside: Path, part: int) -> Path | None:
         """The picture that a file in `beside` calls `name`: there, else of that split."""
@@ -164,6 +167,14 @@ class _Index:
         nearest = [f for f in fitting if self.part(f) == part]
         return next(iter(nearest or fitting), None)
 
+    def find_stem(self, stem: str, beside: Path, part: int) -> Path | None:
+        """The picture of that name with any ending: in `beside`, else of that split; no mask."""
+        files = self.by_stem.get(stem, [])
+        here = [file for file in files if file.parent == beside]
+        shown = [file for file in files if not holds_masks(file.relative_to(self.top))]
+        nearest = [file for file in shown if self.part(file) == part]
+        return next(iter(here or nearest or shown), None)
+
     def part(self, file: Path) -> int:
         """The split that the folders of a file say."""
         return part_of(PurePosixPath(file.parent.relative_to(self.top).as_posix(), "x"))
@@ -172,8 +183,10 @@ class _Index:
 def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     """XML files as of Pascal VOC, one a picture, beside it or in a folder of their own.
 
-    Splits are ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, else
-    shares.  Objects that are difficult are ignored.  Raises UserError for a class beside `classes`.
+    A picture is the one that <filename> says, else that of the XML's own name.  Splits are
+    ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, of the XML or of
+    the picture, else shares.  Objects that are difficult are ignored.  Raises UserError for a
+    class beside `classes`.
     """
     sheets = {file: _voc_xml(file) for file in files_under(top, ".xml")}
     told = {file: root for file, root in sheets.items() if root is not None}
@@ -184,12 +197,14 @@ def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     names, index, listed = given or sorted(named), _Index(top), _voc_splits(top)
     found = []
     for file, root in told.items():
-        name = root.findtext("filename") or f"{file.stem}.jpg"
+        name = root.findtext("filename", "").strip() or f"{file.stem}.jpg"
         part = listed.get(file.stem, UNSPLIT) if listed else index.part(file)
-        at = index.find(name, file.parent, part)
+        at = index.find(name, file.parent, part) or index.find_stem(file.stem, file.parent, part)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
+        if part == UNSPLIT and not listed:
+            part = index.part(at)
         found.append(_voc_picture(file, root, at, part, names))
     return names, found
 

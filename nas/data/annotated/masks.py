@@ -107,6 +107,11 @@ def _place(path: Path, kind: re.Pattern[str]) -> tuple[str, ...]:
     return tuple(folder for folder in rest if folder)
 
 
+def holds_masks(path: Path) -> bool:
+    """Whether a file lies in a folder of masks or of instance maps, by the folders' names."""
+    return _lies_in(MASK_FOLDER, path) or _lies_in(INSTANCE_FOLDER, path)
+
+
 def _lies_in(kind: re.Pattern[str], path: Path) -> bool:
     return any(kind.search(_spaced(folder)) for folder in path.parent.parts)
 
