@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import yaml
@@ -23,25 +24,34 @@ from nas.data.annotated.annotation import (
 from nas.data.annotated.boxes import NO_PICTURE, Found
 from nas.data.splits import UNSPLIT
 
+CLASSES = "classes.txt"
+
 
 def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
     """Text files beside the pictures, or under labels/ where those are under images/.
 
-    A line is a class number and the box's centre and sides as parts of the picture's.  Names are
-    those of a data.yaml or of classes.txt.  A picture without a text file has no boxes.
+    A line is a class number and the box's centre and sides as parts of the picture's, or the
+    corners of a polygon, of which the box is taken.  Names are those of classes.txt or of a
+    data.yaml.  A picture without a text file has no boxes.
     Raises UserError for a class number that has no name.
     """
-    names = named_classes(classes, top, "classes.txt") or _yolo_names(top)
+    sheets = _sheets(top)
+    names = named_classes(classes, top, CLASSES) or _sheet_names(sheets)
+    if names is None:
+        raise UserError(
+            f"{top} has no data.yaml with names and no {CLASSES}: give data.classes=first,second"
+        )
+    points = any("kpt_shape" in sheet for sheet in sheets.values())
     pictures = pictures_under(top)
     texts = {file: _label_file(file) for file in pictures}
-    if not any(text.is_file() for text in texts.values()):
+    if not any(_is_label(text) for text in texts.values()):
         raise UserError(f"{top} holds no text file of YOLO's beside a picture or under labels/")
     found = []
     for file, text in texts.items():
         part = part_of(PurePosixPath(file.parent.relative_to(top).as_posix(), "x"))
-        lines = read_text(text).splitlines() if text.is_file() else []
-        one = _yolo_picture(text, [line.split() for line in lines if line.strip()], names)
-        found.append(replace(one, file=file, part=part))
+        lines = read_text(text).splitlines() if _is_label(text) else []
+        split = [line.split() for line in lines if line.strip()]
+        found.append(replace(_yolo_picture(text, split, names, points), file=file, part=part))
     listed = set(texts.values())
     for text in files_under(top, ".txt"):
         if text.parent.name == "labels" and text not in listed:
@@ -52,42 +62,70 @@ def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
 def _label_file(picture: Path) -> Path:
     beside = picture.with_suffix(".txt")
     parts = list(beside.parts)
-    if "images" in parts and not beside.is_file():
+    if "images" in parts and not _is_label(beside):
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
     return Path(*parts)
 
 
-def _yolo_names(top: Path) -> list[str]:
+def _is_label(text: Path) -> bool:
+    return text.is_file()
+
+
+def _sheets(top: Path) -> dict[Path, Mapping[str, Any]]:
+    """What the YAML files say, as of data.yaml."""
+    held = {}
     for file in files_under(top, ".yaml", ".yml"):
         try:
-            names = (yaml.safe_load(read_text(file)) or {}).get("names")
-        except (yaml.YAMLError, AttributeError):
+            sheet = yaml.safe_load(read_text(file))
+        except yaml.YAMLError:
             continue
+        if isinstance(sheet, Mapping):
+            held[file] = sheet
+    return held
+
+
+def _sheet_names(sheets: Mapping[Path, Mapping[str, Any]]) -> list[str] | None:
+    """The names of classes in the first sheet that has some."""
+    for sheet in sheets.values():
+        names = sheet.get("names")
         if isinstance(names, Mapping):
             names = [names[key] for key in sorted(names)]
         if isinstance(names, list) and names:
             return [str(name) for name in names]
-    raise UserError(
-        f"{top} has no data.yaml with names and no classes.txt: give data.classes=first,second"
-    )
+    return None
 
 
-def _yolo_picture(text: Path, lines: Sequence[Sequence[str]], names: list[str]) -> Annotation:
+def _yolo_picture(
+    text: Path, lines: Sequence[Sequence[str]], names: list[str], points: bool
+) -> Annotation:
+    """What a file says of its picture; `points`: key points follow each box."""
     corners, labels = [], []
     for number, words in enumerate(lines, 1):
         try:
-            label, (x, y, width, height) = int(words[0]), map(float, words[1:5])
+            label, box = int(words[0]), _box(words[1:5] if points else words[1:])
         except ValueError:
             raise UserError(
-                f"{text}: line {number} is no class number and four parts: {' '.join(words)!r:.60}"
+                f"{text}: line {number} is no class number and four parts of a box, or three or "
+                f"more corners: {' '.join(words)!r:.60}: mend it or take it out"
             ) from None
         if not 0 <= label < len(names):
             raise UserError(
                 f"{text}: line {number} is of class {label}, and there are {len(names)}"
             )
-        corners.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        corners.append(box)
         labels.append(label)
     ignored = np.zeros(len(labels), bool)
     return Annotation(
         text, UNSPLIT, None, stacked(corners), np.array(labels, np.int64), ignored, relative=True
     )
+
+
+def _box(words: Sequence[str]) -> tuple[float, ...]:
+    """Left, top, right and bottom; ValueError for what is no box and no polygon."""
+    if len(words) >= 6 and len(words) % 2 == 0:
+        points = np.array(words, np.float64).reshape(-1, 2)
+        return (*points.min(0).tolist(), *points.max(0).tolist())
+    if len(words) not in (4, 5):  # a fifth is the confidence
+        raise ValueError
+    x, y, width, height = map(float, words[:4])
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
