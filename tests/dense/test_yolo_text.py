@@ -1,10 +1,13 @@
-"""YOLO's lines of boxes and of polygons."""
+"""YOLO's lines of boxes and of polygons, and where the names of its classes are found."""
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
-from annotated_files import SIZE, all_pictures, picture, write_yolo
+import yaml
+from annotated_files import CLASSES, SIZE, all_pictures, picture, write_yolo
 
 from nas.core.errors import UserError
 from nas.data.dense import load_dense
@@ -74,3 +77,58 @@ def test_a_line_of_another_length_is_an_error(line, tmp_path):
     with pytest.raises(UserError, match="line 2 is no class number and four parts") as caught:
         loaded(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_names_with_numbers_of_text_are_in_the_order_of_the_numbers(tmp_path):
+    write_yolo(tmp_path)
+    names = [*CLASSES, *(f"more{i}" for i in range(9))]
+    told = {"names": {str(number): name for number, name in enumerate(names)}}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(told))
+    assert list(loaded(tmp_path).classes) == names
+
+
+@pytest.mark.parametrize("names", [{1: "disc", 2: "bar"}, {"0": "disc", "2": "bar"}, {"a": "b"}])
+def test_names_with_a_hole_are_an_error(names, tmp_path):
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": names}))
+    with pytest.raises(UserError, match=r"names are numbered .* must be 0 to .* without a hole"):
+        loaded(tmp_path)
+
+
+def flat(top):
+    """As LabelImg writes: images/ and labels/ without splits, classes.txt among the labels."""
+    write_yolo(top)
+    for file in sorted(top.glob("*/*/*.*")):
+        shutil.move(file, file.parents[1] / file.name)
+    (top / "data.yaml").unlink()
+    (top / "labels" / "classes.txt").write_text("\n".join(CLASSES))
+    return top
+
+
+def test_classes_beside_the_labels_are_found_and_are_no_label_file(tmp_path):
+    data = loaded(flat(tmp_path))
+    assert list(data.classes) == CLASSES
+    assert data.faults == ""
+
+
+def test_a_picture_called_classes_has_no_boxes(tmp_path):
+    flat(tmp_path)
+    shutil.move(tmp_path / "images" / "0.png", tmp_path / "images" / "classes.png")
+    (tmp_path / "labels" / "0.txt").unlink()
+    data = loaded(tmp_path)
+    assert sum(len(split) for split in (data.train, data.val, data.test)) == 20
+    assert data.faults == ""
+
+
+def test_classes_that_differ_are_an_error(tmp_path):
+    flat(tmp_path)
+    (tmp_path / "images" / "classes.txt").write_text("bar\ndisc\n")
+    with pytest.raises(UserError, match=r"different names in .*classes.txt and .*classes.txt"):
+        loaded(tmp_path)
+    assert list(loaded(tmp_path, classes="disc,bar").classes) == CLASSES
+
+
+def test_names_nowhere_are_an_error(tmp_path):
+    (write_yolo(tmp_path) / "data.yaml").unlink()
+    with pytest.raises(UserError, match=r"no data.yaml with names and no classes.txt: give data"):
+        loaded(tmp_path)

@@ -24,23 +24,19 @@ from nas.data.annotated.annotation import (
 from nas.data.annotated.boxes import NO_PICTURE, Found
 from nas.data.splits import UNSPLIT
 
-CLASSES = "classes.txt"
+CLASSES = "classes.txt"  # beside labels LabelImg writes it; never a label file
 
 
 def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
     """Text files beside the pictures, or under labels/ where those are under images/.
 
     A line is a class number and the box's centre and sides as parts of the picture's, or the
-    corners of a polygon, of which the box is taken.  Names are those of classes.txt or of a
-    data.yaml.  A picture without a text file has no boxes.
+    corners of a polygon, of which the box is taken.  Names are those of classes.txt, of a data.yaml
+    or of a classes.txt further below.  A picture without a text file has no boxes.
     Raises UserError for a class number that has no name.
     """
     sheets = _sheets(top)
-    names = named_classes(classes, top, CLASSES) or _sheet_names(sheets)
-    if names is None:
-        raise UserError(
-            f"{top} has no data.yaml with names and no {CLASSES}: give data.classes=first,second"
-        )
+    names = named_classes(classes, top, CLASSES) or _sheet_names(sheets) or _names_below(top)
     points = any("kpt_shape" in sheet for sheet in sheets.values())
     pictures = pictures_under(top)
     texts = {file: _label_file(file) for file in pictures}
@@ -54,7 +50,7 @@ def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
         found.append(replace(_yolo_picture(text, split, names, points), file=file, part=part))
     listed = set(texts.values())
     for text in files_under(top, ".txt"):
-        if text.parent.name == "labels" and text not in listed:
+        if text.parent.name == "labels" and text not in listed and _is_label(text):
             faults.add(NO_PICTURE, f"that of {text.name}")
     return names, found
 
@@ -68,7 +64,7 @@ def _label_file(picture: Path) -> Path:
 
 
 def _is_label(text: Path) -> bool:
-    return text.is_file()
+    return text.name != CLASSES and text.is_file()
 
 
 def _sheets(top: Path) -> dict[Path, Mapping[str, Any]]:
@@ -86,13 +82,38 @@ def _sheets(top: Path) -> dict[Path, Mapping[str, Any]]:
 
 def _sheet_names(sheets: Mapping[Path, Mapping[str, Any]]) -> list[str] | None:
     """The names of classes in the first sheet that has some."""
-    for sheet in sheets.values():
+    for file, sheet in sheets.items():
         names = sheet.get("names")
         if isinstance(names, Mapping):
-            names = [names[key] for key in sorted(names)]
+            names = _in_order(file, names)
         if isinstance(names, list) and names:
             return [str(name) for name in names]
     return None
+
+
+def _in_order(file: Path, names: Mapping[Any, Any]) -> list[Any]:
+    """Names by their numbers, which may be written as text."""
+    try:
+        numbered = {int(key): name for key, name in names.items()}
+        return [numbered[number] for number in range(len(names))]
+    except (TypeError, ValueError, KeyError):
+        keys = ", ".join(map(str, names))
+        raise UserError(
+            f"{file}: names are numbered {keys:.60}, and must be 0 to {len(names) - 1} without a "
+            "hole: number them so"
+        ) from None
+
+
+def _names_below(top: Path) -> list[str]:
+    """The names of every classes.txt, which must be the same."""
+    files = [file for file in files_under(top, CLASSES) if file.name == CLASSES]
+    told = {tuple(named_classes(None, file.parent, CLASSES) or ()): file for file in files}
+    if len(told) == 1:
+        return list(*told)
+    wrong = f"no data.yaml with names and no {CLASSES}"
+    if told:
+        wrong = f"different names in {' and '.join(map(str, told.values()))}"
+    raise UserError(f"{top} has {wrong}: give data.classes=first,second")
 
 
 def _yolo_picture(
