@@ -162,23 +162,33 @@ def decode(file: Path | BinaryIO, side: int, value_range: ValueRange = EIGHT_BIT
         return np.ascontiguousarray(np.asarray(upright).transpose(2, 0, 1))
 
 
-def decode_whole(
-    file: Path | BinaryIO, side: int, size: tuple[int, int] | None = None
-) -> tuple[Bytes, tuple[int, int]]:
-    """One picture as uint8 (3, side, side), squeezed to a square, bilinear and antialiased; and
-    its width and height.
+class Whole(NamedTuple):
+    """A picture as uint8 (3, side, side), squeezed to a square; its width and height before.
 
-    It is as it is stored, or turned as its EXIF says where only that has the `size` that its
-    annotation tells.  Raises what `look` does, and ValueError where neither has.
+    `untold` says that EXIF turns it, it was kept as stored, and its size is the same either way.
+    """
+
+    pixels: Bytes
+    size: tuple[int, int]
+    untold: bool
+
+
+def decode_whole(
+    file: Path | BinaryIO, side: int, size: tuple[int, int] | None = None, upright: bool = False
+) -> Whole:
+    """One whole picture, bilinear and antialiased.
+
+    It is as it is stored, or turned as its EXIF says where `upright` is, or where only that has
+    the `size` that its annotation is for.  Raises what `look` does.
     """
     with Image.open(file) as stored:
         stored.load()
         if _is_deep(stored):
             raise ValueError("has more than 8 bits, of which nobody tells the range")
-        image: Image.Image = stored
-        if size is not None and image.size != size:
-            image = _upright(image)
-        if size is not None and image.size != size:
-            raise ValueError(f"is of {image.size} pixels, and its annotation says {size}")
-        small = _rgb(image, EIGHT_BITS).resize((side, side), Image.Resampling.BILINEAR)
-        return np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1)), image.size
+        turned: Image.Image = _upright(stored)
+        fits = size is None or stored.size == size
+        use = turned if upright or (not fits and turned.size == size) else stored
+        small = _rgb(use, EIGHT_BITS).resize((side, side), Image.Resampling.BILINEAR)
+        pixels = np.ascontiguousarray(np.asarray(small).transpose(2, 0, 1))
+        untold = use is not turned and (size is None or turned.size == size)
+        return Whole(pixels, use.size, untold)

@@ -23,8 +23,9 @@ from nas.core.download import existing_folder, show_progress
 from nas.core.errors import UserError, one_line
 from nas.core.typed import Count, Natural, Range, Side
 from nas.data.annotated.annotation import Annotation, Faults, usable_boxes
-from nas.data.annotated.boxes import NO_PICTURE, Found, coco, voc, yolo
-from nas.data.annotated.masks import masks, read_mask
+from nas.data.annotated.boxes import NO_PICTURE, Found, coco, voc
+from nas.data.annotated.masks import check_masks, mask_size, masks, read_mask
+from nas.data.annotated.yolo import yolo
 from nas.data.dataset import NAMED, DataSet, Part, channel_statistics, drop_copies
 from nas.data.decoding import Bytes, decode_whole
 from nas.data.pictures import DAMAGE, require_memory
@@ -144,7 +145,8 @@ def load_dense(
     `resolution` is the side of the square that they are squeezed to.  Splits that no folder and
     no file says are dealt by a hash of `seed` and the file's name.  What cannot be read, or does
     not fit its annotation, is left out and counted; UserError where that is over `max_unreadable`
-    of the pictures, or of the boxes, and for an unknown class.
+    of the pictures, or of the boxes, for an unknown class, and for a class of masks without a
+    pixel to train with.
     """
     if root is None:
         raise UserError(f"data.root is missing: give the folder of data={name}")
@@ -167,6 +169,9 @@ def load_dense(
     splits = [_split(read, r, kept, part) for r, part in zip(rows, SPLIT_NAMES, strict=True)]
     if task == "detection":
         _check_boxes(faults, splits, max_unreadable)
+    else:
+        held = zip(SPLIT_NAMES, splits, strict=True)
+        check_masks({part: split.labels.numpy() for part, split in held}, names, void)
     mean, std = channel_statistics(splits[TRAIN].images)
     named = tuple(map(one_line, names))
     return DenseData(
@@ -256,14 +261,20 @@ def _attempt(
 ) -> tuple[_Read | None, Faults]:
     faults, name = Faults(), one.file.relative_to(top).as_posix()
     try:
-        image, size = decode_whole(one.file, side, one.size)
-        if one.mask is not None:
-            return _Read(image, read_mask(one.mask, size, side, num_classes, void), size), faults
+        told = one.size if one.mask is None else mask_size(one.mask)
+        # tools that write parts of the picture show it upright
+        image, size, untold = decode_whole(one.file, side, told, upright=one.relative)
+        if one.size not in (None, size):
+            raise ValueError(f"is of {size} pixels, and its annotation says {one.size}")
+        mask = None if one.mask is None else read_mask(one.mask, size, side, num_classes, void)
     except UserError:
         raise
     except (*DAMAGE, SyntaxError) as error:  # SyntaxError: a broken PNG
         faults.add("unreadable", f"{name} {' '.join(str(error).split())[:80]}")
         return None, faults
+    faults.add("pictures kept as stored, though EXIF turns them", name, untold)
+    if mask is not None:
+        return _Read(image, mask, size), faults
     boxes, kept = usable_boxes(one.boxes, (1, 1) if one.relative else size, name, faults)
     rows = np.zeros((len(boxes), BOX_COLUMNS), np.float32)
     rows[:, :4], rows[:, 4], rows[:, 5] = boxes, one.labels[kept] + 1, one.ignored[kept]

@@ -108,7 +108,7 @@ def as_picture(split: DenseSplit, number: int, longest: int = 360) -> Image.Imag
     image = Image.fromarray(split.images[number].permute(1, 2, 0).numpy())
     width, height = split.sizes[number]
     scale = longest / max(width, height)
-    return image.resize((round(width * scale), round(height * scale)))
+    return image.resize((max(1, round(width * scale)), max(1, round(height * scale))))
 
 
 def own_head(arch: Arch, heads: Sequence[str], asked: str | None) -> Dense | None:

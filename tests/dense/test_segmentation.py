@@ -11,6 +11,7 @@ from nas.core.errors import UserError
 from nas.data.annotated.masks import VOID
 from nas.data.dense import DenseSplit
 from nas.tasks.segmentation import Segmentation, confusion, score_of
+from nas.tasks.task import as_picture
 
 CLASSES = ("road", "car", "sky")
 
@@ -79,3 +80,8 @@ def test_a_score_of_answers_equals_that_of_their_confusion():
 def test_an_output_stride_that_is_none_is_one_line():
     with pytest.raises(UserError, match="output_stride"):
         Segmentation(output_stride=12)
+
+
+def test_a_very_long_picture_is_shown_one_pixel_high():
+    images, sizes = torch.zeros(1, 3, 8, 8, dtype=torch.uint8), np.array([[2000, 1]], np.int64)
+    assert as_picture(DenseSplit(images, images[:, 0], sizes, ("a",)), 0).size == (360, 1)

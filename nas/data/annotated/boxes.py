@@ -1,16 +1,14 @@
-"""Boxes of three layouts: COCO's JSON, Pascal VOC's XML, YOLO's text."""
+"""Boxes of two layouts: COCO's JSON and Pascal VOC's XML."""
 
 from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 
 from nas.core.errors import UserError, unknown
 from nas.data.annotated.annotation import (
@@ -23,6 +21,7 @@ from nas.data.annotated.annotation import (
     read_text,
     stacked,
 )
+from nas.data.annotated.masks import holds_masks
 from nas.data.splits import UNSPLIT
 
 Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
@@ -32,8 +31,8 @@ NO_PICTURE = "pictures that are missing"
 def coco(top: Path, classes: str | None, faults: Faults) -> Found:
     """JSON files as of COCO's "instances", at any depth beside or above their pictures.
 
-    A file's split is what its name or its folder's says (train, val, test); one file without such
-    a word is split by shares.  Classes are the categories that have boxes, by their numbers.
+    A file's split is what its name or its folder's says (train, val, test), else each picture's
+    folder, else shares.  Classes are the categories that have boxes, by their numbers.
     Raises UserError for a box of an unknown category or picture.
     """
     files = {file: _coco_json(file) for file in files_under(top, ".json")}
@@ -62,23 +61,47 @@ def _coco_json(file: Path) -> Mapping[str, Any] | None:
 
 
 def _categories(told: Mapping[Path, Mapping[str, Any]]) -> list[str]:
-    used: dict[int, str] = {}
+    """The categories that have boxes, by their numbers; two of one name are one."""
+    used: dict[Any, str] = {}
     for file, data in told.items():
-        boxed = {note.get("category_id") for note in data["annotations"]}
-        for kind in data["categories"]:
-            number, name = kind.get("id"), kind.get("name")
-            if number in boxed and used.setdefault(number, name) != name:
+        for number, name in _boxed_categories(file, data):
+            if used.setdefault(number, name) != name:
                 raise UserError(
                     f"{file} calls category {number} {name!r}, another file {used[number]!r}"
                 )
-    return [used[number] for number in sorted(used)]
+    if len({isinstance(number, str) for number in used}) > 1:
+        shown = ", ".join(map(repr, used))
+        raise UserError(
+            f"categories must have ids that are all numbers or all text, not {shown:.80}: mend "
+            "them in the JSON"
+        )
+    return list(dict.fromkeys(used[number] for number in sorted(used)))
+
+
+def _boxed_categories(file: Path, data: Mapping[str, Any]) -> list[tuple[Any, str]]:
+    """The id and the name of each category that has boxes."""
+    boxed = {note.get("category_id") for note in data["annotations"]}
+    found = []
+    for kind in data["categories"]:
+        number, name = kind.get("id"), kind.get("name")
+        if number not in boxed:
+            continue
+        if not isinstance(number, int | float | str):
+            raise UserError(f"{file}: a category's id must be a number or text, not {number!r:.60}")
+        if not isinstance(name, int | float | str) or name == "":
+            raise UserError(
+                f"{file}: category {number!r} has boxes, and its name must be text, not "
+                f"{name!r:.60}: name it there"
+            )
+        found.append((number, str(name)))
+    return found
 
 
 def _coco_pictures(
     file: Path, data: Mapping[str, Any], names: list[str], index: _Index, faults: Faults
 ) -> Iterator[Annotation]:
-    part = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
-    category = {kind.get("id"): kind.get("name") for kind in data["categories"]}
+    said = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
+    category = dict(_boxed_categories(file, data))
     known = {picture.get("id") for picture in data["images"]}
     notes: dict[Any, list[Mapping[str, Any]]] = {}
     for note in data["annotations"]:
@@ -93,7 +116,7 @@ def _coco_pictures(
         notes.setdefault(number, []).append(note)
     for picture in data["images"]:
         name = str(picture.get("file_name"))
-        at = index.find(name, file.parent, part)
+        at = index.find(name, file.parent, said)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
@@ -104,7 +127,7 @@ def _coco_pictures(
         size = picture.get("width"), picture.get("height")
         yield Annotation(
             at,
-            part,
+            index.part(at) if said == UNSPLIT else said,
             size if all(isinstance(s, int) and s > 0 for s in size) else None,
             stacked(corners),
             np.array([names.index(category[note["category_id"]]) for note in mine], np.int64),
@@ -127,8 +150,10 @@ class _Index:
     def __init__(self, top: Path) -> None:
         self.top = top
         self.by_name: dict[str, list[Path]] = {}
+        self.by_stem: dict[str, list[Path]] = {}
         for file in pictures_under(top):
             self.by_name.setdefault(file.name, []).append(file)
+            self.by_stem.setdefault(file.stem, []).append(file)
 
     def find(self, name: str, beside: Path, part: int) -> Path | None:
         """The picture that a file in `beside` calls `name`: there, else of that split."""
@@ -142,6 +167,14 @@ class _Index:
         nearest = [f for f in fitting if self.part(f) == part]
         return next(iter(nearest or fitting), None)
 
+    def find_stem(self, stem: str, beside: Path, part: int) -> Path | None:
+        """The picture of that name with any ending: in `beside`, else of that split; no mask."""
+        files = self.by_stem.get(stem, [])
+        here = [file for file in files if file.parent == beside]
+        shown = [file for file in files if not holds_masks(file.relative_to(self.top))]
+        nearest = [file for file in shown if self.part(file) == part]
+        return next(iter(here or nearest or shown), None)
+
     def part(self, file: Path) -> int:
         """The split that the folders of a file say."""
         return part_of(PurePosixPath(file.parent.relative_to(self.top).as_posix(), "x"))
@@ -150,8 +183,10 @@ class _Index:
 def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     """XML files as of Pascal VOC, one a picture, beside it or in a folder of their own.
 
-    Splits are ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, else
-    shares.  Objects that are difficult are ignored.  Raises UserError for a class beside `classes`.
+    A picture is the one that <filename> says, else that of the XML's own name.  Splits are
+    ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, of the XML or of
+    the picture, else shares.  Objects that are difficult are ignored.  Raises UserError for a
+    class beside `classes`.
     """
     sheets = {file: _voc_xml(file) for file in files_under(top, ".xml")}
     told = {file: root for file, root in sheets.items() if root is not None}
@@ -162,12 +197,14 @@ def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     names, index, listed = given or sorted(named), _Index(top), _voc_splits(top)
     found = []
     for file, root in told.items():
-        name = root.findtext("filename") or f"{file.stem}.jpg"
+        name = root.findtext("filename", "").strip() or f"{file.stem}.jpg"
         part = listed.get(file.stem, UNSPLIT) if listed else index.part(file)
-        at = index.find(name, file.parent, part)
+        at = index.find(name, file.parent, part) or index.find_stem(file.stem, file.parent, part)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
+        if part == UNSPLIT and not listed:
+            part = index.part(at)
         found.append(_voc_picture(file, root, at, part, names))
     return names, found
 
@@ -216,73 +253,4 @@ def _voc_picture(
         stacked(corners),
         np.array(labels, np.int64),
         np.array(ignored, bool),
-    )
-
-
-def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
-    """Text files beside the pictures, or under labels/ where those are under images/.
-
-    A line is a class number and the box's centre and sides as parts of the picture's.  Names are
-    those of a data.yaml or of classes.txt.  A picture without a text file has no boxes.
-    Raises UserError for a class number that has no name.
-    """
-    names = named_classes(classes, top, "classes.txt") or _yolo_names(top)
-    pictures = pictures_under(top)
-    texts = {file: _label_file(file) for file in pictures}
-    if not any(text.is_file() for text in texts.values()):
-        raise UserError(f"{top} holds no text file of YOLO's beside a picture or under labels/")
-    found = []
-    for file, text in texts.items():
-        part = part_of(PurePosixPath(file.parent.relative_to(top).as_posix(), "x"))
-        lines = read_text(text).splitlines() if text.is_file() else []
-        one = _yolo_picture(text, [line.split() for line in lines if line.strip()], names)
-        found.append(replace(one, file=file, part=part))
-    listed = set(texts.values())
-    for text in files_under(top, ".txt"):
-        if text.parent.name == "labels" and text not in listed:
-            faults.add(NO_PICTURE, f"that of {text.name}")
-    return names, found
-
-
-def _label_file(picture: Path) -> Path:
-    beside = picture.with_suffix(".txt")
-    parts = list(beside.parts)
-    if "images" in parts and not beside.is_file():
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    return Path(*parts)
-
-
-def _yolo_names(top: Path) -> list[str]:
-    for file in files_under(top, ".yaml", ".yml"):
-        try:
-            names = (yaml.safe_load(read_text(file)) or {}).get("names")
-        except (yaml.YAMLError, AttributeError):
-            continue
-        if isinstance(names, Mapping):
-            names = [names[key] for key in sorted(names)]
-        if isinstance(names, list) and names:
-            return [str(name) for name in names]
-    raise UserError(
-        f"{top} has no data.yaml with names and no classes.txt: give data.classes=first,second"
-    )
-
-
-def _yolo_picture(text: Path, lines: Sequence[Sequence[str]], names: list[str]) -> Annotation:
-    corners, labels = [], []
-    for number, words in enumerate(lines, 1):
-        try:
-            label, (x, y, width, height) = int(words[0]), map(float, words[1:5])
-        except ValueError:
-            raise UserError(
-                f"{text}: line {number} is no class number and four parts: {' '.join(words)!r:.60}"
-            ) from None
-        if not 0 <= label < len(names):
-            raise UserError(
-                f"{text}: line {number} is of class {label}, and there are {len(names)}"
-            )
-        corners.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
-        labels.append(label)
-    ignored = np.zeros(len(labels), bool)
-    return Annotation(
-        text, UNSPLIT, None, stacked(corners), np.array(labels, np.int64), ignored, relative=True
     )

@@ -1,0 +1,85 @@
+"""Which picture an annotation is of, and of which split: by the names of files and folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from annotated_files import SPLITS, all_pictures, write_coco, write_voc
+
+from nas.data.dense import load_dense
+
+
+def loaded(name, top, **more):
+    return load_dense(name, root=str(top), resolution=32, **more)
+
+
+def into_folders_of_splits(top, pictures):
+    for split, number in all_pictures():
+        (top / split).mkdir(exist_ok=True)
+        shutil.move(top / pictures / f"{number}.png", top / split / f"{number}.png")
+
+
+def assert_split_by_folders(data):
+    for split, number in SPLITS.items():
+        names = getattr(data, split).names
+        assert len(names) == number
+        assert all(name.startswith(f"{split}/") for name in names)
+
+
+def one_json(top):
+    """The three files of `write_coco` as one whose name says no split."""
+    files = sorted((top / "annotations").iterdir())
+    told = [json.loads(file.read_text()) for file in files]
+    shutil.rmtree(top / "annotations")
+    whole = {key: [one for part in told for one in part[key]] for key in ("images", "annotations")}
+    whole["categories"] = told[0]["categories"]
+    (top / "all.json").write_text(json.dumps(whole))
+
+
+def test_coco_asks_the_folders_of_pictures_where_the_file_says_no_split(tmp_path):
+    write_coco(tmp_path)
+    one_json(tmp_path)
+    into_folders_of_splits(tmp_path, "images")
+    assert_split_by_folders(loaded("coco", tmp_path))
+
+
+def test_voc_asks_the_folders_of_pictures_where_that_of_the_xml_says_no_split(tmp_path):
+    write_voc(tmp_path)
+    shutil.rmtree(tmp_path / "ImageSets")
+    into_folders_of_splits(tmp_path, "JPEGImages")
+    assert_split_by_folders(loaded("voc", tmp_path))
+
+
+def test_lists_of_voc_are_asked_before_folders(tmp_path):
+    write_voc(tmp_path)
+    (tmp_path / "test").mkdir()
+    shutil.move(tmp_path / "JPEGImages" / "0.png", tmp_path / "test" / "0.png")
+    assert "test/0.png" in loaded("voc", tmp_path).train.names
+
+
+@pytest.mark.parametrize(
+    "filename",
+    ["<filename>{}</filename>", "<filename>{}.jpg</filename>", "<filename></filename>", ""],
+)
+def test_voc_finds_the_picture_by_the_name_of_the_xml(filename, tmp_path):
+    before = loaded("voc", write_voc(tmp_path)).fingerprint
+    for file in (tmp_path / "Annotations").iterdir():
+        said = f"<filename>{file.stem}.png</filename>"
+        file.write_text(file.read_text().replace(said, filename.format(file.stem)))
+    data = loaded("voc", tmp_path)
+    assert data.fingerprint == before
+    assert data.faults == ""
+
+
+def test_a_mask_is_never_taken_for_the_picture_of_an_xml(tmp_path):
+    write_voc(tmp_path)
+    for folder in ("SegmentationClass", "SegmentationObject"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(tmp_path / "JPEGImages" / "3.png", tmp_path / folder / "3.png")
+    (tmp_path / "JPEGImages" / "3.png").rename(tmp_path / "JPEGImages" / "other.png")
+    file = tmp_path / "Annotations" / "3.xml"
+    file.write_text(file.read_text().replace("3.png", "3.jpg"))
+    data = loaded("voc", tmp_path, max_unreadable=0.1)
+    assert "1 pictures that are missing (3.jpg of 3.xml)" in data.faults

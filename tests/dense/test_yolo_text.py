@@ -1,0 +1,134 @@
+"""YOLO's lines of boxes and of polygons, and where the names of its classes are found."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from annotated_files import CLASSES, SIZE, all_pictures, picture, write_yolo
+
+from nas.core.errors import UserError
+from nas.data.dense import load_dense
+
+
+def loaded(top, **more):
+    return load_dense("yolo", root=str(top), resolution=32, **more)
+
+
+def assert_same_boxes(data, other):
+    for ours, theirs in zip(
+        (data.train, data.val, data.test), (other.train, other.val, other.test), strict=True
+    ):
+        assert np.allclose(ours.labels, theirs.labels, atol=1e-6)
+
+
+def rewritten(top, line):
+    """The folder of `write_yolo`, each box as `line` says it of class, left, top, right, bottom."""
+    for split, number in all_pictures():
+        _, shapes = picture(number)
+        scale = np.array(SIZE * 2)
+        lines = [line(label, *(np.array(box) / scale)) for label, box in shapes]
+        (top / "labels" / split / f"{number}.txt").write_text("\n".join(lines))
+
+
+def as_triangle(label, left, top, right, bottom):
+    return f"{label} {left} {bottom} {(left + right) / 2} {top} {right} {bottom}"
+
+
+def as_turned_box(label, left, top, right, bottom):
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return f"{label} {x} {top} {right} {y} {x} {bottom} {left} {y}"
+
+
+def with_more(words):
+    def line(label, left, top, right, bottom):
+        x, y = (left + right) / 2, (top + bottom) / 2
+        return f"{label} {x} {y} {right - left} {bottom - top} {words}"
+
+    return line
+
+
+@pytest.mark.parametrize("line", [as_triangle, as_turned_box, with_more(""), with_more("0.9")])
+def test_the_box_of_a_polygon_is_its_lowest_and_highest(line, tmp_path):
+    before = loaded(write_yolo(tmp_path))
+    rewritten(tmp_path, line)
+    data = loaded(tmp_path)
+    assert_same_boxes(data, before)
+    assert data.faults == ""
+
+
+@pytest.mark.parametrize("words", ["0.5 0.5 2", "0.5 0.5 2 0.6 0.6 2", "0.5 0.5 0.6 0.6"])
+def test_key_points_after_the_box_are_passed_over(words, tmp_path):
+    before = loaded(write_yolo(tmp_path))
+    rewritten(tmp_path, with_more(words))
+    with (tmp_path / "data.yaml").open("a") as file:
+        file.write("kpt_shape: [2, 2]\n")
+    assert_same_boxes(loaded(tmp_path), before)
+
+
+@pytest.mark.parametrize(
+    "line", ["0", "0 .5 .5 .1", "0 .1 .1 .2 .2 .3 .3 .4", "0 .1 .1 .2 .2 .3 x"]
+)
+def test_a_line_of_another_length_is_an_error(line, tmp_path):
+    write_yolo(tmp_path)
+    (tmp_path / "labels" / "train" / "0.txt").write_text(f"0 .5 .5 .1 .1\n{line}")
+    with pytest.raises(UserError, match="line 2 is no class number and four parts") as caught:
+        loaded(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_names_with_numbers_of_text_are_in_the_order_of_the_numbers(tmp_path):
+    write_yolo(tmp_path)
+    names = [*CLASSES, *(f"more{i}" for i in range(9))]
+    told = {"names": {str(number): name for number, name in enumerate(names)}}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(told))
+    assert list(loaded(tmp_path).classes) == names
+
+
+@pytest.mark.parametrize("names", [{1: "disc", 2: "bar"}, {"0": "disc", "2": "bar"}, {"a": "b"}])
+def test_names_with_a_hole_are_an_error(names, tmp_path):
+    write_yolo(tmp_path)
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": names}))
+    with pytest.raises(UserError, match=r"names are numbered .* must be 0 to .* without a hole"):
+        loaded(tmp_path)
+
+
+def flat(top):
+    """As LabelImg writes: images/ and labels/ without splits, classes.txt among the labels."""
+    write_yolo(top)
+    for file in sorted(top.glob("*/*/*.*")):
+        shutil.move(file, file.parents[1] / file.name)
+    (top / "data.yaml").unlink()
+    (top / "labels" / "classes.txt").write_text("\n".join(CLASSES))
+    return top
+
+
+def test_classes_beside_the_labels_are_found_and_are_no_label_file(tmp_path):
+    data = loaded(flat(tmp_path))
+    assert list(data.classes) == CLASSES
+    assert data.faults == ""
+
+
+def test_a_picture_called_classes_has_no_boxes(tmp_path):
+    flat(tmp_path)
+    shutil.move(tmp_path / "images" / "0.png", tmp_path / "images" / "classes.png")
+    (tmp_path / "labels" / "0.txt").unlink()
+    data = loaded(tmp_path)
+    assert sum(len(split) for split in (data.train, data.val, data.test)) == 20
+    assert data.faults == ""
+
+
+def test_classes_that_differ_are_an_error(tmp_path):
+    flat(tmp_path)
+    (tmp_path / "images" / "classes.txt").write_text("bar\ndisc\n")
+    with pytest.raises(UserError, match=r"different names in .*classes.txt and .*classes.txt"):
+        loaded(tmp_path)
+    assert list(loaded(tmp_path, classes="disc,bar").classes) == CLASSES
+
+
+def test_names_nowhere_are_an_error(tmp_path):
+    (write_yolo(tmp_path) / "data.yaml").unlink()
+    with pytest.raises(UserError, match=r"no data.yaml with names and no classes.txt: give data"):
+        loaded(tmp_path)
