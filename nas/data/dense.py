@@ -112,7 +112,7 @@ class DenseData(DataSet):
             f"{len(self.train):,} train · {len(self.val):,} validation · {len(self.test):,} test · "
             f"{self.num_classes} classes ({named})"
             + (boxes if self.task == "detection" else "")
-            + (f" · left out or mended: {self.faults}" if self.faults else "")
+            + (f" · faults: {self.faults}" if self.faults else "")
         )
 
 
@@ -145,8 +145,7 @@ def load_dense(
     `resolution` is the side of the square that they are squeezed to.  Splits that no folder and
     no file says are dealt by a hash of `seed` and the file's name.  What cannot be read, or does
     not fit its annotation, is left out and counted; UserError where that is over `max_unreadable`
-    of the pictures, or of the boxes, for an unknown class, and for a class of masks without a
-    pixel to train with.
+    of the pictures, or of the boxes, for an unknown class, and for masks of a single class.
     """
     if root is None:
         raise UserError(f"data.root is missing: give the folder of data={name}")
@@ -171,7 +170,8 @@ def load_dense(
         _check_boxes(faults, splits, max_unreadable)
     else:
         held = zip(SPLIT_NAMES, splits, strict=True)
-        check_masks({part: split.labels.numpy() for part, split in held}, names, void)
+        missing = check_masks({part: split.labels.numpy() for part, split in held}, names, void)
+        faults.add("classes without a pixel to train with", next(iter(missing), ""), len(missing))
     mean, std = channel_statistics(splits[TRAIN].images)
     named = tuple(map(one_line, names))
     return DenseData(
@@ -212,13 +212,17 @@ def _check_left_out(faults: Faults, what: str, kept: int, most: float) -> None:
 
 
 def _check_boxes(faults: Faults, splits: Sequence[DenseSplit], most: float) -> None:
-    """UserError where training has no boxes, or many of the data's are unusable."""
-    kept = [int((split.labels[..., 4] > 0).sum()) for split in splits]
+    """UserError where a split has no boxes that count, or many of the data's are unusable."""
+    rows = [split.labels[split.labels[..., 4] > 0] for split in splits]
+    kept = [len(boxes) for boxes in rows]
     for what in ("boxes without area", "boxes outside their picture"):
         _check_left_out(faults, what, sum(kept), most)
-    for number, part in zip(kept, SPLIT_NAMES, strict=True):
-        if not number:
-            raise UserError(f"no picture of {part} has a box: put some that have there")
+    for boxes, part in zip(rows, SPLIT_NAMES, strict=True):
+        if not (boxes[:, 5] == 0).any():
+            raise UserError(
+                f"no picture of {part} has a box that counts (crowds and difficult ones do not): "
+                "put some that have there"
+            )
 
 
 def _dealt(parts: Ints, files: list[str], seed: int, val_share: float, test_share: float) -> Ints:

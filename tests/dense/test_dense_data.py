@@ -239,6 +239,11 @@ def test_difficult_objects_are_ignored(tmp_path):
     file = tmp_path / "Annotations" / "0.xml"
     file.write_text(file.read_text().replace("<difficult>0", "<difficult>1", 1))
     assert loaded("voc", tmp_path).train.labels[..., 5].sum() == 1
+    for name in (tmp_path / "ImageSets" / "Main" / "test.txt").read_text().split():
+        file = tmp_path / "Annotations" / f"{name}.xml"
+        file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
+    with pytest.raises(UserError, match="no picture of test has a box that counts"):
+        loaded("voc", tmp_path)
 
 
 def save_mask(file, values):

@@ -43,9 +43,14 @@ def test_masks_of_0_and_1_have_two_classes(tmp_path):
     assert set(loaded(tmp_path, classes="nothing,disc").train.labels.unique().tolist()) == {0, 1}
 
 
-def test_a_class_that_no_training_mask_has_is_an_error(tmp_path):
+def test_a_class_that_no_training_mask_has_is_counted(tmp_path):
     rewritten(tmp_path, lambda mask: np.where(mask == 2, 0, mask), TRAIN)
-    with pytest.raises(UserError, match=r"no pixel of the masks of train is of 2 \(bar\), and"):
+    assert loaded(tmp_path).faults == "1 classes without a pixel to train with (bar)"
+
+
+def test_a_single_class_is_an_error(tmp_path):
+    rewritten(tmp_path, np.zeros_like, TRAIN)
+    with pytest.raises(UserError, match=r"masks of train is of 1 \(disc\), 2 \(bar\), and two"):
         loaded(tmp_path)
 
 

@@ -161,8 +161,9 @@ def read_mask(file: Path, size: tuple[int, int], side: int, num_classes: int, vo
 VOID = 255  # in our own masks
 
 
-def check_masks(masks: Mapping[str, Bytes], names: Sequence[str], void: int) -> None:
-    """UserError where a split is void throughout, or training has no pixel of a class.
+def check_masks(masks: Mapping[str, Bytes], names: Sequence[str], void: int) -> list[str]:
+    """The classes without a pixel to train with; UserError where that leaves less than two, and
+    where a split is void throughout.
 
     `masks` are the (N, side, side) of each split.  A class whose number is `void` is none.
     """
@@ -179,17 +180,16 @@ def check_masks(masks: Mapping[str, Bytes], names: Sequence[str], void: int) -> 
             )
     train = pixels[SPLIT_NAMES[TRAIN]]
     missing = [k for k in range(len(names)) if k != void and not train[k]]
-    if not missing:
-        return
+    if np.count_nonzero(np.delete(train, VOID)) > 1:
+        return [names[k] for k in missing]
     shown = ", ".join(f"{k} ({names[k]})" for k in missing[:5]) + ", ..." * (len(missing) > 5)
     if not np.delete(train, (0, VOID)).any() and train[VOID]:
         raise UserError(
             f"the masks of {SPLIT_NAMES[TRAIN]} hold only 0 and {void}, which does not count "
-            f"(data.void), and each class must have pixels there: none is of {shown}: store the "
+            f"(data.void), and two classes must have pixels there: none is of {shown}: store the "
             "numbers of classes, as 0 and 1, or set data.void to another number"
         )
     raise UserError(
-        f"no pixel of the masks of {SPLIT_NAMES[TRAIN]} is of {shown}, and each class must have "
-        "some there: add pictures (data.train limits them, data.resolution what is seen of them), "
-        "or name only the classes that the masks hold"
+        f"no pixel of the masks of {SPLIT_NAMES[TRAIN]} is of {shown}, and two classes must have "
+        "some there: add pictures (data.train limits them, data.resolution what is seen of them)"
     )
