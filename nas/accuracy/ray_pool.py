@@ -24,10 +24,20 @@ import torch
 from nas.accuracy.estimate import Failure
 from nas.accuracy.judge import Load
 from nas.accuracy.pool import REPORT_SECONDS, Make, Pool, Task, call_reporting, longest_first
-from nas.core.cluster import Lost, Needs, answer_of, check_versions, connect, import_ray, versions
+from nas.core.cluster import (
+    Lost,
+    Needs,
+    answer_of,
+    check_resources,
+    check_versions,
+    connect,
+    import_ray,
+    versions,
+)
 from nas.core.errors import UserError
 
 PATIENCE, PATIENCE_S = 10.0, 600.0  # times the longest answer, seconds
+IDLE_S = 60.0  # without a worker at work, after which it is asked whether there can be one
 
 
 class Shared:
@@ -112,6 +122,7 @@ class RayPool(Pool):
         self._ray = import_ray()
         self._running: dict[Any, tuple[int, int]] = {}  # index of the task and number of the call
         self._began: dict[int, float] = {}  # when a worker was seen to be at a call
+        self._busy = 0.0  # when a worker was last seen at work
         self._calls = count()
         self._submit: Callable[..., Any] | None = None
         self._board: Any = None
@@ -123,7 +134,8 @@ class RayPool(Pool):
             self._disconnect = connect(self.address, self.needs, self.workers)
             options = {**self.needs.to_options(), "max_retries": 0}
             remote = self._ray.remote(**options)(judge_in_worker)
-            self._board = self._ray.remote(num_cpus=0)(Board).remote()
+            # begun anew, and empty, where its machine is lost
+            self._board = self._ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
             name = hashlib.sha256(os.urandom(16)).hexdigest()
             make = self._ray.put(self.make_with(Shared(self.load())))
             what = (name, versions(), make, self.needs.cpus, self._board)
@@ -133,12 +145,13 @@ class RayPool(Pool):
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         """(index, result or Failure) of each task as it ends.
 
-        UserError where a worker has other versions than this process, and where several networks
-        lost all their workers and no other was judged since.
+        UserError where a worker has other versions than this process, where several networks lost
+        all their workers and no other was judged since, and where no machine is left for them.
         """
         submit, waiting, lost = self.connect(), deque(longest_first(tasks)), Counter[int]()
         given_up: list[tuple[int, Failure]] = []
         self._cancel()  # what a caller left that did not want all
+        self._busy = time.monotonic()
         while waiting or self._running:
             while waiting and len(self._running) < self.workers:
                 i, call = waiting.popleft(), next(self._calls)
@@ -183,11 +196,15 @@ class RayPool(Pool):
                 yield i, Lost(f"no answer in {most:.0f} s")
 
     def _look(self) -> None:
+        if time.monotonic() - self._busy > IDLE_S:
+            check_resources(self._ray.nodes(), self.needs)
+            self._busy = time.monotonic()
         with suppress(self._ray.exceptions.RayError):  # the board's machine is away
             parts = self._ray.get(self._board.read.remote(), timeout=REPORT_SECONDS)
             under_way = [(i, call) for i, call in self._running.values() if call in parts]
             for _, call in under_way:
-                self._began.setdefault(call, time.monotonic())
+                self._busy = time.monotonic()
+                self._began.setdefault(call, self._busy)
             self.watch({i: parts[call] for i, call in under_way if parts[call]})
 
     def _cancel(self) -> None:

@@ -6,14 +6,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from nas.accuracy import ray_pool
 from nas.accuracy.estimate import Failure
 from nas.accuracy.executor import LocalExecutor, RayExecutor
 from nas.accuracy.pool import part_done
-from nas.accuracy.ray_pool import RayPool
+from nas.accuracy.ray_pool import IDLE_S, RayPool
 from nas.arch.arch import Arch, Stage
 from nas.core.cluster import Lost, Needs, check_resources, check_versions, connect, versions
 from nas.core.errors import UserError
@@ -134,6 +137,43 @@ def test_where_others_are_judged_networks_that_lose_their_workers_fail():
     answers = dict(Scripted(8).estimate([arch(24), arch(16), arch(8)]))
     assert [type(answers[i]) for i in range(3)] == [Failure, Failure, tuple]
     assert answers[0].reason == "its worker was lost 2 times: killed"
+
+
+def test_a_cluster_that_has_no_machine_left_is_said(monkeypatch):
+    """Ray would wait for one without end."""
+    pool = RayPool(make_with, load, 2, address=None, needs=Needs(), retries=1)
+    nodes = [{"Alive": False, "Resources": {"CPU": 4.0}}]
+    board = SimpleNamespace(read=SimpleNamespace(remote=lambda: None))
+    ray = SimpleNamespace(
+        nodes=lambda: nodes, get=lambda *_, **__: {}, exceptions=pool._ray.exceptions
+    )
+    monkeypatch.setattr(pool, "_ray", ray)
+    monkeypatch.setattr(pool, "_board", board)
+    pool._busy = time.monotonic()
+    pool._look()
+    pool._busy -= IDLE_S + 1
+    with pytest.raises(UserError, match="no machine of the Ray cluster has 1 CPU"):
+        pool._look()
+    nodes[0]["Alive"] = True
+    pool._look()
+
+
+def test_a_worker_whose_gpu_answers_no_more_ends(monkeypatch):
+    """Its network is judged again elsewhere; the search goes on."""
+    ended, board = [], SimpleNamespace(tell=SimpleNamespace(remote=lambda *_: None))
+
+    def ends(code):
+        ended.append(code)
+        raise SystemExit(code)
+
+    def broken(network):
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(os, "_exit", ends)
+    monkeypatch.setattr(ray_pool, "_made", ("mine", broken))
+    with pytest.raises(SystemExit):
+        ray_pool.judge_in_worker("mine", {}, lambda: broken, 1, board, 0, (arch(8),))
+    assert ended == [1]
 
 
 def test_a_worker_that_hangs_is_given_up(cluster, tmp_path):
