@@ -37,7 +37,7 @@ from nas.core.cluster import (
 from nas.core.errors import UserError
 
 PATIENCE, PATIENCE_S = 10.0, 600.0  # times the longest answer, seconds
-IDLE_S = 60.0  # without a worker at work, after which it is asked whether there can be one
+IDLE_S = 300.0  # without a worker at work, after which it is asked whether there can be one
 
 
 class Shared:
@@ -197,7 +197,13 @@ class RayPool(Pool):
 
     def _look(self) -> None:
         if time.monotonic() - self._busy > IDLE_S:
-            check_resources(self._ray.nodes(), self.needs)
+            try:
+                check_resources(self._ray.nodes(), self.needs)
+            except UserError as error:
+                raise UserError(
+                    f"workers were lost, and for {IDLE_S:.0f} s {error}; what is done is kept, and "
+                    "the same command goes on when one is back"
+                ) from None
             self._busy = time.monotonic()
         with suppress(self._ray.exceptions.RayError):  # the board's machine is away
             parts = self._ray.get(self._board.read.remote(), timeout=REPORT_SECONDS)

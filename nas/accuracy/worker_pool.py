@@ -114,9 +114,11 @@ class WorkerPool(Pool):
         suspects = [i for i in sorted(died) if i in running] or sorted(died)
         for i in suspects:
             yield i, self._run_alone(i, tasks[i])
-        others = [i for i in sorted(died) if i not in suspects]
-        for j, answer in self.run([tasks[i] for i in others]) if others else ():
-            yield others[j], answer
+        others, watch = [i for i in sorted(died) if i not in suspects], self.watch
+        if others:
+            with self.watched(lambda parts: watch({others[j]: p for j, p in parts.items()})):
+                for j, answer in self.run([tasks[i] for i in others]):
+                    yield others[j], answer
 
     def _watch_one(self, index: int, part: float) -> None:
         self.watch({index: part})

@@ -97,7 +97,7 @@ def _check_temporary_folder() -> None:
 
 def _check_alone(command: str) -> None:
     """UserError, said once, where torchrun started this process and others."""
-    rank = os.environ.get("RANK")  # a scheduler's WORLD_SIZE alone is no torchrun
+    rank = os.environ.get("RANK")  # as nas.training.processes, which imports torch
     if rank and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         if rank != "0":
             sys.exit(2)

@@ -28,9 +28,8 @@ KEY = "search_owner"  # of the note that the owner keeps with the study; None wh
 SEEN = "search_owner_seen"  # its last sign of life: a note apart, to undo no takeover
 REFRESH_S = 30.0  # seconds between two signs of life
 DEAD_S = 300.0  # seconds without one, after which an owner counts as dead
-SETTLE_S = 1.0  # seconds in which processes that begin together see who wrote last
-
-SLOW = 3.0  # times that this process took to read and to write, if that is longer
+SETTLE_S = 1.0  # seconds in which processes that begin together see who wrote last,
+SLOW, MAX_SETTLE_S = 3.0, 30.0  # or so often the time to read and write, up to so many seconds
 
 Stamp = dict[str, Any]
 
@@ -82,7 +81,8 @@ class _Owner:
                 )
             self.store.set_note(KEY, self.stamp)
             # where reading and writing is slow, so is that of the others
-            time.sleep(max(SETTLE_S, SLOW * (time.monotonic() - began)))
+            took = SLOW * (time.monotonic() - began)
+            time.sleep(min(max(SETTLE_S, took), MAX_SETTLE_S))
             began = time.monotonic()
 
     def guard(self) -> None:

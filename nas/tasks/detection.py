@@ -57,8 +57,8 @@ class Detection:
     def __post_init__(self) -> None:
         check_fields(self, "task")
         low, high = self.min_scale, self.max_scale
-        if low and high and low >= high:
-            raise UserError(f"task.min_scale={low:g} must be below task.max_scale={high:g}")
+        if low and high:
+            check_scales(low, high)
         if find_spec("faster_coco_eval") is None:
             raise UserError(
                 "task=detection scores with faster-coco-eval, which is not installed: "
@@ -84,7 +84,9 @@ class Detection:
         """
         names = ("width", "finer_maps", "min_scale", "max_scale")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return replace(own, **given)
+        head = replace(own, **given)
+        check_scales(head.min_scale, head.max_scale)
+        return head
 
     def with_head(self, arch: Arch, data: DenseData) -> Arch:
         """The network with SSDLite's head, which has a class more for the background, the first."""
@@ -215,6 +217,12 @@ class Detection:
             if score < 1:
                 pen.text((spot[0] + 3, spot[1] + 1), f"{score:.0%}", fill=colour(label))
         return image
+
+
+def check_scales(low: float, high: float) -> None:
+    """UserError where the smallest anchors are not smaller than the largest."""
+    if low >= high:
+        raise UserError(f"task.min_scale={low:g} must be below task.max_scale={high:g}")
 
 
 def usual_sides(split: DenseSplit) -> tuple[float, float]:

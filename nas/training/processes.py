@@ -27,7 +27,8 @@ TIMEOUT = timedelta(days=1)
 
 def num_started() -> int:
     """How many processes torchrun started, this one among them; 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ else 1  # schedulers set one alone
+    # schedulers set one of them alone
+    return int(os.environ.get("WORLD_SIZE", "1")) if os.environ.get("RANK") else 1
 
 
 @contextmanager

@@ -38,6 +38,12 @@ def test_masks_of_0_and_255_are_no_class_and_its_void(tmp_path):
     assert "\n" not in str(e.value)
 
 
+def test_one_class_that_is_named_is_too_few(tmp_path):
+    rewritten(tmp_path, black_and_white)
+    with pytest.raises(UserError, match=r"there is one class \(disc\) beside pixels of 255"):
+        loaded(tmp_path, classes="disc")
+
+
 def test_masks_of_0_and_1_have_two_classes(tmp_path):
     rewritten(tmp_path, lambda mask: black_and_white(mask) // 255)
     assert set(loaded(tmp_path, classes="nothing,disc").train.labels.unique().tolist()) == {0, 1}

@@ -52,6 +52,8 @@ def test_boxes_keep_anchors_that_were_made_for_as_many_classes():
     assert again == arch
     given = Detection(max_scale=0.5).with_head(arch, boxes_of(0.4, 2))
     assert given.dense == replace(arch.dense, max_scale=0.5)
+    with pytest.raises(UserError, match=r"task.min_scale=0.1 must be below task.max_scale=0.05"):
+        Detection(max_scale=0.05).with_head(arch, boxes_of(0.4, 2))
     other = Detection().with_head(arch, boxes_of(0.4, 3))
     assert (other.dense.min_scale, other.dense.max_scale) == (0.4, 0.8)
 

@@ -87,12 +87,20 @@ def test_names_with_numbers_of_text_are_in_the_order_of_the_numbers(tmp_path):
     assert list(loaded(tmp_path).classes) == names
 
 
-@pytest.mark.parametrize("names", [{1: "disc", 2: "bar"}, {"0": "disc", "2": "bar"}, {"a": "b"}])
+@pytest.mark.parametrize("names", [{1: "disc", 2: "bar"}, {"0": "disc", "2": "bar"}])
 def test_names_with_a_hole_are_an_error(names, tmp_path):
     write_yolo(tmp_path)
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({"names": names}))
     with pytest.raises(UserError, match=r"names are numbered .* must be 0 to .* without a hole"):
         loaded(tmp_path)
+
+
+def test_other_peoples_yaml_files_are_passed_over(tmp_path):
+    before = loaded(write_yolo(tmp_path))
+    (tmp_path / "argo.yaml").write_text("names: {first: a}\n")
+    (tmp_path / "broken.yaml").write_text("made: 2024-13-45\n")
+    (tmp_path / "other.yaml").write_bytes(b"caf\xe9: 1\n")
+    assert_same_boxes(loaded(tmp_path), before)
 
 
 def flat(top):

@@ -187,6 +187,7 @@ def test_what_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert num_started() == 1, "a scheduler's alone is no torchrun"
     monkeypatch.setenv("RANK", "2")
+    assert num_started() == 4
     monkeypatch.setenv("LOCAL_RANK", "2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for device, words in (("cuda", "there are 2: give"), ("mps", "cannot share device=mps")):

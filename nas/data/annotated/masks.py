@@ -182,6 +182,11 @@ def check_masks(masks: Mapping[str, Bytes], names: Sequence[str], void: int) -> 
     missing = [k for k in range(len(names)) if k != void and not train[k]]
     if np.count_nonzero(np.delete(train, VOID)) > 1:
         return [names[k] for k in missing]
+    if not missing:
+        raise UserError(
+            f"there is one class ({', '.join(names)}) beside pixels of {void}, which do not count "
+            "(data.void), and two are needed: give data.classes=background,thing, or data.void"
+        )
     shown = ", ".join(f"{k} ({names[k]})" for k in missing[:5]) + ", ..." * (len(missing) > 5)
     if not np.delete(train, (0, VOID)).any() and train[VOID]:
         raise UserError(

@@ -68,12 +68,12 @@ def _is_label(text: Path) -> bool:
 
 
 def _sheets(top: Path) -> dict[Path, Mapping[str, Any]]:
-    """What the YAML files say, as of data.yaml."""
+    """What the YAML files say, as of data.yaml; those that cannot be read are another's."""
     held = {}
     for file in files_under(top, ".yaml", ".yml"):
         try:
             sheet = yaml.safe_load(read_text(file))
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, UserError):
             continue
         if isinstance(sheet, Mapping):
             held[file] = sheet
@@ -84,7 +84,7 @@ def _sheet_names(sheets: Mapping[Path, Mapping[str, Any]]) -> list[str] | None:
     """The names of classes in the first sheet that has some."""
     for file, sheet in sheets.items():
         names = sheet.get("names")
-        if isinstance(names, Mapping):
+        if isinstance(names, Mapping) and any(str(key).isdecimal() for key in names):
             names = _in_order(file, names)
         if isinstance(names, list) and names:
             return [str(name) for name in names]
