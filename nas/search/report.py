@@ -197,7 +197,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     """The counts, the winner, and the best published network within the same target."""
-    how = "solved" if summary["accuracy"] == "inherited" else "trained"
+    how = "solved" if summary.get("accuracy") == "inherited" else "trained"
     console.print(
         f"searched  spent {summary['asked']}, distinct {summary['distinct']} · "
         f"{summary['evaluated']} {'scored' if 'trained' in summary else how} · "

@@ -227,8 +227,8 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
     data, sides = given["data"], given["resolutions"]
     task = given["task"].name
     if sides is None:
-        own = resolve_network(str(arch))[0]
-        of_head = own.resolution if own.dense and task != CLASSES else None
+        own = None if task == CLASSES else resolve_network(str(arch))[0]
+        of_head = own.resolution if own and own.dense else None
         most = data.node.get("resolution") or of_head or SIDES.get(task, RESOLUTION)
         smaller = -(-2 * most // 96) * 32  # two thirds, to the next multiple of 32
         sides = [most, smaller] if smaller < most and task == CLASSES else [most]
