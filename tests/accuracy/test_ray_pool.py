@@ -244,6 +244,29 @@ def test_resources_that_cannot_be_read_are_refused(text):
         RayExecutor(resources=text)
 
 
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_ray_that_is_slow_to_start_has_a_second_chance(monkeypatch, failing):
+    """Ray raises a bare Exception after 30 s."""
+    began, ended = [], []
+
+    def init(address, **more):
+        began.append(address)
+        if len(began) <= failing:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(1))
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+    if failing < 2:
+        connect(None, Needs(), 2)
+    else:
+        with pytest.raises(UserError, match="no Ray at address=null: The current node timed out"):
+            connect(None, Needs(), 2)
+    assert began == ["local", "local"]
+    assert ended == [1]
+
+
 def test_an_address_without_a_cluster_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
