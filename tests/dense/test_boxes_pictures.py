@@ -6,8 +6,11 @@ import json
 import shutil
 
 import pytest
-from annotated_files import SPLITS, all_pictures, write_coco, write_voc
+from annotated_files import CLASSES, SPLITS, all_pictures, write_coco, write_voc
 
+from nas.core.errors import UserError
+from nas.data.annotated.annotation import Faults
+from nas.data.annotated.boxes import voc
 from nas.data.dense import load_dense
 
 
@@ -83,3 +86,25 @@ def test_a_mask_is_never_taken_for_the_picture_of_an_xml(tmp_path):
     file.write_text(file.read_text().replace("3.png", "3.jpg"))
     data = loaded("voc", tmp_path, max_unreadable=0.1)
     assert "1 pictures that are missing (3.jpg of 3.xml)" in data.faults
+
+
+def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    """Annotations/bear/0.xml is of JPEGImages/bear/0.png, not of the first 0.png there is."""
+    for film in ("ape", "bear"):
+        once = write_voc(tmp_path / film)
+        for part in ("JPEGImages", "Annotations"):
+            (tmp_path / "all" / part).mkdir(parents=True, exist_ok=True)
+            shutil.move(once / part, tmp_path / "all" / part / film)
+    names, found = voc(tmp_path / "all", None, Faults())
+    assert names == sorted(CLASSES)
+    assert len(found) == 2 * sum(SPLITS.values())
+    assert len({one.file for one in found}) == len(found)
+
+
+def test_a_picture_that_may_be_one_of_several_is_an_error(tmp_path):
+    write_coco(tmp_path)
+    for copy in ("a", "b"):
+        shutil.copytree(tmp_path / "images", tmp_path / copy)
+    shutil.rmtree(tmp_path / "images")
+    with pytest.raises(UserError, match=r"a picture \d+.png, and there are 2: which of a/"):
+        loaded("coco", tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -144,6 +145,12 @@ def _corners(box: Any, where: str) -> tuple[float, ...]:
     return left, top, left + width, top + height
 
 
+def _shared(file: Path, other: Path) -> int:
+    """How many of the last parts of two paths are equal."""
+    pairs = zip(reversed(file.parts), reversed(other.parts), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 class _Index:
     """Picture files below a folder, by the ends of their paths."""
 
@@ -156,16 +163,21 @@ class _Index:
             self.by_stem.setdefault(file.stem, []).append(file)
 
     def find(self, name: str, beside: Path, part: int) -> Path | None:
-        """The picture that a file in `beside` calls `name`: there, else of that split."""
-        wanted = PurePosixPath(name.replace("\\", "/"))
-        direct = beside / wanted
-        files = self.by_name.get(wanted.name, [])
-        if direct in files:
-            return direct
-        length = len(wanted.parts)
-        fitting = [file for file in files if file.parts[-length:] == wanted.parts] or files
-        nearest = [f for f in fitting if self.part(f) == part]
-        return next(iter(nearest or fitting), None)
+        """The picture that a file in `beside` calls `name`: there, else in folders of most of the
+        same names, else of that split.  UserError where several are left.
+        """
+        direct = beside / name.replace("\\", "/")
+        files = self.by_name.get(direct.name, [])
+        shared = [_shared(file, direct) for file in files]
+        fitting = [f for f, number in zip(files, shared, strict=True) if number == max(shared)]
+        nearest = [f for f in fitting if self.part(f) == part] or fitting
+        if len(nearest) > 1 and direct not in nearest:
+            which = ", ".join(file.relative_to(self.top).as_posix() for file in nearest[:3])
+            raise UserError(
+                f"{beside} calls a picture {name}, and there are {len(nearest)}: which of {which}? "
+                "write the folder in the annotation, or take the others out"
+            )
+        return direct if direct in nearest else next(iter(nearest), None)
 
     def find_stem(self, stem: str, beside: Path, part: int) -> Path | None:
         """The picture of that name with any ending: in `beside`, else of that split; no mask."""

@@ -12,6 +12,7 @@ from nas.core.cluster import (
     Lost,
     Needs,
     answer_of,
+    check_resources,
     check_versions,
     connect,
     import_ray,
@@ -23,6 +24,8 @@ from nas.core.typed import Natural
 from nas.latency.backends.command import Command
 from nas.latency.backends.local import Padded
 from nas.latency.timing import OnTiming, Timing
+
+IDLE_S = 300.0  # without an answer, after which it is asked whether there can be one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +76,11 @@ class RayCommand(Command):
 
         running = dict(begin(start) for start in range(0, len(parts), self.together))
         while running:
-            (reference, *_), _ = ray.wait(list(running), num_returns=1)
-            start, answer = running.pop(reference), answer_of(reference)
+            done, _ = ray.wait(list(running), num_returns=1, timeout=IDLE_S)
+            if not done:  # the device may be slow, or gone, and Ray would wait for it without end
+                check_resources(ray.nodes(), needs)
+                continue
+            start, answer = running.pop(done[0]), answer_of(done[0])
             if isinstance(answer, Lost):
                 lost[start] += 1
                 if lost[start] > self.retries:
