@@ -43,6 +43,12 @@ def resolve_network(name: str, width: float | None = None) -> tuple[Arch, str]:
     return PUBLISHED[full], "published"
 
 
+def side_of_head(name: str | None) -> int | None:
+    """The input's side of a network that brings a head for boxes or masks; None for others."""
+    arch = resolve_network(name)[0] if name else None
+    return arch.resolution if arch and arch.dense else None
+
+
 def check_target(target: float | str | None) -> None:
     """UserError for a target that is neither milliseconds nor a published network."""
     if isinstance(target, str) and not target[:1].isalpha():

@@ -25,6 +25,7 @@ from nas.accuracy.estimate import Failure
 from nas.accuracy.judge import Load
 from nas.accuracy.pool import REPORT_SECONDS, Make, Pool, Task, call_reporting, longest_first
 from nas.core.cluster import (
+    IDLE_S,
     Lost,
     Needs,
     answer_of,
@@ -37,7 +38,6 @@ from nas.core.cluster import (
 from nas.core.errors import UserError
 
 PATIENCE, PATIENCE_S = 10.0, 600.0  # times the longest answer, seconds
-IDLE_S = 300.0  # without a worker at work, after which it is asked whether there can be one
 
 
 class Shared:

@@ -31,6 +31,7 @@ ENVIRONMENT = {
 # Where `ray start` and a Ray of this machine leave what only their owner may know
 TOKEN = Path(".ray") / "auth_token"
 REACH_S = 10.0  # for a cluster to answer
+IDLE_S = 300.0  # without a sign of a worker, after which it is asked whether there can be one
 MISSING = re.compile(r"No module named '[\w.]+'")
 
 

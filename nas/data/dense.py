@@ -162,16 +162,12 @@ def load_dense(
     require_memory((len(picked), 3 + (task == "segmentation"), side, side))
     read = _read_all([found[i] for i in picked], top, side, len(names), void, faults)
     _check_left_out(faults, "unreadable", len(picked), max_unreadable)
-    digests = np.array([_digest(one) for one in read], np.uint64)
-    rows = drop_copies([np.searchsorted(picked, r) for r in rows], digests)
-    kept = [files[i] for i in picked]
-    splits = [_split(read, r, kept, part) for r, part in zip(rows, SPLIT_NAMES, strict=True)]
+    rows = [np.searchsorted(picked, r) for r in rows]
+    splits = _splits(read, rows, [files[i] for i in picked])
     if task == "detection":
         _check_boxes(faults, splits, max_unreadable)
     else:
-        held = zip(SPLIT_NAMES, splits, strict=True)
-        missing = check_masks({part: split.labels.numpy() for part, split in held}, names, void)
-        faults.add("classes without a pixel to train with", next(iter(missing), ""), len(missing))
+        _check_masks(faults, splits, names, void)
     mean, std = channel_statistics(splits[TRAIN].images)
     named = tuple(map(one_line, names))
     return DenseData(
@@ -223,6 +219,15 @@ def _check_boxes(faults: Faults, splits: Sequence[DenseSplit], most: float) -> N
                 f"no picture of {part} has a box that counts (crowds and difficult ones do not): "
                 "put some that have there"
             )
+
+
+def _check_masks(
+    faults: Faults, splits: Sequence[DenseSplit], names: Sequence[str], void: int
+) -> None:
+    """UserError where masks cannot teach; classes that no training mask has are counted."""
+    held = zip(SPLIT_NAMES, splits, strict=True)
+    missing = check_masks({part: split.labels.numpy() for part, split in held}, names, void)
+    faults.add("classes without a pixel to train with", next(iter(missing), ""), len(missing))
 
 
 def _dealt(parts: Ints, files: list[str], seed: int, val_share: float, test_share: float) -> Ints:
@@ -290,6 +295,15 @@ def _digest(one: _Read | None) -> int:
     if one is None:
         return 0
     return int.from_bytes(hashlib.blake2b(one.image.tobytes(), digest_size=8).digest()) | 1
+
+
+def _splits(
+    read: Sequence[_Read | None], rows: list[Ints], files: Sequence[str]
+) -> list[DenseSplit]:
+    """Train, val and test, of which `rows` are the indices; a copy is in one of them."""
+    digests = np.array([_digest(one) for one in read], np.uint64)
+    rows = drop_copies(rows, digests)
+    return [_split(read, r, files, part) for r, part in zip(rows, SPLIT_NAMES, strict=True)]
 
 
 def _split(read: Sequence[_Read | None], rows: Ints, files: Sequence[str], part: str) -> DenseSplit:

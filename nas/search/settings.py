@@ -30,7 +30,7 @@ from nas.space.limits import Limits
 from nas.tasks.choice import CLASSES, check_task
 from nas.tasks.task import Task
 from nas.training.first_weights import check_no_weights
-from search_spaces.lookup import PUBLISHED, check_target, resolve_network
+from search_spaces.lookup import PUBLISHED, check_target, side_of_head
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
 NUM_INHERITED = 32  # where weights are inherited
@@ -227,8 +227,7 @@ def _inheriting(given: Mapping[str, Any]) -> dict[str, Any]:
     data, sides = given["data"], given["resolutions"]
     task = given["task"].name
     if sides is None:
-        own = None if task == CLASSES else resolve_network(str(arch))[0]
-        of_head = own.resolution if own and own.dense else None
+        of_head = None if task == CLASSES else side_of_head(str(arch))
         most = data.node.get("resolution") or of_head or SIDES.get(task, RESOLUTION)
         smaller = -(-2 * most // 96) * 32  # two thirds, to the next multiple of 32
         sides = [most, smaller] if smaller < most and task == CLASSES else [most]

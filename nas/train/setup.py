@@ -31,7 +31,7 @@ from nas.training.first_weights import ChannelStats, FirstWeights
 from nas.training.loop import Budget, fit_batch
 from nas.training.processes import first_goes_first, own_share
 from search_spaces.inherited import BN_MOMENTUM, LEAST_SIDE
-from search_spaces.lookup import plain_name, resolve_baseline, resolve_network
+from search_spaces.lookup import plain_name, resolve_baseline, resolve_network, side_of_head
 
 OWN = "the training images'"
 
@@ -105,7 +105,8 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         raise UserError(f"task={task.name} trains in one process: start it without torchrun")
     if source.node["name"] in ANY_SIZE:
         source = source.filled(resolution=resolution)
-    if task and (side := settings.resolution or side_of_head(settings, source)):
+    if task:
+        side = settings.resolution or source.node["resolution"] or side_of_head(settings.arch)
         source = source.updated(resolution=side)
     with first_goes_first():
         data: ImageData | DenseData = source.make()
@@ -138,14 +139,6 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     with lock_folder(open_folder(run.folder)):
         record_config(run, source)
         yield run
-
-
-def side_of_head(settings: TrainSettings, data: Component) -> int | None:
-    """The input's side of a network that brings its head, where the data have none."""
-    if data.node["resolution"] or settings.arch is None:
-        return None
-    arch = resolve_network(settings.arch)[0]
-    return arch.resolution if arch.dense else None
 
 
 def check_shares(run: TrainingRun) -> None:

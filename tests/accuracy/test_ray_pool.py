@@ -16,9 +16,9 @@ from nas.accuracy import ray_pool
 from nas.accuracy.estimate import Failure
 from nas.accuracy.executor import LocalExecutor, RayExecutor
 from nas.accuracy.pool import part_done
-from nas.accuracy.ray_pool import IDLE_S, RayPool
+from nas.accuracy.ray_pool import RayPool
 from nas.arch.arch import Arch, Stage
-from nas.core.cluster import Lost, Needs, check_resources, check_versions, connect, versions
+from nas.core.cluster import IDLE_S, Lost, Needs, check_resources, check_versions, connect, versions
 from nas.core.errors import UserError
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'mobile-nas[ray]'")

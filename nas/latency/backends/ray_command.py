@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from nas.core.cluster import (
+    IDLE_S,
     Lost,
     Needs,
     answer_of,
@@ -24,8 +25,6 @@ from nas.core.typed import Natural
 from nas.latency.backends.command import Command
 from nas.latency.backends.local import Padded
 from nas.latency.timing import OnTiming, Timing
-
-IDLE_S = 300.0  # without an answer, after which it is asked whether there can be one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
