@@ -99,15 +99,10 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     timer: Backend = settings.latency.make()
     pretrained = pretrained_source(settings)
     resolution = input_resolution(settings, pretrained)
-    source = settings.data
     task: Task | None = None if settings.task.name == "classification" else settings.task.make()
     if task and own_share().processes > 1:
         raise UserError(f"task={task.name} trains in one process: start it without torchrun")
-    if source.node["name"] in ANY_SIZE:
-        source = source.filled(resolution=resolution)
-    if task:
-        side = settings.resolution or source.node["resolution"] or side_of_head(settings.arch)
-        source = source.updated(resolution=side)
+    source = sized_data(settings, resolution)
     with first_goes_first():
         data: ImageData | DenseData = source.make()
     arch, origin = network_for(settings, resolution, data)
@@ -139,6 +134,17 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
     with lock_folder(open_folder(run.folder)):
         record_config(run, source)
         yield run
+
+
+def sized_data(settings: TrainSettings, resolution: int | None) -> Component:
+    """The data's settings with the side that their pictures are to have."""
+    source = settings.data
+    if source.node["name"] in ANY_SIZE:
+        source = source.filled(resolution=resolution)
+    if settings.task.name == "classification":
+        return source
+    side = settings.resolution or source.node["resolution"] or side_of_head(settings.arch)
+    return source.updated(resolution=side)
 
 
 def check_shares(run: TrainingRun) -> None:
