@@ -135,7 +135,11 @@ def _warnings(run: KeptRun, summary: Mapping[str, Any]) -> Iterator[str]:
     if failed := summary.get("failed"):
         yield f"{failed} trainings failed; trials.csv has the reasons."
     for row in compared(summary):
-        if row["gain"] < 2 * row["gain_se"]:
+        gain, error = row["gain"], row["gain_se"]
+        if gain < -2 * error:
+            points = f"{-100 * gain:.1f} ± {100 * error:.1f} points"
+            yield f"The winner is {points} below {row['name']} on the test images."
+        elif gain < 2 * error:
             yield f"Not told apart on the test images: winner and {row['name']}."
 
 
