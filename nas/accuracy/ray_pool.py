@@ -66,6 +66,24 @@ class Board:
         return self.parts
 
 
+class Unwanted(BaseException):
+    """In a worker: the board is gone, so nobody waits for the answer.
+
+    No Exception, which would be taken for the network's own.
+    """
+
+
+def tell(board: Any, call: int, part: float) -> None:
+    """Tell the board how much is done; Unwanted where its pool has ended it."""
+    ray = import_ray()
+    try:
+        ray.get(board.tell.remote(call, part), timeout=REPORT_SECONDS)
+    except ray.exceptions.ActorDiedError:
+        raise Unwanted from None
+    except ray.exceptions.RayError:
+        return  # its machine is away; it is begun anew, and told the next time
+
+
 # Of this process, if it is a worker: the function that it made last, and for which pool
 _made: tuple[str, Callable[..., Any]] | None = None
 
@@ -75,21 +93,23 @@ def judge_in_worker(
 ) -> Any:
     """What a pool's function, which is made once in each process, says of a task."""
     global _made
-    board.tell.remote(call, 0.0)
-    if _made is None or _made[0] != pool:
-        check_versions(ours)
-        torch.set_num_threads(max(1, int(cpus)))
-        _made = pool, make()
     last = 0.0
 
     def report(part: float) -> None:
         nonlocal last
         if time.monotonic() - last >= REPORT_SECONDS:
             last = time.monotonic()
-            board.tell.remote(call, part)
+            tell(board, call, part)
 
     try:
+        tell(board, call, 0.0)
+        if _made is None or _made[0] != pool:
+            check_versions(ours)
+            torch.set_num_threads(max(1, int(cpus)))
+            _made = pool, make()
         return call_reporting(report, _made[1], task)
+    except Unwanted:
+        return None
     except torch.AcceleratorError:
         os._exit(1)  # this process can use its GPU no more; Ray starts another
 
@@ -134,13 +154,14 @@ class RayPool(Pool):
             self._disconnect = connect(self.address, self.needs, self.workers)
             options = {**self.needs.to_options(), "max_retries": 0}
             remote = self._ray.remote(**options)(judge_in_worker)
-            # begun anew, and empty, where its machine is lost
-            self._board = self._ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
             name = hashlib.sha256(os.urandom(16)).hexdigest()
             make = self._ray.put(self.make_with(Shared(self.load())))
-            what = (name, versions(), make, self.needs.cpus, self._board)
+            what = (name, versions(), make, self.needs.cpus)
             self._submit = partial(remote.remote, *what)
-        return self._submit
+        if self._board is None:
+            # begun anew, and empty, where its machine is lost
+            self._board = self._ray.remote(num_cpus=0, max_restarts=-1)(Board).remote()
+        return partial(self._submit, self._board)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[int, Any]]:
         """(index, result or Failure) of each task as it ends.
@@ -148,9 +169,10 @@ class RayPool(Pool):
         UserError where a worker has other versions than this process, where several networks lost
         all their workers and no other was judged since, and where no machine is left for them.
         """
+        if self._running:  # what a caller left that did not want all
+            self._forget()
         submit, waiting, lost = self.connect(), deque(longest_first(tasks)), Counter[int]()
         given_up: list[tuple[int, Failure]] = []
-        self._cancel()  # what a caller left that did not want all
         self._busy = time.monotonic()
         while waiting or self._running:
             while waiting and len(self._running) < self.workers:
@@ -213,18 +235,20 @@ class RayPool(Pool):
                 self._began.setdefault(call, self._busy)
             self.watch({i: parts[call] for i, call in under_way if parts[call]})
 
-    def _cancel(self) -> None:
-        for reference in self._running:
-            with suppress(self._ray.exceptions.RayError):
-                self._ray.cancel(reference, force=True)
+    def _forget(self) -> None:
+        """End what is under way: its workers see that their board is gone.
+
+        Ray's own `cancel` ends this process where it meets a task that ends at that moment (2.60).
+        """
+        if self._board is not None:
+            self._ray.kill(self._board)
+        self._board = None
         self._running.clear()
         self._began.clear()
 
     def close(self) -> None:
-        """Cancel what is under way, and end a Ray that was begun for this pool."""
-        self._cancel()
-        if self._board is not None:
-            self._ray.kill(self._board)
-        self._submit = self._board = None
+        """End what is under way, and a Ray that was begun for this pool."""
+        self._forget()
+        self._submit = None
         self._disconnect()
         self._disconnect = lambda: None

@@ -162,7 +162,7 @@ def test_a_cluster_that_has_no_machine_left_is_said(monkeypatch):
 
 def test_a_worker_whose_gpu_answers_no_more_ends(monkeypatch):
     """Its network is judged again elsewhere; the search goes on."""
-    ended, board = [], SimpleNamespace(tell=SimpleNamespace(remote=lambda *_: None))
+    ended = []
 
     def ends(code):
         ended.append(code)
@@ -172,9 +172,10 @@ def test_a_worker_whose_gpu_answers_no_more_ends(monkeypatch):
         raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
     monkeypatch.setattr(os, "_exit", ends)
+    monkeypatch.setattr(ray_pool, "tell", lambda *_: None)
     monkeypatch.setattr(ray_pool, "_made", ("mine", broken))
     with pytest.raises(SystemExit):
-        ray_pool.judge_in_worker("mine", {}, lambda: broken, 1, board, 0, (arch(8),))
+        ray_pool.judge_in_worker("mine", {}, lambda: broken, 1, None, 0, (arch(8),))
     assert ended == [1]
 
 
@@ -189,6 +190,25 @@ def test_what_is_the_users_to_mend_is_raised(pool):
     with pytest.raises(UserError, match="yours to mend"):
         list(pool.estimate([arch(40), arch(8)]))
     assert dict(pool.estimate([arch(16)])) == {0: (26, "")}  # nothing of that call is left
+
+
+def test_what_a_caller_leaves_is_ended_in_its_worker(cluster):
+    """Not by Ray's own cancel, which can end this process."""
+
+    def judge(network: Arch) -> int:
+        width = network.stages[0].width
+        while width == 16:  # without end
+            part_done(1, 4)
+            time.sleep(0.02)
+        return width
+
+    def leave(parts):
+        raise KeyboardInterrupt
+
+    with RayExecutor(cpus=2).open(lambda load: lambda: judge, load, 1) as pool:  # all there is
+        with pool.watched(leave), pytest.raises(KeyboardInterrupt):
+            list(pool.estimate([arch(16)]))
+        assert dict(pool.estimate([arch(24)])) == {0: 24}
 
 
 def test_whoever_watches_is_told_how_far_each_is(cluster, tmp_path):
