@@ -138,12 +138,16 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     write_json(folder / "environment.json", environment(**about))
     evaluations = Evaluations(folder / "evaluations.jsonl", database)
     take_over(store, evaluations, problem, settings)
+    score = judge.infeasible_score(data.num_classes)
     if isinstance(sampler, KnownCost):
         kept = store.note("earlier", lambda: earlier) if earlier else []
         sampler = sampler.for_space(
-            problem.feasible, target_ms=problem.target_ms, seed=settings.seed, earlier=kept
+            problem.feasible,
+            target_ms=problem.target_ms,
+            seed=settings.seed,
+            earlier=kept,
+            log_likelihood=score < 0,  # of guessing
         )
-    score = judge.infeasible_score(data.num_classes)
     study = SearchStudy(space, store, sampler, seed=settings.seed, infeasible_score=score)
     return SearchRun(
         settings, folder, load, data, problem, judge, workers, store, study, evaluations,

@@ -35,12 +35,16 @@ def space_of(trellis, overhead=0.001, most_ms=np.inf, limits=None):
 def proposals(trellis, number, most_ms=np.inf, limits=None, aim="both", exponent=None, **more):
     space = space_of(trellis, 0.001, most_ms, limits)
     sampler = KnownCost(aim, exponent).for_space(space, **more)
+    return [trial.params for trial in told(sampler, trellis, number).trials]
+
+
+def told(sampler, trellis, number, score=lambda ms, i: np.log(ms) + 0.1 * (i % 3)):
     study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-    for _ in range(number):
+    for i in range(number):
         trial = study.ask({k: CategoricalDistribution(v) for k, v in trellis.labels.items()})
-        macs = cost(fill(trellis.space, trial.params)).macs
-        study.tell(trial, [np.log(macs) + 0.1 * (trial.number % 3), macs * 1e-8 + 0.001])
-    return [trial.params for trial in study.trials]
+        ms = cost(fill(trellis.space, trial.params)).macs * 1e-8 + 0.001
+        study.tell(trial, [score(ms, i), ms])
+    return study
 
 
 def test_limits_hold_for_every_proposal_and_none_comes_twice(trellis):
@@ -59,6 +63,17 @@ def test_one_seed_gives_the_same_proposals(trellis):
 @pytest.mark.parametrize("objective", AIMS)
 def test_every_objective_proposes(trellis, objective):
     assert len(proposals(trellis, 12, aim=objective, target_ms=0.03)) == 12
+
+
+@pytest.mark.parametrize("objective", ["mnas", "mnas_hard", "tunas"])
+def test_published_rewards_do_not_prefer_slow_networks_by_cross_entropy(trellis, objective):
+    """Minus a cross-entropy times a factor below one is a larger number."""
+    sampler = KnownCost(objective).for_space(
+        space_of(trellis), target_ms=0.01, seed=0, log_likelihood=True
+    )
+    study = told(sampler, trellis, 40, score=lambda ms, i: -1 - 0.001 * (i % 5))
+    late = [trial.values[1] for trial in study.trials[20:]]
+    assert np.median(late) < 0.015
 
 
 def test_an_unknown_objective_is_named(trellis):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from nas.stats.rewards import OBJECTIVES, Calibrated
 AIMS = ("both", *OBJECTIVES)
 # What the worth of the cost is called in the objectives that have a choice of it.
 TRADES = {"mnas": "w", "tunas": "weight"}
+REWARDS = (*TRADES, "mnas_hard")  # which are of a quality from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,14 @@ class KnownCost:
         target_ms: float = 1.0,
         seed: int = 0,
         earlier: Sequence[tuple[Mapping[str, Any], float]] = (),
+        log_likelihood: bool = False,
     ) -> KnownCostSampler:
-        """The sampler of `space`; `earlier` are networks and scores of another run."""
+        """The sampler of `space`; `earlier` are networks and scores of another run.
+
+        `log_likelihood`: scores are minus cross-entropies in nats.  The published rewards ask for
+        a quality from 0 to 1, and get the likelihood; mnas would prefer slow networks among
+        negative scores.
+        """
         aims = ("pareto", "limit") if self.objective == "both" else (self.objective,)
         return KnownCostSampler(
             {key: CategoricalDistribution(labels) for key, labels in space.trellis.labels.items()},
@@ -60,6 +68,7 @@ class KnownCost:
             lambda genomes: [ids.tobytes() for ids in space.trellis.networks(genomes)],
             limit=space.max_ms if np.isfinite(space.max_ms) else None,
             seed=seed,
+            value_of=math.exp if log_likelihood and self.objective in REWARDS else None,
             objective=tuple(_rule(aim, self.exponent, target_ms) for aim in aims),
             earlier=earlier,
             takes_genomes=True,

@@ -52,6 +52,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     canonical      equal keys mean the same network; without it all genomes are different ones
     features       (n, f) what else is known of networks: log parameters, depth, a supernet's score
     limit          the most that a proposed network may cost
+    value_of       what a told value is to model and objective; None for itself
     objective      how value and cost make one number (nas.stats.rewards); None for the front.
                    Trials follow several in turns
     reference      (value, cost) that bound the hypervolume; without it FENCE and the largest cost
@@ -82,6 +83,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
         limit: float | None = None,
         seed: int | None = None,
         *,
+        value_of: Callable[[float], float] | None = None,
         objective: Rule | tuple[Rule, ...] = None,
         reference: tuple[float, float] | None = None,
         prior: Callback | None = None,
@@ -90,6 +92,7 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
     ) -> None:
         self.search_space = dict(search_space)
         self.seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self.value_of = value_of or float
         self.objectives = objective if isinstance(objective, tuple) else (objective,)
         self.reference = reference
         self.genomes = Genomes(self.search_space, cost, canonical, features, prior, takes_genomes)
@@ -138,8 +141,9 @@ class KnownCostSampler(optuna.samplers.BaseSampler):
 
     def _history(self, study: optuna.Study) -> History:
         if study not in self._histories:
-            sign = -1.0 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else 1.0
-            self._histories[study] = History(self.genomes, sign, self.earlier)
+            minimised = study.directions[0] == optuna.study.StudyDirection.MINIMIZE
+            value_of = (lambda v: -self.value_of(v)) if minimised else self.value_of
+            self._histories[study] = History(self.genomes, value_of, self.earlier)
         return self._histories[study]
 
     def _propose(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:

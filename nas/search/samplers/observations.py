@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -108,15 +108,18 @@ class Observations:
 class History:
     """Reads the trials of one study, each that has ended only once.
 
-    sign       -1 where the study minimises its value
+    value_of   what a told value is, higher is better
     earlier    genomes and values of another run
     proposed   parameters of trials under way that the storage may not have yet, by number
     """
 
     def __init__(
-        self, space: Genomes, sign: float, earlier: Sequence[tuple[Sequence[int], float]]
+        self,
+        space: Genomes,
+        value_of: Callable[[float], float],
+        earlier: Sequence[tuple[Sequence[int], float]],
     ) -> None:
-        self.space, self.sign = space, sign
+        self.space, self.value_of = space, value_of
         self.proposed: dict[int, Mapping[str, Any]] = {}
         self._num_read = 0
         self._unfinished: list[int] = []
@@ -126,7 +129,7 @@ class History:
         self._fidelities: dict[str, Evidence] = {}
         self.known = Known(Evidence.none(space), {})
         if earlier:
-            self._learn([], {EARLIER: [(i, g, sign * v) for i, (g, v) in enumerate(earlier)]})
+            self._learn([], {EARLIER: [(i, g, value_of(v)) for i, (g, v) in enumerate(earlier)]})
 
     def read(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Observations:
         """What `study` knows beside `trial`."""
@@ -161,9 +164,9 @@ class History:
                 continue
             genomes.append(genome)
             if (value := _value(trial)) is not None:
-                told.append((trial.number, genome, self.sign * value))
+                told.append((trial.number, genome, self.value_of(value)))
             for step, value in reported(trial).items():
-                lower.setdefault(step, []).append((trial.number, genome, self.sign * value))
+                lower.setdefault(step, []).append((trial.number, genome, self.value_of(value)))
         self._seen.update(self.space.keys(self.space.array(genomes)))
         if told or lower:
             self._learn(told, lower)
