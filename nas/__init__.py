@@ -3,7 +3,8 @@
 One idea: an architecture is plain data, a search space is an architecture with holes, and
 everything reads one list of layers.  A package a command stands on a few shared ones; imports go
 down: core | arch stats | data space network | training search_spaces | latency supernet
-inheritance tasks | accuracy profile train | report | search scale ablate export.
+inheritance tasks | accuracy profile train | report | search scale ablate export |
+rediscover.
 """
 
 import os

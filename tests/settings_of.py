@@ -6,6 +6,7 @@ from nas.ablate.settings import AblateSettings
 from nas.export.settings import ExportSettings
 from nas.latency.settings import LatencySettings
 from nas.profile.settings import ProfileSettings
+from nas.rediscover.settings import RediscoverSettings
 from nas.report.settings import ReportSettings
 from nas.scale.settings import ScaleSettings
 from nas.search.settings import SearchSettings
@@ -16,6 +17,7 @@ SETTINGS = {
     "export": ExportSettings,
     "latency": LatencySettings,
     "profile": ProfileSettings,
+    "rediscover": RediscoverSettings,
     "report": ReportSettings,
     "scale": ScaleSettings,
     "search": SearchSettings,

@@ -18,6 +18,7 @@ FLOORS = (  # a package may import those before its own line
     "accuracy profile train",
     "report",
     "search scale ablate export",
+    "rediscover",
 )
 FLOOR = {name: i for i, names in enumerate(FLOORS) for name in names.split()}
 OPTIONAL = {  # packages that a user may not have

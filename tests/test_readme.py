@@ -27,7 +27,17 @@ FILES = [
 ]
 LINK = re.compile(r"\]\((?!https?:)([^)\s]*)\)")
 OUR_FILE = re.compile(r"\b(?:nas|search_spaces|benchmarks|tests|conf)/[\w/]+\.(?:py|yaml)\b")
-COMMANDS = ("ablate", "export", "latency", "profile", "report", "scale", "search", "train")
+COMMANDS = (
+    "ablate",
+    "export",
+    "latency",
+    "profile",
+    "rediscover",
+    "report",
+    "scale",
+    "search",
+    "train",
+)
 # The table is of 28 grey pixels and ten classes, as the pictures of the example are here.
 TABLE = ROOT / "results" / "reference" / "latency" / "table.csv"
 TINY = (

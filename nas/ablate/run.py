@@ -23,7 +23,7 @@ from nas.ablate.ablations import Variant
 from nas.ablate.report import TABLE_WIDTH, describe_verdict, print_rows, write_results
 from nas.ablate.settings import AblateSettings
 from nas.ablate.setup import AblateRun, open_run
-from nas.ablate.training import right_answers, train_all
+from nas.accuracy.paired import right_answers, train_all
 from nas.arch.cost import cost
 from nas.arch.notation import arch_string
 from nas.arch.operators import network_id

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from nas.ablate.ablations import Variant, variants_of
 from nas.ablate.settings import AblateSettings
-from nas.ablate.training import PairedTraining, with_fewer_images
 from nas.accuracy.executor import Executor
+from nas.accuracy.paired import PairedTraining, with_fewer_images
 from nas.accuracy.pool import Pool
 from nas.arch.cost import describe_network
 from nas.core.config import Component

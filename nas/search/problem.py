@@ -65,11 +65,22 @@ class Problem:
         genomes = self.feasible.sample_even_in_latency(number, np.random.default_rng(seed))
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(genomes)]
 
-    def sample_near(self, latency_ms: float, number: int, seed: int) -> list[Arch]:
-        """So many random networks as fast as that: at most AS_FAST of it faster, none slower."""
-        drawn = self.feasible.random(NUM_DRAWN, np.random.default_rng([seed, 2]))
+    def sample_near(
+        self,
+        latency_ms: float,
+        number: int,
+        seed: int,
+        *,
+        within: float = AS_FAST,
+        of: int = NUM_DRAWN,
+    ) -> list[Arch]:
+        """So many random networks as fast as that: at most `within` of it faster, none slower.
+
+        They are found among `of` random networks, and are fewer where few of these are as fast.
+        """
+        drawn = self.feasible.random(of, np.random.default_rng([seed, 2]))
         ms = self.feasible.ms(drawn)
-        near = drawn[(ms <= latency_ms) & (ms >= (1 - AS_FAST) * latency_ms)][:number]
+        near = drawn[(ms <= latency_ms) & (ms >= (1 - within) * latency_ms)][:number]
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(near)]
 
     def sample(self, number: int, seed: int) -> list[Arch]:

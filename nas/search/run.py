@@ -10,7 +10,8 @@ print(summary["winner"]["arch"], summary["winner"]["latency_ms"])
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pandas as pd
@@ -64,23 +65,30 @@ def search(settings: SearchSettings) -> dict[str, Any]:
     console = open_console(TABLE_WIDTH)
     with ExitStack() as stack:
         run = open_search(settings, stack, console)
-        num_at_start = run.study.num_evaluated
         print_target(console, run.problem, settings.target)
-        try:
-            stopped = run_inheriting(run) if settings.inherits else run_phases(run)
-            if not run.judge.trains_each:
-                train_controls(run)
-        except KeyboardInterrupt:
-            run.workers.close()
-            stopped = INTERRUPTED
-        seconds = time.perf_counter() - began
-        if run.study.num_evaluated > num_at_start:  # an earlier call's time is not counted twice
-            run.store.set_note("seconds", round(run.store.note("seconds", float) + seconds, 1))
+        with counted_seconds(run, began):
+            try:
+                stopped = run_inheriting(run) if settings.inherits else run_phases(run)
+                if not run.judge.trains_each:
+                    train_controls(run)
+            except KeyboardInterrupt:
+                run.workers.close()
+                stopped = INTERRUPTED
         summary = write_report(run, measure=stopped != INTERRUPTED)
         print_report(run, summary, stopped)
     if stopped == INTERRUPTED:
         raise KeyboardInterrupt
     return summary
+
+
+@contextmanager
+def counted_seconds(run: SearchRun, began: float) -> Iterator[None]:
+    """Add the time since `began` (perf_counter) to the run's, where networks were evaluated."""
+    num_at_start = run.study.num_evaluated
+    yield
+    if run.study.num_evaluated > num_at_start:  # an earlier call's time is not counted twice
+        seconds = run.store.note("seconds", float) + time.perf_counter() - began
+        run.store.set_note("seconds", round(seconds, 1))
 
 
 def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nas.ablate.__main__ import ABOUT
 from nas.ablate.__main__ import run as run_command
 from nas.ablate.run import ablate, compared
 from nas.ablate.settings import AblateSettings
-from nas.ablate.training import PairedTraining, right_answers, with_fewer_images
+from nas.accuracy.paired import PairedTraining, right_answers, with_fewer_images
 from nas.accuracy.scratch import Scratch
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block

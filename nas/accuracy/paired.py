@@ -1,4 +1,4 @@
-"""Trainings of a network and its variants, all alike, kept so that none is made twice."""
+"""Trainings of several networks, all alike, kept so that none is made twice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nas.data.dataset import ImageData
 from nas.data.splits import Split, stratified_choice
 from nas.network.device import resolve_device
 from nas.network.modules import build
-from nas.training.evaluation import image_losses, scored
+from nas.training.evaluation import evaluate, image_losses, scored
 from nas.training.loop import Budget, train
 
 Job = tuple[Arch, int]  # network and seed
@@ -41,16 +41,20 @@ def with_fewer_images(data: ImageData, number: int | None) -> ImageData:
 
 @dataclass(frozen=True)
 class PairedTraining:
-    """Train a network from a seed, and tell of each test image whether the answer is right."""
+    """Train a network from a seed, and tell of each test image whether the answer is right.
+
+    With `val` the row has `val_accuracy` and `val_cross_entropy` too, by which one may choose.
+    """
 
     data: ImageData
     budget: Budget
     device: str
+    val: bool = False
 
     @classmethod
-    def open(cls, load: Any, budget: Budget, device: str) -> PairedTraining:
+    def open(cls, load: Any, budget: Budget, device: str, val: bool = False) -> PairedTraining:
         """For processes that load their own data."""
-        return cls(load(), budget, device)
+        return cls(load(), budget, device, val)
 
     def __call__(self, arch: Arch, seed: int) -> Row:
         """The row of one training: scores, and `right` as packed bits in hexadecimal digits."""
@@ -62,7 +66,14 @@ class PairedTraining:
         losses, correct = image_losses(net, batches("test"), device=device)
         score = scored(losses, correct)
         right = np.packbits(correct.numpy()).tobytes().hex()
-        return {**asdict(score), "seconds": history.seconds, "right": right}
+        row = {**asdict(score), "seconds": history.seconds, "right": right}
+        if self.val:
+            chosen_by = evaluate(net, batches("val"), device=device)
+            row |= {
+                "val_accuracy": chosen_by.accuracy,
+                "val_cross_entropy": chosen_by.cross_entropy,
+            }
+        return row
 
 
 def right_answers(row: Mapping[str, Any]) -> NDArray[np.float64]:

@@ -1,0 +1,149 @@
+"""What `nas.rediscover` prints and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.arch.arch import Arch
+from nas.arch.serialization import dumps
+from nas.core.files import write_all, write_text
+from nas.core.run_folder import environment, write_json
+from nas.rediscover.page import rediscovery_page
+from nas.rediscover.patterns import Rows
+from nas.rediscover.settings import RediscoverSettings
+from nas.stats.rewards import MNAS_EXPONENT
+
+TABLE_WIDTH = 110
+SMALL_EXPONENT = -0.15  # of MobileNetV3-Small's search (Howard et al. 2019, section 4.1)
+Summary = Mapping[str, Any]
+
+
+def write_results(
+    settings: RediscoverSettings,
+    folder: Path,
+    summary: Summary,
+    winners: Sequence[Arch],
+    rows: Sequence[Rows],
+    like: Mapping[str, Rows],
+) -> None:
+    """Write all that the command leaves, summary.json last."""
+    made_with = environment(seed=settings.seed, latency=settings.latency.make().describe())
+    write_json(folder / "environment.json", made_with)
+    networks = {f"winner_{i}": dumps(arch) for i, arch in enumerate(winners)}
+    write_all(folder / "networks", ".yaml", networks)
+    write_text(folder / "rediscovery.md", as_markdown(summary))
+    names = {f"search {i}": found for i, found in enumerate(rows)} | dict(like)
+    rediscovery_page(folder / "rediscovery.html", summary, names)
+    write_json(folder / "summary.json", summary)
+
+
+def print_results(console: Console, summary: Summary, folder: Path) -> None:
+    """Print what was found, a line each."""
+    for row in summary["hypotheses"]:
+        console.print(f"tested    {describe_hypothesis(row)}")
+    for row in summary["agreement"]:
+        console.print(f"alike     {describe_agreement(row)}")
+    for row in summary["quality"]:
+        console.print(f"against   {describe_quality(row)}")
+    for line in describe_rewards(summary):
+        console.print(f"reward    {line}")
+    for line in summary["conclusion"]:
+        console.print(f"so        {line}", style="bold")
+    console.print(
+        f"wrote     {folder}/: rediscovery.html rediscovery.md summary.json networks/ ..."
+    )
+
+
+def describe_hypothesis(row: Mapping[str, Any]) -> str:
+    """One test in words."""
+    verdict = "told from random" if row["found"] else "not told from random"
+    return (
+        f"{row['words']}: {row['searched']:+.2f} searched, {row['random']:+.2f} random, "
+        f"{row['published']:+.2f} published; {row['difference']:+.2f} "
+        f"({row['low']:+.2f} to {row['high']:+.2f}), p {row['p']:.2g} ({row['holm']:.2g} of "
+        f"the family): {verdict}"
+    )
+
+
+def describe_agreement(row: Mapping[str, Any]) -> str:
+    """How far winners choose as a published network, in words."""
+    return (
+        f"{row['searched']:.0%} of the choices of {row['name']}; random networks "
+        f"{row['random']:.0%} ({row['low']:.0%} to {row['high']:.0%}), p {row['p']:.2g}"
+    )
+
+
+def describe_quality(row: Mapping[str, Any]) -> str:
+    """What the winners gain over a rival, in words."""
+    return (
+        f"{100 * row['gain']:+.1f} points ({100 * row['gain_low']:+.1f} to "
+        f"{100 * row['gain_high']:+.1f}) over {row['name']} ({row['network']}, "
+        f"{row['accuracy']:.1%}, {row['latency_ratio']:.2f} times the latency)"
+    )
+
+
+def describe_rewards(summary: Summary) -> list[str]:
+    """The exponent that the front says, and where each reward ended."""
+    lines = []
+    if summary["exponent"] is not None:
+        lines.append(
+            f"the networks' own front is worth an exponent of {summary['exponent']:.3f} (MnasNet "
+            f"{MNAS_EXPONENT}, MobileNetV3-Small {SMALL_EXPONENT})"
+        )
+    return lines + [
+        f"{name} ended at {ratio:.2f} times the target"
+        for name, ratio in summary["rewards"].items()
+    ]
+
+
+def as_markdown(summary: Summary) -> str:
+    """The result as a page of Markdown."""
+    tests = [
+        "| | searched | random | published | difference | p | of the family |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    tests += [
+        f"| {row['words']}{' (either sign)' if row['two_sided'] else ''} "
+        f"| {row['searched']:+.2f} | {row['random']:+.2f} | {row['published']:+.2f} "
+        f"| {row['difference']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f}) "
+        f"| {row['p']:.2g} | {row['holm']:.2g} |"
+        for row in summary["hypotheses"]
+    ]
+    lists = [
+        [describe_agreement(row) for row in summary["agreement"]],
+        [describe_quality(row) for row in summary["quality"]],
+        describe_rewards(summary),
+        [f"`{row['arch']}`" for row in summary["searches"]],
+    ]
+    heads = (
+        "Choices alike, slot by slot",
+        "The networks found, against others as fast",
+        "Rewards",
+        "What was found",
+    )
+    parts = [
+        "# Rediscovering MobileNetV3",
+        *summary["conclusion"],
+        describe_setting(summary),
+        "\n".join(tests),
+    ]
+    for head, lines in zip(heads, lists, strict=True):
+        parts += [f"## {head}", "\n".join(f"- {line}" for line in lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def describe_setting(summary: Summary) -> str:
+    """How it was done, in a sentence or two."""
+    train, val, test = summary["images"]
+    return (
+        f"{len(summary['searches'])} searches of {summary['trials']} networks each, in the space "
+        f"{summary['space']} on {summary['data']} ({train:,} images to train, {val:,} to choose, "
+        f"{test:,} to test, {summary['resolution']} pixels), within {summary['target_ms']:.3g} ms, "
+        f"each with a supernet of its own trained for {summary['judge_seconds']:g} s; "
+        f"{summary['num_controls']} random networks as fast; trainings of {summary['epochs']} "
+        "epochs."
+    )

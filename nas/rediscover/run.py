@@ -1,0 +1,170 @@
+"""Does a search find what MobileNetV3's authors found?
+
+From Python it is what the command line does, in four lines:
+
+    from nas.rediscover.run import rediscover
+    from nas.rediscover.settings import RediscoverSettings
+
+    summary = rediscover(RediscoverSettings.of("data=cifar10", "budget=standard"))
+    print(summary["conclusion"], summary["taus"]["mean"])
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.core.config import config_of
+from nas.core.errors import UserError
+from nas.core.files import user_path
+from nas.core.journal import KeyedJournal
+from nas.core.progress import open_console
+from nas.core.run_folder import check_config, lock_folder, open_folder, write_yaml
+from nas.rediscover.patterns import Rows, by_stage, rows_from, rows_of
+from nas.rediscover.report import TABLE_WIDTH, print_results, write_results
+from nas.rediscover.searching import (
+    Search,
+    exponent_of,
+    find_controls,
+    search_by,
+    search_once,
+)
+from nas.rediscover.settings import RediscoverSettings
+from nas.rediscover.trainings import (
+    Row,
+    Trainer,
+    best_of,
+    compare,
+    fit_width,
+    judge_taus,
+    train_ranked,
+)
+from nas.rediscover.verdict import agreement_rows, conclusion, hypothesis_rows
+from search_spaces.lookup import PUBLISHED
+
+# Those of the lineage whose blocks were searched.
+SEARCHED = (
+    "mnasnet_a1",
+    "mnasnet_b1",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "efficientnet_b0",
+)
+LIKE = ("mobilenet_v3_large", "mobilenet_v3_small")
+GROUPS = ("searched", "random", "published")
+ROW = ("id", "arch", "latency_ms", "measured_ms", "accuracy", "test_accuracy", "macs", "params")
+MAY_CHANGE = (
+    *("run", "results", "device", "workers", "executor", "strict", "choices"),
+    *("published", "rivals", "rewards", "searches"),
+)
+
+
+def rediscover(settings: RediscoverSettings) -> dict[str, Any]:
+    """Search, train, test, and write it down; returns what summary.json holds.
+
+    What an earlier call did, even one that was stopped, is not done again.
+    """
+    console = open_console(TABLE_WIDTH)
+    folder = open_folder(Path(settings.results) / "rediscover" / settings.run)
+    with lock_folder(folder):
+        config = config_of(settings)
+        kept = {name: value for name, value in config.items() if name not in MAY_CHANGE}
+        check_config(folder / "config.yaml", kept)
+        write_yaml(folder / "config.yaml", kept)
+        try:
+            return _rediscover(settings, folder, console)
+        except KeyboardInterrupt:
+            console.print("stopped   what was done is kept; the same command goes on")
+            raise
+
+
+def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) -> dict[str, Any]:
+    began = time.perf_counter()
+    target_ms, controls = find_controls(settings, console)
+    ranked = controls[: settings.ranked]
+    scores = KeyedJournal(folder / "scores.jsonl")
+    searches = []
+    for number in range(settings.searches):
+        console.print(f"search    {number + 1} of {settings.searches}", style="bold")
+        searches.append(search_once(settings, number, target_ms, ranked, scores, console))
+    trainer = Trainer(settings, settings.data.make(), folder / "trainings.jsonl", console)
+    trained = train_ranked(trainer, ranked)
+    space, timer = controls[0], settings.latency.make()
+    number = num_affordable(searches, trained, settings)
+    rivals = {f"the best of {number} random networks": ranked[best_of(trained, number)]}
+    for name in settings.rivals:
+        if rival := fit_width(name, space, target_ms, timer):
+            rivals[name] = rival
+        else:
+            console.print(f"left out  {name}: no width of it is within {target_ms:.3g} ms")
+    winners = [search.winner for search in searches]
+    found, random = ([rows_of(arch) for arch in archs] for archs in (winners, controls))
+    published = published_rows(settings.published)
+    groups: list[Sequence[Rows]] = [found, random, list(published.values())]
+    like = {name: rows_of(PUBLISHED[name]) for name in LIKE}
+    summary: dict[str, Any] = {
+        "space": settings.space.name,
+        "data": trainer.data.name,
+        "images": [len(part) for part in (trainer.data.train, trainer.data.val, trainer.data.test)],
+        "resolution": trainer.data.resolution,
+        "budget": settings.budget.name,
+        "epochs": settings.budget.node["epochs"],
+        "judge_seconds": settings.size.seconds,
+        "trials": settings.size.trials,
+        "target_ms": target_ms,
+        "num_controls": len(controls),
+        "num_random": number,
+        "seeds": settings.seeds,
+        "searches": [
+            {"run": s.name, "seconds": s.seconds, **{k: s.row[k] for k in ROW}} for s in searches
+        ],
+        "taus": judge_taus(searches, trained, settings.seed),
+        "hypotheses": hypothesis_rows(found, random, groups[2], settings.seed),
+        "agreement": agreement_rows(found, random, like, settings.seed),
+        "stages": {
+            name: by_stage(group)
+            for name, group in zip(GROUPS, (*groups, list(published.values())), strict=True)
+        },
+        "published": list(published),
+        "quality": compare(trainer, winners, rivals, timer),
+        "exponent": exponent_of(searches, target_ms),
+        "rewards": {
+            reward: search_by(reward, settings, target_ms, console) for reward in settings.rewards
+        },
+    }
+    summary["conclusion"] = conclusion(summary)
+    summary["seconds"] = time.perf_counter() - began
+    write_results(settings, folder, summary, winners, found, like)
+    print_results(console, summary, folder)
+    return summary
+
+
+def num_affordable(
+    searches: Sequence[Search], trained: Sequence[Sequence[Row]], settings: RediscoverSettings
+) -> int:
+    """How many random networks could be trained in the time of one search, of those there are.
+
+    A search keeps all workers busy, a training one of them.
+    """
+    of_search = sum(search.seconds for search in searches) / len(searches) * settings.workers
+    seconds: list[float] = [row["seconds"] for of in trained for row in of]
+    return max(1, min(len(trained), round(of_search * len(seconds) / sum(seconds))))
+
+
+def published_rows(path: str | None) -> Mapping[str, Rows]:
+    """The blocks of searched networks by name: those in the file at `path`, or the lineage's."""
+    if not path:
+        return {name: rows_of(PUBLISHED[name]) for name in SEARCHED}
+    try:
+        archs = json.loads(user_path(path).read_text(encoding="utf-8"))["archs"]
+        return {name: rows_from(blocks) for name, blocks in archs.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"published={path} cannot be read ({' '.join(str(error).split())[:100]}): it must be "
+            "JSON, archs by name, each a list of blocks with stage, k, e, se, act, stride and first"
+        ) from None

@@ -1,0 +1,141 @@
+"""The settings of `nas.rediscover`, typed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NamedTuple
+
+from nas.accuracy.oneshot import OneShotSettings
+from nas.core.config import Component, compose
+from nas.core.errors import UserError
+from nas.core.files import user_path
+from nas.core.typed import (
+    Among,
+    Count,
+    Milliseconds,
+    Multiplier,
+    Natural,
+    Range,
+    Workers,
+    check_fields,
+)
+from nas.data.dense import require_classes
+from nas.network.device import DEVICES, resolve_device
+from nas.search.samplers.for_space import REWARDS
+from nas.search.settings import SearchSettings
+from search_spaces.lookup import PUBLISHED, check_target
+
+MIN_SEARCHES = 3
+FINALISTS, SPREAD = 2, 4  # trained by each search: to choose from, and the ends of its front
+
+
+class Size(NamedTuple):
+    """How long a search takes: networks that it scores, seconds of its judge's training."""
+
+    trials: int
+    seconds: float
+
+
+SIZES = {"quick": Size(150, 30), "standard": Size(400, 480), "full": Size(1000, 3600)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RediscoverSettings:
+    """conf/rediscover.yaml; UserError for what is out of range."""
+
+    space: Component
+    data: Component
+    accuracy: Component
+    budget: Component
+    latency: Component
+    table: Component
+    executor: Component
+    searches: Annotated[int, Range(MIN_SEARCHES)]
+    trials: Count | None
+    controls: Annotated[int, Range(50)]
+    ranked: Annotated[int, Range(10)]
+    seeds: Annotated[int, Range(2)]
+    target: Milliseconds | str
+    rivals: Sequence[str]
+    rewards: Sequence[Annotated[str, Among(REWARDS)]]
+    published: str | None
+    width: Multiplier | None
+    seed: Natural
+    workers: Workers
+    device: Annotated[str, Among(DEVICES)]
+    run: str
+    results: str
+    strict: bool
+
+    @classmethod
+    def of(cls, *overrides: str) -> RediscoverSettings:
+        """The settings that such words on the command line make."""
+        given = compose("rediscover", cls, overrides)
+        given["run"] = given["run"] or given["space"].name
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        require_classes("rediscover", self.data.name)
+        check_target(self.target)
+        resolve_device(self.device)
+        for name in self.rivals:
+            _ = PUBLISHED[name]  # raises where there is none
+        if not isinstance(self.accuracy.make(), OneShotSettings):
+            raise UserError(
+                f"accuracy={self.accuracy.name} trains no judge of its own for each search: give "
+                "accuracy=oneshot, or leave it out"
+            )
+        if self.ranked > self.controls:
+            raise UserError(f"ranked={self.ranked} of controls={self.controls} networks: give less")
+        if self.published and not user_path(self.published).is_file():
+            raise UserError(f"there is no file {self.published}: give another published=, or none")
+
+    @property
+    def size(self) -> Size:
+        """How long each search takes, by the budget and what was given."""
+        size = SIZES.get(self.budget.name, SIZES["standard"])
+        seconds = self.accuracy.node["budget"]["seconds"] or size.seconds
+        return Size(self.trials or size.trials, seconds)
+
+    def to_search(
+        self, number: int, target: float | str, reward: str | None = None
+    ) -> SearchSettings:
+        """The settings of the search of that number, of the best network within the target.
+
+        With a `reward` it is the first search once more, its sampler after that.
+        """
+        words: dict[str, Any] = {
+            "accuracy": "oneshot",
+            "target": target,
+            "trials": self.size.trials,
+            "finalists": 1 if reward else FINALISTS,
+            "spread": 0 if reward else SPREAD,
+            "random": 0,
+            "references": [],
+            "seed": self.seed + number,
+            "workers": self.workers,
+            "device": self.device,
+            "strict": self.strict,
+            "run": f"{self.run}_{reward or number}",
+            "sampler.objective": reward or "limit",
+        }
+        base = SearchSettings.of(*(f"{name}={_text(value)}" for name, value in words.items()))
+        budget = {**self.accuracy.node["budget"], "seconds": self.size.seconds}
+        return replace(
+            base,
+            space=self.space,
+            data=self.data,
+            accuracy=self.accuracy.updated(budget=budget),
+            budget=self.budget,
+            latency=self.latency,
+            table=self.table,
+            executor=self.executor,
+            width=self.width,
+            results=self.results,
+        )
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

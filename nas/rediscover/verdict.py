@@ -1,0 +1,101 @@
+"""What the searches show: tests against random networks of the same latency, and their meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nas.rediscover.patterns import HYPOTHESES, Rows, agreement
+from nas.stats.permutation import difference_interval, holm, permutation_p
+
+SIGNIFICANT = 0.05  # after Holm's correction over all hypotheses
+Row = dict[str, Any]
+
+
+def hypothesis_rows(
+    winners: Sequence[Rows], controls: Sequence[Rows], published: Sequence[Rows], seed: int = 0
+) -> list[Row]:
+    """One row a hypothesis.  A search counts once, by its winner; so does a control.
+
+    searched, random, published   the mean contrast of each group
+    difference                    of searched and random, with its interval
+    sd                            of the contrast among the random networks
+    p, holm                       of the permutation test, alone and within the family
+    """
+    rows, ps = [], []
+    for name, hypothesis in HYPOTHESES.items():
+        ours, random, theirs = (
+            np.array([hypothesis.contrast(rows) for rows in group])
+            for group in (winners, controls, published)
+        )
+        found = difference_interval(ours, random, seed)
+        ps.append(permutation_p(ours, random, hypothesis.two_sided, seed))
+        rows.append({
+            "name": name,
+            "words": hypothesis.words,
+            "two_sided": hypothesis.two_sided,
+            "searched": _mean(ours),
+            "random": _mean(random),
+            "published": _mean(theirs),
+            "difference": found.value,
+            "low": found.low,
+            "high": found.high,
+            "sd": float(np.nanstd(random)) if np.isfinite(random).any() else float("nan"),
+            "p": ps[-1],
+        })  # fmt: skip
+    for row, p in zip(rows, holm(ps), strict=True):
+        row |= {"holm": p, "found": bool(p < SIGNIFICANT)}
+    return rows
+
+
+def agreement_rows(
+    winners: Sequence[Rows], controls: Sequence[Rows], like: Mapping[str, Rows], seed: int = 0
+) -> list[Row]:
+    """How far winners choose as each network of `like`, slot by slot, beside what controls do."""
+    rows = []
+    for name, published in like.items():
+        ours, random = (
+            np.array([agreement(rows, published) for rows in group])
+            for group in (winners, controls)
+        )
+        low, high = np.nanquantile(random, [0.025, 0.975])
+        rows.append({
+            "name": name,
+            "searched": _mean(ours),
+            "random": _mean(random),
+            "low": float(low),
+            "high": float(high),
+            "p": permutation_p(ours, random, seed=seed),
+        })  # fmt: skip
+    return rows
+
+
+def _mean(values: Any) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
+
+
+def conclusion(summary: Mapping[str, Any]) -> list[str]:
+    """What may be said, in sentences, the most important first."""
+    taus = summary["taus"]
+    reliable = (
+        f"Kendall's tau of the judges with {taus['networks']} trainings of networks as fast as "
+        f"each other is {taus['mean']:.2f} ({taus['low']:.2f} to {taus['high']:.2f}); two "
+        f"trainings of one network agree by {taus['seeds']:.2f}"
+    )
+    if not taus["low"] > 0:
+        return [
+            f"Nothing can be concluded from what the searches found: {reliable}, so their order is "
+            "not told from chance."
+        ]
+    found = [row for row in summary["hypotheses"] if row["found"]]
+    said = [f"{row['words']} ({row['difference']:+.2f})" for row in found]
+    lines = [
+        f"Told from random networks of the same latency: {'; '.join(said)}."
+        if said
+        else "In nothing that was tested do the networks found differ from random networks of the "
+        "same latency by more than chance."
+    ]
+    return [*lines, f"{reliable}."]
