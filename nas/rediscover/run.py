@@ -87,13 +87,16 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     began = time.perf_counter()
     target_ms, controls = find_controls(settings, console)
     ranked = controls[: settings.ranked]
-    scores = KeyedJournal(folder / "scores.jsonl")
-    searches = []
-    for number in range(settings.searches):
-        console.print(f"search    {number + 1} of {settings.searches}", style="bold")
-        searches.append(search_once(settings, number, target_ms, ranked, scores, console))
     trainer = Trainer(settings, settings.data.make(), folder / "trainings.jsonl", console)
     trained = train_ranked(trainer, ranked)
+    searches, scores = list[Search](), KeyedJournal(folder / "scores.jsonl")
+    for number in range(settings.size.searches):
+        console.print(f"search    {number + 1} of {settings.size.searches}", style="bold")
+        searches.append(search_once(settings, number, target_ms, ranked, scores, console))
+        taus = judge_taus(searches, trained, settings.seed)
+        console.print(
+            f"judge     Kendall's tau {taus['judges'][-1]:.2f} with {len(ranked)} trainings"
+        )
     space, timer = controls[0], settings.latency.make()
     number = num_affordable(searches, trained, settings)
     rivals = {f"the best of {number} random networks": ranked[best_of(trained, number)]}
@@ -123,7 +126,7 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
         "searches": [
             {"run": s.name, "seconds": s.seconds, **{k: s.row[k] for k in ROW}} for s in searches
         ],
-        "taus": judge_taus(searches, trained, settings.seed),
+        "taus": taus,
         "hypotheses": hypothesis_rows(found, random, groups[2], settings.seed),
         "agreement": agreement_rows(found, random, like, settings.seed),
         "stages": {

@@ -27,17 +27,18 @@ from nas.search.settings import SearchSettings
 from search_spaces.lookup import PUBLISHED, check_target
 
 MIN_SEARCHES = 3
-FINALISTS, SPREAD = 2, 4  # trained by each search: to choose from, and the ends of its front
+FINALISTS, SPREAD = 2, 2  # trained by each search: to choose from, and an end of its front
 
 
 class Size(NamedTuple):
-    """How long a search takes: networks that it scores, seconds of its judge's training."""
+    """How many searches, the networks that each scores, seconds of its judge's training."""
 
+    searches: int
     trials: int
     seconds: float
 
 
-SIZES = {"quick": Size(150, 30), "standard": Size(400, 480), "full": Size(1000, 3600)}
+SIZES = {"quick": Size(3, 80, 60), "standard": Size(5, 400, 480), "full": Size(10, 1000, 3600)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ class RediscoverSettings:
     latency: Component
     table: Component
     executor: Component
-    searches: Annotated[int, Range(MIN_SEARCHES)]
+    searches: Annotated[int, Range(MIN_SEARCHES)] | None
     trials: Count | None
     controls: Annotated[int, Range(50)]
     ranked: Annotated[int, Range(10)]
@@ -94,10 +95,10 @@ class RediscoverSettings:
 
     @property
     def size(self) -> Size:
-        """How long each search takes, by the budget and what was given."""
+        """The number and length of the searches, by the budget and what was given."""
         size = SIZES.get(self.budget.name, SIZES["standard"])
         seconds = self.accuracy.node["budget"]["seconds"] or size.seconds
-        return Size(self.trials or size.trials, seconds)
+        return Size(self.searches or size.searches, self.trials or size.trials, seconds)
 
     def to_search(
         self, number: int, target: float | str, reward: str | None = None

@@ -1,0 +1,143 @@
+"""`nas.rediscover` from end to end, in its smallest size; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from nas.core.errors import UserError
+from nas.rediscover import run as run_module
+from nas.rediscover.run import num_affordable, published_rows, rediscover
+from nas.rediscover.searching import Search
+from nas.rediscover.settings import RediscoverSettings
+from nas.rediscover.trainings import best_of, judge_taus
+from search_spaces.lookup import PUBLISHED
+
+TINY = (
+    "data.train=300", "data.val=100", "data.test=100", "budget.epochs=1", "width=0.25",
+    "space.base=small", "space.depths=[1,2]", "space.kernels=[3,5]", "target=0.12",
+    "searches=3", "trials=6", "accuracy.budget.seconds=1", "controls=50", "ranked=10",
+    "rivals=[mobilenet_v2]", "rewards=[mnas]", "table.blocks=40", "table.calibrate=6",
+    "table.validate=6", "table.repeat=0", "latency.min_rounds=6", "latency.max_seconds=0.05",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was stopped after its searches, and given again."""
+    folder = tmp_path_factory.mktemp("rediscovery")
+    settings = RediscoverSettings.of(*TINY, f"results={folder}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "best_of", stop)
+        with pytest.raises(KeyboardInterrupt):
+            rediscover(settings)
+    journals = sorted((folder / "search").glob("*/evaluations.jsonl"))
+    before = [path.read_bytes() for path in journals]
+    assert len(before) == 3
+    summary = rediscover(settings)
+    assert [path.read_bytes() for path in journals] == before  # nothing is trained again
+    return folder / "rediscover" / "mobilenet_v3", summary
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def test_it_ends_with_its_page_and_every_figure(finished):
+    folder, summary = finished
+    names = {path.name for path in folder.iterdir()}
+    assert {"rediscovery.html", "rediscovery.md", "summary.json", "environment.json"} <= names
+    assert len(list((folder / "networks").iterdir())) == 3
+    kept = json.loads((folder / "summary.json").read_text())
+    assert kept["taus"]["networks"] == 10
+    assert len(kept["taus"]["judges"]) == 3
+    assert kept["num_controls"] == 50
+    assert [row["name"] for row in kept["quality"]][1:] == ["mobilenet_v2"]
+    assert "random networks" in kept["quality"][0]["name"]
+    assert set(kept["stages"]) == {"searched", "random", "published"}
+    assert kept["rewards"]["mnas"] > 0
+    assert summary["conclusion"][0] in (folder / "rediscovery.md").read_text()
+
+
+def test_no_search_began_with_a_published_network(finished):
+    folder, _ = finished
+    for path in sorted((folder.parents[1] / "search").glob("*/trials.csv")):
+        assert "mobilenet_v3" not in path.read_text().replace("mobilenet_v3_small", "")
+
+
+def test_given_again_it_says_the_same(finished):
+    folder, summary = finished
+    again = rediscover(RediscoverSettings.of(*TINY, f"results={folder.parents[1]}"))
+    same = ("taus", "hypotheses", "agreement", "stages", "searches", "rewards", "exponent")
+    assert json.dumps([again[name] for name in same]) == json.dumps([summary[n] for n in same])
+
+
+def test_other_settings_are_refused(finished):
+    folder, _ = finished
+    with pytest.raises(UserError, match="began with other settings"):
+        rediscover(RediscoverSettings.of(*TINY, "seeds=3", f"results={folder.parents[1]}"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["searches=2"], "searches must be a whole number from 3"),
+        (["accuracy=blend"], "accuracy=blend trains no judge of its own"),
+        (["ranked=24", "controls=50", "published=nowhere.json"], "no file nowhere.json"),
+        (["ranked=60", "controls=50"], "ranked=60 of controls=50"),
+        (["rivals=[mobilenet_v9]"], "mobilenet_v9"),
+        (["rewards=[speed]"], "speed"),
+        (["data=coco"], "boxes or masks"),
+    ],
+)
+def test_mistakes_are_one_line(words, message):
+    with pytest.raises(UserError, match=message) as error:
+        RediscoverSettings.of(*words)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_of_published_networks_that_cannot_be_read_is_said(tmp_path):
+    path = tmp_path / "archs.json"
+    path.write_text('{"archs": {"mine": [{"stage": 1}]}}')
+    with pytest.raises(UserError, match="each a list of blocks with stage, k"):
+        published_rows(str(path))
+    assert set(published_rows(None)) <= set(PUBLISHED)
+
+
+def searched(scores, seconds=10.0):
+    return Search("a", PUBLISHED["mobilenet_v2"], {}, 1.0, scores, [], seconds)
+
+
+def test_taus_are_of_each_judge_with_the_mean_of_trainings():
+    losses = np.linspace(1, 2, 12)
+    trained = [[{"cross_entropy": loss}, {"cross_entropy": loss + 0.01}] for loss in losses]
+    right, wrong = list(-losses), list(losses)
+    found = judge_taus([searched(right), searched(right), searched(wrong)], trained, 0)
+    assert found["judges"] == [1, 1, -1]
+    assert found["mean"] == pytest.approx(1 / 3)
+    assert found["seeds"] == 1
+    noise = list(np.random.default_rng(0).normal(size=12))
+    found = judge_taus([searched(noise)], trained, 0)
+    assert found["low"] < 0 < found["high"]
+
+
+def test_random_networks_get_the_time_of_one_search():
+    trained = [[{"seconds": 4.0, "val_accuracy": v}] for v in (0.5, 0.7, 0.6, 0.9)]
+    two = SimpleNamespace(workers=2)
+    assert num_affordable([searched([], 6.0)], trained, two) == 3
+    assert num_affordable([searched([], 600.0)], trained, two) == 4  # all there are
+    assert num_affordable([searched([], 0.1)], trained, two) == 1
+    assert best_of(trained, 3) == 1
+    assert best_of(trained, 4) == 3
+
+
+def test_a_supernet_of_the_first_search_is_not_trained_again(finished):
+    folder, _ = finished
+    searches = folder.parents[1] / "search"
+    first, again = (
+        searches / name / "supernet.pt" for name in ("mobilenet_v3_0", "mobilenet_v3_mnas")
+    )
+    assert first.read_bytes() == again.read_bytes()
