@@ -13,10 +13,9 @@ from rich.console import Console
 from nas.ablate.ablations import Variant, variants_of
 from nas.ablate.settings import AblateSettings
 from nas.accuracy.executor import Executor
-from nas.accuracy.paired import PairedTraining, with_fewer_images
+from nas.accuracy.paired import PairedTraining, load_fewer
 from nas.accuracy.pool import Pool
 from nas.arch.cost import describe_network
-from nas.core.config import Component
 from nas.core.errors import UserError
 from nas.core.run_folder import folder_name, lock_folder, open_folder
 from nas.data.dataset import ImageData
@@ -48,13 +47,9 @@ class AblateRun:
         """Processes that train networks."""
         return self.executor.open(
             lambda load: partial(PairedTraining.open, load, self.budget, self.settings.device),
-            partial(_load, self.settings.data, self.settings.images),
+            partial(load_fewer, self.settings.data, self.settings.images),
             self.settings.workers,
         )
-
-
-def _load(data: Component, number: int | None) -> ImageData:
-    return with_fewer_images(data.make(), number)
 
 
 @contextmanager
@@ -63,7 +58,7 @@ def open_run(settings: AblateSettings, console: Console) -> Iterator[AblateRun]:
     budget, timer = settings.budget.make(), settings.latency.make()
     executor: Executor = settings.executor.make()
     budget.check_from_scratch()
-    data = _load(settings.data, settings.images)
+    data = load_fewer(settings.data, settings.images)
     arch, origin = resolve_baseline(
         settings.arch,
         settings.results,

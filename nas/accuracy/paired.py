@@ -15,6 +15,7 @@ from nas.accuracy.estimate import Failure
 from nas.accuracy.pool import Pool, part_done
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
+from nas.core.config import Component
 from nas.core.journal import KeyedJournal
 from nas.core.progress import ProgressBar
 from nas.data.batches import batches_for
@@ -37,6 +38,11 @@ def with_fewer_images(data: ImageData, number: int | None) -> ImageData:
     order = np.random.default_rng(0).random(len(labels))
     kept = stratified_choice(labels, number, order)
     return replace(data, train=Split(data.train.images[kept], data.train.labels[kept]))
+
+
+def load_fewer(data: Component, number: int | None) -> ImageData:
+    """The data that a component makes, with at most `number` training images."""
+    return with_fewer_images(data.make(), number)
 
 
 @dataclass(frozen=True)

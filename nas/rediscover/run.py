@@ -19,6 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
+from nas.accuracy.paired import load_fewer
 from nas.core.config import config_of
 from nas.core.errors import UserError
 from nas.core.files import user_path
@@ -87,7 +88,8 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     began = time.perf_counter()
     target_ms, controls = find_controls(settings, console)
     ranked = controls[: settings.ranked]
-    trainer = Trainer(settings, settings.data.make(), folder / "trainings.jsonl", console)
+    data = load_fewer(settings.data, settings.size.images)
+    trainer = Trainer(settings, data, folder / "trainings.jsonl", console)
     trained = train_ranked(trainer, ranked)
     searches, scores = list[Search](), KeyedJournal(folder / "scores.jsonl")
     for number in range(settings.size.searches):
@@ -112,9 +114,9 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     like = {name: rows_of(PUBLISHED[name]) for name in LIKE}
     summary: dict[str, Any] = {
         "space": settings.space.name,
-        "data": trainer.data.name,
-        "images": [len(part) for part in (trainer.data.train, trainer.data.val, trainer.data.test)],
-        "resolution": trainer.data.resolution,
+        "data": data.name,
+        "images": [len(part) for part in (data.train, data.val, data.test)],
+        "resolution": data.resolution,
         "budget": settings.budget.name,
         "epochs": settings.budget.node["epochs"],
         "judge_seconds": settings.size.seconds,

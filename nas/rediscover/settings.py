@@ -31,14 +31,25 @@ FINALISTS, SPREAD = 2, 2  # trained by each search: to choose from, and an end o
 
 
 class Size(NamedTuple):
-    """How many searches, the networks that each scores, seconds of its judge's training."""
+    """What a budget gives.
+
+    searches   how many
+    trials     networks that each of them scores
+    seconds    of its judge's training
+    images     training images of a network that is trained alone; None: all
+    """
 
     searches: int
     trials: int
     seconds: float
+    images: int | None
 
 
-SIZES = {"quick": Size(3, 80, 60), "standard": Size(5, 400, 480), "full": Size(10, 1000, 3600)}
+SIZES = {
+    "quick": Size(3, 80, 60, 4000),
+    "standard": Size(5, 400, 480, None),
+    "full": Size(10, 1000, 3600, None),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +65,7 @@ class RediscoverSettings:
     executor: Component
     searches: Annotated[int, Range(MIN_SEARCHES)] | None
     trials: Count | None
+    images: Count | None
     controls: Annotated[int, Range(50)]
     ranked: Annotated[int, Range(10)]
     seeds: Annotated[int, Range(2)]
@@ -98,7 +110,12 @@ class RediscoverSettings:
         """The number and length of the searches, by the budget and what was given."""
         size = SIZES.get(self.budget.name, SIZES["standard"])
         seconds = self.accuracy.node["budget"]["seconds"] or size.seconds
-        return Size(self.searches or size.searches, self.trials or size.trials, seconds)
+        return Size(
+            searches=self.searches or size.searches,
+            trials=self.trials or size.trials,
+            seconds=seconds,
+            images=self.images or size.images,
+        )
 
     def to_search(
         self, number: int, target: float | str, reward: str | None = None

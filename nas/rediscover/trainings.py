@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 
 from nas.accuracy.executor import Executor
-from nas.accuracy.paired import PairedTraining, right_answers, train_all
+from nas.accuracy.paired import PairedTraining, load_fewer, right_answers, train_all
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
@@ -49,7 +49,7 @@ class Trainer:
         with (
             executor.open(
                 lambda load: partial(PairedTraining.open, load, budget, settings.device, True),
-                settings.data.make,
+                partial(load_fewer, settings.data, settings.size.images),
                 settings.workers,
             ) as pool,
             ProgressBar(self.console, label) as bar,
