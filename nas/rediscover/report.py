@@ -141,8 +141,9 @@ def describe_setting(summary: Summary) -> str:
     train, val, test = summary["images"]
     return (
         f"{len(summary['searches'])} searches of {summary['trials']} networks each, in the space "
-        f"{summary['space']} on {summary['data']} ({train:,} images to train a network alone, {val:,} to choose, "
-        f"{test:,} to test, {summary['resolution']} pixels), within {summary['target_ms']:.3g} ms, "
+        f"{summary['space']} on {summary['data']} ({train:,} images to train a "
+        f"network alone, {val:,} to choose, {test:,} to test, {summary['resolution']} pixels), "
+        f"within {summary['target_ms']:.3g} ms, "
         f"each with a supernet of its own trained for {summary['judge_seconds']:g} s; "
         f"{summary['num_controls']} random networks as fast; trainings of {summary['epochs']} "
         "epochs."

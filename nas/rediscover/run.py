@@ -12,7 +12,6 @@ From Python it is what the command line does, in four lines:
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,15 @@ from typing import Any
 from rich.console import Console
 
 from nas.accuracy.paired import load_fewer
+from nas.arch.arch import Arch
 from nas.core.config import config_of
 from nas.core.errors import UserError
 from nas.core.files import user_path
 from nas.core.journal import KeyedJournal
-from nas.core.progress import open_console
+from nas.core.progress import ProgressBar, open_console
 from nas.core.run_folder import check_config, lock_folder, open_folder, write_yaml
+from nas.data.dataset import ImageData
+from nas.latency.timing import Backend
 from nas.rediscover.patterns import Rows, by_stage, rows_from, rows_of
 from nas.rediscover.report import TABLE_WIDTH, print_results, write_results
 from nas.rediscover.searching import (
@@ -57,7 +59,6 @@ SEARCHED = (
     "efficientnet_b0",
 )
 LIKE = ("mobilenet_v3_large", "mobilenet_v3_small")
-GROUPS = ("searched", "random", "published")
 ROW = ("id", "arch", "latency_ms", "measured_ms", "accuracy", "test_accuracy", "macs", "params")
 MAY_CHANGE = (
     *("run", "results", "device", "workers", "executor", "strict", "choices"),
@@ -85,56 +86,36 @@ def rediscover(settings: RediscoverSettings) -> dict[str, Any]:
 
 
 def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) -> dict[str, Any]:
-    began = time.perf_counter()
+    published = published_rows(settings.published)  # read before anything is spent
     target_ms, controls = find_controls(settings, console)
-    ranked = controls[: settings.ranked]
     data = load_fewer(settings.data, settings.size.images)
     trainer = Trainer(settings, data, folder / "trainings.jsonl", console)
+    ranked = controls[: settings.ranked]
     trained = train_ranked(trainer, ranked)
-    searches, scores = list[Search](), KeyedJournal(folder / "scores.jsonl")
-    for number in range(settings.size.searches):
-        console.print(f"search    {number + 1} of {settings.size.searches}", style="bold")
-        searches.append(search_once(settings, number, target_ms, ranked, scores, console))
-        taus = judge_taus(searches, trained, settings.seed)
-        console.print(
-            f"judge     Kendall's tau {taus['judges'][-1]:.2f} with {len(ranked)} trainings"
-        )
-    space, timer = controls[0], settings.latency.make()
+    searches, taus = search_all(settings, target_ms, ranked, trained, folder, console)
+    winners, timer = [search.winner for search in searches], settings.latency.make()
     number = num_affordable(searches, trained, settings)
-    rivals = {f"the best of {number} random networks": ranked[best_of(trained, number)]}
-    for name in settings.rivals:
-        if rival := fit_width(name, space, target_ms, timer):
-            rivals[name] = rival
-        else:
-            console.print(f"left out  {name}: no width of it is within {target_ms:.3g} ms")
-    winners = [search.winner for search in searches]
-    found, random = ([rows_of(arch) for arch in archs] for archs in (winners, controls))
-    published = published_rows(settings.published)
-    groups: list[Sequence[Rows]] = [found, random, list(published.values())]
+    rivals = {
+        f"the best of {number} random networks": ranked[best_of(trained, number)],
+        **fit_rivals(settings.rivals, controls[0], target_ms, timer, console),
+    }
+    groups: dict[str, list[Rows]] = {
+        "searched": [rows_of(arch) for arch in winners],
+        "random": [rows_of(arch) for arch in controls],
+        "published": list(published.values()),
+    }
+    found, random, theirs = groups.values()
     like = {name: rows_of(PUBLISHED[name]) for name in LIKE}
     summary: dict[str, Any] = {
-        "space": settings.space.name,
-        "data": data.name,
-        "images": [len(part) for part in (data.train, data.val, data.test)],
-        "resolution": data.resolution,
-        "budget": settings.budget.name,
-        "epochs": settings.budget.node["epochs"],
-        "judge_seconds": settings.size.seconds,
-        "trials": settings.size.trials,
-        "target_ms": target_ms,
+        **describe_run(settings, data, target_ms),
         "num_controls": len(controls),
-        "num_random": number,
-        "seeds": settings.seeds,
         "searches": [
             {"run": s.name, "seconds": s.seconds, **{k: s.row[k] for k in ROW}} for s in searches
         ],
         "taus": taus,
-        "hypotheses": hypothesis_rows(found, random, groups[2], settings.seed),
+        "hypotheses": hypothesis_rows(found, random, theirs, settings.seed),
         "agreement": agreement_rows(found, random, like, settings.seed),
-        "stages": {
-            name: by_stage(group)
-            for name, group in zip(GROUPS, (*groups, list(published.values())), strict=True)
-        },
+        "stages": {name: by_stage(group) for name, group in groups.items()},
         "published": list(published),
         "quality": compare(trainer, winners, rivals, timer),
         "exponent": exponent_of(searches, target_ms),
@@ -143,10 +124,58 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
         },
     }
     summary["conclusion"] = conclusion(summary)
-    summary["seconds"] = time.perf_counter() - began
     write_results(settings, folder, summary, winners, found, like)
     print_results(console, summary, folder)
     return summary
+
+
+def search_all(
+    settings: RediscoverSettings,
+    target_ms: float,
+    ranked: Sequence[Arch],
+    trained: Sequence[Sequence[Row]],
+    folder: Path,
+    console: Console,
+) -> tuple[list[Search], dict[str, Any]]:
+    """All searches, and how far their judges order the trained controls rightly."""
+    searches, scores = list[Search](), KeyedJournal(folder / "scores.jsonl")
+    for number in range(settings.size.searches):
+        console.print(f"search    {number + 1} of {settings.size.searches}", style="bold")
+        searches.append(search_once(settings, number, target_ms, ranked, scores, console))
+        tau = judge_taus(searches[-1:], trained, settings.seed)["mean"]
+        console.print(f"judge     Kendall's tau {tau:.2f} with {len(ranked)} trainings")
+    return searches, judge_taus(searches, trained, settings.seed)
+
+
+def fit_rivals(
+    names: Sequence[str], space: Arch, target_ms: float, timer: Backend, console: Console
+) -> dict[str, Arch]:
+    """Each published network at the width at which it is as fast as the target."""
+    found = {}
+    with ProgressBar(console, "rivals", len(names)) as bar:
+        for done, name in enumerate(names, 1):
+            if rival := fit_width(name, space, target_ms, timer):
+                found[name] = rival
+            else:
+                console.print(f"left out  {name}: no width of it is within {target_ms:.3g} ms")
+            bar(done, name)
+    return found
+
+
+def describe_run(settings: RediscoverSettings, data: ImageData, target_ms: float) -> dict[str, Any]:
+    """What summary.json says of how it was done."""
+    return {
+        "space": settings.space.name,
+        "data": data.name,
+        "images": [len(part) for part in (data.train, data.val, data.test)],
+        "resolution": data.resolution,
+        "budget": settings.budget.name,
+        "epochs": settings.budget.node["epochs"],
+        "seeds": settings.seeds,
+        "trials": settings.size.trials,
+        "judge_seconds": settings.size.seconds,
+        "target_ms": target_ms,
+    }
 
 
 def num_affordable(

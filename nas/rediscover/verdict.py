@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 def hypothesis_rows(
-    winners: Sequence[Rows], controls: Sequence[Rows], published: Sequence[Rows], seed: int = 0
+    searched: Sequence[Rows], random: Sequence[Rows], published: Sequence[Rows], seed: int = 0
 ) -> list[Row]:
     """One row a hypothesis.  A search counts once, by its winner; so does a control.
 
@@ -26,23 +26,23 @@ def hypothesis_rows(
     """
     rows, ps = [], []
     for name, hypothesis in HYPOTHESES.items():
-        ours, random, theirs = (
+        ours, others, theirs = (
             np.array([hypothesis.contrast(rows) for rows in group])
-            for group in (winners, controls, published)
+            for group in (searched, random, published)
         )
-        found = difference_interval(ours, random, seed)
-        ps.append(permutation_p(ours, random, hypothesis.two_sided, seed))
+        found = difference_interval(ours, others, seed)
+        ps.append(permutation_p(ours, others, hypothesis.two_sided, seed))
         rows.append({
             "name": name,
             "words": hypothesis.words,
             "two_sided": hypothesis.two_sided,
             "searched": _mean(ours),
-            "random": _mean(random),
+            "random": _mean(others),
             "published": _mean(theirs),
             "difference": found.value,
             "low": found.low,
             "high": found.high,
-            "sd": float(np.nanstd(random)) if np.isfinite(random).any() else float("nan"),
+            "sd": float(np.nanstd(others)) if np.isfinite(others).any() else float("nan"),
             "p": ps[-1],
         })  # fmt: skip
     for row, p in zip(rows, holm(ps), strict=True):
@@ -51,23 +51,22 @@ def hypothesis_rows(
 
 
 def agreement_rows(
-    winners: Sequence[Rows], controls: Sequence[Rows], like: Mapping[str, Rows], seed: int = 0
+    searched: Sequence[Rows], random: Sequence[Rows], like: Mapping[str, Rows], seed: int = 0
 ) -> list[Row]:
     """How far winners choose as each network of `like`, slot by slot, beside what controls do."""
     rows = []
     for name, published in like.items():
-        ours, random = (
-            np.array([agreement(rows, published) for rows in group])
-            for group in (winners, controls)
+        ours, others = (
+            np.array([agreement(rows, published) for rows in group]) for group in (searched, random)
         )
-        low, high = np.nanquantile(random, [0.025, 0.975])
+        low, high = np.nanquantile(others, [0.025, 0.975])
         rows.append({
             "name": name,
             "searched": _mean(ours),
-            "random": _mean(random),
+            "random": _mean(others),
             "low": float(low),
             "high": float(high),
-            "p": permutation_p(ours, random, seed=seed),
+            "p": permutation_p(ours, others, seed=seed),
         })  # fmt: skip
     return rows
 
