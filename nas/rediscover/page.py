@@ -32,6 +32,8 @@ def rediscovery_page(path: Path, summary: Summary, networks: Mapping[str, Rows])
         "fixed before any run was looked at.",
         f"The random networks are of the same space, at most 2 % faster than the "
         f"{summary['target_ms']:.3g} ms of the target: what latency alone asks for, they have too.",
+        "The interval of the judges' mean tau is for other networks, not for other judges.",
+        "The best of the random networks is that of one draw; its own luck is not in the interval.",
         f"Published: {', '.join(summary['published'])}.",
     ]
     figures_page(path, "Rediscovering MobileNetV3", summary["conclusion"], sections, notes)
@@ -79,7 +81,7 @@ def _tests(summary: Summary) -> Section:
     words = (
         "Each row is a difference within a network, such as the share of blocks with SE in the "
         "last stage less that in the first. Right of the line searched networks have more of it "
-        "than random ones of the same latency. Bars are 95 % bootstrap intervals."
+        "than random ones of the same latency. Bars are 95 % intervals."
     )
     return Section("What was tested", words, figure)
 
@@ -127,7 +129,7 @@ def _judges(summary: Summary) -> Section:
     """Kendall's tau of each judge, of their mean with its interval, and of trainings."""
     taus, figure = summary["taus"], blank("Kendall's tau", "")
     figure.add_vline(0, line={"color": GREY, "dash": "dash"})
-    names = [f"judge {i}" for i in range(len(taus["judges"]))]
+    names = [search["run"] for search in summary["searches"]]
     figure.add_scatter(
         x=taus["judges"], y=names, mode="markers", marker={"color": BLUE, "size": 10},
         name="each judge",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nas.arch.arch import Arch
+from nas.arch.arch import Arch, strides
 
 LARGE_KERNEL = 5  # and more
 NUM_LATE = 2
@@ -47,13 +47,13 @@ def rows_of(arch: Arch) -> list[Row]:
         Row(
             stage=i,
             place=j,
-            stride=stage.stride if j == 0 else 1,
+            stride=taken if j == 0 else 1,
             kernel=block.kernel,
             expand=float(block.expand),
             se=bool(block.se),
             smooth=block.act in SMOOTH,
         )
-        for i, stage in enumerate(arch.stages)
+        for i, (stage, taken) in enumerate(zip(arch.stages, strides(arch), strict=True))
         if i
         for j, block in enumerate(stage.slots())
     ]
@@ -68,7 +68,9 @@ def rows_from(blocks: Iterable[Mapping[str, Any]]) -> list[Row]:
         place = 0 if block["first"] or not rows else rows[-1].place + 1
         smooth = str(block["act"]) in (*SMOOTH, "hs")
         numbers = int(block["stride"]), int(block["k"]), float(block["e"])
-        rows.append(Row(stage, place, *numbers, bool(block["se"]), smooth))
+        if not isinstance(block["se"], bool):
+            raise ValueError(f"se is true or false, not {block['se']!r}")
+        rows.append(Row(stage, place, *numbers, block["se"], smooth))
     return rows
 
 
@@ -99,7 +101,7 @@ def _late_less_early(rows: Rows, value: Callable[[Row], float]) -> float:
 
 def _se_last_less_first(rows: Rows) -> float:
     stages = [row.stage for row in rows]
-    first, last = min(stages), max(stages)
+    first, last = min(stages, default=0), max(stages, default=0)
     return _difference(rows, lambda r: r.se, lambda r: r.stage == last, lambda r: r.stage == first)
 
 

@@ -15,6 +15,8 @@ from nas.core.run_folder import environment, write_json
 from nas.rediscover.page import rediscovery_page
 from nas.rediscover.patterns import Rows
 from nas.rediscover.settings import RediscoverSettings
+from nas.rediscover.verdict import is_reliable
+from nas.search.problem import LATENCY_SLACK
 from nas.stats.rewards import MNAS_EXPONENT
 
 TABLE_WIDTH = 110
@@ -33,17 +35,18 @@ def write_results(
     """Write all that the command leaves, summary.json last."""
     made_with = environment(seed=settings.seed, latency=settings.latency.make().describe())
     write_json(folder / "environment.json", made_with)
-    networks = {f"winner_{i}": dumps(arch) for i, arch in enumerate(winners)}
+    runs = [search["run"] for search in summary["searches"]]
+    networks = {name: dumps(arch) for name, arch in zip(runs, winners, strict=True)}
     write_all(folder / "networks", ".yaml", networks)
     write_text(folder / "rediscovery.md", as_markdown(summary))
-    names = {f"search {i}": found for i, found in enumerate(rows)} | dict(like)
-    rediscovery_page(folder / "rediscovery.html", summary, names)
+    names = {s["run"]: found for s, found in zip(summary["searches"], rows, strict=True)}
+    rediscovery_page(folder / "rediscovery.html", summary, names | dict(like))
     write_json(folder / "summary.json", summary)
 
 
 def print_results(console: Console, summary: Summary, folder: Path) -> None:
     """Print what was found, a line each."""
-    for row in summary["hypotheses"]:
+    for row in summary["hypotheses"] if is_reliable(summary["taus"]) else ():
         console.print(f"tested    {describe_hypothesis(row)}")
     for row in summary["agreement"]:
         console.print(f"alike     {describe_agreement(row)}")
@@ -88,14 +91,13 @@ def describe_quality(row: Mapping[str, Any]) -> str:
 
 def describe_rewards(summary: Summary) -> list[str]:
     """The exponent that the front says, and where each reward ended."""
-    lines = []
-    if summary["exponent"] is not None:
-        lines.append(
-            f"the networks' own front is worth an exponent of {summary['exponent']:.3f} (MnasNet "
-            f"{MNAS_EXPONENT}, MobileNetV3-Small {SMALL_EXPONENT})"
-        )
-    return lines + [
-        f"{name} ended at {ratio:.2f} times the target"
+    found = [s["exponent"] for s in summary["searches"] if s["exponent"] is not None]
+    lines = [
+        f"the judges' fronts say an exponent of {', '.join(f'{w:.3f}' for w in found)} (MnasNet "
+        f"{MNAS_EXPONENT}, MobileNetV3-Small {SMALL_EXPONENT})"
+    ]
+    return lines[: len(found)] + [
+        f"{name} ended at {ratio:.2f} times the target (nothing over {LATENCY_SLACK:g} is judged)"
         for name, ratio in summary["rewards"].items()
     ]
 

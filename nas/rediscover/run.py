@@ -23,16 +23,13 @@ from nas.arch.arch import Arch
 from nas.core.config import config_of
 from nas.core.errors import UserError
 from nas.core.files import user_path
-from nas.core.journal import KeyedJournal
-from nas.core.progress import ProgressBar, open_console
+from nas.core.progress import open_console
 from nas.core.run_folder import check_config, lock_folder, open_folder, write_yaml
 from nas.data.dataset import ImageData
-from nas.latency.timing import Backend
 from nas.rediscover.patterns import Rows, by_stage, rows_from, rows_of
 from nas.rediscover.report import TABLE_WIDTH, print_results, write_results
 from nas.rediscover.searching import (
     Search,
-    exponent_of,
     find_controls,
     search_by,
     search_once,
@@ -43,7 +40,7 @@ from nas.rediscover.trainings import (
     Trainer,
     best_of,
     compare,
-    fit_width,
+    fit_rivals,
     judge_taus,
     train_ranked,
 )
@@ -59,9 +56,9 @@ SEARCHED = (
     "efficientnet_b0",
 )
 LIKE = ("mobilenet_v3_large", "mobilenet_v3_small")
-ROW = ("id", "arch", "latency_ms", "measured_ms", "accuracy", "test_accuracy", "macs", "params")
+ROW = ("id", "arch", "latency_ms", "macs", "params")
 MAY_CHANGE = (
-    *("run", "results", "device", "workers", "executor", "strict", "choices"),
+    *("run", "results", "device", "executor", "strict", "choices"),
     *("published", "rivals", "rewards", "searches"),
 )
 
@@ -74,10 +71,6 @@ def rediscover(settings: RediscoverSettings) -> dict[str, Any]:
     console = open_console(TABLE_WIDTH)
     folder = open_folder(Path(settings.results) / "rediscover" / settings.run)
     with lock_folder(folder):
-        config = config_of(settings)
-        kept = {name: value for name, value in config.items() if name not in MAY_CHANGE}
-        check_config(folder / "config.yaml", kept)
-        write_yaml(folder / "config.yaml", kept)
         try:
             return _rediscover(settings, folder, console)
         except KeyboardInterrupt:
@@ -87,17 +80,20 @@ def rediscover(settings: RediscoverSettings) -> dict[str, Any]:
 
 def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) -> dict[str, Any]:
     published = published_rows(settings.published)  # read before anything is spent
+    config = {k: v for k, v in config_of(settings).items() if k not in MAY_CHANGE}
+    check_config(folder / "config.yaml", config)
     target_ms, controls = find_controls(settings, console)
+    write_yaml(folder / "config.yaml", config)
     data = load_fewer(settings.data, settings.size.images)
     trainer = Trainer(settings, data, folder / "trainings.jsonl", console)
     ranked = controls[: settings.ranked]
     trained = train_ranked(trainer, ranked)
-    searches, taus = search_all(settings, target_ms, ranked, trained, folder, console)
+    searches = search_all(settings, target_ms, ranked, trained, console)
     winners, timer = [search.winner for search in searches], settings.latency.make()
     number = num_affordable(searches, trained, settings)
     rivals = {
         f"the best of {number} random networks": ranked[best_of(trained, number)],
-        **fit_rivals(settings.rivals, controls[0], target_ms, timer, console),
+        **fit_rivals(settings.rivals, winners, timer, folder / "rivals.jsonl", console),
     }
     groups: dict[str, list[Rows]] = {
         "searched": [rows_of(arch) for arch in winners],
@@ -110,15 +106,20 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
         **describe_run(settings, data, target_ms),
         "num_controls": len(controls),
         "searches": [
-            {"run": s.name, "seconds": s.seconds, **{k: s.row[k] for k in ROW}} for s in searches
+            {
+                "run": s.name,
+                "seconds": s.seconds,
+                "exponent": s.exponent,
+                **{k: s.row[k] for k in ROW},
+            }
+            for s in searches
         ],
-        "taus": taus,
+        "taus": judge_taus(searches, trained, settings.seed),
         "hypotheses": hypothesis_rows(found, random, theirs, settings.seed),
         "agreement": agreement_rows(found, random, like, settings.seed),
         "stages": {name: by_stage(group) for name, group in groups.items()},
         "published": list(published),
         "quality": compare(trainer, winners, rivals, timer),
-        "exponent": exponent_of(searches, target_ms),
         "rewards": {
             reward: search_by(reward, settings, target_ms, console) for reward in settings.rewards
         },
@@ -134,32 +135,16 @@ def search_all(
     target_ms: float,
     ranked: Sequence[Arch],
     trained: Sequence[Sequence[Row]],
-    folder: Path,
     console: Console,
-) -> tuple[list[Search], dict[str, Any]]:
-    """All searches, and how far their judges order the trained controls rightly."""
-    searches, scores = list[Search](), KeyedJournal(folder / "scores.jsonl")
+) -> list[Search]:
+    """All searches; how far each judge orders the trained controls rightly is said at once."""
+    searches = list[Search]()
     for number in range(settings.size.searches):
         console.print(f"search    {number + 1} of {settings.size.searches}", style="bold")
-        searches.append(search_once(settings, number, target_ms, ranked, scores, console))
+        searches.append(search_once(settings, number, target_ms, ranked, console))
         tau = judge_taus(searches[-1:], trained, settings.seed)["mean"]
         console.print(f"judge     Kendall's tau {tau:.2f} with {len(ranked)} trainings")
-    return searches, judge_taus(searches, trained, settings.seed)
-
-
-def fit_rivals(
-    names: Sequence[str], space: Arch, target_ms: float, timer: Backend, console: Console
-) -> dict[str, Arch]:
-    """Each published network at the width at which it is as fast as the target."""
-    found = {}
-    with ProgressBar(console, "rivals", len(names)) as bar:
-        for done, name in enumerate(names, 1):
-            if rival := fit_width(name, space, target_ms, timer):
-                found[name] = rival
-            else:
-                console.print(f"left out  {name}: no width of it is within {target_ms:.3g} ms")
-            bar(done, name)
-    return found
+    return searches
 
 
 def describe_run(settings: RediscoverSettings, data: ImageData, target_ms: float) -> dict[str, Any]:
@@ -181,7 +166,7 @@ def describe_run(settings: RediscoverSettings, data: ImageData, target_ms: float
 def num_affordable(
     searches: Sequence[Search], trained: Sequence[Sequence[Row]], settings: RediscoverSettings
 ) -> int:
-    """How many random networks could be trained in the time of one search, of those there are.
+    """How many random networks could be trained in the time of one search, of those that were.
 
     A search keeps all workers busy, a training one of them.
     """
@@ -196,9 +181,13 @@ def published_rows(path: str | None) -> Mapping[str, Rows]:
         return {name: rows_of(PUBLISHED[name]) for name in SEARCHED}
     try:
         archs = json.loads(user_path(path).read_text(encoding="utf-8"))["archs"]
-        return {name: rows_from(blocks) for name, blocks in archs.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"published={path} cannot be read ({' '.join(str(error).split())[:100]}): it must be "
-            "JSON, archs by name, each a list of blocks with stage, k, e, se, act, stride and first"
-        ) from None
+        found = {name: rows_from(blocks) for name, blocks in archs.items()}
+        if found and all(found.values()):
+            return found
+        reason = "a network without blocks"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:100]
+    raise UserError(
+        f"published={path} cannot be read ({reason}): it must be JSON, archs by name, each a list "
+        "of blocks with stage (from 1), k, e, se (true or false), act, stride and first"
+    )

@@ -1,6 +1,6 @@
 """Searches that know no published network, each with a judge of its own, and what the judge says.
 
-They are `nas.search`'s own, in run folders of its own: what is killed goes on there.
+They are `nas.search`'s own, in its run folders: what is killed goes on there.
 """
 
 from __future__ import annotations
@@ -14,43 +14,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
+from nas.accuracy.estimate import Failure
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.journal import KeyedJournal
 from nas.core.run_folder import open_folder
 from nas.rediscover.settings import RediscoverSettings
-from nas.report.frames import trial_frame
-from nas.search.evaluations import Role
+from nas.report.frames import as_rows, trial_frame
 from nas.search.phases import open_judge, run_phases
 from nas.search.run import counted_seconds, write_report
 from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
 from nas.stats.rewards import OBJECTIVES, power_law
 
-WITHIN = 0.02  # a control is at most so much faster than the target
+WITHIN = 0.02  # a control, and a winner, is at most so much faster than the target
 DRAWN = 50_000  # random networks, among which the controls are found
 JUDGE = "supernet.pt"
+SCORES = "controls.jsonl"  # what the judge says of the controls
 
 
 @dataclass(frozen=True)
 class Search:
     """One search that has ended.
 
-    winner      the most accurate network of its finalists within the target, and its row
-    scores      what its judge says of the first controls, by network
-    trained     latency in ms and accuracy of each network that it trained
-    seconds     of the whole search
+    winner    the network of the highest score that is as fast as the controls are, and its row
+    scores    what its judge says of the controls that are trained, in their order
+    exponent  MnasNet's, by the front of what the judge says; None without one
+    seconds   of the judge's training and of scoring
     """
 
     name: str
     winner: Arch
     row: Mapping[str, Any]
-    target_ms: float
     scores: list[float]
-    trained: list[tuple[float, float]]
+    exponent: float | None
     seconds: float
 
 
@@ -61,10 +62,13 @@ def open_unknowing(settings: SearchSettings, stack: ExitStack, console: Console)
 
 
 def run_unknowing(settings: SearchSettings, stack: ExitStack, console: Console) -> SearchRun:
-    """Such a search, run to its end."""
-    began, run = time.perf_counter(), open_unknowing(settings, stack, console)
+    """Such a search, run to its end, with its report."""
+    quiet = Console(quiet=True)  # space, data and table were said when the controls were found
+    began, run = time.perf_counter(), open_unknowing(settings, stack, quiet)
+    run = replace(run, console=console)
     with counted_seconds(run, began):
         run_phases(run)
+    write_report(run, measure=True)
     return run
 
 
@@ -80,7 +84,8 @@ def find_controls(settings: RediscoverSettings, console: Console) -> tuple[float
     if len(controls) < number:
         raise UserError(
             f"only {len(controls)} of {DRAWN:,} random networks are within {WITHIN:.0%} of "
-            f"{target:.3g} ms, not controls={number}: give another target=, or fewer controls="
+            f"{target:.3g} ms, not controls={number}: give another target= with another run=, or "
+            "fewer controls="
         )
     return target, controls
 
@@ -90,73 +95,78 @@ def search_once(
     number: int,
     target_ms: float,
     ranked: Sequence[Arch],
-    journal: KeyedJournal,
     console: Console,
 ) -> Search:
     """Run the search of that number, or what is left of it, and have its judge score `ranked`."""
     given = settings.to_search(number, target_ms if number else settings.target)
     with ExitStack() as stack:
         run = run_unknowing(given, stack, console)
-        summary = write_report(run, measure=True)
-        scores = scores_of(run, ranked, journal)
-        row = summary["winner"]
-        if row is None or not summary["target_met"]:
+        done = completed(run)
+        near = done[done["latency_ms"].between((1 - WITHIN) * target_ms, target_ms)]
+        if near.empty:
             raise UserError(
-                f"search {number} found no network within the target of {target_ms:.3g} ms: give "
-                "more trials=, or another target="
+                f"no network that search {given.run} scored is within {WITHIN:.0%} of the target "
+                f"of {target_ms:.3g} ms: give more trials= or another target=, and another run="
             )
-        rows = trial_frame(
-            [r for r in run.evaluations.rows(Role.FINALIST) if r["state"] == "complete"]
-        )
-        trained = list(zip(rows["latency_ms"].tolist(), rows["accuracy"].tolist(), strict=True))
+        [row] = as_rows(near.nlargest(1, "score"))
         return Search(
-            given.run, run.arch_of(row["id"]), row, run.problem.target_ms, scores, trained,
-            float(summary["seconds"]),
-        )  # fmt: skip
+            name=given.run,
+            winner=run.arch_of(str(row["id"])),
+            row=row,
+            scores=scores_of(run, ranked),
+            exponent=exponent_of(done, target_ms),
+            seconds=settings.size.seconds + float(done["seconds"].sum()),
+        )
 
 
-def scores_of(run: SearchRun, archs: Sequence[Arch], journal: KeyedJournal) -> list[float]:
-    """The judge's score of each network; NaN where it has none."""
-    keys = {f"{run.settings.run} {network_id(arch)}": arch for arch in archs}
-    if missing := {key: arch for key, arch in keys.items() if key not in journal}:
+def completed(run: SearchRun) -> pd.DataFrame:
+    """The trials that were scored."""
+    trials = trial_frame(run.study.rows())
+    return trials.query("state == 'complete' and score.notna()")
+
+
+def scores_of(run: SearchRun, archs: Sequence[Arch]) -> list[float]:
+    """The judge's score of each network, kept in the run's folder; NaN where it has none."""
+    journal = KeyedJournal(run.folder / SCORES)
+    missing = [arch for arch in archs if network_id(arch) not in journal]
+    if missing:
         judge = open_judge(run)
-        for i, estimate in judge.estimate(list(missing.values())):
-            value = getattr(estimate, "value", None)
-            journal.add({"key": list(missing)[i], "score": value})
-    found = [journal[key]["score"] for key in keys]
+        for i, estimate in judge.estimate(missing):
+            value = None if isinstance(estimate, Failure) else estimate.value
+            journal.add({"key": network_id(missing[i]), "score": value})
+    found = [journal[network_id(arch)]["score"] for arch in archs]
     return [float("nan") if score is None else score for score in found]
+
+
+def exponent_of(done: pd.DataFrame, target_ms: float) -> float | None:
+    """MnasNet's exponent as the front of these trials says, by their accuracies; None without."""
+    values, costs = (done[name].to_numpy(float) for name in ("accuracy", "latency_ms"))
+    known = np.isfinite(values)
+    try:
+        return power_law(values[known], costs[known], target_ms)[0]
+    except UserError:
+        return None
 
 
 def search_by(
     reward: str, settings: RediscoverSettings, target_ms: float, console: Console
 ) -> float:
-    """Latency of what the first judge's best network by that reward has, over the target.
+    """Latency over the target of the network that has most of that reward, in a search for it.
 
-    Its supernet is that of the first search.
+    Its judge is that of the first search.
     """
-    given = settings.to_search(0, settings.target, reward)
-    first = Path(settings.results) / "search" / settings.to_search(0, settings.target).run / JUDGE
+    given, first = (
+        settings.to_search(0, target_ms, reward), settings.to_search(0, settings.target),
+    )  # fmt: skip
+    own, theirs = (Path(s.results) / "search" / s.run / JUDGE for s in (given, first))
+    if theirs.is_file() and not own.exists():
+        open_folder(own.parent)
+        shutil.copyfile(theirs, part := own.with_suffix(".part"))
+        part.replace(own)
     with ExitStack() as stack:
-        own = Path(given.results) / "search" / given.run / JUDGE
-        if first.is_file() and not own.exists():
-            open_folder(own.parent)
-            shutil.copyfile(first, part := own.with_suffix(".part"))
-            part.replace(own)
-        run = run_unknowing(given, stack, console)
-        write_report(run, measure=False)
-        trials = trial_frame(run.study.rows())
-    done = trials[trials["state"] == "complete"]
+        done = completed(run_unknowing(given, stack, console))
     rule = OBJECTIVES[reward]
     assert rule is not None
     costs = done["latency_ms"].to_numpy(float)
     rewards = rule(np.exp(done["score"].to_numpy(float)), costs, target=target_ms)
     return float(costs[int(np.argmax(rewards))] / target_ms)
-
-
-def exponent_of(searches: Sequence[Search], target_ms: float) -> float | None:
-    """MnasNet's exponent as the front of all networks that were trained says; None without one."""
-    points = np.array([point for search in searches for point in search.trained])
-    try:
-        return power_law(points[:, 1], points[:, 0], target_ms)[0]
-    except UserError:
-        return None

@@ -23,11 +23,11 @@ from nas.core.typed import (
 from nas.data.dense import require_classes
 from nas.network.device import DEVICES, resolve_device
 from nas.search.samplers.for_space import REWARDS
-from nas.search.settings import SearchSettings
-from search_spaces.lookup import PUBLISHED, check_target
+from nas.search.settings import SearchSettings, check_run
+from search_spaces.lookup import PUBLISHED, at_width, check_target
 
 MIN_SEARCHES = 3
-FINALISTS, SPREAD = 2, 2  # trained by each search: to choose from, and an end of its front
+SPACE = "mobilenet_v3"
 
 
 class Size(NamedTuple):
@@ -93,8 +93,7 @@ class RediscoverSettings:
         require_classes("rediscover", self.data.name)
         check_target(self.target)
         resolve_device(self.device)
-        for name in self.rivals:
-            _ = PUBLISHED[name]  # raises where there is none
+        self._check_names()
         if not isinstance(self.accuracy.make(), OneShotSettings):
             raise UserError(
                 f"accuracy={self.accuracy.name} trains no judge of its own for each search: give "
@@ -104,6 +103,23 @@ class RediscoverSettings:
             raise UserError(f"ranked={self.ranked} of controls={self.controls} networks: give less")
         if self.published and not user_path(self.published).is_file():
             raise UserError(f"there is no file {self.published}: give another published=, or none")
+
+    def _check_names(self) -> None:
+        check_run(self.run)
+        if self.space.name != SPACE:
+            raise UserError(
+                f"space={self.space.name} is not what is asked about: leave it out for {SPACE}, "
+                "and change its ranges, space.kernels=[3,5]"
+            )
+        if self.latency.node.get("precision") == "int8":
+            raise UserError("latency.precision=int8 is not for nas.rediscover: leave it out")
+        for name in self.rivals:
+            _ = PUBLISHED[name]  # raises where there is none
+            if at_width(name, 0.5) == name:
+                raise UserError(
+                    f"rivals: {name} has one width, and is to be made as fast as the target by "
+                    "another: name it without"
+                )
 
     @property
     def size(self) -> Size:
@@ -128,8 +144,8 @@ class RediscoverSettings:
             "accuracy": "oneshot",
             "target": target,
             "trials": self.size.trials,
-            "finalists": 1 if reward else FINALISTS,
-            "spread": 0 if reward else SPREAD,
+            "finalists": 1,
+            "spread": 0,
             "random": 0,
             "references": [],
             "seed": self.seed + number,

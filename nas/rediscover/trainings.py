@@ -15,6 +15,7 @@ from nas.accuracy.executor import Executor
 from nas.accuracy.paired import PairedTraining, load_fewer, right_answers, train_all
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
+from nas.core.journal import KeyedJournal
 from nas.core.progress import ProgressBar
 from nas.data.dataset import ImageData
 from nas.latency.timing import Backend
@@ -26,7 +27,7 @@ from nas.stats.paired import paired_interval
 from nas.training.loop import Budget, fit_batch
 from search_spaces.lookup import adapted, at_width
 
-WIDTHS = tuple(0.05 * 1.05**i for i in range(90))  # multipliers that a rival is tried at
+WIDTHS = tuple(round(0.05 * 1.03**i, 4) for i in range(150))  # that a rival is tried at
 NEW_SEEDS = 1000  # from here on: of trainings that no choice was made by
 Row = dict[str, Any]
 
@@ -73,8 +74,8 @@ def judge_taus(
     """Kendall's tau of each judge's scores with how the controls are trained alone.
 
     The truth is minus the cross-entropy on the test images, in the mean over seeds.  `mean` is over
-    the judges; its 95 % interval is by resampling the networks, the same ones for all judges.
-    `seeds` is the tau of one training with another: no judge can be expected to reach more.
+    the judges, and its 95 % interval is for other networks, not for other judges: by resampling the
+    networks, the same ones for all.  `seeds` is how far two rounds of trainings agree.
     """
     losses = np.array([[row["cross_entropy"] for row in rows] for rows in trained])  # (n, seeds)
     truth, scores = -losses.mean(1), np.array([search.scores for search in searches])
@@ -92,18 +93,51 @@ def judge_taus(
     }
 
 
-def fit_width(name: str, space: Arch, target_ms: float, timer: Backend) -> Arch | None:
-    """The widest version of a published network within the target, by measuring; None if none is.
+def fit_rivals(
+    names: Sequence[str], winners: Sequence[Arch], timer: Backend, path: Path, console: Console
+) -> dict[str, Arch]:
+    """Each published network at the width at which it is as fast as the winners, measured now.
+
+    What was chosen is kept at `path`, since another measuring would choose a little otherwise.
+    """
+    journal, found = KeyedJournal(path), dict[str, Arch]()
+    missing = [name for name in names if name not in journal]
+    if missing:
+        timings = measure_together(in_same_rounds(timer, len(winners)), winners, console)
+        most = float(np.mean([timing.median_ms for timing in timings]))
+    with ProgressBar(console, "rivals", len(missing)) as bar:
+        for done, name in enumerate(missing, 1):
+            journal.add({"key": name, **fit_width(name, winners[0], most, timer)})
+            bar(done, name)
+    for name in names:
+        if (width := journal[name]["width"]) is None:
+            console.print(f"left out  {name}: {journal[name]['reason']}")
+        else:
+            found[name] = at(name, width, winners[0])
+    return found
+
+
+def at(name: str, width: float, like: Arch) -> Arch:
+    """A published network at that width, for the images of `like`."""
+    return replace(adapted(at_width(name, width), like), name=at_width(name, width))
+
+
+def fit_width(name: str, like: Arch, most_ms: float, timer: Backend) -> dict[str, Any]:
+    """The largest `width` of WIDTHS at which it takes at most `most_ms`; None and the `reason`.
 
     Latency is taken to grow with the width.
     """
-    versions = [adapted(at_width(name, round(w, 4)), space) for w in WIDTHS]
-    low, high = -1, len(WIDTHS)  # the widest known to be fast enough, the narrowest known not to be
+    low, high = -1, len(WIDTHS)  # the largest known to be fast enough, the least known not to be
     while high - low > 1:
         middle = (low + high) // 2
-        [timing] = timer.measure_many([versions[middle]])
-        low, high = (middle, high) if timing.median_ms <= target_ms else (low, middle)
-    return None if low < 0 else replace(versions[low], name=at_width(name, round(WIDTHS[low], 2)))
+        try:
+            [timing] = timer.measure_many([at(name, WIDTHS[middle], like)])
+        except UserError as error:
+            return {"width": None, "reason": str(error)}
+        low, high = (middle, high) if timing.median_ms <= most_ms else (low, middle)
+    if low < 0:
+        return {"width": None, "reason": f"no width of it is within {most_ms:.3g} ms"}
+    return {"width": WIDTHS[low]}
 
 
 def best_of(rows: Sequence[Sequence[Mapping[str, Any]]], number: int) -> int:

@@ -17,10 +17,12 @@ Row = dict[str, Any]
 def hypothesis_rows(
     searched: Sequence[Rows], random: Sequence[Rows], published: Sequence[Rows], seed: int = 0
 ) -> list[Row]:
-    """One row a hypothesis.  A search counts once, by its winner; so does a control.
+    """One row a hypothesis.  A search counts once, by its winner; so does a random network.
+
+    There is no p where a winner has no such number, or where the space leaves no choice of it.
 
     searched, random, published   the mean contrast of each group
-    difference                    of searched and random, with its interval
+    difference                    of searched and random, with its 95 % interval
     sd                            of the contrast among the random networks
     p, holm                       of the permutation test, alone and within the family
     """
@@ -30,8 +32,10 @@ def hypothesis_rows(
             np.array([hypothesis.contrast(rows) for rows in group])
             for group in (searched, random, published)
         )
-        found = difference_interval(ours, others, seed)
-        ps.append(permutation_p(ours, others, hypothesis.two_sided, seed))
+        found = difference_interval(ours, others)
+        answers = np.isfinite(ours).all() and np.unique(others[np.isfinite(others)]).size > 1
+        p = permutation_p(ours, others, hypothesis.two_sided, seed) if answers else float("nan")
+        ps.append(p)
         rows.append({
             "name": name,
             "words": hypothesis.words,
@@ -43,7 +47,7 @@ def hypothesis_rows(
             "low": found.low,
             "high": found.high,
             "sd": float(np.nanstd(others)) if np.isfinite(others).any() else float("nan"),
-            "p": ps[-1],
+            "p": p,
         })  # fmt: skip
     for row, p in zip(rows, holm(ps), strict=True):
         row |= {"holm": p, "found": bool(p < SIGNIFICANT)}
@@ -76,25 +80,34 @@ def _mean(values: Any) -> float:
     return float(finite.mean()) if len(finite) else float("nan")
 
 
+def is_reliable(taus: Mapping[str, Any]) -> bool:
+    """Whether the judges order networks better than chance."""
+    return bool(taus["low"] > 0)
+
+
 def conclusion(summary: Mapping[str, Any]) -> list[str]:
     """What may be said, in sentences, the most important first."""
     taus = summary["taus"]
-    reliable = (
+    ranked = (
         f"Kendall's tau of the judges with {taus['networks']} trainings of networks as fast as "
-        f"each other is {taus['mean']:.2f} ({taus['low']:.2f} to {taus['high']:.2f}); two "
-        f"trainings of one network agree by {taus['seeds']:.2f}"
+        f"each other is {taus['mean']:.2f} ({taus['low']:.2f} to {taus['high']:.2f}); the orders "
+        f"of two rounds of trainings agree by {taus['seeds']:.2f}"
     )
-    if not taus["low"] > 0:
+    if not is_reliable(taus):
+        wrong = "is the wrong way round" if taus["high"] < 0 else "cannot be told from chance"
         return [
-            f"Nothing can be concluded from what the searches found: {reliable}, so their order is "
-            "not told from chance."
+            f"Nothing can be concluded from what the searches found, since their judges' order "
+            f"{wrong}: {ranked}."
         ]
-    found = [row for row in summary["hypotheses"] if row["found"]]
-    said = [f"{row['words']} ({row['difference']:+.2f})" for row in found]
+    said = [
+        f"{row['words']} ({row['difference']:+.2f})"
+        for row in summary["hypotheses"]
+        if row["found"]
+    ]
     lines = [
         f"Told from random networks of the same latency: {'; '.join(said)}."
         if said
-        else "In nothing that was tested do the networks found differ from random networks of the "
-        "same latency by more than chance."
+        else f"In nothing that was tested can the networks of {len(summary['searches'])} searches "
+        "be told from random ones of the same latency."
     ]
-    return [*lines, f"{reliable}."]
+    return [*lines, f"{ranked}."]

@@ -110,10 +110,7 @@ class SearchSettings:
         resolve_device(self.device)
         self._check_weights()
         self._check_sampler()
-        if not re.fullmatch(r"(?!\.)[\w.-]+", self.run):
-            raise UserError(
-                f"run must be a name of letters, digits, '-', '_', '.', not {self.run!r}"
-            )
+        check_run(self.run)
 
     @property
     def inherits(self) -> bool:
@@ -193,6 +190,12 @@ class SearchSettings:
             "data_fingerprint": data_fingerprint,
             "latency_table": latency_table,
         }
+
+
+def check_run(name: str) -> None:
+    """UserError for a name that no run folder can have."""
+    if not re.fullmatch(r"(?!\.)[\w.-]+", name):
+        raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {name!r}")
 
 
 def completed(overrides: Sequence[str]) -> list[str]:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from nas.stats.correlation import Interval
 
 PERMUTATIONS = 10_000  # smallest p: 0.0001; a p of 0.05 is known to 0.002
-RESAMPLES = 2000
+CONFIDENCE = 0.95
 
 
 def permutation_p(
@@ -36,18 +37,21 @@ def permutation_p(
     return float((1 + np.sum(by_chance >= found - rounding)) / (1 + PERMUTATIONS))
 
 
-def difference_interval(group: ArrayLike, others: ArrayLike, seed: int = 0) -> Interval:
-    """Mean of `group` less that of `others`, with its 95 % bootstrap interval (percentiles).
+def difference_interval(group: ArrayLike, others: ArrayLike) -> Interval:
+    """Mean of `group` (n,) less that of `others` (m,), with its 95 % interval; NaN drops out.
 
-    Both groups are resampled.  NaN drops out, as in `permutation_p`.
+    Student's, both groups spread alike: a bootstrap of three to ten numbers is too sure (it held
+    the truth 78 to 88 times of a hundred).
     """
     a, b = _finite(group), _finite(others)
-    if not len(a) or not len(b):
+    num_free = len(a) + len(b) - 2
+    if not len(a) or not len(b) or num_free < 1:
         return Interval(float("nan"), float("nan"), float("nan"))
-    rng = np.random.default_rng(seed)
-    draws = [x[rng.integers(len(x), size=(RESAMPLES, len(x)))].mean(1) for x in (a, b)]
-    low, high = np.quantile(draws[0] - draws[1], [0.025, 0.975])
-    return Interval(float(a.mean() - b.mean()), float(low), float(high))
+    squares = float(np.sum((a - a.mean()) ** 2) + np.sum((b - b.mean()) ** 2))
+    error = np.sqrt(squares / num_free * (1 / len(a) + 1 / len(b)))
+    half = float(stdtrit(num_free, (1 + CONFIDENCE) / 2) * error)
+    mean = float(a.mean() - b.mean())
+    return Interval(mean, mean - half, mean + half)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

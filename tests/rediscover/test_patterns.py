@@ -150,13 +150,13 @@ def test_agreement_beyond_random_networks_is_told():
 def test_a_judge_that_does_not_rank_leaves_nothing_to_conclude():
     taus = {"networks": 24, "mean": 0.1, "low": -0.2, "high": 0.3, "seeds": 0.6}
     rows = [{"words": "SE late", "difference": 0.5, "found": True}]
-    [line] = conclusion({"taus": taus, "hypotheses": rows})
+    summary = {"taus": taus, "hypotheses": rows, "searches": [{}] * 3}
+    [line] = conclusion(summary)
     assert line.startswith("Nothing can be concluded")
-    first, second = conclusion({"taus": taus | {"low": 0.01}, "hypotheses": rows})
+    assert "the wrong way round" in conclusion(summary | {"taus": taus | {"high": -0.1}})[0]
+    summary |= {"taus": taus | {"low": 0.01}}
+    first, second = conclusion(summary)
     assert "SE late (+0.50)" in first
     assert "0.10 (0.01 to 0.30)" in second
-    nothing = [row | {"found": False} for row in rows]
-    assert (
-        "by more than chance"
-        in conclusion({"taus": taus | {"low": 0.01}, "hypotheses": nothing})[0]
-    )
+    summary |= {"hypotheses": [row | {"found": False} for row in rows]}
+    assert "can the networks of 3 searches be told from random" in conclusion(summary)[0]

@@ -18,9 +18,9 @@ from search_spaces.lookup import PUBLISHED
 
 TINY = (
     "data.train=300", "data.val=100", "data.test=100", "budget.epochs=1", "width=0.25",
-    "space.base=small", "space.depths=[1,2]", "space.kernels=[3,5]", "target=0.12",
-    "searches=3", "trials=6", "accuracy.budget.seconds=1", "controls=50", "ranked=10",
-    "rivals=[mobilenet_v2]", "rewards=[mnas]", "table.blocks=40", "table.calibrate=6",
+    "space.base=small", "space.depths=[1,2,3]", "space.kernels=[3,5]", "target=mobilenet_v3_small",
+    "searches=3", "trials=12", "accuracy.budget.seconds=1", "controls=50", "ranked=10",
+    "rivals=[mobilenet_v2]", "rewards=[mnas]", "workers=1", "table.blocks=40", "table.calibrate=6",
     "table.validate=6", "table.repeat=0", "latency.min_rounds=6", "latency.max_seconds=0.05",
 )  # fmt: skip
 
@@ -31,7 +31,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rediscovery")
     settings = RediscoverSettings.of(*TINY, f"results={folder}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "best_of", stop)
+        patch.setattr(run_module, "fit_rivals", stop)
         with pytest.raises(KeyboardInterrupt):
             rediscover(settings)
     journals = sorted((folder / "search").glob("*/evaluations.jsonl"))
@@ -71,8 +71,10 @@ def test_no_search_began_with_a_published_network(finished):
 def test_given_again_it_says_the_same(finished):
     folder, summary = finished
     again = rediscover(RediscoverSettings.of(*TINY, f"results={folder.parents[1]}"))
-    same = ("taus", "hypotheses", "agreement", "stages", "searches", "rewards", "exponent")
-    assert json.dumps([again[name] for name in same]) == json.dumps([summary[n] for n in same])
+    same = ("taus", "hypotheses", "agreement", "stages", "searches", "rewards", "conclusion")
+    assert repr([again[name] for name in same]) == repr([summary[name] for name in same])
+    names = [[row["network"] for row in found["quality"]] for found in (again, summary)]
+    assert names[0] == names[1]
 
 
 def test_other_settings_are_refused(finished):
@@ -91,6 +93,10 @@ def test_other_settings_are_refused(finished):
         (["rivals=[mobilenet_v9]"], "mobilenet_v9"),
         (["rewards=[speed]"], "speed"),
         (["data=coco"], "boxes or masks"),
+        (["rivals=[mobilenet_v2_0.5]"], "has one width"),
+        (["run=../x"], "run must be a name"),
+        (["space=mbconv"], "space=mbconv is not what is asked about"),
+        (["latency.precision=int8"], "int8 is not for nas.rediscover"),
     ],
 )
 def test_mistakes_are_one_line(words, message):
@@ -99,16 +105,34 @@ def test_mistakes_are_one_line(words, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_file_of_published_networks_that_cannot_be_read_is_said(tmp_path):
+BLOCK = '"k": 3, "e": 6, "se": true, "act": "relu", "stride": 2, "first": true'
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        '{"stage": 1}',
+        "",
+        f'{{"stage": 0, {BLOCK}}}',
+        f'{{"stage": 1, {BLOCK}}}'.replace("true", '"no"'),
+    ],
+)
+def test_a_file_of_published_networks_that_cannot_be_read_is_said(tmp_path, blocks):
     path = tmp_path / "archs.json"
-    path.write_text('{"archs": {"mine": [{"stage": 1}]}}')
-    with pytest.raises(UserError, match="each a list of blocks with stage, k"):
+    path.write_text(f'{{"archs": {{"mine": [{blocks}]}}}}')
+    with pytest.raises(UserError, match="each a list of blocks with stage"):
         published_rows(str(path))
+
+
+def test_published_networks_are_those_of_the_file_or_of_the_lineage(tmp_path):
+    path = tmp_path / "archs.json"
+    path.write_text(f'{{"archs": {{"mine": [{{"stage": 1, {BLOCK}}}]}}}}')
+    assert published_rows(str(path)) == {"mine": [(1, 0, 2, 3, 6.0, True, False)]}
     assert set(published_rows(None)) <= set(PUBLISHED)
 
 
 def searched(scores, seconds=10.0):
-    return Search("a", PUBLISHED["mobilenet_v2"], {}, 1.0, scores, [], seconds)
+    return Search("a", PUBLISHED["mobilenet_v2"], {}, scores, None, seconds)
 
 
 def test_taus_are_of_each_judge_with_the_mean_of_trainings():
