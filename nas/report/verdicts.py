@@ -42,7 +42,7 @@ def describe_refined_gains(refined: Mapping[str, Any]) -> list[str]:
 
 def _told(row: Mapping[str, Any]) -> str:
     """Whether it is a gain or a loss by more than two standard errors."""
-    if abs(row["gain"]) < 2 * row["gain_se"]:
+    if abs(row["gain"]) <= 2 * row["gain_se"]:
         return "not told apart"
     return "a gain" if row["gain"] > 0 else "a loss"
 
