@@ -151,7 +151,7 @@ def cut(row: Operator, module: OperatorModule, kept: Tensor, like: Norm) -> Oper
         for role, layer in layers_of(new).items():
             given = old[role]
             if isinstance(layer, SqueezeExciteGate):
-                _cut_gate(layer, cast(SqueezeExciteGate, given), kept)
+                cut_gate(layer, cast(SqueezeExciteGate, given), kept)
                 continue
             if not isinstance(layer, ConvNormAct):
                 continue  # a pooling, which has no weights
@@ -161,15 +161,15 @@ def cut(row: Operator, module: OperatorModule, kept: Tensor, like: Norm) -> Oper
                 # a plain convolution reads the row's input, of which nothing is left out
                 whole = weight.shape[1] == layer.conv.weight.shape[1]
                 layer.conv.weight.copy_(weight if whole else weight[:, kept])
-                _copy_rest(given, layer, slice(None))
+                copy_rest(given, layer, slice(None))
             else:
                 own = slice(None) if role == FIRST_DEPTHWISE else kept  # it reads the row's input
                 layer.conv.weight.copy_(weight[own])
-                _copy_rest(given, layer, own)
+                copy_rest(given, layer, own)
     return new.eval()
 
 
-def _cut_gate(gate: SqueezeExciteGate, given: SqueezeExciteGate, kept: Tensor) -> None:
+def cut_gate(gate: SqueezeExciteGate, given: SqueezeExciteGate, kept: Tensor) -> None:
     """The gates of the channels `kept`, by the first units where there are fewer."""
     units = slice(gate.reduce.weight.shape[0])
     gate.reduce.weight.copy_(given.reduce.weight[units][:, kept])
@@ -178,7 +178,7 @@ def _cut_gate(gate: SqueezeExciteGate, given: SqueezeExciteGate, kept: Tensor) -
     gate.expand.get_parameter("bias").copy_(given.expand.get_parameter("bias")[kept])
 
 
-def _copy_rest(given: ConvNormAct, layer: ConvNormAct, kept: Tensor | slice) -> None:
+def copy_rest(given: ConvNormAct, layer: ConvNormAct, kept: Tensor | slice) -> None:
     """Biases and norms of the outputs `kept`."""
     if given.conv.bias is not None and layer.conv.bias is not None:
         layer.conv.bias.copy_(given.conv.bias[kept])

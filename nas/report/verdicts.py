@@ -35,6 +35,18 @@ def describe_gain_over(row: Mapping[str, Any]) -> str:
     )
 
 
+def describe_refined_gains(refined: Mapping[str, Any]) -> list[str]:
+    """What the refined network gained over each rival, or lost to it, in a line each."""
+    return [f"{describe_gain_over(row)}: {_told(row)}" for row in refined["gains"]]
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """Whether it is a gain or a loss by more than two standard errors."""
+    if abs(row["gain"]) <= 2 * row["gain_se"]:
+        return "not told apart"
+    return "a gain" if row["gain"] > 0 else "a loss"
+
+
 def describe_fidelity(fidelity: Mapping[str, Any]) -> str:
     """How far scores agree with trainings, in one line."""
     low, high = fidelity["kendall_interval"]
@@ -58,6 +70,11 @@ def verdicts(run: KeptRun) -> Facts:
     if gain := summary.get("versus_random"):
         facts.append(("random baseline", describe_gain(gain)))
     facts += [("against", describe_gain_over(row)) for row in compared(summary)]
+    if refined := summary.get("refined"):
+        network = f"{refined['id']} has {refined['accuracy']:.1%} ± {refined['accuracy_se']:.1%} "
+        network += f"(test {refined['test_accuracy']:.1%}) at {refined['latency_ms']:.3g} ms"
+        facts.append(("refined by NetAdapt", network))
+        facts += [("refined by NetAdapt", line) for line in describe_refined_gains(refined)]
     facts.append(("published", _published(summary)))
     return [(what, words) for what, words in facts if words]
 
@@ -134,13 +151,18 @@ def _warnings(run: KeptRun, summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"Of the judge: {fidelity['words']}."
     if failed := summary.get("failed"):
         yield f"{failed} trainings failed; trials.csv has the reasons."
-    for row in compared(summary):
+    refined = (summary.get("refined") or {}).get("gains", ())
+    pairs = [
+        *(("winner", row) for row in compared(summary)),
+        *(("refined network", row) for row in refined),
+    ]
+    for ours, row in pairs:
         gain, error = row["gain"], row["gain_se"]
         if gain < -2 * error:
             points = f"{-100 * gain:.1f} ± {100 * error:.1f} points"
-            yield f"The winner is {points} below {row['name']} on the test images."
+            yield f"The {ours} is {points} below {row['name']} on the test images."
         elif gain < 2 * error:
-            yield f"Not told apart on the test images: winner and {row['name']}."
+            yield f"Not told apart on the test images: {ours} and {row['name']}."
 
 
 def differences(summaries: Sequence[Mapping[str, Any]]) -> list[str]:

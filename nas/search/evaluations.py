@@ -28,6 +28,7 @@ class Role(StrEnum):
     RANDOM = "random"  # of the random search beside this one
     CHOICE = "choice"  # of inherited networks the best by sums of scores within the target
     CONTROL = "control"  # as fast as the winner, chosen without scores
+    REFINED = "refined"  # a larger one, shrunk to the target, or its control of uniform width
 
 
 class Evaluations:

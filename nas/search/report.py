@@ -19,7 +19,7 @@ from nas.core.run_folder import write_json
 from nas.data.dataset import ImageData
 from nas.data.dense import DenseData
 from nas.report.frames import as_rows, front_of, published_rows
-from nas.report.verdicts import describe_fidelity, describe_gain
+from nas.report.verdicts import describe_fidelity, describe_gain, describe_refined_gains
 from nas.search.finalists import measure_fidelity
 from nas.search.problem import Problem
 from nas.search.random_baseline import gain_over_random
@@ -156,14 +156,15 @@ def write_front(
     metric: str = "accuracy",
 ) -> None:
     """The networks of the front, fastest first, and the winner again, as YAML files."""
-    texts = [_describe(arch, row, metric) for arch, row in zip(archs, rows, strict=True)]
+    texts = [as_yaml(arch, row, metric) for arch, row in zip(archs, rows, strict=True)]
     for text, row in zip(texts, rows, strict=True):
         if row is winner:
             write_text(folder / "winner.yaml", text)
     write_all(folder / "front", ".yaml", {f"{i:02d}": text for i, text in enumerate(texts, 1)})
 
 
-def _describe(arch: Arch, row: Mapping[str, Any], metric: str) -> str:
+def as_yaml(arch: Arch, row: Mapping[str, Any], metric: str = "accuracy") -> str:
+    """A network as YAML, under a line of its figures."""
     return (
         f"# {metric} {row['accuracy']:.4f} ± {row['accuracy_se']:.4f} (validation), "
         f"{row['test_accuracy']:.4f} (test), {row['latency_ms']:.4f} ms, "
@@ -229,6 +230,19 @@ def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     if within := [row for row in summary["published"] if row["latency_ms"] <= target]:
         best = _format_network(max(within, key=lambda row: float(row["accuracy"])))
         console.print(f"published {best} (the best of {len(within)} within the target)")
+
+
+def print_refined(console: Console, refined: Mapping[str, Any]) -> None:
+    """The network that was shrunk to the target, and what that gained or lost."""
+    start, steps, measured = (refined[key] for key in ("start", "steps", "measured_ms"))
+    whole = "" if measured is None else f" · {measured:.3g} ms measured as a whole"
+    console.print(f"refined   {_format_network(refined)}, {refined['id']}")
+    console.print(f"          {refined['arch']}", soft_wrap=True)
+    console.print(
+        f"          in {len(steps)} steps from {start['id']} of {start['latency_ms']:.3g} ms{whole}"
+    )
+    for line in describe_refined_gains(refined):
+        console.print(f"          {line}")
 
 
 def _format_network(row: Mapping[str, Any]) -> str:

@@ -34,9 +34,11 @@ from nas.search.inherited_report import (
 )
 from nas.search.inheriting import run_inheriting
 from nas.search.phases import measure_whole, rows_trained, run_phases
+from nas.search.refine import Refined, describe_refined, refine_or_why
 from nas.search.report import (
     Outcome,
     print_front,
+    print_refined,
     print_target,
     print_winner,
     write_results,
@@ -65,19 +67,23 @@ def search(settings: SearchSettings) -> dict[str, Any]:
     console = open_console(TABLE_WIDTH)
     with ExitStack() as stack:
         run = open_search(settings, stack, console)
+        refined, refusal = None, None
         print_target(console, run.problem, settings.target)
         with counted_seconds(run, began):
             try:
                 stopped = run_inheriting(run) if settings.inherits else run_phases(run)
                 if not run.judge.trains_each:
                     train_controls(run)
+                refined, refusal = refine_or_why(run)
             except KeyboardInterrupt:
                 run.workers.close()
                 stopped = INTERRUPTED
-        summary = write_report(run, measure=stopped != INTERRUPTED)
+        summary = write_report(run, measure=stopped != INTERRUPTED, refined=refined)
         print_report(run, summary, stopped)
     if stopped == INTERRUPTED:
         raise KeyboardInterrupt
+    if refusal:
+        raise refusal
     return summary
 
 
@@ -91,7 +97,7 @@ def counted_seconds(run: SearchRun, began: float) -> Iterator[None]:
         run.store.set_note("seconds", round(seconds, 1))
 
 
-def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
+def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) -> dict[str, Any]:
     """Write the run folder; with `measure`, the front and published networks are timed."""
     trials, is_scored = trial_frame(run.study.rows()), not run.judge.trains_each
     trained = trial_frame(rows_trained(run)) if is_scored else trials
@@ -116,6 +122,9 @@ def write_report(run: SearchRun, measure: bool) -> dict[str, Any]:
     )
     if is_scored:
         summary["versus_controls"] = gain_over_controls(run, summary["winner"])
+        write_json(run.folder / "summary.json", summary)
+    if refined:
+        summary["refined"] = describe_refined(run, refined, summary["winner"])
         write_json(run.folder / "summary.json", summary)
     if run.settings.inherits and measure:
         summary |= describe_inheriting(run, summary["winner"])
@@ -165,6 +174,8 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     print_winner(console, summary)
     for row in compared(summary):
         console.print(f"against   {describe_gain_over(row)}")
+    if refined := summary.get("refined"):
+        print_refined(console, refined)
     if lost := run.workers.num_lost:
         console.print(f"workers   {lost} lost, and replaced")
     winner = "winner.yaml " if summary["winner"] else ""

@@ -51,7 +51,7 @@ RESOLUTION = 96  # pixels; minutes on two cores with a thousand pictures
 # Settings that may differ between two calls of one run.
 MAY_CHANGE = (
     *("trials", "finalists", "spread", "random", "results", "run", "device", "strict"),
-    "executor",
+    *("executor", "refine"),
 )
 
 
@@ -73,6 +73,7 @@ class SearchSettings:
     table: Component
     sampler: Component
     executor: Component
+    refine: Component
     arch: str | None
     resolutions: Sequence[Annotated[int, Range(32, 8192)]] | None
     trials: Count | None
@@ -110,6 +111,7 @@ class SearchSettings:
         resolve_device(self.device)
         self._check_weights()
         self._check_sampler()
+        self._check_refine()
         check_run(self.run)
 
     @property
@@ -157,6 +159,14 @@ class SearchSettings:
         for name, value in self.sampler.arguments.items():
             if isinstance(value, str) and self.sampler.name != "known_cost":
                 raise UserError(f"sampler.{name} is no text for Optuna, and cannot be {value!r}")
+
+    def _check_refine(self) -> None:
+        if self.refine.name != "none" and (self.inherits or self.task.name != CLASSES):
+            raise UserError(
+                f"refine={self.refine.name} shrinks a network of classes that was trained from "
+                f"scratch, and does not go with weights={self.weights.name} task={self.task.name}: "
+                "leave it out"
+            )
 
     def num_trials(self, trains_each: bool) -> int:
         """Distinct networks to evaluate; fewer by default where each of them is trained."""

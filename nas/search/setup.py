@@ -39,6 +39,7 @@ from nas.search.database import close_database
 from nas.search.evaluations import Evaluations
 from nas.search.evaluator import Evaluator
 from nas.search.kept_table import with_kept_table
+from nas.search.netadapt import check_refinable
 from nas.search.owner import owned
 from nas.search.problem import Problem
 from nas.search.report import print_space
@@ -132,6 +133,8 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     latency = with_kept_table(database, measure, console) if database else measure()
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)
+    if settings.refine.name != "none":
+        check_refinable(problem)
     store.note("config", lambda: config)
     write_yaml(folder / "config.yaml", config)
     about = {"seed": settings.seed, "latency": latency.describe(), "processes": num_started()}

@@ -8,7 +8,7 @@ import pytest
 from report_runs import INHERITED
 
 from nas.report.kept_run import read_run
-from nas.report.verdicts import warnings
+from nas.report.verdicts import verdicts, warnings
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,25 @@ def test_a_loss_a_tie_and_a_gain_are_three_things(gain, said):
     row = {"name": "equal ratios", "gain": gain, "gain_se": 0.013}
     lines = warnings(replace(run, summary={**run.summary, "compared": [row]}))
     assert [line for line in lines if "equal ratios" in line] == ([said] if said else [])
+
+
+@pytest.mark.parametrize(
+    ("gain", "word", "said"),
+    [
+        (-0.03, "a loss", "The refined network is 3.0 ± 1.3 points below the winner on the test"),
+        (0.02, "not told apart", "Not told apart on the test images: refined network and the win"),
+        (0.03, "a gain", None),
+    ],
+)
+def test_what_refining_lost_is_called_a_loss(gain, word, said):
+    run = read_run(INHERITED)
+    row = {"name": "the winner", "gain": gain, "gain_se": 0.013, "test_accuracy": 0.8}
+    refined = {"id": "a1", "accuracy": 0.8, "accuracy_se": 0.01, "test_accuracy": 0.8}
+    refined |= {"latency_ms": 1.0, "gains": [row | {"latency_ms": 1.0}]}
+    run = replace(run, summary={**run.summary, "refined": refined})
+    lines = [line for line in warnings(run) if "refined network" in line]
+    assert len(lines) == bool(said)
+    assert all(line.startswith(said) for line in lines)
+    facts = [words for what, words in verdicts(run) if what == "refined by NetAdapt"]
+    assert facts[0] == "a1 has 80.0% ± 1.0% (test 80.0%) at 1 ms"
+    assert facts[1].endswith(f": {word}")
