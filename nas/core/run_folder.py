@@ -28,6 +28,7 @@ SINCE = {
     "weights.key": None,
     "accuracy.key": None,
     "latency.precision": "float32",
+    "limit.min_latency_ms": None,
 }
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 

@@ -91,12 +91,13 @@ def describe_quality(row: Mapping[str, Any]) -> str:
 
 def describe_rewards(summary: Summary) -> list[str]:
     """The exponent that the front says, and where each reward ended."""
-    found = [s["exponent"] for s in summary["searches"] if s["exponent"] is not None]
+    found = [w for w in summary["exponents"].values() if w is not None]
     lines = [
-        f"the judges' fronts say an exponent of {', '.join(f'{w:.3f}' for w in found)} (MnasNet "
-        f"{MNAS_EXPONENT}, MobileNetV3-Small {SMALL_EXPONENT})"
+        f"the front of the whole space is worth an exponent of {found[0]:.3f} by its judge "
+        f"(MnasNet {MNAS_EXPONENT}, MobileNetV3-Small {SMALL_EXPONENT})"
+        for _ in found[:1]
     ]
-    return lines[: len(found)] + [
+    return lines + [
         f"{name} ended at {ratio:.2f} times the target (nothing over {LATENCY_SLACK:g} is judged)"
         for name, ratio in summary["rewards"].items()
     ]

@@ -31,6 +31,7 @@ from nas.rediscover.report import TABLE_WIDTH, print_results, write_results
 from nas.rediscover.searching import (
     Search,
     find_controls,
+    find_target,
     search_by,
     search_once,
 )
@@ -82,7 +83,8 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     published = published_rows(settings.published)  # read before anything is spent
     config = {k: v for k, v in config_of(settings).items() if k not in MAY_CHANGE}
     check_config(folder / "config.yaml", config)
-    target_ms, controls = find_controls(settings, console)
+    target_ms = find_target(settings, console)
+    controls = find_controls(settings, target_ms)
     write_yaml(folder / "config.yaml", config)
     data = load_fewer(settings.data, settings.size.images)
     trainer = Trainer(settings, data, folder / "trainings.jsonl", console)
@@ -102,17 +104,12 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     }
     found, random, theirs = groups.values()
     like = {name: rows_of(PUBLISHED[name]) for name in LIKE}
+    rewards = {name: search_by(name, settings, target_ms, console) for name in settings.rewards}
     summary: dict[str, Any] = {
         **describe_run(settings, data, target_ms),
         "num_controls": len(controls),
         "searches": [
-            {
-                "run": s.name,
-                "seconds": s.seconds,
-                "exponent": s.exponent,
-                **{k: s.row[k] for k in ROW},
-            }
-            for s in searches
+            {"run": s.name, "seconds": s.seconds, **{k: s.row[k] for k in ROW}} for s in searches
         ],
         "taus": judge_taus(searches, trained, settings.seed),
         "hypotheses": hypothesis_rows(found, random, theirs, settings.seed),
@@ -120,9 +117,8 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
         "stages": {name: by_stage(group) for name, group in groups.items()},
         "published": list(published),
         "quality": compare(trainer, winners, rivals, timer),
-        "rewards": {
-            reward: search_by(reward, settings, target_ms, console) for reward in settings.rewards
-        },
+        "rewards": {name: ratio for name, (ratio, _) in rewards.items()},
+        "exponents": {name: exponent for name, (_, exponent) in rewards.items()},
     }
     summary["conclusion"] = conclusion(summary)
     write_results(settings, folder, summary, winners, found, like)

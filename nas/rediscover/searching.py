@@ -23,7 +23,7 @@ from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.journal import KeyedJournal
 from nas.core.run_folder import open_folder
-from nas.rediscover.settings import RediscoverSettings
+from nas.rediscover.settings import WITHIN, RediscoverSettings
 from nas.report.frames import as_rows, trial_frame
 from nas.search.phases import open_judge, run_phases
 from nas.search.run import counted_seconds, write_report
@@ -31,8 +31,6 @@ from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
 from nas.stats.rewards import OBJECTIVES, power_law
 
-WITHIN = 0.02  # a control, and a winner, is at most so much faster than the target
-DRAWN = 50_000  # random networks, among which the controls are found
 JUDGE = "supernet.pt"
 SCORES = "controls.jsonl"  # what the judge says of the controls
 
@@ -41,9 +39,8 @@ SCORES = "controls.jsonl"  # what the judge says of the controls
 class Search:
     """One search that has ended.
 
-    winner    the network of the highest score that is as fast as the controls are, and its row
+    winner    the network of the highest score, and its row
     scores    what its judge says of the controls that are trained, in their order
-    exponent  MnasNet's, by the front of what the judge says; None without one
     seconds   of the judge's training and of scoring
     """
 
@@ -51,7 +48,6 @@ class Search:
     winner: Arch
     row: Mapping[str, Any]
     scores: list[float]
-    exponent: float | None
     seconds: float
 
 
@@ -72,22 +68,25 @@ def run_unknowing(settings: SearchSettings, stack: ExitStack, console: Console) 
     return run
 
 
-def find_controls(settings: RediscoverSettings, console: Console) -> tuple[float, list[Arch]]:
-    """The target in milliseconds, and the random networks that are as fast.
-
-    UserError where the space has too few.
-    """
+def find_target(settings: RediscoverSettings, console: Console) -> float:
+    """The target in milliseconds; that of a network is measured once in the life of the run."""
     with ExitStack() as stack:
-        problem = open_unknowing(settings.to_search(0, settings.target), stack, console).problem
-        target, number = problem.target_ms, settings.controls
-        controls = problem.sample_near(target, number, settings.seed, within=WITHIN, of=DRAWN)
-    if len(controls) < number:
+        given = settings.by_reward(None, settings.target)
+        return open_unknowing(given, stack, console).problem.target_ms
+
+
+def find_controls(settings: RediscoverSettings, target_ms: float) -> list[Arch]:
+    """The random networks that are as fast; UserError where the space has too few."""
+    with ExitStack() as stack:
+        given = settings.to_search(0, target_ms)
+        problem = open_unknowing(given, stack, Console(quiet=True)).problem
+        controls = problem.sample(settings.controls, settings.seed)
+    if len(controls) < settings.controls:
         raise UserError(
-            f"only {len(controls)} of {DRAWN:,} random networks are within {WITHIN:.0%} of "
-            f"{target:.3g} ms, not controls={number}: give another target= with another run=, or "
-            "fewer controls="
+            f"only {len(controls)} networks were found within {WITHIN:.0%} of {target_ms:.3g} ms, "
+            f"not controls={settings.controls}: give another target= with another run="
         )
-    return target, controls
+    return controls
 
 
 def search_once(
@@ -98,23 +97,18 @@ def search_once(
     console: Console,
 ) -> Search:
     """Run the search of that number, or what is left of it, and have its judge score `ranked`."""
-    given = settings.to_search(number, target_ms if number else settings.target)
+    given = settings.to_search(number, target_ms)
     with ExitStack() as stack:
         run = run_unknowing(given, stack, console)
         done = completed(run)
-        near = done[done["latency_ms"].between((1 - WITHIN) * target_ms, target_ms)]
-        if near.empty:
-            raise UserError(
-                f"no network that search {given.run} scored is within {WITHIN:.0%} of the target "
-                f"of {target_ms:.3g} ms: give more trials= or another target=, and another run="
-            )
-        [row] = as_rows(near.nlargest(1, "score"))
+        if done.empty:
+            raise UserError(f"search {given.run} scored no network: give more trials=")
+        [row] = as_rows(done.nlargest(1, "score"))
         return Search(
             name=given.run,
             winner=run.arch_of(str(row["id"])),
             row=row,
             scores=scores_of(run, ranked),
-            exponent=exponent_of(done, target_ms),
             seconds=settings.size.seconds + float(done["seconds"].sum()),
         )
 
@@ -150,14 +144,15 @@ def exponent_of(done: pd.DataFrame, target_ms: float) -> float | None:
 
 def search_by(
     reward: str, settings: RediscoverSettings, target_ms: float, console: Console
-) -> float:
-    """Latency over the target of the network that has most of that reward, in a search for it.
+) -> tuple[float, float | None]:
+    """A search of the whole space by a reward: how near the target it ends, and its exponent.
 
-    Its judge is that of the first search.
+    The first is the latency over the target of the network that has most of the reward, the second
+    `exponent_of`.  All rewards share the judge of the first.
     """
-    given, first = (
-        settings.to_search(0, target_ms, reward), settings.to_search(0, settings.target),
-    )  # fmt: skip
+    first = settings.by_reward(None, settings.target)
+    is_first = reward == settings.rewards[0]
+    given = first if is_first else settings.by_reward(reward, target_ms)
     own, theirs = (Path(s.results) / "search" / s.run / JUDGE for s in (given, first))
     if theirs.is_file() and not own.exists():
         open_folder(own.parent)
@@ -169,4 +164,4 @@ def search_by(
     assert rule is not None
     costs = done["latency_ms"].to_numpy(float)
     rewards = rule(np.exp(done["score"].to_numpy(float)), costs, target=target_ms)
-    return float(costs[int(np.argmax(rewards))] / target_ms)
+    return float(costs[int(np.argmax(rewards))] / target_ms), exponent_of(done, target_ms)

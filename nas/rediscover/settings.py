@@ -24,10 +24,12 @@ from nas.data.dense import require_classes
 from nas.network.device import DEVICES, resolve_device
 from nas.search.samplers.for_space import REWARDS
 from nas.search.settings import SearchSettings, check_run
+from nas.space.limits import Limits
 from search_spaces.lookup import PUBLISHED, at_width, check_target
 
 MIN_SEARCHES = 3
 SPACE = "mobilenet_v3"
+WITHIN = 0.02  # of the target: by how much a network that is as fast may be faster
 
 
 class Size(NamedTuple):
@@ -133,13 +135,18 @@ class RediscoverSettings:
             images=self.images or size.images,
         )
 
-    def to_search(
-        self, number: int, target: float | str, reward: str | None = None
-    ) -> SearchSettings:
-        """The settings of the search of that number, of the best network within the target.
+    def to_search(self, number: int, target_ms: float) -> SearchSettings:
+        """The search of that number, among networks as fast as the target alone."""
+        limit = Limits(latency_ms=target_ms, min_latency_ms=(1 - WITHIN) * target_ms)
+        given = self._search(str(number), self.seed + number, target_ms, "limit")
+        return replace(given, limit=limit)
 
-        With a `reward` it is the first search once more, its sampler after that.
-        """
+    def by_reward(self, reward: str | None, target: float | str) -> SearchSettings:
+        """A search of the whole space by that reward; None: the first, or of the target alone."""
+        name = reward or next(iter(self.rewards), None)
+        return self._search(name or "target", self.seed, target, name or "limit")
+
+    def _search(self, name: str, seed: int, target: float | str, objective: str) -> SearchSettings:
         words: dict[str, Any] = {
             "accuracy": "oneshot",
             "target": target,
@@ -148,12 +155,12 @@ class RediscoverSettings:
             "spread": 0,
             "random": 0,
             "references": [],
-            "seed": self.seed + number,
+            "seed": seed,
             "workers": self.workers,
             "device": self.device,
             "strict": self.strict,
-            "run": f"{self.run}_{reward or number}",
-            "sampler.objective": reward or "limit",
+            "run": f"{self.run}_{name}",
+            "sampler.objective": objective,
         }
         base = SearchSettings.of(*(f"{name}={_text(value)}" for name, value in words.items()))
         budget = {**self.accuracy.node["budget"], "seconds": self.size.seconds}

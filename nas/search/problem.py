@@ -57,7 +57,12 @@ class Problem:
         limits = {name: getattr(self.limits, name) for name in COSTS}
         whole_ms = self.latency.source.whole_ms
         return ConstrainedSpace(
-            self.latency.trellis, self.latency.row_ms, whole_ms, self.max_ms, limits
+            self.latency.trellis,
+            self.latency.row_ms,
+            whole_ms,
+            self.max_ms,
+            limits,
+            min_ms=self.limits.min_latency_ms or 0.0,
         )
 
     def sample_evenly(self, number: int, seed: int) -> list[Arch]:
@@ -65,22 +70,11 @@ class Problem:
         genomes = self.feasible.sample_even_in_latency(number, np.random.default_rng(seed))
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(genomes)]
 
-    def sample_near(
-        self,
-        latency_ms: float,
-        number: int,
-        seed: int,
-        *,
-        within: float = AS_FAST,
-        of: int = NUM_DRAWN,
-    ) -> list[Arch]:
-        """So many random networks as fast as that: at most `within` of it faster, none slower.
-
-        They are found among `of` random networks, and are fewer where few of these are as fast.
-        """
-        drawn = self.feasible.random(of, np.random.default_rng([seed, 2]))
+    def sample_near(self, latency_ms: float, number: int, seed: int) -> list[Arch]:
+        """So many random networks as fast as that: at most AS_FAST of it faster, none slower."""
+        drawn = self.feasible.random(NUM_DRAWN, np.random.default_rng([seed, 2]))
         ms = self.feasible.ms(drawn)
-        near = drawn[(ms <= latency_ms) & (ms >= (1 - within) * latency_ms)][:number]
+        near = drawn[(ms <= latency_ms) & (ms >= (1 - AS_FAST) * latency_ms)][:number]
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(near)]
 
     def sample(self, number: int, seed: int) -> list[Arch]:

@@ -23,6 +23,7 @@ class ConstrainedSpace:
 
     row_ms        (rows,) milliseconds of each row;  whole_ms: of networks, by the sums over them.
     max_ms        no network may be slower;  limits: nor exceed these, by the names in COSTS.
+    min_ms        nor may it be faster.
     """
 
     trellis: Trellis
@@ -30,10 +31,12 @@ class ConstrainedSpace:
     whole_ms: Callable[[NDArray[np.float64]], NDArray[np.float64]] = np.asarray
     max_ms: float = np.inf
     limits: Mapping[str, float | None] = field(default_factory=dict)
+    min_ms: float = 0.0
 
     def ms(self, genomes: ArrayLike) -> NDArray[np.float64]:
-        """(n,) milliseconds of genomes, infinite where a limit on a cost is exceeded."""
+        """(n,) milliseconds of genomes, infinite over a limit on a cost, and below `min_ms`."""
         ms = np.array(self.whole_ms(self.trellis.totals(self.row_ms, genomes)), float)
+        ms[ms < self.min_ms] = np.inf
         limits = [(name, most) for name in COSTS if (most := self.limits.get(name)) is not None]
         costs = self.trellis.costs(genomes) if limits else None
         for name, most in limits:

@@ -1,4 +1,4 @@
-"""What no network of a search may exceed."""
+"""What every network of a search must keep to."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ COSTS = {"macs": ("macs", 1), "params": ("params", 1), "memory_kb": ("peak_memor
 
 @dataclass(frozen=True)
 class Limits:
-    """What no network may exceed; None for no limit."""
+    """What no network may exceed, and how fast it may be at most; None for no limit."""
 
     latency_ms: Bound | None = None
+    min_latency_ms: Bound | None = None
     macs: Bound | None = None
     params: Bound | None = None
     memory_kb: Bound | None = None
@@ -35,4 +36,6 @@ class Limits:
         values = {name: getattr(cost, field) / unit for name, (field, unit) in COSTS.items()}
         values["latency_ms"] = latency_ms
         limits = {k: v for k, v in self.to_dict().items() if v is not None}
-        return {k: values[k] / limit - 1 for k, limit in limits.items()}
+        least = limits.pop("min_latency_ms", 0.0)
+        over = {k: values[k] / limit - 1 for k, limit in limits.items()}
+        return over | ({"min_latency_ms": 1 - latency_ms / least} if least else {})

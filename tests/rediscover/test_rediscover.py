@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nas.core.errors import UserError
@@ -20,8 +21,8 @@ TINY = (
     "data.train=300", "data.val=100", "data.test=100", "budget.epochs=1", "width=0.25",
     "space.base=small", "space.depths=[1,2,3]", "space.kernels=[3,5]", "target=mobilenet_v3_small",
     "searches=3", "trials=12", "accuracy.budget.seconds=1", "controls=50", "ranked=10",
-    "rivals=[mobilenet_v2]", "rewards=[mnas]", "workers=1", "table.blocks=40", "table.calibrate=6",
-    "table.validate=6", "table.repeat=0", "latency.min_rounds=6", "latency.max_seconds=0.05",
+    "rivals=[mobilenet_v2]", "rewards=[mnas,tunas]", "workers=1",
+    "table.blocks=40", "table.calibrate=6", "table.validate=6", "table.repeat=0", "latency.min_rounds=6", "latency.max_seconds=0.05",
 )  # fmt: skip
 
 
@@ -34,7 +35,7 @@ def finished(tmp_path_factory):
         patch.setattr(run_module, "fit_rivals", stop)
         with pytest.raises(KeyboardInterrupt):
             rediscover(settings)
-    journals = sorted((folder / "search").glob("*/evaluations.jsonl"))
+    journals = sorted((folder / "search").glob("*_[012]/evaluations.jsonl"))
     before = [path.read_bytes() for path in journals]
     assert len(before) == 3
     summary = rediscover(settings)
@@ -132,7 +133,7 @@ def test_published_networks_are_those_of_the_file_or_of_the_lineage(tmp_path):
 
 
 def searched(scores, seconds=10.0):
-    return Search("a", PUBLISHED["mobilenet_v2"], {}, scores, None, seconds)
+    return Search("a", PUBLISHED["mobilenet_v2"], {}, scores, seconds)
 
 
 def test_taus_are_of_each_judge_with_the_mean_of_trainings():
@@ -158,10 +159,18 @@ def test_random_networks_get_the_time_of_one_search():
     assert best_of(trained, 4) == 3
 
 
-def test_a_supernet_of_the_first_search_is_not_trained_again(finished):
+def test_rewards_share_one_judge(finished):
     folder, _ = finished
     searches = folder.parents[1] / "search"
-    first, again = (
-        searches / name / "supernet.pt" for name in ("mobilenet_v3_0", "mobilenet_v3_mnas")
-    )
+    first, again = (searches / f"mobilenet_v3_{name}" / "supernet.pt" for name in ("mnas", "tunas"))
     assert first.read_bytes() == again.read_bytes()
+
+
+def test_every_network_searched_is_as_fast_as_the_controls(finished):
+    folder, summary = finished
+    target = summary["target_ms"]
+    for i in range(3):
+        trials = pd.read_csv(folder.parents[1] / "search" / f"mobilenet_v3_{i}" / "trials.csv")
+        ms = trials.loc[trials["state"] == "complete", "latency_ms"]
+        assert len(ms)
+        assert ms.between(0.98 * target, target).all()
