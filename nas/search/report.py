@@ -49,6 +49,7 @@ def print_target(console: Console, problem: Problem, target: float | str) -> Non
     named = f", of {at_width(target, problem.width)}" if isinstance(target, str) else ""
     reach, max_ms = problem.latency_range, problem.max_ms
     rule = "all are trained" if max_ms == math.inf else f"none is trained over {max_ms:.3g} ms"
+    rule += f" or below {least:.3g} ms" if (least := problem.limits.min_latency_ms) else ""
     console.print(
         f"target    {problem.target_ms:.3g} ms{named} · {rule} · the space reaches from "
         f"{reach.fastest[0]:.3g} to {reach.slowest[0]:.3g} ms, "

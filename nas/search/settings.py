@@ -112,6 +112,7 @@ class SearchSettings:
         self._check_weights()
         self._check_sampler()
         self._check_refine()
+        self._check_limits()
         check_run(self.run)
 
     @property
@@ -159,6 +160,10 @@ class SearchSettings:
         for name, value in self.sampler.arguments.items():
             if isinstance(value, str) and self.sampler.name != "known_cost":
                 raise UserError(f"sampler.{name} is no text for Optuna, and cannot be {value!r}")
+
+    def _check_limits(self) -> None:
+        if self.inherits and self.limit.min_latency_ms is not None:
+            raise UserError("limit.min_latency_ms is not for a search with weights: leave it out")
 
     def _check_refine(self) -> None:
         if self.refine.name != "none" and (self.inherits or self.task.name != CLASSES):

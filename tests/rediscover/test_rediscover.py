@@ -22,7 +22,8 @@ TINY = (
     "space.base=small", "space.depths=[1,2,3]", "space.kernels=[3,5]", "target=mobilenet_v3_small",
     "searches=3", "trials=12", "accuracy.budget.seconds=1", "controls=50", "ranked=10",
     "rivals=[mobilenet_v2]", "rewards=[mnas,tunas]", "workers=1",
-    "table.blocks=40", "table.calibrate=6", "table.validate=6", "table.repeat=0", "latency.min_rounds=6", "latency.max_seconds=0.05",
+    "table.blocks=40", "table.calibrate=6", "table.validate=6", "table.repeat=0",
+    "latency.min_rounds=6", "latency.max_seconds=0.05",
 )  # fmt: skip
 
 

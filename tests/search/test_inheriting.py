@@ -185,6 +185,7 @@ def test_the_folder_of_a_training_is_a_network_with_weights(here):
         (["weights=file", "arch=mobilenet_v2", "weights.path=no.pt"], "there is no file no.pt"),
         (["arch=mobilenet_v2"], "arch= and resolutions= are for a search that inherits"),
         (["space=inherited"], "space=inherited does not go with weights=none"),
+        ([*GIVEN, "limit.min_latency_ms=1"], "min_latency_ms is not for a search with weights"),
         (["weights=pretrained", "arch=mobilenet_v2", "space=mbconv"], "space=mbconv does not go"),
         (["weights=pretrained", "arch=mobilenet_v2", "resolutions=[]"], "must hold a side"),
         (["weights=pretrained", "arch=mobilenet_v2", "resolutions=[8]"], "whole numbers from 32"),

@@ -19,6 +19,9 @@ import yaml
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.arch.serialization import load
+from nas.core.errors import UserError
+from nas.search.run import search
+from nas.search.settings import SearchSettings
 
 # Small enough for seconds: few images, one short epoch, thin shallow networks.
 TINY = (
@@ -142,6 +145,15 @@ def test_one_seed_and_one_table_give_the_same_trials(first, tmp_path):
     assert ours == theirs
     for one, other in zip(trials(tmp_path), trials(folder), strict=True):
         assert float(one["latency_ms"]) == pytest.approx(float(other["latency_ms"]), rel=1e-9)
+
+
+def test_a_least_latency_that_leaves_nothing_is_refused(first, tmp_path):
+    path = f"latency.path={table(first[0]) / 'table.csv'}"
+    words = [word for word in TINY if not word.startswith("latency.")]
+    words += ["latency=table", path, "limit.min_latency_ms=9", f"results={tmp_path}"]
+    with pytest.raises(UserError, match=r"min_latency_ms=9 leaves no network: the target is .* ms"):
+        search(SearchSettings.of(*words))
+    assert not list(tmp_path.glob("search/*/summary.json"))
 
 
 def test_a_target_out_of_reach_ends_the_run_with_that_line(first, tmp_path):

@@ -37,6 +37,18 @@ def test_random_networks_are_distinct_and_within_the_limits(limits):
         assert all(has[name] <= most for name, most in limits.items())
 
 
+def test_networks_below_the_least_latency_are_left_out():
+    space = ConstrainedSpace(TRELLIS, ROW_MS, whole_ms, max_ms=0.08, min_ms=0.078)
+    genomes = space.random(50, np.random.default_rng(0))
+    sums = TRELLIS.totals(ROW_MS, genomes) + 0.01
+    assert len(genomes) == 50
+    assert ((sums >= 0.078) & (sums <= 0.08)).all()
+    faster = TRELLIS.random(100, np.random.default_rng(0))
+    faster = faster[whole_ms(TRELLIS.totals(ROW_MS, faster)) < 0.078]
+    assert np.isinf(space.ms(faster)).all()
+    assert not space.allows(faster).any()
+
+
 def test_random_networks_are_uniform_over_what_the_limits_leave():
     space = ConstrainedSpace(TRELLIS, ROW_MS, max_ms=0.08)
     drawn = space.random(4000, np.random.default_rng(1))
