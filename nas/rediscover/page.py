@@ -95,7 +95,7 @@ def _blocks(networks: Mapping[str, Rows]) -> Section:
         some = [(n, r) for n, rows in networks.items() for r in rows if r.kernel == kernel]
         figure.add_scatter(
             x=[labels[r.stage, r.place] for _, r in some], y=[name for name, _ in some],
-            mode="markers", name=f"kernel {kernel}", hoverinfo="text",
+            mode="markers", showlegend=False, hoverinfo="text",
             marker={
                 "color": COLOURS.get(kernel, GREY), "size": [_size(r.expand) for _, r in some],
                 "line": {"width": [3 if r.se else 0 for _, r in some], "color": "black"},
@@ -106,6 +106,10 @@ def _blocks(networks: Mapping[str, Rows]) -> Section:
                 f"{'h-swish' if r.smooth else 'ReLU'}, stride {r.stride}"
                 for _, r in some
             ],
+        )  # fmt: skip
+        figure.add_scatter(  # for the legend
+            x=[None], y=[None], mode="markers", name=f"kernel {kernel}",
+            marker={"color": COLOURS.get(kernel, GREY), "size": 12},
         )  # fmt: skip
     figure.update_xaxes(
         type="category", categoryorder="array", categoryarray=list(labels.values()),

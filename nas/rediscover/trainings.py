@@ -14,6 +14,7 @@ from rich.console import Console
 from nas.accuracy.executor import Executor
 from nas.accuracy.paired import PairedTraining, load_fewer, right_answers, train_all
 from nas.arch.arch import Arch
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.journal import KeyedJournal
 from nas.core.progress import ProgressBar
@@ -165,7 +166,7 @@ def compare(
     return [
         {
             "name": name,
-            "network": rival.name,
+            "network": rival.name or network_id(rival),
             "accuracy": float(theirs.mean()),
             "winners": float(ours.mean()),
             **_gain(paired_interval(ours - theirs)),
