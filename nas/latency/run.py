@@ -16,7 +16,7 @@ from nas.latency.settings import LatencySettings
 from nas.latency.store import LatencySource, open_latencies, table_folder
 from nas.space.bounds import trellis_of
 from nas.space.choices import fill
-from nas.space.configured import configured_space, default_width
+from nas.space.configured import configured_space, width_of
 from search_spaces.lookup import adapted, at_width, members
 
 
@@ -55,8 +55,9 @@ def open_space(settings: LatencySettings) -> tuple[Arch, float]:
     """The space for the images, and its width multiplier."""
     images = settings.data.make().spec
     images = images._replace(resolution=settings.resolution or images.resolution)
-    width = settings.width or default_width(images.resolution)
-    option = settings.space.filled(width=width)
+    option = settings.space
+    width = width_of(option.name, option.arguments, settings.width, images.resolution)
+    option = option.filled(width=width)
     return configured_space(option.make, option.name, images), width
 
 

@@ -57,6 +57,8 @@ class KeptRun:
         """The networks that have an accuracy of their own, and those that failed on the way."""
         known = [self.tables[name] for name in ("trained", "trials", "pareto")]
         rows = next((rows for rows in known if rows["accuracy"].notna().any()), known[1])
+        if "trained" in self.summary:  # trials were only scored; a supernet has accuracies too
+            rows = known[0]
         also = self.tables["trials"]
         also = also[also["state"].isin(["infeasible", "pruned", "failed"])]
         both = pd.concat([rows, also[~also["id"].isin(rows["id"])]]) if len(also) else rows

@@ -13,15 +13,19 @@ from nas.report.kept_run import KeptRun
 Facts = list[tuple[str, str]]
 
 # What the accuracies of two runs must have in common: where summary.json says it, and in words.
-COMPARABLE = {"data": "data", "resolution": "pixels", "images": "images", "budget": "budget"}
+COMPARABLE = {
+    **{"data": "data", "resolution": "pixels", "images": "images", "budget": "budget"},
+    **{"epochs": "epochs", "precision": "precision"},
+}
 
 
 def describe_gain(gain: Mapping[str, Any]) -> str:
     """What searching gave over drawing at random, in one line."""
-    after = gain["equal_after"]
+    after, number = gain["equal_after"], gain["num_random"]
+    many = "as many" if number == len(gain["search"]) else f"{number:,}"
     return (
         f"front of {gain['front']} · {gain['search'][-1]:.3f} of the hypervolume, "
-        f"{gain['random'][-1]:.3f} by as many random networks, "
+        f"{gain['random'][-1]:.3f} by {many} random networks, "
         f"{f'reached after {after}' if after else 'which the search did not reach'}"
     )
 

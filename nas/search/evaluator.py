@@ -68,7 +68,9 @@ class Evaluator:
                 excess = ms / self.max_ms - 1
                 over["latency_ms"] = min(excess, 0.0) if key in self.exempt else excess
             reason = ", ".join(
-                f"{k} {excess:+.0%} over" for k, excess in over.items() if excess > 0
+                f"{k} {excess:+.0%} {'under' if k.startswith('min_') else 'over'}"
+                for k, excess in over.items()
+                if excess > 0
             )
             state = "infeasible" if reason else "complete"
         sizes = {k: getattr(counts, k) for k in ("macs", "params", "peak_memory_bytes")}

@@ -228,12 +228,13 @@ def price_of(problem: Problem) -> Price:
     return lambda arch: problem.latency.source.measure_many([arch])[0].median_ms
 
 
-def check_refinable(problem: Problem) -> None:
+def check_refinable(problem: Problem, settings: NetAdapt) -> None:
     """UserError for a search that can have nothing to shrink, or cannot tell how fast that is."""
-    if problem.max_ms <= problem.target_ms:
+    most = settings.start * problem.target_ms
+    if most > problem.max_ms * (1 + 1e-9):
         raise UserError(
-            f"refine=netadapt shrinks a network slower than the target of {problem.target_ms:.3g} "
-            f"ms, and limit.latency_ms={problem.max_ms:.3g} lets none be trained: give a larger one"
+            f"refine.start={settings.start:g} is for networks of up to {most:.3g} ms, and none "
+            f"over {problem.max_ms:.3g} ms is trained: give limit.latency_ms={most:.3g} too"
         )
     if any(row.op == "shuffle" for row in problem.latency.trellis.rows):
         raise UserError("refine=netadapt shrinks no shuffle blocks: leave them out of the space")

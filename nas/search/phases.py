@@ -53,13 +53,13 @@ def train_references(run: SearchRun) -> None:
     tried = run.problem.members if run.judge.trains_each else ()
     archs, names = [], {}
     for name in (at_width(name, width) for name in run.settings.references):
-        if name in tried:
-            continue
         arch = adapted(name, space)
         try:
-            run.problem.latency.measure_many([arch])
+            [metrics] = run.evaluator.measure([arch])
         except UserError as error:
             run.console.print(f"left out  {name}: {error}")
+            continue
+        if name in tried and metrics.state != "infeasible":
             continue
         archs.append(arch)
         names[network_id(arch)] = name

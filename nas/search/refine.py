@@ -103,7 +103,7 @@ def choose_start(run: SearchRun, settings: NetAdapt) -> Arch:
     if not larger:
         raise UserError(
             f"refine=netadapt shrinks a network of {low:.3g} to {high:.3g} ms, and the search "
-            "trained none: give more trials=, finalists= or spread=, or a larger refine.start="
+            "trained none: give more trials=, finalists= or spread="
         )
     best = max(larger, key=lambda row: (row["accuracy"], -row["latency_ms"]))
     return run.arch_of(best["id"])

@@ -134,7 +134,8 @@ def write_results(
     by = outcome.ranked_by
     summary = {**about, **summarise(trained, outcome.references, target_ms, by)}
     front, winner = front_of(trained, by), summary["winner"]
-    summary["versus_random"] = gain_over_random(trials, random)
+    distinct = trials[trials["state"] != "duplicate"]
+    summary["versus_random"] = gain_over_random(distinct, random)
     if outcome.is_scored:
         fidelity = judge_fidelity(trials, trained)
         summary |= {**count_states(trials), "trained": len(trained), "fidelity": fidelity}

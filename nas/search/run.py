@@ -158,6 +158,8 @@ def describe_run(run: SearchRun) -> dict[str, Any]:
         "images": [len(split) for split in (data.train, data.val, data.test)],
         "resolution": max(settings.resolutions or (data.resolution,)),
         "budget": settings.budget.name,
+        "epochs": settings.budget.node["epochs"],
+        "precision": settings.precision,
         "accuracy": settings.accuracy.name,
         **({"metric": task.metric} if (task := settings.make_task()) else {}),
         "latency": run.problem.latency.name + bits,

@@ -112,7 +112,7 @@ class SearchSettings:
         self._check_weights()
         self._check_sampler()
         self._check_refine()
-        self._check_limits()
+        self._check_unused()
         check_run(self.run)
 
     @property
@@ -161,9 +161,19 @@ class SearchSettings:
             if isinstance(value, str) and self.sampler.name != "known_cost":
                 raise UserError(f"sampler.{name} is no text for Optuna, and cannot be {value!r}")
 
-    def _check_limits(self) -> None:
-        if self.inherits and self.limit.min_latency_ms is not None:
-            raise UserError("limit.min_latency_ms is not for a search with weights: leave it out")
+    def _check_unused(self) -> None:
+        """A search with weights finds its networks by exact sums, and has no use for these."""
+        objective = self.sampler.node.get("objective", "both")
+        given = {
+            "limit.min_latency_ms": self.limit.min_latency_ms,
+            "random": self.random,
+            "warm_start": self.warm_start,
+            "sampler": self.sampler.name if self.sampler.name != "known_cost" else None,
+            "sampler.objective": None if objective == "both" else objective,
+        }
+        for name, value in given.items() if self.inherits else ():
+            if value:
+                raise UserError(f"{name}={value} is not for a search with weights: leave it out")
 
     def _check_refine(self) -> None:
         if self.refine.name != "none" and (self.inherits or self.task.name != CLASSES):

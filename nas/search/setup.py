@@ -51,7 +51,7 @@ from nas.search.study import SearchStudy
 from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
 from nas.space.choices import choices, fill
-from nas.space.configured import configured_space, default_width
+from nas.space.configured import configured_space, width_of
 from nas.tasks.start import load_backbone
 from nas.training.first_weights import FirstWeights
 from nas.training.processes import num_started
@@ -101,6 +101,8 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     executor: Executor = settings.executor.make()
     judge = make_judge(settings.accuracy)
     check_sampler(sampler, settings.warm_start)
+    if isinstance(sampler, KnownCost):
+        sampler.check_scores(settings.accuracy.name, judge.infeasible_score(2) == 0)
     if isinstance(judge, InheritedSettings):
         judge.weights.file()  # looked for before anything is measured
     else:
@@ -134,7 +136,7 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     evaluator = Evaluator(latency, workers, settings.limit)
     problem = define_problem(settings, space, store, evaluator)
     if settings.refine.name != "none":
-        check_refinable(problem)
+        check_refinable(problem, settings.refine.make())
     store.note("config", lambda: config)
     write_yaml(folder / "config.yaml", config)
     about = {"seed": settings.seed, "latency": latency.describe(), "processes": num_started()}
@@ -231,8 +233,9 @@ def sized_space(
         given = task.with_head(resolve_network(str(settings.arch))[0], data)
         shrunk = partial(inherited, **option.arguments)  # Hydra would take `dense` apart
         return settings, shrunk(classes=given.classes, dense=given.dense)
-    width = settings.width or default_width(data.resolution)
-    option = settings.space.filled(width=width)
+    option = settings.space
+    width = width_of(option.name, option.arguments, settings.width, data.resolution)
+    option = option.filled(width=width)
     space = configured_space(option.make, option.name, data.spec)
     return replace(settings, width=width, space=option), space
 

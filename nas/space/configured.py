@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nas.arch.arch import Arch, ImageSpec
 from nas.arch.scaling import for_resolution
@@ -13,9 +13,18 @@ SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were publ
 SMALL_WIDTH = 0.25  # on smaller ones as thin as the thinnest of them, MobileNetV1's
 
 
-def default_width(resolution: int) -> float:
-    """The width multiplier for images of so many pixels a side."""
-    return SMALL_WIDTH if resolution < SMALL_BELOW else 1.0
+def width_of(
+    name: str, arguments: Mapping[str, object], given: float | None, resolution: int
+) -> float:
+    """The width multiplier of a space made with `arguments`, for images of so many pixels a side.
+
+    1 where it takes none; UserError where one was given to such a space.
+    """
+    if "width" not in arguments:
+        if given not in (None, 1):
+            raise UserError(f"space={name} has its own widths: leave width={given:g} out")
+        return 1.0
+    return given or (SMALL_WIDTH if resolution < SMALL_BELOW else 1.0)
 
 
 def configured_space(make: Callable[..., Arch], name: str, images: ImageSpec) -> Arch:

@@ -219,7 +219,7 @@ def network_for(
             settings.results,
             lambda: data.spec,
             trained=True,
-            resolution=settings.resolution,
+            resolution=settings.resolution or settings.data.node.get("resolution"),
         )
     published, origin = resolve_network(name)
     arch = for_resolution(published, resolution or data.resolution, LEAST_SIDE)

@@ -159,17 +159,19 @@ def problem_of(max_ms=1.2, space=SPACES["mbconv_28"], row_ms=None, ops=()):
 
 
 def test_what_can_have_nothing_to_shrink_is_refused_before_anything_is_trained():
-    check_refinable(problem_of())
-    with pytest.raises(UserError, match=r"limit.latency_ms=1 lets none be trained: give a larger"):
-        check_refinable(problem_of(max_ms=1.0))
+    check_refinable(problem_of(), NetAdapt())
+    with pytest.raises(UserError, match=r"up to 1.2 ms, .* give limit.latency_ms=1.2 too"):
+        check_refinable(problem_of(max_ms=1.0), NetAdapt())
+    with pytest.raises(UserError, match=r"refine.start=2 is for networks of up to 2 ms, and none"):
+        check_refinable(problem_of(), NetAdapt(start=2.0))
     with pytest.raises(UserError, match="no shuffle blocks"):
-        check_refinable(problem_of(ops=("mbconv", "shuffle")))
+        check_refinable(problem_of(ops=("mbconv", "shuffle")), NetAdapt())
 
     def lacking(archs):
         raise UserError("no line for the block")
 
     with pytest.raises(UserError, match="no line"):
-        check_refinable(problem_of(row_ms=lacking))
+        check_refinable(problem_of(row_ms=lacking), NetAdapt())
 
 
 @pytest.mark.parametrize(

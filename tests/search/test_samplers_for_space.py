@@ -76,6 +76,25 @@ def test_published_rewards_do_not_prefer_slow_networks_by_cross_entropy(trellis,
     assert np.median(late) < 0.015
 
 
+def test_a_published_reward_of_scores_without_a_common_unit_is_refused():
+    for objective in ("mnas", "tunas", "mnas_hard"):
+        with pytest.raises(UserError, match="accuracy=proxies says scores of its own unit"):
+            KnownCost(objective).check_scores("proxies", own_unit=True)
+        KnownCost(objective).check_scores("blend", own_unit=False)
+    KnownCost("tunas", "auto").check_scores("proxies", own_unit=True)
+    KnownCost("both").check_scores("proxies", own_unit=True)
+
+
+def test_scores_of_an_earlier_run_stay_in_their_unit(trellis):
+    """exp(720) is no number."""
+    earlier = [(fill_picks, 720.0 + i) for i, fill_picks in enumerate(proposals(trellis, 12))]
+    space = space_of(trellis)
+    sampler = KnownCost("mnas").for_space(
+        space, target_ms=0.02, seed=0, earlier=earlier, log_likelihood=True
+    )
+    assert len(told(sampler, trellis, 14, score=lambda ms, i: -1 - 0.01 * (i % 3)).trials) == 14
+
+
 def test_an_unknown_objective_is_named(trellis):
     with pytest.raises(UserError, match=r"objective.*'speed'"):
         KnownCost(objective="speed")

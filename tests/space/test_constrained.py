@@ -38,13 +38,13 @@ def test_random_networks_are_distinct_and_within_the_limits(limits):
 
 
 def test_networks_below_the_least_latency_are_left_out():
-    space = ConstrainedSpace(TRELLIS, ROW_MS, whole_ms, max_ms=0.08, min_ms=0.078)
+    space = ConstrainedSpace(TRELLIS, ROW_MS, whole_ms, max_ms=0.036, min_ms=0.0353)
     genomes = space.random(50, np.random.default_rng(0))
     sums = TRELLIS.totals(ROW_MS, genomes) + 0.01
     assert len(genomes) == 50
-    assert ((sums >= 0.078) & (sums <= 0.08)).all()
+    assert ((sums >= 0.0353) & (sums <= 0.036)).all()
     faster = TRELLIS.random(100, np.random.default_rng(0))
-    faster = faster[whole_ms(TRELLIS.totals(ROW_MS, faster)) < 0.078]
+    faster = faster[whole_ms(TRELLIS.totals(ROW_MS, faster)) < 0.0353]
     assert np.isinf(space.ms(faster)).all()
     assert not space.allows(faster).any()
 

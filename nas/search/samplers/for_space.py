@@ -46,6 +46,15 @@ class KnownCost:
                 f"{' and '.join(TRADES)}): leave it null, or choose one of these"
             )
 
+    def check_scores(self, judge: str, own_unit: bool) -> None:
+        """UserError for a published reward of scores that have a unit of their own."""
+        if own_unit and self.objective in REWARDS and self.exponent is None:
+            raise UserError(
+                f"sampler.objective={self.objective} is of accuracies, and accuracy={judge} says "
+                "scores of its own unit: give sampler.exponent=auto with mnas or tunas, or another "
+                "objective (both, pareto, limit)"
+            )
+
     def for_space(
         self,
         space: ConstrainedSpace,

@@ -109,7 +109,7 @@ class History:
     """Reads the trials of one study, each that has ended only once.
 
     value_of   what a told value is, higher is better
-    earlier    genomes and values of another run
+    earlier    genomes and values of another run, in the unit that they have there
     proposed   parameters of trials under way that the storage may not have yet, by number
     """
 
@@ -129,7 +129,7 @@ class History:
         self._fidelities: dict[str, Evidence] = {}
         self.known = Known(Evidence.none(space), {})
         if earlier:
-            self._learn([], {EARLIER: [(i, g, value_of(v)) for i, (g, v) in enumerate(earlier)]})
+            self._learn([], {EARLIER: [(i, g, v) for i, (g, v) in enumerate(earlier)]})
 
     def read(self, study: optuna.Study, trial: FrozenTrial | None = None) -> Observations:
         """What `study` knows beside `trial`."""
