@@ -100,3 +100,10 @@ def test_the_accuracy_of_a_scored_run_is_its_trainings(tmp_path):
     assert len(run.judged) == 300
     assert set(run.evaluated["state"]) == {"complete", "infeasible"}
     assert np.isfinite(run.trained["accuracy"]).all()
+
+
+def test_scores_of_shared_weights_are_no_trainings(tmp_path):
+    """An interrupted search by a supernet, whose trials have its accuracies."""
+    run = read_run(write_run(tmp_path / "oneshot", SEARCH, trained=0))
+    assert len(run.trained) == 0
+    assert len(read_run(write_run(tmp_path / "scratch", SEARCH)).trained) == 4

@@ -8,7 +8,7 @@ import pytest
 from report_runs import INHERITED
 
 from nas.report.kept_run import read_run
-from nas.report.verdicts import verdicts, warnings
+from nas.report.verdicts import describe_gain, differences, verdicts, warnings
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,17 @@ def test_what_refining_lost_is_called_a_loss(gain, word, said):
     facts = [words for what, words in verdicts(run) if what == "refined by NetAdapt"]
     assert facts[0] == "a1 has 80.0% ± 1.0% (test 80.0%) at 1 ms"
     assert facts[1].endswith(f": {word}")
+
+
+def test_random_networks_are_as_many_only_where_they_are():
+    gain = {"front": 3, "search": [0.5, 1.0], "random": [0.4], "equal_after": 1, "num_random": 1}
+    assert "0.400 by 1 random networks" in describe_gain(gain)
+    assert "0.400 by as many random networks" in describe_gain(gain | {"num_random": 2})
+
+
+def test_runs_of_other_epochs_or_bits_do_not_compare():
+    one = {"budget": "quick", "epochs": 2, "precision": "float32"}
+    assert not differences([one, dict(one)])
+    assert "they differ in epochs, 2 / 20" in differences([one, one | {"epochs": 20}])[0]
+    assert "precision" in differences([one, one | {"precision": "int8"}])[0]
+    assert not differences([one, {"budget": "quick"}])  # of an earlier version, which said less

@@ -239,6 +239,14 @@ def test_a_name_may_tell_what_the_weights_have_anyway():
     assert asked("mobilenet_v2", data=folder) == ("mobilenet_v2", 48)
 
 
+def test_a_network_from_a_file_has_the_side_that_is_given(tmp_path):
+    (tmp_path / "mine.yaml").write_text(dumps(replace(PUBLISHED["mobilenet_v2"], resolution=28)))
+    for words, side in ((), 28), (("data.resolution=56",), 56), (("resolution=40",), 40):
+        settings = TrainSettings.of(f"arch={tmp_path}/mine.yaml", *words)
+        data = load_data("embedded", train=50, val=20, test=20)
+        assert network_for(settings, settings.resolution, data)[0].resolution == side, words
+
+
 def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_path):
     settings = TrainSettings.of("arch=tf_efficientnet_lite0", "weights=pretrained")
     data = load_data("embedded", train=50, val=20, test=20)
