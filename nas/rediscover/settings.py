@@ -48,7 +48,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "quick": Size(3, 50, 40, 4000),
+    "quick": Size(3, 40, 30, 2500),
     "standard": Size(5, 400, 480, None),
     "full": Size(10, 1000, 3600, None),
 }
