@@ -44,6 +44,11 @@ class AblateSettings:
         check_fields(self)
         require_classes("ablate", self.data.name)
         resolve_device(self.device)
+        if self.measure and self.latency.node.get("precision") == "int8":
+            raise UserError(
+                "latency.precision=int8 is not for nas.ablate, whose accuracies are of float32: "
+                "leave it out"
+            )
         if self.ablations is not None and not self.ablations:
             raise UserError(f"ablations=[] asks for nothing: allowed are {', '.join(ABLATIONS)}")
 

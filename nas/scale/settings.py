@@ -112,6 +112,20 @@ class ScaleSettings:
             raise UserError("latency_ms= needs latencies: drop measure=false")
         if self.is_fitted and self.objective != "macs" and not self.measure:
             raise UserError(f"objective={self.objective} needs latencies: drop measure=false")
+        if self.is_fitted and self.latency.node.get("precision") == "int8":
+            raise UserError(
+                "latency.precision=int8 is not for a fit, whose accuracies are of float32: leave "
+                "it out, or give coefficients="
+            )
+        if not self.is_fitted and self.objective != "macs":
+            raise UserError(
+                f"objective={self.objective} is what a fit holds equal, and nothing is fitted with "
+                "a rule= or coefficients=: leave it out"
+            )
+        if self.rule == "published" and (self.fixed_ends or self.repeats != "ceil"):
+            raise UserError(
+                "fixed_ends= and repeats= mean nothing to rule=published, a table: leave them out"
+            )
         if self.rule == "published" and (self.phi is not None or not (self.name or bounds)):
             text = "rule=published follows a table and has no phi: give name=b3, or a budget"
             raise UserError(text)

@@ -198,6 +198,7 @@ MISTAKES = [
     (["ablations=[relu6,no_se]"], "none of ablations=[relu6,no_se] changes mine: ask for others"),
     (["arch=mobilenet_v5"], "unknown network 'mobilenet_v5'"),
     (["budget=transfer"], "budget.norms=frozen"),
+    (["latency.precision=int8", "measure=true"], "latency.precision=int8 is not for nas.ablate"),
 ]
 
 
