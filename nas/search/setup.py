@@ -20,6 +20,7 @@ from nas.accuracy.scratch import Scratch
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
+from nas.core.files import parse_yaml
 from nas.core.run_folder import (
     check_config,
     environment,
@@ -235,9 +236,24 @@ def sized_space(
         return settings, shrunk(classes=given.classes, dense=given.dense)
     option = settings.space
     width = width_of(option.name, option.arguments, settings.width, data.resolution)
+    if "width" not in option.arguments:
+        width = width_begun_with(settings) or width
     option = option.filled(width=width)
     space = configured_space(option.make, option.name, data.spec)
     return replace(settings, width=width, space=option), space
+
+
+def width_begun_with(settings: SearchSettings) -> float | None:
+    """The width that the run's folder says, None without one.
+
+    Earlier versions named published networks at a width even where the space has none.
+    """
+    path = Path(settings.results) / "search" / settings.run / "config.yaml"
+    try:
+        width = parse_yaml(path.read_text(encoding="utf-8"))["width"]
+    except (OSError, ValueError, KeyError, TypeError):  # what is damaged is said later
+        return None
+    return width if isinstance(width, float) else None
 
 
 def measure_target(
