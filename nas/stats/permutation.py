@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from nas.stats.correlation import Interval
+from nas.stats.paired import CONFIDENCE
 
 PERMUTATIONS = 10_000  # smallest p: 0.0001; a p of 0.05 is known to 0.002
-CONFIDENCE = 0.95
 
 
 def permutation_p(
