@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.core.figures import BLUE, GREEN, GREY, ORANGE, Section, blank, figures_page
 from nas.rediscover.patterns import Rows
+from nas.rediscover.verdict import is_reliable
 
 Summary = Mapping[str, Any]
 SHARES = ("SE", "kernel 5 and more", "h-swish")
@@ -21,7 +22,7 @@ def rediscovery_page(path: Path, summary: Summary, networks: Mapping[str, Rows])
     sections = [
         _stages(summary, SHARES, "Where squeeze-and-excitation, large kernels and h-swish are", 1),
         _stages(summary, RATIOS, "Where blocks expand", 6),
-        _tests(summary),
+        *([_tests(summary)] if is_reliable(summary["taus"]) else []),
         _blocks(networks),
         _judges(summary),
         _quality(summary),

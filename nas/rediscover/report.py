@@ -132,7 +132,7 @@ def as_markdown(summary: Summary) -> str:
         "# Rediscovering MobileNetV3",
         *summary["conclusion"],
         describe_setting(summary),
-        "\n".join(tests),
+        *(["\n".join(tests)] if is_reliable(summary["taus"]) else []),
     ]
     for head, lines in zip(heads, lists, strict=True):
         parts += [f"## {head}", "\n".join(f"- {line}" for line in lines)]
@@ -147,7 +147,7 @@ def describe_setting(summary: Summary) -> str:
         f"{summary['space']} on {summary['data']} ({train:,} images to train a "
         f"network alone, {val:,} to choose, {test:,} to test, {summary['resolution']} pixels), "
         f"within {summary['target_ms']:.3g} ms, "
-        f"each with a supernet of its own trained for {summary['judge_seconds']:g} s; "
+        f"each judged by {summary['judge']}; "
         f"{summary['num_controls']} random networks as fast; trainings of {summary['epochs']} "
         "epochs."
     )

@@ -154,7 +154,7 @@ def describe_run(settings: RediscoverSettings, data: ImageData, target_ms: float
         "epochs": settings.budget.node["epochs"],
         "seeds": settings.seeds,
         "trials": settings.size.trials,
-        "judge_seconds": settings.size.seconds,
+        "judge": settings.describe_judge(),
         "target_ms": target_ms,
     }
 

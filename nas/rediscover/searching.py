@@ -25,6 +25,7 @@ from nas.core.journal import KeyedJournal
 from nas.core.run_folder import open_folder
 from nas.rediscover.settings import WITHIN, RediscoverSettings
 from nas.report.frames import as_rows, trial_frame
+from nas.search.evaluations import Evaluations, Role
 from nas.search.phases import open_judge, run_phases
 from nas.search.run import counted_seconds, write_report
 from nas.search.settings import SearchSettings
@@ -32,6 +33,7 @@ from nas.search.setup import SearchRun, open_search
 from nas.stats.rewards import OBJECTIVES, power_law
 
 JUDGE = "supernet.pt"
+EVALUATIONS = "evaluations.jsonl"
 SCORES = "controls.jsonl"  # what the judge says of the controls
 
 
@@ -109,8 +111,15 @@ def search_once(
             winner=run.arch_of(str(row["id"])),
             row=row,
             scores=scores_of(run, ranked),
-            seconds=settings.size.seconds + float(done["seconds"].sum()),
+            seconds=judge_seconds(run) + float(done["seconds"].sum()),
         )
+
+
+def judge_seconds(run: SearchRun) -> float:
+    """What its judge took to train, on all workers: its supernet, or its labels."""
+    labels = sum(row["seconds"] for row in run.evaluations.rows(Role.LABEL))
+    supernet = run.settings.accuracy.node.get("budget", {}).get("seconds") or 0.0
+    return float(supernet + labels / run.settings.workers)
 
 
 def completed(run: SearchRun) -> pd.DataFrame:
@@ -132,6 +141,18 @@ def scores_of(run: SearchRun, archs: Sequence[Arch]) -> list[float]:
     return [float("nan") if score is None else score for score in found]
 
 
+def share_judge(theirs: Path, own: Path) -> None:
+    """Give a search what another's judge learnt: a supernet, labels."""
+    open_folder(own)
+    if (theirs / JUDGE).is_file() and not (own / JUDGE).exists():
+        shutil.copyfile(theirs / JUDGE, part := own / f"{JUDGE}.part")
+        part.replace(own / JUDGE)
+    known, ours = (Evaluations(folder / EVALUATIONS) for folder in (theirs, own))
+    labelled = [known.arch(row["id"]) for row in known.rows(Role.LABEL)]
+    for arch in ours.missing(Role.LABEL, labelled):
+        ours.add(Role.LABEL, arch, known.metrics(Role.LABEL, arch))
+
+
 def exponent_of(done: pd.DataFrame, target_ms: float) -> float | None:
     """MnasNet's exponent as the front of these trials says, by their accuracies; None without."""
     values, costs = (done[name].to_numpy(float) for name in ("accuracy", "latency_ms"))
@@ -150,14 +171,10 @@ def search_by(
     The first is the latency over the target of the network that has most of the reward, the second
     `exponent_of`.  All rewards share the judge of the first.
     """
-    first = settings.by_reward(None, settings.target)
-    is_first = reward == settings.rewards[0]
-    given = first if is_first else settings.by_reward(reward, target_ms)
-    own, theirs = (Path(s.results) / "search" / s.run / JUDGE for s in (given, first))
-    if theirs.is_file() and not own.exists():
-        open_folder(own.parent)
-        shutil.copyfile(theirs, part := own.with_suffix(".part"))
-        part.replace(own)
+    given = first = settings.by_reward(None, settings.target)
+    if reward != settings.rewards[0]:
+        given = settings.by_reward(reward, target_ms)
+        share_judge(*(Path(s.results) / "search" / s.run for s in (first, given)))
     with ExitStack() as stack:
         done = completed(run_unknowing(given, stack, console))
     rule = OBJECTIVES[reward]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, NamedTuple
 
 from nas.accuracy.oneshot import OneShotSettings
+from nas.accuracy.predictor import PredictorSettings
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
 from nas.core.files import user_path
@@ -68,6 +69,7 @@ class RediscoverSettings:
     searches: Annotated[int, Range(MIN_SEARCHES)] | None
     trials: Count | None
     images: Count | None
+    label_epochs: Count | None
     controls: Annotated[int, Range(50)]
     ranked: Annotated[int, Range(10)]
     seeds: Annotated[int, Range(2)]
@@ -96,11 +98,14 @@ class RediscoverSettings:
         check_target(self.target)
         resolve_device(self.device)
         self._check_names()
-        if not isinstance(self.accuracy.make(), OneShotSettings):
+        judge = self.accuracy.make()
+        if not isinstance(judge, OneShotSettings | PredictorSettings):
             raise UserError(
                 f"accuracy={self.accuracy.name} trains no judge of its own for each search: give "
-                "accuracy=oneshot, or leave it out"
+                "accuracy=oneshot or accuracy=blend, or leave it out"
             )
+        if self.label_epochs and not isinstance(judge, PredictorSettings):
+            raise UserError("label_epochs is for accuracy=blend: leave it out")
         if self.ranked > self.controls:
             raise UserError(f"ranked={self.ranked} of controls={self.controls} networks: give less")
         if self.published and not user_path(self.published).is_file():
@@ -127,13 +132,26 @@ class RediscoverSettings:
     def size(self) -> Size:
         """The number and length of the searches, by the budget and what was given."""
         size = SIZES.get(self.budget.name, SIZES["standard"])
-        seconds = self.accuracy.node["budget"]["seconds"] or size.seconds
+        seconds = self.accuracy.node.get("budget", {}).get("seconds") or size.seconds
         return Size(
             searches=self.searches or size.searches,
             trials=self.trials or size.trials,
             seconds=seconds,
             images=self.images or size.images,
         )
+
+    @property
+    def label_budget(self) -> Component:
+        """Of the trainings that a blend learns from, and of each search's finalist."""
+        return self.budget.updated(epochs=self.label_epochs) if self.label_epochs else self.budget
+
+    def describe_judge(self) -> str:
+        """What judges a search, in words."""
+        judge = self.accuracy.make()
+        if isinstance(judge, OneShotSettings):
+            return f"a supernet of its own, trained for {self.size.seconds:g} s"
+        epochs = self.label_budget.node["epochs"]
+        return f"a model of its own, of {judge.num_labels} trainings of {epochs} epochs"
 
     def to_search(self, number: int, target_ms: float) -> SearchSettings:
         """The search of that number, among networks as fast as the target alone."""
@@ -163,13 +181,16 @@ class RediscoverSettings:
             "sampler.objective": objective,
         }
         base = SearchSettings.of(*(f"{name}={_text(value)}" for name, value in words.items()))
-        budget = {**self.accuracy.node["budget"], "seconds": self.size.seconds}
+        accuracy = self.accuracy
+        if "budget" in accuracy.node:
+            budget = {**accuracy.node["budget"], "seconds": self.size.seconds}
+            accuracy = accuracy.updated(budget=budget)
         return replace(
             base,
             space=self.space,
             data=self.data,
-            accuracy=self.accuracy.updated(budget=budget),
-            budget=self.budget,
+            accuracy=accuracy,
+            budget=self.label_budget,
             latency=self.latency,
             table=self.table,
             executor=self.executor,

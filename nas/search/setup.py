@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -51,7 +51,7 @@ from nas.search.storage import TrialStore, open_storage
 from nas.search.study import SearchStudy
 from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
-from nas.space.choices import choices, fill
+from nas.space.choices import Picks, choices, fill
 from nas.space.configured import configured_space, width_of
 from nas.tasks.start import load_backbone
 from nas.training.first_weights import FirstWeights
@@ -98,16 +98,9 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     The order matters: wrong settings are found before data are loaded, and that the folder is
     another run's before latency is measured; the configuration is written last.
     """
-    budget, sampler = settings.budget.make(), settings.sampler.make()
     executor: Executor = settings.executor.make()
-    judge = make_judge(settings.accuracy)
-    check_sampler(sampler, settings.warm_start)
-    if isinstance(sampler, KnownCost):
-        sampler.check_scores(settings.accuracy.name, judge.infeasible_score(2) == 0)
-    if isinstance(judge, InheritedSettings):
-        judge.weights.file()  # looked for before anything is measured
-    else:
-        budget.check_from_scratch()
+    sampler, judge = settings.sampler.make(), make_judge(settings.accuracy)
+    check_parts(settings, sampler, judge)
     load = settings.data.make
     data: ImageData | DenseData = load()
     settings, space = sized_space(settings, data)
@@ -145,20 +138,42 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     evaluations = Evaluations(folder / "evaluations.jsonl", database)
     take_over(store, evaluations, problem, settings)
     score = judge.infeasible_score(data.num_classes)
-    if isinstance(sampler, KnownCost):
-        kept = store.note("earlier", lambda: earlier) if earlier else []
-        sampler = sampler.for_space(
-            problem.feasible,
-            target_ms=problem.target_ms,
-            seed=settings.seed,
-            earlier=kept,
-            log_likelihood=score < 0,  # of guessing
-        )
-    study = SearchStudy(space, store, sampler, seed=settings.seed, infeasible_score=score)
+    study = open_sampled(problem, store, sampler, earlier, settings.seed, score)
     return SearchRun(
         settings, folder, load, data, problem, judge, workers, store, study, evaluations,
         replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt), console,
     )  # fmt: skip
+
+
+def check_parts(settings: SearchSettings, sampler: Any, judge: JudgeSettings) -> None:
+    """Raise UserError where these do not go together, or weights are missing."""
+    check_sampler(sampler, settings.warm_start)
+    if isinstance(sampler, KnownCost):
+        sampler.check_scores(settings.accuracy.name, judge.infeasible_score(2) == 0)
+    if isinstance(judge, InheritedSettings):
+        judge.weights.file()  # looked for before anything is measured
+    else:
+        settings.budget.make().check_from_scratch()
+
+
+def open_sampled(
+    problem: Problem,
+    store: TrialStore,
+    sampler: Any,
+    earlier: Sequence[tuple[Picks, float]],
+    seed: int,
+    infeasible_score: float,
+) -> SearchStudy:
+    """The study with its sampler, which is told what `earlier` runs found."""
+    if isinstance(sampler, KnownCost):
+        sampler = sampler.for_space(
+            problem.feasible,
+            target_ms=problem.target_ms,
+            seed=seed,
+            earlier=store.note("earlier", lambda: earlier) if earlier else [],
+            log_likelihood=infeasible_score < 0,  # of guessing
+        )
+    return SearchStudy(problem.space, store, sampler, seed=seed, infeasible_score=infeasible_score)
 
 
 def open_own_study(

@@ -8,13 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from nas.core.errors import UserError
 from nas.rediscover import run as run_module
 from nas.rediscover.run import num_affordable, published_rows, rediscover
-from nas.rediscover.searching import Search
+from nas.rediscover.searching import Search, find_controls, search_by, search_once
 from nas.rediscover.settings import RediscoverSettings
 from nas.rediscover.trainings import best_of, judge_taus
+from nas.search.evaluations import Evaluations, Role
 from search_spaces.lookup import PUBLISHED
 
 TINY = (
@@ -89,7 +91,8 @@ def test_other_settings_are_refused(finished):
     ("words", "message"),
     [
         (["searches=2"], "searches must be a whole number from 3"),
-        (["accuracy=blend"], "accuracy=blend trains no judge of its own"),
+        (["accuracy=log_macs"], "accuracy=log_macs trains no judge of its own"),
+        (["label_epochs=2"], "label_epochs is for accuracy=blend"),
         (["ranked=24", "controls=50", "published=nowhere.json"], "no file nowhere.json"),
         (["ranked=60", "controls=50"], "ranked=60 of controls=50"),
         (["rivals=[mobilenet_v9]"], "mobilenet_v9"),
@@ -175,3 +178,28 @@ def test_every_network_searched_is_as_fast_as_the_controls(finished):
         ms = trials.loc[trials["state"] == "complete", "latency_ms"]
         assert len(ms)
         assert ms.between(0.98 * target, target).all()
+
+
+def test_a_blend_learns_from_networks_as_fast_and_its_labels_are_shared(finished):
+    folder, summary = finished
+    target, results = summary["target_ms"], folder.parents[1]
+    settings = RediscoverSettings.of(
+        *TINY, f"results={results}", "run=blended", "accuracy=blend", "accuracy.num_labels=5",
+        "budget.epochs=3", "label_epochs=1",
+    )  # fmt: skip
+    assert settings.describe_judge() == "a model of its own, of 5 trainings of 1 epochs"
+    ranked = find_controls(settings, target)[:2]
+    found = search_once(settings, 0, target, ranked, Console(quiet=True))
+    assert np.isfinite(found.scores).all()
+    labels = labels_of(results / "search" / "blended_0")
+    assert len(labels) == 5
+    assert all(0.98 * target <= row["latency_ms"] <= target for row in labels)
+    assert found.seconds > sum(row["seconds"] for row in labels)  # one worker
+    for reward in settings.rewards:
+        search_by(reward, settings, target, Console(quiet=True))
+    first, again = (labels_of(results / "search" / f"blended_{name}") for name in settings.rewards)
+    assert first == again
+
+
+def labels_of(folder):
+    return Evaluations(folder / "evaluations.jsonl").rows(Role.LABEL)
