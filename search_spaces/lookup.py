@@ -66,21 +66,30 @@ def resolve_baseline(
     *,
     trained: bool,
     resolution: int | None = None,
+    classes_only: bool = True,
 ) -> tuple[Arch, str]:
     """The network to scale or to train from scratch, and where it is from.
 
     Without a `name` it is the newest winner of a search under `results`, else a small published
     network.  What is to be `trained` gets the channels and classes of the images, and a published
-    network their resolution too; `resolution`, in pixels, overrides all others.
+    network their resolution too; `resolution`, in pixels, overrides all others.  With
+    `classes_only` winners for boxes or masks are passed over, and one that is named is a UserError.
     """
     if name is None:
         winners = Path(results).glob("search/*/winner.yaml")
-        name = str(max(winners, key=lambda path: path.stat().st_mtime, default=""))
+        newest = sorted(winners, key=lambda path: path.stat().st_mtime, reverse=True)
+        fit = (path for path in newest if not (classes_only and load(path).dense))
+        name = str(next(fit, ""))
     if name == "":
         small = (resolution or images().resolution) < SMALL_BELOW
         name = at_width(FALLBACK, FALLBACK_WIDTH) if small else FALLBACK
         return _sized(name, images(), resolution), "published, sized for the data"
     arch, origin = resolve_network(name)
+    if classes_only and arch.dense:
+        raise UserError(
+            f"arch={name} answers boxes or masks, and only networks for classes can be taken here: "
+            "give another"
+        )
     if trained and not is_file(name):
         return _sized(name, images(), resolution), f"{origin}, sized for the data"
     if trained:

@@ -49,9 +49,11 @@ def _lead(summary: Summary, rows: Rows) -> list[str]:
 
 
 def _notes(summary: Summary) -> list[str]:
+    repeats = "up" if summary["repeats"] == "ceil" else "to the nearest, unlike there"
     notes = [
         "Exact factors are rounded as the EfficientNet code does: channels to multiples of 8, "
-        "repeats up, pixels to the nearest; depth is counted in blocks, width in mean channels."
+        f"repeats {repeats}, pixels to the nearest; depth is counted in blocks, width in mean "
+        "channels."
     ]
     if summary["latency"]:
         notes.append(

@@ -122,6 +122,12 @@ class ScaleSettings:
                 f"objective={self.objective} is what a fit holds equal, and nothing is fitted with "
                 "a rule= or coefficients=: leave it out"
             )
+        if not self.is_fitted and (self.shares_weights or self.fit_budget.phi < 0):
+            given = "accuracy=oneshot" if self.shares_weights else "fit.phi=-1"
+            raise UserError(
+                f"{given} is for a fit, and nothing is fitted with a rule= or coefficients=: leave "
+                "one or the other out"
+            )
         if self.rule == "published" and (self.fixed_ends or self.repeats != "ceil"):
             raise UserError(
                 "fixed_ends= and repeats= mean nothing to rule=published, a table: leave them out"

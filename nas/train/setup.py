@@ -219,6 +219,7 @@ def network_for(
             settings.results,
             lambda: data.spec,
             trained=True,
+            classes_only=False,
             resolution=settings.resolution or settings.data.node.get("resolution"),
         )
     published, origin = resolve_network(name)

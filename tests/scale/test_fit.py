@@ -130,6 +130,14 @@ def test_failures_are_survived_and_told(tmp_path):
     assert fit.num_points >= 14
 
 
+def test_what_failed_is_tried_again_by_the_next_call(tmp_path):
+    fitted(tmp_path, Judge(fails_every=7))
+    healthy = Judge()
+    again = fitted(tmp_path, healthy)
+    assert healthy.asked
+    assert again == fitted(tmp_path / "other", Judge())
+
+
 def test_where_nothing_can_be_trained_the_reason_is_given(tmp_path):
     def judge(wanted):
         yield from ((i, Failure("out of memory")) for i in range(len(wanted)))

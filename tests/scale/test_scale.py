@@ -239,6 +239,9 @@ WRONG = [
     (["accuracy=oneshot", "fit.confirm_seeds=0"], "needs longer trainings to test its order"),
     (["fit.phi=2"], "fit.phi must be a whole number from -1 to 1, not 2"),
     (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
+    (["accuracy=oneshot", "rule=uniform"], "accuracy=oneshot is for a fit"),
+    (["fit.phi=-1", "coefficients=[1.2,1.1,1.15]", "phi=-1"], "fit.phi=-1 is for a fit"),
+    (["arch=lraspp_mobilenet_v3_small_0.35"], "answers boxes or masks"),
     (["workers=0"], "workers must be a whole number from 1"),
     (["budget=transfer"], "and there are none: give budget.norms=batch"),
 ]  # fmt: skip

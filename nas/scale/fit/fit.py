@@ -118,7 +118,7 @@ def _conclude(
         why = reasons.most_common(1)[0][0] if reasons else "there were no more"
         raise UserError(
             f"only {number} networks could be trained (allowed: {MIN_NETWORKS} or more): {why}; "
-            f"mend that and remove {trainings.journal.path}"
+            "mend that, and the same command tries them again"
         )
     found = find_optimum(short, design)
     say(

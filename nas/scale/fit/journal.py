@@ -67,20 +67,28 @@ class Trainings:
         self.judge, self.journal, self.progress = judge, journal, progress
         self.done, self.total = 0, total  # epochs
         self.seen: list[TrainingRecord] = []  # everything asked for, failures included
+        self.failed: dict[Hashable, TrainingRecord] = {}  # not kept: another call tries them again
 
     def __call__(self, jobs: Sequence[Job], what: str) -> list[TrainingRecord]:
         """The records of the jobs, in that order, failures left out."""
         keys = [(network_id(arch), epochs, seed) for arch, epochs, seed in jobs]
-        missing = {k: job for k, job in zip(keys, jobs, strict=True) if k not in self.journal}
+        missing = {k: job for k, job in zip(keys, jobs, strict=True) if not self._is_known(k)}
         self.total -= sum(key[1] for key in keys if key not in missing)  # no work
         self._count(0, what)
         asked, order = list(missing.values()), list(missing)
         for i, answer in self.judge(asked) if asked else ():
-            self.journal.add(asdict(_row(order[i], answer)))
+            record = _row(order[i], answer)
+            if record.reason:
+                self.failed[order[i]] = record
+            else:
+                self.journal.add(asdict(record))
             self._count(asked[i][1], what)
-        records = [_record(self.journal[key]) for key in keys]
+        records = [self.failed.get(key) or _record(self.journal[key]) for key in keys]
         self.seen += records
         return [record for record in records if not record.reason]
+
+    def _is_known(self, key: Hashable) -> bool:
+        return key in self.failed or (key in self.journal and not self.journal[key].get("reason"))
 
     def _count(self, epochs: int, what: str) -> None:
         self.done += epochs

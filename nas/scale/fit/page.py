@@ -80,9 +80,8 @@ def _against_cost(fit: Fit) -> Section:
             marker={"size": 9 if name == "fitted" else 7, "symbol": SYMBOLS.get(name, "circle")},
             text=[_hover(row) for row in rows], hoverinfo="text",
         )  # fmt: skip
-    epochs = max(row["epochs"] for row in fit.rows)
     words = (
-        f"Each line begins at the baseline and goes one way of scaling; {epochs} epochs, mean of "
+        "Each line begins at the baseline and goes one way of scaling; the longer trainings, mean of "
         "the seeds, bars of one standard error over them (seeds are shared, so differences are "
         "better known than the bars say: see below)."
     )
