@@ -26,8 +26,8 @@ REPORTED_ROUNDING = 1.1  # cost over 2^phi from which on the report says what ro
 MIRRORED_DOWN = (
     "phi below 0 mirrors a rule that grows networks, which is known to make poor small ones (Han "
     'et al. 2020, "Model Rubik\'s Cube": in tiny networks resolution and depth matter more than '
-    "width): give fit.phi=-1 in the place of coefficients= or rule= to fit how to shrink; or search at "
-    "that size"
+    "width): give fit.phi=-1 in the place of coefficients= or rule= to fit how to shrink; or "
+    "search at that size"
 )
 MIRRORED_UP = (
     "phi above 0 mirrors a rule that was fitted to shrink the baseline: drop fit.phi=-1 to grow it"

@@ -241,7 +241,7 @@ WRONG = [
     (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
     (["accuracy=oneshot", "rule=uniform"], "accuracy=oneshot is for a fit"),
     (["fit.phi=-1", "coefficients=[1.2,1.1,1.15]", "phi=-1"], "fit.phi=-1 is for a fit"),
-    (["arch=lraspp_mobilenet_v3_small_0.35"], "answers boxes or masks"),
+    (["arch=lraspp_mobilenet_v3_small_0.35", "phi=1"], "answers boxes or masks"),
     (["workers=0"], "workers must be a whole number from 1"),
     (["budget=transfer"], "and there are none: give budget.norms=batch"),
 ]  # fmt: skip
@@ -359,6 +359,9 @@ def test_phi_is_three_unless_something_else_is_given():
     assert of("phi=-1", "coefficients=[0.9,1,1]").coefficients == [0.9, 1, 1]
 
 
+DENSE = "lraspp_mobilenet_v3_small_0.35"
+
+
 def test_the_newest_winner_is_the_baseline(tmp_path):
     assert (
         resolve_baseline(None, tmp_path, lambda: DATA, trained=True)[0].name
@@ -369,6 +372,8 @@ def test_the_newest_winner_is_the_baseline(tmp_path):
         folder.mkdir(parents=True)
         (folder / "winner.yaml").write_text(dumps(SMALL))
         os.utime(folder / "winner.yaml", (1e9 - age, 1e9 - age))
+    (tmp_path / "search" / "boxes").mkdir()
+    (tmp_path / "search" / "boxes" / "winner.yaml").write_text(dumps(PUBLISHED[DENSE]))  # newer
     arch, origin = resolve_baseline(None, tmp_path, lambda: DATA, trained=False)
     assert (arch, arch.name) == (SMALL, "new_winner")
     assert "new" in origin

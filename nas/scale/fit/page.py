@@ -81,8 +81,8 @@ def _against_cost(fit: Fit) -> Section:
             text=[_hover(row) for row in rows], hoverinfo="text",
         )  # fmt: skip
     words = (
-        "Each line begins at the baseline and goes one way of scaling; the longer trainings, mean of "
-        "the seeds, bars of one standard error over them (seeds are shared, so differences are "
+        "Each line begins at the baseline and goes one way of scaling; the longer trainings, mean "
+        "of the seeds, bars of one standard error over them (seeds are shared, so differences are "
         "better known than the bars say: see below)."
     )
     return Section("Accuracy against cost, by way of scaling", words, figure)
