@@ -196,29 +196,49 @@ def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     """XML files as of Pascal VOC, one a picture, beside it or in a folder of their own.
 
     A picture is the one that <filename> says, else that of the XML's own name.  Splits are
-    ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, of the XML or of
-    the picture, else shares.  Objects that are difficult are ignored.  Raises UserError for a
-    class beside `classes`.
+    ImageSets/Main/train.txt, val.txt and test.txt, and pictures that these do not list are counted
+    out; else folders of these names, of the XML or of the picture, else shares.  Objects that are
+    difficult are ignored.  Raises UserError for a class beside `classes`, and where no XML is
+    listed.
     """
     sheets = {file: _voc_xml(file) for file in files_under(top, ".xml")}
     told = {file: root for file, root in sheets.items() if root is not None}
     if not told:
         raise UserError(f"{top} holds no XML of Pascal VOC's, with <annotation> and <object>")
+    index, listed = _Index(top), _voc_splits(top)
+    told = _listed_only(told, listed, faults)
     given = named_classes(classes, top, "classes.txt")
     named = {node.findtext("name", "") for root in told.values() for node in root.iter("object")}
-    names, index, listed = given or sorted(named), _Index(top), _voc_splits(top)
+    names = given or sorted(named)
     found = []
     for file, root in told.items():
         name = root.findtext("filename", "").strip() or f"{file.stem}.jpg"
-        part = listed.get(file.stem, UNSPLIT) if listed else index.part(file)
+        part = listed[file.stem] if listed else index.part(file)
         at = index.find(name, file.parent, part) or index.find_stem(file.stem, file.parent, part)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
-        if part == UNSPLIT and not listed:
+        if part == UNSPLIT:
             part = index.part(at)
         found.append(_voc_picture(file, root, at, part, names))
     return names, found
+
+
+def _listed_only(
+    told: dict[Path, ET.Element], listed: Mapping[str, int], faults: Faults
+) -> dict[Path, ET.Element]:
+    """What is told of pictures that are `listed`, if any are; the others are counted."""
+    if not listed:
+        return told
+    kept = {file: root for file, root in told.items() if file.stem in listed}
+    if not kept:
+        raise UserError(
+            f"ImageSets/Main lists {next(iter(listed))!r} and so on, but none of the XMLs, as "
+            f"{next(iter(told)).stem!r}: list their names without .xml, or take the lists out"
+        )
+    others = [file.name for file in told if file not in kept]
+    faults.add("pictures that ImageSets/Main does not list", next(iter(others), ""), len(others))
+    return kept
 
 
 def _voc_xml(file: Path) -> ET.Element | None:
