@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from annotated_files import CLASSES, SPLITS, all_pictures, write_coco, write_voc
+from annotated_files import CLASSES, SPLITS, WRITERS, all_pictures, write_coco, write_voc
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import Faults
@@ -131,3 +131,24 @@ def test_a_picture_that_may_be_one_of_several_is_an_error(tmp_path):
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(UserError, match=r"a picture \d+.png, and there are 2: which of a/"):
         loaded("coco", tmp_path)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_linked_folders_are_read_but_not_in_a_ring(name, tmp_path):
+    before = loaded(name, WRITERS[name](tmp_path / "data"))
+    (tmp_path / "elsewhere").mkdir()
+    for folder in [path for path in (tmp_path / "data").iterdir() if path.is_dir()]:
+        folder.rename(tmp_path / "elsewhere" / folder.name)
+        folder.symlink_to(tmp_path / "elsewhere" / folder.name)
+        (folder / "ring").symlink_to(tmp_path / "data")
+    data = loaded(name, tmp_path / "data")
+    assert data.fingerprint == before.fingerprint
+    assert data.faults == ""
+
+
+def test_a_link_to_a_folder_beside_it_leaves_its_name(tmp_path):
+    before = loaded("yolo", WRITERS["yolo"](tmp_path))
+    (tmp_path / "a").symlink_to(tmp_path / "images")
+    data = loaded("yolo", tmp_path)
+    assert data.fingerprint == before.fingerprint
+    assert data.train.names == before.train.names
