@@ -94,7 +94,8 @@ def _pictures(top: Path, passed: Counter[str]) -> list[Path]:
     """Paths of the pictures below `top`, in order; what else there is, is counted in `passed`."""
     found = []
     for path, hidden, files in walk(top):
-        mine = [file for name in files if is_picture(file := path / name)]
+        shown = [path / name for name in files if not name.startswith(HIDDEN)]
+        mine = [file for file in shown if is_picture(file)]
         found += mine
         _pass_over({path / name for name in (*hidden, *files)} - set(mine), passed)
     return sorted(found, key=lambda file: (file.parent.parts, file.name))
