@@ -32,12 +32,13 @@ def load(
     `root` holds the class folders, or train/, val/ and test/ folders that hold them, by any of
     their usual names (SPLIT_FOLDERS).  A split that is not there is taken from train: in each
     class the shares given, by a hash of `seed` and file name (of the sub-folder where pictures
-    are kept `together`), so a new picture moves no other.  Kept together, a sub-folder of the same
-    name in several classes (a patient), with what is in it, is in one split; each class needs
-    sub-folders then, which may all lie in lone folders (ill/scans/patient1).  What
-    begins with "." or "__" or is no picture is passed over and counted.  UserError where a share
-    over `max_unreadable` of the pictures cannot be read, where a class folder has none, and where
-    folders of unusual names look like splits: by what they, or lone folders in them, hold.
+    are kept `together`), so a new picture moves no other but in classes of few (`by_hash`).  Kept
+    together, a sub-folder of the same name in several classes (a patient), with what is in it, is
+    in one split; each class needs sub-folders then, which may all lie in lone folders
+    (ill/scans/patient1).  What begins with "." or "__" or is no picture is passed over and counted.
+    UserError where a share over `max_unreadable` of the pictures cannot be read, where a class
+    folder has none, and where folders of unusual names look like splits: by what they, or lone
+    folders in them, hold.
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
