@@ -183,6 +183,7 @@ def change_box(told):
     [
         (change_category, "category 77 .*no class .disc, bar"),
         (change_picture, "annotation 1 is of no picture: 77"),
+        (lambda told: told["images"][1].update(id=0), "0.png and 1.png have one id, 0, "),
         (change_box, "bbox must be four numbers"),
         (lambda told: told["images"][0].update(file_name="gone.png"), "pictures that are missing"),
     ],

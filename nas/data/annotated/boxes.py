@@ -34,7 +34,7 @@ def coco(top: Path, classes: str | None, faults: Faults) -> Found:
 
     A file's split is what its name or its folder's says (train, val, test), else each picture's
     folder, else shares.  Classes are the categories that have boxes, by their numbers.
-    Raises UserError for a box of an unknown category or picture.
+    Raises UserError for a box of an unknown category or picture, and for an id of two pictures.
     """
     files = {file: _coco_json(file) for file in files_under(top, ".json")}
     told = {file: data for file, data in files.items() if data is not None}
@@ -103,7 +103,7 @@ def _coco_pictures(
 ) -> Iterator[Annotation]:
     said = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
     category = dict(_boxed_categories(file, data))
-    known = {picture.get("id") for picture in data["images"]}
+    known = _picture_ids(file, data["images"])
     notes: dict[Any, list[Mapping[str, Any]]] = {}
     for note in data["annotations"]:
         number, kind = note.get("image_id"), category.get(note.get("category_id"))
@@ -134,6 +134,20 @@ def _coco_pictures(
             np.array([names.index(category[note["category_id"]]) for note in mine], np.int64),
             np.array([bool(note.get("iscrowd")) for note in mine], bool),
         )
+
+
+def _picture_ids(file: Path, pictures: list[Mapping[str, Any]]) -> set[Any]:
+    """The ids of a file's pictures; UserError where two have the same."""
+    names: dict[Any, str] = {}
+    for picture in pictures:
+        number, name = picture.get("id"), str(picture.get("file_name"))
+        if number in names:
+            raise UserError(
+                f"{file}: {names[number]} and {name} have one id, {number!r}, and nothing tells "
+                "whose boxes are whose: give each picture an id of its own"
+            )
+        names[number] = name
+    return set(names)
 
 
 def _corners(box: Any, where: str) -> tuple[float, ...]:
