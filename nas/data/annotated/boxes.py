@@ -27,6 +27,7 @@ from nas.data.splits import UNSPLIT
 
 Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
 NO_PICTURE = "pictures that are missing"
+COCO_IDS = {"images": ["id"], "annotations": ["image_id", "category_id"], "categories": ["id"]}
 
 
 def coco(top: Path, classes: str | None, faults: Faults) -> Found:
@@ -42,6 +43,8 @@ def coco(top: Path, classes: str | None, faults: Faults) -> Found:
     told = {f: d for f, d in told.items() if f.stem.startswith("instances")} or told
     if not told:
         raise UserError(f"{top} holds no JSON with images, annotations and categories of COCO's")
+    for file, data in told.items():
+        _check_entries(file, data)
     names = named_classes(classes, top) or _categories(told)
     index = _Index(top)
     found: list[Annotation] = []
@@ -56,9 +59,21 @@ def _coco_json(file: Path) -> Mapping[str, Any] | None:
         data = json.loads(read_text(file))
     except ValueError as error:
         raise UserError(f"{file} is not valid JSON: {error}") from None
-    parts = ("images", "annotations", "categories")
-    whole = isinstance(data, Mapping) and all(isinstance(data.get(part), list) for part in parts)
+    whole = isinstance(data, Mapping) and all(isinstance(data.get(p), list) for p in COCO_IDS)
     return data if whole else None
+
+
+def _check_entries(file: Path, data: Mapping[str, Any]) -> None:
+    """UserError where an image, annotation or category is no object, or a list is its id."""
+    for part, keys in COCO_IDS.items():
+        for place, entry in enumerate(data[part]):
+            where = f"{file}: {part}[{place}]"
+            if not isinstance(entry, Mapping):
+                wanted = ", ".join(keys)
+                raise UserError(f"{where} must be an object with {wanted}, not {entry!r:.60}")
+            for key in keys:
+                if isinstance(number := entry.get(key), list | dict):
+                    raise UserError(f"{where}: {key} must be a number or text, not {number!r:.60}")
 
 
 def _categories(told: Mapping[Path, Mapping[str, Any]]) -> list[str]:
