@@ -40,6 +40,8 @@ def load(
         raise UserError("data.path is missing: give a data set's name on the hub, or its folder")
     tables = _load_tables(path, config)
     image_column, label_column = _find_columns(tables[TRAIN], image_column, label_column)
+    for which, table in tables.items():
+        _check_columns(SPLIT_NAMES[which], table, image_column, label_column)
     classes, labels = _number_classes(tables, label_column)
     part = np.repeat(list(tables), [len(table) for table in tables.values()]).astype(np.int64)
     names = [f"{SPLIT_NAMES[w]}[{row}]" for w, table in tables.items() for row in range(len(table))]
@@ -59,6 +61,11 @@ def _load_tables(path: str, config: str | None) -> dict[int, Any]:
         raise UserError("data=hub needs the package datasets: pip install -e '.[hub]'") from error
     local = user_path(path)
     saved = any((local / name).exists() for name in ("dataset_dict.json", "state.json"))
+    if saved and config is not None:
+        raise UserError(
+            f"data.config={config} chooses nothing in {path}, which save_to_disk made of one "
+            "configuration: leave data.config out"
+        )
     if not saved:  # or it would make a folder named ~ here
         user_path(datasets.config.HF_DATASETS_CACHE, "set HF_HOME to a folder that can be written")
     try:
@@ -97,6 +104,24 @@ def _column(kind: str, chosen: str | None, fitting: list[str], known: Iterable[s
     return fitting[0]
 
 
+def _check_columns(split: str, table: Any, image: str, label: str) -> None:
+    """UserError where a split lacks a column, or its labels are of no kind that labels are."""
+    import datasets
+
+    for column in (image, label):
+        if column not in table.features:
+            raise UserError(
+                f"the {split} split has no column {column!r} (it has {', '.join(table.features)}): "
+                "name its columns as train does, or take the split out"
+            )
+    feature = table.features[label]
+    if not isinstance(feature, datasets.ClassLabel | datasets.Value):
+        raise UserError(
+            f"column {label!r} of the {split} split is {feature!r:.80}, and labels must be single "
+            "numbers or texts: give another one as data.label_column"
+        )
+
+
 def _number_classes(tables: dict[int, Any], column: str) -> tuple[tuple[str, ...], Ints]:
     """Class names of training, and the class numbers of all rows, whose splits number their own."""
     named = {which: _named_labels(table, column) for which, table in tables.items()}
@@ -118,16 +143,29 @@ def _number_classes(tables: dict[int, Any], column: str) -> tuple[tuple[str, ...
 def _named_labels(table: Any, column: str) -> list[Any]:
     """The label of each row: the name that the split has for its number, or what the row holds."""
     rows, names = table[column][:], getattr(table.features[column], "names", None)
+    if any(value is None or (names is not None and value < 0) for value in rows):
+        raise UserError("some rows have no label: take them, or the unlabelled split, out")
     if names is None:
         return list(rows)
-    if any(value is None or value < 0 for value in rows):
-        raise UserError("some rows have no label: take them, or the unlabelled split, out")
     if rows and max(rows) >= len(names):
         raise UserError(
             f"the label column holds the number {max(rows)}, and has {len(names)} names, from 0: "
             "mend the row, or name its class"
         )
     return [names[value] for value in rows]
+
+
+def _encoded(table: Any, column: str) -> Any:
+    """The table with its pictures as the bytes or the path of a file; UserError for no pictures."""
+    import datasets
+
+    try:
+        return table.cast_column(column, datasets.Image(decode=False))
+    except (NotImplementedError, TypeError, ValueError) as error:  # what PyArrow raises
+        raise UserError(
+            f"column {column!r} is {table.features[column]!r:.80}, which is no kind of pictures: "
+            "give another one as data.image_column"
+        ) from error
 
 
 def _open_picture(table: Any, column: str, row: int) -> Path | BinaryIO:
@@ -147,10 +185,8 @@ def _pixels(
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    import datasets
-
-    encoded = {w: t.cast_column(column, datasets.Image(decode=False)) for w, t in tables.items()}
-    where = [(table, row) for table in encoded.values() for row in range(len(table))]
+    encoded = [_encoded(table, column) for table in tables.values()]
+    where = [(table, row) for table in encoded for row in range(len(table))]
     state = hashlib.sha256(" ".join(t._fingerprint for t in tables.values()).encode())
     state.update(column.encode() + indices.tobytes())
     return decode_cached(

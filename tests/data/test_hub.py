@@ -114,6 +114,36 @@ def test_hub_refuses_in_one_line(saved: Path, tmp_path: Path) -> None:
     refused("did you mean kind", name="hub", path=str(saved), label_column="kinds")
     refused("cannot load the data set", name="hub", path=str(tmp_path / "none"))
     refused("cannot load the data set", name="hub", path="nobody/nothing")
+    refused("data.config=one chooses nothing in", name="hub", path=str(saved), config="one")
+    pictures = {"name": "hub", "path": str(saved), "label_column": "picture"}
+    refused("column 'picture' of the train split is Image.*labels must be single", **pictures)
+    numbers = {"name": "hub", "path": str(saved), "image_column": "kind"}
+    refused("column 'kind' is ClassLabel.*no kind of pictures", **numbers)
+
+
+def test_hub_refuses_labels_that_are_none(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra 'hub'")
+    text, many = datasets.Value("string"), datasets.List(datasets.Value("int64"))
+    for place, (feature, labels, match) in enumerate(
+        [
+            (text, ["a", "b", None], "some rows have no label"),
+            (many, [[1], [2, 3]], r"column 'label' of the train split is List\(.*must be single"),
+        ]
+    ):
+        refused(match, name="hub", path=save(tmp_path / str(place), train=(feature, labels)))
+
+
+def test_hub_refuses_a_split_without_a_column(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra 'hub'")
+    both = datasets.load_from_disk(
+        save(tmp_path, **dict.fromkeys(("train", "test"), (datasets.Value("string"), ["a", "b"])))
+    )
+    whole = both["test"]
+    for column in ("image", "label"):
+        both["test"] = whole.remove_columns(column)
+        both.save_to_disk(tmp_path / column)
+        words = f"the test split has no column '{column}'"
+        refused(words, name="hub", path=str(tmp_path / column))
 
 
 def test_hub_without_a_home_says_what_to_set(
