@@ -8,7 +8,7 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import NoReturn
@@ -70,24 +70,35 @@ def _pass_over(paths: Iterable[Path], passed: Counter[str]) -> None:
         passed[f"folder {path.name}" if is_folder else kind] += 1
 
 
-def _pictures(top: Path, passed: Counter[str]) -> list[Path]:
-    """Paths of the pictures below `top`, in order; links are followed, but not in a ring.
+def walk(top: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder below `top`, with the names of its hidden folders and of its files.
 
-    What else there is, is counted in `passed`, by its kind.
+    Links are followed after all else, and not in a ring; hidden folders are not gone into.
+    UserError where a folder cannot be read.
     """
-    seen, found = set(), []
-    for path, folders, files in os.walk(top, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(path)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        hidden = {f for f in folders if f.startswith(HIDDEN)}
-        folders[:] = sorted(set(folders) - hidden)
-        mine = [file for name in sorted(files) if is_picture(file := Path(path, name))]
+    todo, seen = [top], set()
+    while todo:
+        for path, folders, files in os.walk(todo.pop(0), onerror=_refuse):
+            real = os.path.realpath(path)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            hidden = [f for f in folders if f.startswith(HIDDEN)]
+            folders[:] = sorted(set(folders) - set(hidden))
+            todo += [link for f in folders if (link := Path(path, f)).is_symlink()]
+            yield Path(path), hidden, files
+
+
+def _pictures(top: Path, passed: Counter[str]) -> list[Path]:
+    """Paths of the pictures below `top`, in order; what else there is, is counted in `passed`."""
+    found = []
+    for path, hidden, files in walk(top):
+        shown = [path / name for name in files if not name.startswith(HIDDEN)]
+        mine = [file for file in shown if is_picture(file)]
         found += mine
-        _pass_over({Path(path, name) for name in {*hidden, *files}} - set(mine), passed)
-    return found
+        _pass_over({path / name for name in (*hidden, *files)} - set(mine), passed)
+    return sorted(found, key=lambda file: (file.parent.parts, file.name))
 
 
 def _named(words: str) -> str:

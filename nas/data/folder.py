@@ -7,6 +7,7 @@ import logging
 import os
 from collections import Counter
 from functools import partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from nas.core.download import existing_folder
@@ -31,11 +32,13 @@ def load(
     `root` holds the class folders, or train/, val/ and test/ folders that hold them, by any of
     their usual names (SPLIT_FOLDERS).  A split that is not there is taken from train: in each
     class the shares given, by a hash of `seed` and file name (of the sub-folder where pictures
-    are kept `together`), so a new picture moves no other.  Kept together, a sub-folder of the same
-    name in several classes (a patient) is in one split; each class needs sub-folders then.  What
-    begins with "." or "__" or is no picture is passed over and counted.  UserError where a share
-    over `max_unreadable` of the pictures cannot be read, where a class folder has none, and where
-    folders of unusual names look like splits: by what they, or lone folders in them, hold.
+    are kept `together`), so a new picture moves no other but in classes of few (`by_hash`).  Kept
+    together, a sub-folder of the same name in several classes (a patient), with what is in it, is
+    in one split; each class needs sub-folders then, which may all lie in lone folders
+    (ill/scans/patient1).  What begins with "." or "__" or is no picture is passed over and counted.
+    UserError where a share over `max_unreadable` of the pictures cannot be read, where a class
+    folder has none, and where folders of unusual names look like splits: by what they, or lone
+    folders in them, hold.
     """
     if root is None:
         raise UserError("data.root is missing: give the folder that holds one folder per class")
@@ -60,25 +63,30 @@ def load(
 
 
 def _group_keys(names: list[str], part: Ints, split_level: bool) -> list[str]:
-    """For each picture its folder within the class, or its own name where it lies in the class.
+    """For each picture the sub-folder of its class that it is in, at any depth, or its own name.
 
+    Lone folders that hold all sub-folders of a class are no groups where every class has them.
     Raises UserError for a class of which no picture to split lies in a sub-folder.
     """
     class_at = 1 if split_level else 0
-    keys = []
-    grouped: dict[str, bool] = {}  # whether a class has sub-folders
-    for name, which in zip(names, part, strict=True):
-        folders = PurePosixPath(name).parent.parts
-        kind, inner = folders[class_at], "/".join(folders[class_at + 1 :])
-        keys.append(inner or name)
+    inner = [PurePosixPath(name).parent.parts[class_at:] for name in names]  # the class is first
+    held: dict[str, set[tuple[str, ...]]] = {}  # the folders in a class that hold its pictures
+    for (kind, *folders), which in zip(inner, part, strict=True):
         if which == UNSPLIT:
-            grouped[kind] = grouped.get(kind, False) or bool(inner)
-    if flat := [kind for kind, found in grouped.items() if not found]:
+            held.setdefault(kind, set()).update([tuple(folders)] if folders else [])
+    if flat := [kind for kind, found in held.items() if not found]:
         raise UserError(
             f"data.together=true, but class {flat[0]!r} has no sub-folders to keep together: put "
             "what belongs together (a patient, a video) in folders there, or set it to false"
         )
-    return keys
+    at = 1 + min(map(_lone_folders, held.values()))
+    return [next(iter(path[at:]), name) for path, name in zip(inner, names, strict=True)]
+
+
+def _lone_folders(paths: set[tuple[str, ...]]) -> int:
+    """How many folders all the paths begin with, which hold no pictures of their own."""
+    levels = [*zip(*paths, strict=False)][:-1]  # up to the last folder of the shortest path
+    return sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _state(file: Path) -> str:

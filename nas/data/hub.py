@@ -33,14 +33,16 @@ def load(
     """The data set `path`: a name on the hub, or a local folder (save_to_disk, parquet, pictures).
 
     Columns are found by their types where there is one candidate only.  A split that is not there
-    is taken from train, by a hash of `seed` and row number.
+    is taken from train, by a hash of `seed` and row number.  Training settles the classes: those of
+    the other splits are told by their names; UserError for one that it lacks.
     """
     if path is None:
         raise UserError("data.path is missing: give a data set's name on the hub, or its folder")
     tables = _load_tables(path, config)
     image_column, label_column = _find_columns(tables[TRAIN], image_column, label_column)
-    values = {which: table[label_column][:] for which, table in tables.items()}
-    classes, labels = _number_classes(tables[TRAIN].features[label_column], values)
+    for which, table in tables.items():
+        _check_columns(SPLIT_NAMES[which], table, image_column, label_column)
+    classes, labels = _number_classes(tables, label_column)
     part = np.repeat(list(tables), [len(table) for table in tables.values()]).astype(np.int64)
     names = [f"{SPLIT_NAMES[w]}[{row}]" for w, table in tables.items() for row in range(len(table))]
     shares = {w: s for w, s in ((TEST, test_share), (VAL, val_share)) if w not in tables}
@@ -59,6 +61,11 @@ def _load_tables(path: str, config: str | None) -> dict[int, Any]:
         raise UserError("data=hub needs the package datasets: pip install -e '.[hub]'") from error
     local = user_path(path)
     saved = any((local / name).exists() for name in ("dataset_dict.json", "state.json"))
+    if saved and config is not None:
+        raise UserError(
+            f"data.config={config} chooses nothing in {path}, which save_to_disk made of one "
+            "configuration: leave data.config out"
+        )
     if not saved:  # or it would make a folder named ~ here
         user_path(datasets.config.HF_DATASETS_CACHE, "set HF_HOME to a folder that can be written")
     try:
@@ -97,18 +104,68 @@ def _column(kind: str, chosen: str | None, fitting: list[str], known: Iterable[s
     return fitting[0]
 
 
-def _number_classes(feature: Any, values: dict[int, list[Any]]) -> tuple[tuple[str, ...], Ints]:
-    """Class names, and the class numbers of all rows; names come from the values if need be."""
-    rows = [value for column in values.values() for value in column]
-    if (names := getattr(feature, "names", None)) is not None:
-        if any(value is None or value < 0 for value in rows):
-            raise UserError("some rows have no label: take them, or the unlabelled split, out")
-        return tuple(names), np.array(rows, np.int64)
-    kinds = sorted(set(rows))
+def _check_columns(split: str, table: Any, image: str, label: str) -> None:
+    """UserError where a split lacks a column, or its labels are of no kind that labels are."""
+    import datasets
+
+    for column in (image, label):
+        if column not in table.features:
+            raise UserError(
+                f"the {split} split has no column {column!r} (it has {', '.join(table.features)}): "
+                "name its columns as train does, or take the split out"
+            )
+    feature = table.features[label]
+    if not isinstance(feature, datasets.ClassLabel | datasets.Value):
+        raise UserError(
+            f"column {label!r} of the {split} split is {feature!r:.80}, and labels must be single "
+            "numbers or texts: give another one as data.label_column"
+        )
+
+
+def _number_classes(tables: dict[int, Any], column: str) -> tuple[tuple[str, ...], Ints]:
+    """Class names of training, and the class numbers of all rows, whose splits number their own."""
+    named = {which: _named_labels(table, column) for which, table in tables.items()}
+    kinds = getattr(tables[TRAIN].features[column], "names", None) or sorted(set(named[TRAIN]))
     if len(kinds) < 2:
         raise UserError(f"the label column holds one class only ({kinds}); two are needed")
-    number = {value: index for index, value in enumerate(kinds)}
-    return tuple(map(str, kinds)), np.array([number[value] for value in rows], np.int64)
+    number = {kind: index for index, kind in enumerate(kinds)}
+    for which, rows in named.items():
+        if lacking := [kind for kind in rows if kind not in number]:
+            known = ", ".join(map(str, kinds[:5])) + (" ..." if len(kinds) > 5 else "")
+            raise UserError(
+                f"the {SPLIT_NAMES[which]} split has rows of {lacking[0]!r}, a class that training "
+                f"lacks (it has {known}): name its classes as train does, or take these rows out"
+            )
+    labels = [number[kind] for rows in named.values() for kind in rows]
+    return tuple(map(str, kinds)), np.array(labels, np.int64)
+
+
+def _named_labels(table: Any, column: str) -> list[Any]:
+    """The label of each row: the name that the split has for its number, or what the row holds."""
+    rows, names = table[column][:], getattr(table.features[column], "names", None)
+    if any(value is None or (names is not None and value < 0) for value in rows):
+        raise UserError("some rows have no label: take them, or the unlabelled split, out")
+    if names is None:
+        return list(rows)
+    if rows and max(rows) >= len(names):
+        raise UserError(
+            f"the label column holds the number {max(rows)}, and has {len(names)} names, from 0: "
+            "mend the row, or name its class"
+        )
+    return [names[value] for value in rows]
+
+
+def _encoded(table: Any, column: str) -> Any:
+    """The table with its pictures as the bytes or the path of a file; UserError for no pictures."""
+    import datasets
+
+    try:
+        return table.cast_column(column, datasets.Image(decode=False))
+    except (NotImplementedError, TypeError, ValueError) as error:  # what PyArrow raises
+        raise UserError(
+            f"column {column!r} is {table.features[column]!r:.80}, which is no kind of pictures: "
+            "give another one as data.image_column"
+        ) from error
 
 
 def _open_picture(table: Any, column: str, row: int) -> Path | BinaryIO:
@@ -128,10 +185,8 @@ def _pixels(
     indices: Ints,
     resolution: int | None,
 ) -> Pictures:
-    import datasets
-
-    encoded = {w: t.cast_column(column, datasets.Image(decode=False)) for w, t in tables.items()}
-    where = [(table, row) for table in encoded.values() for row in range(len(table))]
+    encoded = [_encoded(table, column) for table in tables.values()]
+    where = [(table, row) for table in encoded for row in range(len(table))]
     state = hashlib.sha256(" ".join(t._fingerprint for t in tables.values()).encode())
     state.update(column.encode() + indices.tobytes())
     return decode_cached(

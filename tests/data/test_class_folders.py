@@ -42,11 +42,12 @@ def test_what_is_passed_over_is_counted_and_said(tmp_path: Path, caplog) -> None
     write_folder(tmp_path, {".": 2}, start=99)
     for path in ("dog/notes.txt", "cat/boxes.XML", "cat/list", "cat/._0.png", "dog/inner/a.txt"):
         (tmp_path / path).write_text("no picture")
+    Image.fromarray(noise(98)).save(tmp_path / "cat" / "__98.png")
     os.mkfifo(tmp_path / "cat" / "pipe.png")  # to open it would be to wait for ever
     data = load_data("folder", root=str(tmp_path))
     assert sum(map(len, (data.train, data.val, data.test))) == 18
-    assert data.described().endswith("2 classes (cat, dog) · 10 passed over")
-    assert "as no pictures of a class: 3 .png, 2 .txt" in caplog.text
+    assert data.described().endswith("2 classes (cat, dog) · 11 passed over")
+    assert "as no pictures of a class: 3 .png, 2 hidden, 2 .txt" in caplog.text
     held = {"train/cat": 9, "train/dog": 9, "test/cat": 3, "test/dog": 3, "annotations": 1}
     write_folder(tmp_path / "split", held)
     caplog.clear()

@@ -146,3 +146,28 @@ def test_together_needs_subfolders_in_each_class(top: str, tmp_path: Path) -> No
         "class 'dog' has no sub-folders", name="folder", root=str(tmp_path), together=True
     )
     assert "data.together=true" in message
+
+
+@pytest.mark.parametrize("lone", [".", "scans", "2020/scans"])
+def test_folders_within_a_patient_are_of_that_patient(lone: str, tmp_path: Path) -> None:
+    whose = {}
+    for shift, name in ((0, "ill"), (1000, "well")):
+        for side in (0, 1):
+            sided = {f"{lone}/patient{p}/{('left', 'right')[side]}": 2 for p in range(12)}
+            start = shift + 100 * side
+            write_folder(tmp_path / name, sided, start)
+            whose |= {
+                noise(start + i).transpose(2, 0, 1).tobytes(): i // 2 for i in range(2 * len(sided))
+            }
+    write_folder(tmp_path / "well", {"": 1}, start=5000)  # loose
+    whose[noise(5000).transpose(2, 0, 1).tobytes()] = 99
+    for seed in range(3):
+        data = load_data("folder", root=str(tmp_path), together=True, seed=seed)
+        check_patients(data, whose)
+
+
+@pytest.mark.parametrize("own", [{"scan1": 2}, {"scan1/left": 2, "scan1/right": 2, "scan1/top": 2}])
+def test_a_lone_patient_of_one_class_is_not_split(own: dict[str, int], tmp_path: Path) -> None:
+    write_folder(tmp_path / "ill", own)
+    write_folder(tmp_path / "well", {f"scan{p}/left": 2 for p in range(12)}, start=100)
+    refused("class 'ill' has 1 groups of images", name="folder", root=str(tmp_path), together=True)

@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from annotated_files import CLASSES, SPLITS, all_pictures, write_coco, write_voc
+from annotated_files import CLASSES, SPLITS, WRITERS, all_pictures, write_coco, write_voc
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import Faults
@@ -62,6 +62,29 @@ def test_lists_of_voc_are_asked_before_folders(tmp_path):
     assert "test/0.png" in loaded("voc", tmp_path).train.names
 
 
+def test_pictures_that_the_lists_of_voc_lack_are_counted_out(tmp_path):
+    write_voc(tmp_path)
+    lists = tmp_path / "ImageSets" / "Main"
+    test = (lists / "test.txt").read_text().split()
+    (lists / "test.txt").write_text("\n".join(test[1:]))
+    data = loaded("voc", tmp_path)
+    assert [len(getattr(data, split)) for split in SPLITS] == [12, 4, 3]
+    assert data.faults == f"1 pictures that ImageSets/Main does not list ({test[0]}.xml)"
+    (lists / "test.txt").unlink()
+    data = loaded("voc", tmp_path, test_share=0.3)
+    held = [name for split in SPLITS for name in getattr(data, split).names]
+    assert len(held) == 16
+    assert not {f"JPEGImages/{name}.png" for name in test} & set(held)
+
+
+def test_lists_of_other_names_than_the_xmls_are_an_error(tmp_path):
+    lists = write_voc(tmp_path) / "ImageSets" / "Main"
+    for file in lists.iterdir():
+        file.write_text("".join(f"{name}.png\n" for name in file.read_text().split()))
+    with pytest.raises(UserError, match=r"lists '\d+.png' and so on, but none of the XMLs, as '0'"):
+        loaded("voc", tmp_path)
+
+
 @pytest.mark.parametrize(
     "filename",
     ["<filename>{}</filename>", "<filename>{}.jpg</filename>", "<filename></filename>", ""],
@@ -108,3 +131,24 @@ def test_a_picture_that_may_be_one_of_several_is_an_error(tmp_path):
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(UserError, match=r"a picture \d+.png, and there are 2: which of a/"):
         loaded("coco", tmp_path)
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_linked_folders_are_read_but_not_in_a_ring(name, tmp_path):
+    before = loaded(name, WRITERS[name](tmp_path / "data"))
+    (tmp_path / "elsewhere").mkdir()
+    for folder in [path for path in (tmp_path / "data").iterdir() if path.is_dir()]:
+        folder.rename(tmp_path / "elsewhere" / folder.name)
+        folder.symlink_to(tmp_path / "elsewhere" / folder.name)
+        (folder / "ring").symlink_to(tmp_path / "data")
+    data = loaded(name, tmp_path / "data")
+    assert data.fingerprint == before.fingerprint
+    assert data.faults == ""
+
+
+def test_a_link_to_a_folder_beside_it_leaves_its_name(tmp_path):
+    before = loaded("yolo", WRITERS["yolo"](tmp_path))
+    (tmp_path / "a").symlink_to(tmp_path / "images")
+    data = loaded("yolo", tmp_path)
+    assert data.fingerprint == before.fingerprint
+    assert data.train.names == before.train.names

@@ -183,7 +183,23 @@ def change_box(told):
     [
         (change_category, "category 77 .*no class .disc, bar"),
         (change_picture, "annotation 1 is of no picture: 77"),
+        (lambda told: told["images"][1].update(id=0), "0.png and 1.png have one id, 0, "),
         (change_box, "bbox must be four numbers"),
+        (
+            lambda told: told["annotations"].append(None),
+            r"annotations\[\d+\] must be an object .*None",
+        ),
+        (lambda told: told.update(images=[1, 2]), r"images\[0\] must be an object with id, not 1"),
+        (lambda told: told.update(categories=["a"]), r"categories\[0\] must be an object .* 'a'"),
+        (lambda told: told["images"][0].update(id={}), r"images\[0\]: id must be a number or text"),
+        (
+            lambda told: told["annotations"][0].update(image_id=[1]),
+            r"annotations\[0\]: image_id must be a number or text, not \[1\]",
+        ),
+        (
+            lambda told: told["annotations"][0].update(category_id=[1]),
+            r"annotations\[0\]: category_id must be a number or text, not \[1\]",
+        ),
         (lambda told: told["images"][0].update(file_name="gone.png"), "pictures that are missing"),
     ],
 )

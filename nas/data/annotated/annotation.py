@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas.core.errors import UserError, one_line
+from nas.data.class_folders import walk
 from nas.data.decoding import is_picture
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 
@@ -79,10 +79,9 @@ def _words(name: str) -> list[str]:
 def files_under(top: Path, *suffixes: str) -> list[Path]:
     """The files below `top` with one of these endings, in order; hidden ones are left out."""
     found = []
-    for folder, folders, names in os.walk(top):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+    for folder, _, names in walk(top):
         kept = (name for name in names if not name.startswith("."))
-        found += [Path(folder, name) for name in kept if name.lower().endswith(suffixes)]
+        found += [folder / name for name in kept if name.lower().endswith(suffixes)]
     return sorted(found)
 
 

@@ -27,6 +27,7 @@ from nas.data.splits import UNSPLIT
 
 Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
 NO_PICTURE = "pictures that are missing"
+COCO_IDS = {"images": ["id"], "annotations": ["image_id", "category_id"], "categories": ["id"]}
 
 
 def coco(top: Path, classes: str | None, faults: Faults) -> Found:
@@ -34,7 +35,7 @@ def coco(top: Path, classes: str | None, faults: Faults) -> Found:
 
     A file's split is what its name or its folder's says (train, val, test), else each picture's
     folder, else shares.  Classes are the categories that have boxes, by their numbers.
-    Raises UserError for a box of an unknown category or picture.
+    Raises UserError for a box of an unknown category or picture, and for an id of two pictures.
     """
     files = {file: _coco_json(file) for file in files_under(top, ".json")}
     told = {file: data for file, data in files.items() if data is not None}
@@ -42,6 +43,8 @@ def coco(top: Path, classes: str | None, faults: Faults) -> Found:
     told = {f: d for f, d in told.items() if f.stem.startswith("instances")} or told
     if not told:
         raise UserError(f"{top} holds no JSON with images, annotations and categories of COCO's")
+    for file, data in told.items():
+        _check_entries(file, data)
     names = named_classes(classes, top) or _categories(told)
     index = _Index(top)
     found: list[Annotation] = []
@@ -56,9 +59,21 @@ def _coco_json(file: Path) -> Mapping[str, Any] | None:
         data = json.loads(read_text(file))
     except ValueError as error:
         raise UserError(f"{file} is not valid JSON: {error}") from None
-    parts = ("images", "annotations", "categories")
-    whole = isinstance(data, Mapping) and all(isinstance(data.get(part), list) for part in parts)
+    whole = isinstance(data, Mapping) and all(isinstance(data.get(p), list) for p in COCO_IDS)
     return data if whole else None
+
+
+def _check_entries(file: Path, data: Mapping[str, Any]) -> None:
+    """UserError where an image, annotation or category is no object, or a list is its id."""
+    for part, keys in COCO_IDS.items():
+        for place, entry in enumerate(data[part]):
+            where = f"{file}: {part}[{place}]"
+            if not isinstance(entry, Mapping):
+                wanted = ", ".join(keys)
+                raise UserError(f"{where} must be an object with {wanted}, not {entry!r:.60}")
+            for key in keys:
+                if isinstance(number := entry.get(key), list | dict):
+                    raise UserError(f"{where}: {key} must be a number or text, not {number!r:.60}")
 
 
 def _categories(told: Mapping[Path, Mapping[str, Any]]) -> list[str]:
@@ -103,7 +118,7 @@ def _coco_pictures(
 ) -> Iterator[Annotation]:
     said = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
     category = dict(_boxed_categories(file, data))
-    known = {picture.get("id") for picture in data["images"]}
+    known = _picture_ids(file, data["images"])
     notes: dict[Any, list[Mapping[str, Any]]] = {}
     for note in data["annotations"]:
         number, kind = note.get("image_id"), category.get(note.get("category_id"))
@@ -134,6 +149,20 @@ def _coco_pictures(
             np.array([names.index(category[note["category_id"]]) for note in mine], np.int64),
             np.array([bool(note.get("iscrowd")) for note in mine], bool),
         )
+
+
+def _picture_ids(file: Path, pictures: list[Mapping[str, Any]]) -> set[Any]:
+    """The ids of a file's pictures; UserError where two have the same."""
+    names: dict[Any, str] = {}
+    for picture in pictures:
+        number, name = picture.get("id"), str(picture.get("file_name"))
+        if number in names:
+            raise UserError(
+                f"{file}: {names[number]} and {name} have one id, {number!r}, and nothing tells "
+                "whose boxes are whose: give each picture an id of its own"
+            )
+        names[number] = name
+    return set(names)
 
 
 def _corners(box: Any, where: str) -> tuple[float, ...]:
@@ -196,29 +225,49 @@ def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     """XML files as of Pascal VOC, one a picture, beside it or in a folder of their own.
 
     A picture is the one that <filename> says, else that of the XML's own name.  Splits are
-    ImageSets/Main/train.txt, val.txt and test.txt, else folders of these names, of the XML or of
-    the picture, else shares.  Objects that are difficult are ignored.  Raises UserError for a
-    class beside `classes`.
+    ImageSets/Main/train.txt, val.txt and test.txt, and pictures that these do not list are counted
+    out; else folders of these names, of the XML or of the picture, else shares.  Objects that are
+    difficult are ignored.  Raises UserError for a class beside `classes`, and where no XML is
+    listed.
     """
     sheets = {file: _voc_xml(file) for file in files_under(top, ".xml")}
     told = {file: root for file, root in sheets.items() if root is not None}
     if not told:
         raise UserError(f"{top} holds no XML of Pascal VOC's, with <annotation> and <object>")
+    index, listed = _Index(top), _voc_splits(top)
+    told = _listed_only(told, listed, faults)
     given = named_classes(classes, top, "classes.txt")
     named = {node.findtext("name", "") for root in told.values() for node in root.iter("object")}
-    names, index, listed = given or sorted(named), _Index(top), _voc_splits(top)
+    names = given or sorted(named)
     found = []
     for file, root in told.items():
         name = root.findtext("filename", "").strip() or f"{file.stem}.jpg"
-        part = listed.get(file.stem, UNSPLIT) if listed else index.part(file)
+        part = listed[file.stem] if listed else index.part(file)
         at = index.find(name, file.parent, part) or index.find_stem(file.stem, file.parent, part)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
-        if part == UNSPLIT and not listed:
+        if part == UNSPLIT:
             part = index.part(at)
         found.append(_voc_picture(file, root, at, part, names))
     return names, found
+
+
+def _listed_only(
+    told: dict[Path, ET.Element], listed: Mapping[str, int], faults: Faults
+) -> dict[Path, ET.Element]:
+    """What is told of pictures that are `listed`, if any are; the others are counted."""
+    if not listed:
+        return told
+    kept = {file: root for file, root in told.items() if file.stem in listed}
+    if not kept:
+        raise UserError(
+            f"ImageSets/Main lists {next(iter(listed))!r} and so on, but none of the XMLs, as "
+            f"{next(iter(told)).stem!r}: list their names without .xml, or take the lists out"
+        )
+    others = [file.name for file in told if file not in kept]
+    faults.add("pictures that ImageSets/Main does not list", next(iter(others), ""), len(others))
+    return kept
 
 
 def _voc_xml(file: Path) -> ET.Element | None:
