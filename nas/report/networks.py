@@ -22,7 +22,6 @@ FIGURES = ("accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "floa
            "score", "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes",
            "seconds")  # fmt: skip
 TEXTS = ("id", "name", "arch", "reason", "fidelity")
-OF_DATA = ("root", "path", "config", "image_column", "label_column", "resolution", "together")
 
 
 def networks(runs: Sequence[KeptRun]) -> list[dict[str, Any]]:
@@ -96,15 +95,21 @@ def _task(run: KeptRun) -> list[str]:
     """What the search was for and its settings, where that is not classes by default."""
     given = dict(run.config.get("task") or {})
     name = given.pop("name", None)
-    if name is None:
-        return []
-    usual = parse_yaml((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return [] if name is None else [f"task={name}", *_changed("task", name, given)]
+
+
+def _changed(group: str, name: str, given: Mapping[str, Any]) -> list[str]:
+    """The settings of a group's option that its YAML has not, as words of a command line."""
+    path = CONF / group / f"{name}.yaml"
+    usual = parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
     changed = {key: value for key, value in given.items() if value != usual.get(key)}
-    return [f"task={name}", *(f"task.{key}={_word(value)}" for key, value in changed.items())]
+    return [f"{group}.{k}={_word(v)}" for k, v in changed.items() if not k.startswith("_")]
 
 
 def _word(value: Any) -> str:
-    return str(value).lower() if value is True or value is False else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def _weights(run: KeptRun, file: str) -> list[str]:
@@ -114,13 +119,12 @@ def _weights(run: KeptRun, file: str) -> list[str]:
 
 
 def _data(run: KeptRun) -> list[str]:
-    """The settings of the data set, as words of a command line."""
+    """The settings of the data set, limits too, so that no split holds images of another's."""
     data = run.config.get("data") or {}
-    if not data.get("name") or data["name"] == "embedded":
+    if not (name := data.get("name")):
         return []
-    given = [(key, data[key]) for key in OF_DATA if data.get(key)]
-    words = [f"data.{key}={_word(value)}" for key, value in given]
-    return [f"data={data['name']}", *words]
+    named = [] if name == "embedded" else [f"data={name}"]
+    return [*named, *_changed("data", name, data)]
 
 
 def known(value: Any) -> Any:

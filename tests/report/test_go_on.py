@@ -1,0 +1,60 @@
+"""The commands by which a report goes on with a network, against the search that found it."""
+
+from __future__ import annotations
+
+import shlex
+
+import pandas as pd
+import pytest
+import yaml
+from report_runs import KEPT, write_run
+
+from nas.report.kept_run import read_run
+from nas.report.networks import networks
+from nas.search.settings import SearchSettings
+from nas.train.settings import TrainSettings
+
+
+@pytest.fixture
+def words(tmp_path):
+    """A function from a run's config to the words of nas.train for its one network, of 28 pixels."""
+
+    def of(config):
+        rows = pd.read_csv(KEPT / "pareto.csv", dtype={"id": str}).iloc[:1]
+        run = write_run(tmp_path / "run", rows.to_dict("records"))
+        (run / "winner.yaml").write_text((KEPT / "winner.yaml").read_text())
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        (network,) = networks([read_run(run)])
+        return shlex.split(network["commands"][0][1])[3:]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["data.seed=3", "data.train=500", "data.val=200", "data.test=100", "data.flip=false"],
+        ["data=folder", "data.root=a b", "data.val_share=0.2", "data.test_share=0.3",
+         "data.together=true", "data.seed=1", "data.flip=false", "data.max_unreadable=0.5"],
+        ["data=hub", "data.path=some/set", "data.config=de", "data.label_column=fine"],
+        ["data=cifar10", "data.val=1000"],
+    ],
+)  # fmt: skip
+def test_a_network_is_trained_on_the_images_of_its_search(words, given):
+    node = dict(SearchSettings.of(*given).data.node)
+    found = words({"data": node})
+    assert dict(TrainSettings.of(*found).data.node) == node
+    assert {word for word in found if word.startswith("data")} == set(given)
+
+
+def test_boxes_keep_their_classes_and_pixels(words):
+    given = ["data=voc", "data.root=r", "data.classes=cat, dog", "data.void=0", "data.flip=false"]
+    node = dict(TrainSettings.of("task=detection", *given).data.node)
+    found = words({"task": {"name": "detection"}, "data": node})
+    assert dict(TrainSettings.of(*found).data.node) == node
+
+
+def test_usual_settings_need_no_words(words):
+    node = dict(SearchSettings.of().data.node)
+    assert not [word for word in words({"data": node}) if word.startswith("data")]
+    assert not [word for word in words({}) if word.startswith("data")]
