@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from nas.arch.arch import Arch
 from nas.arch.serialization import dumps
 from nas.core.cli import CONF
 from nas.core.files import parse_yaml
@@ -73,17 +74,18 @@ def _network(run: KeptRun, row: Mapping[str, Any], tables: list[Table]) -> dict[
         "constant": known(constant),
         "file": file,
         "yaml": dumps(arch) if arch and not file else "",
-        "commands": commands(run, row, file) if arch else [],
+        "commands": commands(run, row["id"], arch, file) if arch else [],
     }
 
 
-def commands(run: KeptRun, row: Mapping[str, Any], file: str) -> list[tuple[str, str]]:
+def commands(run: KeptRun, key: str, arch: Arch, file: str) -> list[tuple[str, str]]:
     """The command lines that train and export a network: what each is for, and its words."""
     results = run.folder.parent.parent
     place = file.removeprefix("front/").removesuffix(".yaml")
-    name = f"{run.name}-{place or row['id']}"
-    arch = str(run.folder / file) if file else f"{row['id']}.yaml"
-    words = [*_task(run), f"arch={arch}", *_weights(run, file), *_data(run), f"run={name}"]
+    name = f"{run.name}-{place or key}"
+    given = str(run.folder / file) if file else f"{key}.yaml"
+    data = [*_data(run), *own_side(arch, run.config.get("data") or {})]
+    words = [*_task(run), f"arch={given}", *_weights(run, file), *data, f"run={name}"]
     own = run.folder.parent.name == "search" and str(results) != "results"
     folder = str(results) if own else "results"
     train = ["python", "-m", "nas.train", *words, *([f"results={folder}"] if own else [])]
@@ -125,6 +127,12 @@ def _data(run: KeptRun) -> list[str]:
         return []
     named = [] if name == "embedded" else [f"data={name}"]
     return [*named, *_changed("data", name, data)]
+
+
+def own_side(arch: Arch, data: Mapping[str, Any]) -> list[str]:
+    """The word for a network's side, where that of the data, which would win, is another."""
+    other = data.get("resolution") not in (None, arch.resolution)
+    return [f"resolution={arch.resolution}"] if other else []
 
 
 def known(value: Any) -> Any:

@@ -13,11 +13,12 @@ from nas.report.kept_run import read_run
 from nas.report.networks import networks
 from nas.search.settings import SearchSettings
 from nas.train.settings import TrainSettings
+from nas.train.setup import input_resolution
 
 
 @pytest.fixture
 def words(tmp_path):
-    """A function from a run's config to the words of nas.train for its one network, of 28 pixels."""
+    """A function from a run's config to the words of nas.train for its network of 28 pixels."""
 
     def of(config):
         rows = pd.read_csv(KEPT / "pareto.csv", dtype={"id": str}).iloc[:1]
@@ -58,3 +59,14 @@ def test_usual_settings_need_no_words(words):
     node = dict(SearchSettings.of().data.node)
     assert not [word for word in words({"data": node}) if word.startswith("data")]
     assert not [word for word in words({}) if word.startswith("data")]
+
+
+def test_a_network_is_trained_at_its_own_side(words):
+    """A search with weights notes the largest of its sides as the data's."""
+    node = dict(SearchSettings.of("data=folder", "data.root=r", "data.resolution=96").data.node)
+    settings = TrainSettings.of(*words({"data": node}))
+    assert input_resolution(settings, None) == 28
+    assert settings.data.node["resolution"] == 96, "read as the search has read them"
+    for side in (28, None):
+        found = words({"data": node | {"resolution": side}})
+        assert not [word for word in found if word.startswith("resolution=")]
