@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 from report_runs import KEPT, write_run
 
+from nas.arch.serialization import load
 from nas.report.kept_run import read_run
 from nas.report.networks import networks
+from nas.search.run import next_steps
 from nas.search.settings import SearchSettings
 from nas.train.settings import TrainSettings
 from nas.train.setup import input_resolution
@@ -70,3 +73,19 @@ def test_a_network_is_trained_at_its_own_side(words):
     for side in (28, None):
         found = words({"data": node | {"resolution": side}})
         assert not [word for word in found if word.startswith("resolution=")]
+
+
+def test_a_winner_with_weights_is_trained_on_from_them(tmp_path):
+    given = ["weights=pretrained", "arch=tf_efficientnet_lite0", "data=folder", "data.root=r"]
+    inherited, plain = SearchSettings.of(*given), SearchSettings.of(*given[2:])
+    run = SimpleNamespace(settings=inherited, folder=tmp_path, data=SimpleNamespace(name="folder"))
+    winner = load(KEPT / "winner.yaml")
+    for name in ("winner.yaml", "winner.pt"):
+        (tmp_path / name).touch()
+    said = next_steps(run, winner).partition(" trains the winner on")[0]
+    settings = TrainSettings.of(*shlex.split(said)[3:])
+    assert (settings.arch, settings.weights.name) == (f"{tmp_path}/winner.yaml", "file")
+    assert settings.weights_path == f"{tmp_path}/winner.pt"
+    assert settings.resolution == 28, "the data's is 96"
+    run.settings = plain
+    assert "nas.train trains the winner on, python -m nas.scale" in next_steps(run, winner)
