@@ -224,11 +224,11 @@ def _preferences(found: Sequence[Preference]) -> str:
         for stage in stages
     )
     words = (
-        "What the front of scores takes in each stage against every option alike, which is what "
-        "drawing at random gives: the mean option and ▲ or ▼, or the option that is taken most. "
-        "The stronger the colour, the more they differ (total variation, 0 to 1); pale with grey "
-        "text is within what as many random networks show one time in twenty. Of a stage that a "
-        "network leaves out only its depth counts."
+        "What the front of scores takes in each stage against every option of each block alike, "
+        "which is what drawing at random gives: the mean option and ▲ or ▼, or the option that is "
+        "taken most. The stronger the colour, the more they differ (total variation, 0 to 1); pale "
+        "with grey text is within what as many random networks show one time in twenty. Of a stage "
+        "that a network leaves out only its depth counts."
     )
     return (
         f"<h3>How the front differs from random networks, stage by stage</h3><p>{words}</p>"
