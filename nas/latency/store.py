@@ -34,6 +34,8 @@ from nas.latency.timing_journal import TimingJournal
 from nas.space.choices import OneOf
 from nas.space.trellis.trellis import Trellis
 
+# What no longer decides a table and is in the digests of all that there are, as conf/ has it.
+ONCE = {"timeout_s": 60}
 FORMAT = 1  # of what is saved, and of the counts behind it: tables of another are built anew
 
 
@@ -80,7 +82,8 @@ def table_folder(
     """The folder of one table: equal space, device, settings and effort share it."""
     fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
     decisive = [name for name, field in fields.items() if field.init and field.compare]
-    settings = {name: getattr(device, name) for name in decisive}
+    settings = {name: value for name, value in ONCE.items() if name in fields}
+    settings |= {name: getattr(device, name) for name in decisive}
     parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
     text = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
