@@ -82,7 +82,7 @@ def write_page(runs: Sequence[KeptRun], path: Path) -> None:
     title, lead = _heading(runs)
     main = _warnings(runs) + (_choose(runs, views) if views else "") + rest
     script = "\n".join([SCRIPT, *(scripts if views else [])])
-    lines = notes(runs[0].summary)
+    lines = notes([run.summary for run in runs])
     write_html(path, title, lead, lines, main=main, data=data, script=script, style=style)
 
 
@@ -158,7 +158,7 @@ def _section(heading: str, body: str, key: str) -> str:
 
 def _warnings(runs: Sequence[KeptRun]) -> str:
     named = [f"{run.label}: " if len(runs) > 1 else "" for run in runs]
-    lines = differences([run.summary for run in runs]) + [
+    lines = differences(runs) + [
         f"{name}{line}" for name, run in zip(named, runs, strict=True) for line in warnings(run)
     ]
     return f'<div role="note" class="warnings">{as_list(lines)}</div>' if lines else ""
