@@ -41,6 +41,7 @@ def compare(settings: ProfileSettings, networks: Mapping[str, Arch]) -> dict[str
     folder = open_folder(Path(settings.results) / "profile" / folder_name("_".join(names)))
     console = open_console(TABLE_WIDTH)
     rows = [_row(name, arch) for name, arch in networks.items()]
+    (folder / "profile.html").unlink(missing_ok=True)  # an earlier call's
     if settings.measure:
         timings = measure_together(timer, list(networks.values()), console)
         batch = getattr(timer, "batch", 1)

@@ -77,7 +77,11 @@ def test_several_networks_are_measured_together_and_drawn(asked, monkeypatch):
 def test_files_and_names_without_latency(asked, tmp_path):
     arch = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), resolution=32, classes=10)
     (tmp_path / "mine.yaml").write_text(dumps(arch))
+    page = tmp_path / "results" / "profile" / "mine_mobilenet_v2" / "profile.html"
+    page.parent.mkdir(parents=True)
+    page.touch()  # of an earlier call that measured
     found, folder, text = asked("arch=mine.yaml, mobilenet_v2", "measure=false")
+    assert page.parent == folder
     assert [row["macs"] for row in found["networks"]] == [
         cost(arch).macs, cost(PUBLISHED["mobilenet_v2"]).macs
     ]  # fmt: skip
