@@ -54,7 +54,7 @@ COLUMNS = (
     "resolution",
 )  # fmt: skip
 PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
-# of once-for-all's and ProxylessNAS's tables
+# of once-for-all's and ProxylessNAS's tables, converted to a CSV
 _OP_ALIASES = {
     "Conv": "stem", "Conv_1": "head", "Conv_2": "hidden", "Logits": "classifier",
     "AvgPool2D": "pool", "expanded_conv": "mbconv",
