@@ -264,6 +264,10 @@ def test_a_space_of_few_networks_keeps_some_for_the_test(tmp_path):
 
 
 def test_a_damaged_journal_costs_only_its_damaged_lines(trellis, tmp_path):
+    for uneven in ({"calibrate": 4, "validate": 100}, {"calibrate": 100, "validate": 4}):
+        effort, folder = replace(EFFORT, **uneven), tmp_path / str(uneven["calibrate"])
+        found = open_latencies(trellis, Device(), effort, folder, SILENT)
+        assert 1 <= found.source.validation["num_networks"] < 5
     journal = tmp_path / "measured.jsonl"
     open_latencies(trellis, Device(noise=0), EFFORT, tmp_path, SILENT)
     (tmp_path / "table.json").unlink()
