@@ -154,9 +154,14 @@ def open_latencies(
     """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
 
     A `known` table takes its place; else it is built first where it is missing.  Where it misses a
-    bar, that is printed, or with `strict` a UserError.
+    bar, that is printed, or with `strict` a UserError; so is a `Lookup`, of which nobody knows.
     """
     if isinstance(device, Lookup):
+        if strict:
+            raise UserError(
+                f"strict=true wants a tested table, and nothing says how wrong {device.path} is: "
+                "leave strict=true out, or measure with latency=onnxruntime"
+            )
         return LatencySource(device, None, trellis)
     if table := known or saved_table(folder):
         latencies = LatencySource(table, device, trellis)
