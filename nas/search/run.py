@@ -184,10 +184,9 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
         console.print(f"workers   {lost} lost, and replaced")
     winner = "winner.yaml " if summary["winner"] else ""
     console.print(f"wrote     {run.folder}/: report.html {winner}trials.csv summary.json ...")
-    if winner:
-        console.print(
-            f"next      {next_steps(run, run.arch_of(summary['winner']['id']))}", soft_wrap=True
-        )
+    if winner and not (run.settings.inherits and stopped == INTERRUPTED):  # weights come at the end
+        arch = run.arch_of(summary["winner"]["id"])
+        console.print(f"next      {next_steps(run, arch)}", soft_wrap=True)
     if stopped:
         more = "the same command goes on" if stopped == INTERRUPTED else "nothing more to do"
         console.print(f"stopped   {stopped} after {run.study.num_evaluated} networks; {more}")
