@@ -30,6 +30,8 @@ SINCE = {
     "latency.precision": "float32",
     "limit.min_latency_ms": None,
 }
+# How a device is reached, and not what it answers.
+FREE = ("latency.timeout_s", "latency.address", "latency.retries")
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 
 
@@ -112,6 +114,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """The settings that differ, with both values; "" where none does.
 
     Keys that begin with "_" are no settings: they name code (Hydra's `_target_`), which may move.
+    Those of FREE may differ.
     """
     if "groups" not in there:  # a run of version 0.1
         here = {key: value for key, value in here.items() if key != "groups"}
@@ -120,6 +123,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
         for setting, before in SINCE.items():
             config.setdefault(setting, before)
     pairs = {k: (ours.get(k, "absent"), theirs.get(k, "absent")) for k in sorted(ours | theirs)}
+    pairs = {key: values for key, values in pairs.items() if key not in FREE}
     return "; ".join(f"{k}: {a} here, {b} there" for k, (a, b) in pairs.items() if a != b)
 
 

@@ -62,7 +62,8 @@ def build_table(
     archs = [fill(trellis.space, picks) for picks in trellis.decode(genomes)]
     parts = {part_key(rows): rows for rows in map(operators, archs)}
     share = effort.calibrate / (effort.calibrate + effort.validate)
-    fitting = dict(list(parts.items())[: round(share * len(parts))])
+    number = min(max(round(share * len(parts)), 1), len(parts) - 1)  # of a few some for both
+    fitting = dict(list(parts.items())[:number])
     unseen = {key: rows for key, rows in parts.items() if key not in fitting}
     seconds = time.perf_counter() - began
     network_ms = [timing.median_ms for timing in journal.measure(fitting, "networks")]

@@ -3,8 +3,9 @@
     op          a kind of block (mbconv, fused, uib, separable, conv, identity, maxpool, shuffle;
                 with kernel 0 the last is only what moves channels there), or a place: stem, head
                 (the 1x1 convolution), pool, hidden (the layer between pool and classifier),
-                classifier; or network: a constant added once per network.  The names in
-                once-for-all's and ProxylessNAS's tables are known too.
+                classifier; a head for boxes or masks: ssdlite, lraspp, deeplabv3; or network:
+                a constant added once per network.  The names in once-for-all's and
+                ProxylessNAS's tables, which are YAML, are known too.
     in_hw, in_c, out_hw, out_c   sides in pixels and channels of input and output.
     kernel      side of the largest kernel, but for that of first_kernel; 0 without convolution.
     first_kernel   side of the depthwise kernel before the expansion (op uib); 0 for none.
@@ -42,6 +43,7 @@ from pathlib import Path
 from typing import Any
 
 from nas.arch.blocks import BLOCKS
+from nas.arch.dense import DENSE_HEADS
 from nas.arch.fields import ACTIVATIONS, GATES
 from nas.core.errors import UserError, unknown
 from nas.latency.curve import Curve
@@ -52,7 +54,7 @@ COLUMNS = (
     "resolution",
 )  # fmt: skip
 PLACES = ("stem", "head", "pool", "hidden", "classifier")  # rows that are known by their place
-# of once-for-all's and ProxylessNAS's tables
+# of once-for-all's and ProxylessNAS's tables, converted to a CSV
 _OP_ALIASES = {
     "Conv": "stem", "Conv_1": "head", "Conv_2": "hidden", "Logits": "classifier",
     "AvgPool2D": "pool", "expanded_conv": "mbconv",
@@ -67,7 +69,7 @@ def words(column: str) -> tuple[str, ...]:
     """The words that may be in a cell of the column; () for one of numbers or of any text."""
     match column:
         case "op":
-            return (*PLACES, *BLOCKS, "network")
+            return (*PLACES, *BLOCKS, *DENSE_HEADS, "network")
         case "act" | "se_act":
             return (*ACTIVATIONS, "none")
         case "se_gate":

@@ -34,6 +34,8 @@ from nas.latency.timing_journal import TimingJournal
 from nas.space.choices import OneOf
 from nas.space.trellis.trellis import Trellis
 
+# What no longer decides a table and is in the digests of all that there are, as conf/ has it.
+ONCE = {"timeout_s": 60}
 FORMAT = 1  # of what is saved, and of the counts behind it: tables of another are built anew
 
 
@@ -80,7 +82,8 @@ def table_folder(
     """The folder of one table: equal space, device, settings and effort share it."""
     fields: dict[str, Any] = getattr(device, "__dataclass_fields__", {})
     decisive = [name for name, field in fields.items() if field.init and field.compare]
-    settings = {name: getattr(device, name) for name in decisive}
+    settings = {name: value for name, value in ONCE.items() if name in fields}
+    settings |= {name: getattr(device, name) for name in decisive}
     parts = [FORMAT, repr(space), device.identity(), settings, asdict(effort)]
     text = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
@@ -151,9 +154,14 @@ def open_latencies(
     """Latencies by `device`: a `Lookup` as it is, any other backend by the table in `folder`.
 
     A `known` table takes its place; else it is built first where it is missing.  Where it misses a
-    bar, that is printed, or with `strict` a UserError.
+    bar, that is printed, or with `strict` a UserError; so is a `Lookup`, of which nobody knows.
     """
     if isinstance(device, Lookup):
+        if strict:
+            raise UserError(
+                f"strict=true wants a tested table, and nothing says how wrong {device.path} is: "
+                "leave strict=true out, or measure with latency=onnxruntime"
+            )
         return LatencySource(device, None, trellis)
     if table := known or saved_table(folder):
         latencies = LatencySource(table, device, trellis)

@@ -1,4 +1,4 @@
-"""Several networks side by side: what they cost, and how long they take in the same rounds."""
+"""Several networks side by side: what they cost, and how long they take, measured together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from nas.core.figures import BLUE, GREY, Section, blank, figures_page
 from nas.core.files import write_text
 from nas.core.progress import open_console
 from nas.core.run_folder import environment, folder_name, open_folder, write_json
-from nas.latency.timing import Timing
+from nas.latency.backends.command import Command
+from nas.latency.backends.local import Local
+from nas.latency.timing import Backend, Timing
 from nas.latency.together import in_same_rounds, measure_together
 from nas.profile.settings import ProfileSettings
 from nas.profile.table import TABLE_WIDTH
@@ -39,17 +41,20 @@ def compare(settings: ProfileSettings, networks: Mapping[str, Arch]) -> dict[str
     folder = open_folder(Path(settings.results) / "profile" / folder_name("_".join(names)))
     console = open_console(TABLE_WIDTH)
     rows = [_row(name, arch) for name, arch in networks.items()]
+    (folder / "profile.html").unlink(missing_ok=True)  # an earlier call's
     if settings.measure:
         timings = measure_together(timer, list(networks.values()), console)
-        rows = [row | _timed(row, timing) for row, timing in zip(rows, timings, strict=True)]
-        comparison_page(folder / "profile.html", timer.name, rows)
+        batch = getattr(timer, "batch", 1)
+        pairs = zip(rows, timings, strict=True)
+        rows = [row | _timed(row, timing, batch) for row, timing in pairs]
+        comparison_page(folder / "profile.html", timer, rows)
     summary = {"latency": timer.name if settings.measure else None, "networks": rows}
     write_text(folder / "networks.csv", pd.DataFrame(rows).to_csv(index=False))
     write_json(folder / "profile.json", summary)
     write_json(folder / "environment.json", environment(latency=timer.describe()))
     print_comparison(console, rows)
     if settings.measure:
-        console.print(f"latency   {describe_speeds(rows)} ({timer.name}, in the same rounds)")
+        console.print(f"latency   {describe_speeds(rows)} ({timer.name}{_together(timer)})")
     page = "profile.html " if settings.measure else ""
     console.print(f"wrote     {folder}/: {page}networks.csv profile.json environment.json")
     return summary
@@ -66,14 +71,18 @@ def _row(name: str, arch: Arch) -> dict[str, Any]:
     }
 
 
-def _timed(row: Row, timing: Timing) -> dict[str, Any]:
+def _together(timer: Backend) -> str:
+    return ", in the same rounds" if isinstance(timer, Local) else ""
+
+
+def _timed(row: Row, timing: Timing, batch: int) -> dict[str, Any]:
     return {
         "latency_ms": timing.median_ms,
         "latency_iqr_ms": timing.iqr_ms,
         "latency_ci_low_ms": timing.ci_low_ms,
         "latency_ci_high_ms": timing.ci_high_ms,
         "noisy": timing.noisy,
-        "macs_per_ms": row["macs"] / timing.median_ms,
+        "macs_per_ms": batch * row["macs"] / timing.median_ms,
     }
 
 
@@ -116,7 +125,7 @@ def describe_speeds(rows: Sequence[Row]) -> str:
     return f"{fast['name']} does {multiple} in the same time"
 
 
-def comparison_page(path: Path, timer: str, rows: Sequence[Row]) -> None:
+def comparison_page(path: Path, timer: Backend, rows: Sequence[Row]) -> None:
     """Write the picture of latency against multiply-adds, both logarithmic."""
     macs = np.array([row["macs"] / 1e6 for row in rows])
     ms = np.array([row["latency_ms"] for row in rows])
@@ -140,13 +149,15 @@ def comparison_page(path: Path, timer: str, rows: Sequence[Row]) -> None:
                       for x, y in zip(macs, ms, strict=True)],
         cliponaxis=False,
     )  # fmt: skip
+    shown = "; bars are 95 % intervals of the median" if isinstance(timer, Local) else ""
+    shown = "; bars are the range of the runs" if isinstance(timer, Command) else shown
     words = (
         "A network below the line takes less time than its multiply-adds say, one above it more: "
         "multiply-adds leave out what memory costs. The line goes through the geometric mean of "
-        "all; bars are 95 % intervals of the median."
+        f"all{shown}."
     )
     lead = [f"{describe_speeds(rows)}."]
-    notes = [f"Latency by {timer} on one device, all networks in the same rounds."]
+    notes = [f"Latency by {timer.name} on one device{_together(timer)}."]
     section = Section("Latency against multiply-adds", words, figure)
     figures_page(path, f"{len(rows)} networks side by side", lead, [section], notes)
 

@@ -47,6 +47,7 @@ def _profile(settings: ProfileSettings, arch: Arch) -> dict[str, Any]:
     folder = open_folder(Path(str(settings.results)) / "profile" / folder_name(arch.name))
     console = open_console(TABLE_WIDTH)
     timing = time_network(arch, timer, rows, console) if settings.measure else None
+    (folder / "profile.html").unlink(missing_ok=True)  # an earlier call's
     if timing:
         isolated = sum(row["alone_ms"] for row in rows)
         lead = f"{timing.median_ms:.4g} ms as a whole, {isolated:.4g} ms as the sum of its rows."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +92,7 @@ def short(choice: str) -> str:
 
 @dataclass(frozen=True)
 class Preference:
-    """How the front's picks of one kind in one stage differ from every option alike.
+    """How the front's picks of one kind in one stage differ from every option of each alike.
 
     distance   total variation, 0 for as often as at random, 1 for never what random gives
     by_chance  whether networks drawn at random differ as much one time in twenty
@@ -117,29 +117,39 @@ def preferences(run: KeptRun, seed: int = 0) -> list[Preference]:
     places = dict.fromkeys(place_of(column.removeprefix(PICK)) for column in picked(rows))
     for stage, kind in places:
         columns = [c for c in picked(rows) if place_of(c.removeprefix(PICK)) == (stage, kind)]
-        taken = pd.concat([front[c][_active(front, c)] for c in columns]).dropna()
-        labels = pd.concat([rows[c] for c in columns]).dropna()
-        if len(taken):
-            found.append(_preference(stage, kind, taken, labels, draw))
+        taken = [front[c][_active(front, c)].dropna() for c in columns]
+        options = [rows[c].dropna().unique() for c in columns]
+        if sum(map(len, taken)):
+            found.append(_preference(stage, kind, taken, options, draw))
     return found
 
 
 def _preference(
-    stage: str, kind: str, taken: pd.Series, labels: pd.Series, draw: np.random.Generator
+    stage: str,
+    kind: str,
+    taken: Sequence[pd.Series],
+    options_of: Sequence[NDArray[Any]],
+    draw: np.random.Generator,
 ) -> Preference:
-    options = sorted(labels.unique(), key=lambda x: (isinstance(x, str), x))
-    shares = taken.value_counts(normalize=True).reindex(options, fill_value=0.0).to_numpy(float)
-    even = np.full(len(options), 1 / len(options))
-    drawn = draw.multinomial(len(taken), even, RESAMPLES) / len(taken)
+    """What is `taken` of each of some choices, together, against `options_of` each alike."""
+    options = sorted(set().union(*options_of), key=lambda x: (isinstance(x, str), x))
+    total = sum(map(len, taken))
+    shares = pd.concat(taken).value_counts(normalize=True)
+    shares = shares.reindex(options, fill_value=0.0).to_numpy(float)
+    even, drawn = np.zeros(len(options)), np.zeros((RESAMPLES, len(options)))
+    for picks, own in zip(taken, options_of, strict=True):
+        alike = np.isin(options, own) / len(own)
+        even += alike * len(picks) / total
+        drawn += draw.multinomial(len(picks), alike, RESAMPLES) / total
     distance = _distance(shares, even)
     limit = float(np.quantile(_distance(drawn, even), 0.95))
     if isinstance(options[0], str):
         most = int(np.argmax(shares))
         words = f"{options[most]} {shares[most]:.0%} (at random {even[most]:.0%})"
     else:
-        mean, alike = float(shares @ options), float(np.mean(options))
-        sign = "=" if np.isclose(mean, alike) else "▲" if mean > alike else "▼"
-        words = f"{sign} {mean:.3g} (at random {alike:.3g})"
+        mean, at_random = float(shares @ options), float(even @ options)
+        sign = "=" if np.isclose(mean, at_random) else "▲" if mean > at_random else "▼"
+        words = f"{sign} {mean:.3g} (at random {at_random:.3g})"
     return Preference(stage, kind, float(distance), bool(distance <= limit), words)
 
 

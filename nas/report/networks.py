@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from nas.arch.arch import Arch
 from nas.arch.serialization import dumps
 from nas.core.cli import CONF
 from nas.core.files import parse_yaml
@@ -22,7 +23,6 @@ FIGURES = ("accuracy", "accuracy_se", "test_accuracy", "test_accuracy_se", "floa
            "score", "latency_ms", "measured_ms", "macs", "params", "peak_memory_bytes",
            "seconds")  # fmt: skip
 TEXTS = ("id", "name", "arch", "reason", "fidelity")
-OF_DATA = ("root", "path", "config", "image_column", "label_column", "resolution", "together")
 
 
 def networks(runs: Sequence[KeptRun]) -> list[dict[str, Any]]:
@@ -74,17 +74,18 @@ def _network(run: KeptRun, row: Mapping[str, Any], tables: list[Table]) -> dict[
         "constant": known(constant),
         "file": file,
         "yaml": dumps(arch) if arch and not file else "",
-        "commands": commands(run, row, file) if arch else [],
+        "commands": commands(run, row["id"], arch, file) if arch else [],
     }
 
 
-def commands(run: KeptRun, row: Mapping[str, Any], file: str) -> list[tuple[str, str]]:
+def commands(run: KeptRun, key: str, arch: Arch, file: str) -> list[tuple[str, str]]:
     """The command lines that train and export a network: what each is for, and its words."""
     results = run.folder.parent.parent
     place = file.removeprefix("front/").removesuffix(".yaml")
-    name = f"{run.name}-{place or row['id']}"
-    arch = str(run.folder / file) if file else f"{row['id']}.yaml"
-    words = [*_task(run), f"arch={arch}", *_weights(run, file), *_data(run), f"run={name}"]
+    name = f"{run.name}-{place or key}"
+    given = str(run.folder / file) if file else f"{key}.yaml"
+    data = [*_data(run), *own_side(arch, run.config.get("data") or {})]
+    words = [*_task(run), f"arch={given}", *_weights(run, file), *data, f"run={name}"]
     own = run.folder.parent.name == "search" and str(results) != "results"
     folder = str(results) if own else "results"
     train = ["python", "-m", "nas.train", *words, *([f"results={folder}"] if own else [])]
@@ -96,15 +97,21 @@ def _task(run: KeptRun) -> list[str]:
     """What the search was for and its settings, where that is not classes by default."""
     given = dict(run.config.get("task") or {})
     name = given.pop("name", None)
-    if name is None:
-        return []
-    usual = parse_yaml((CONF / "task" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return [] if name is None else [f"task={name}", *_changed("task", name, given)]
+
+
+def _changed(group: str, name: str, given: Mapping[str, Any]) -> list[str]:
+    """The settings of a group's option that its YAML has not, as words of a command line."""
+    path = CONF / group / f"{name}.yaml"
+    usual = parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
     changed = {key: value for key, value in given.items() if value != usual.get(key)}
-    return [f"task={name}", *(f"task.{key}={_word(value)}" for key, value in changed.items())]
+    return [f"{group}.{k}={_word(v)}" for k, v in changed.items() if not k.startswith("_")]
 
 
 def _word(value: Any) -> str:
-    return str(value).lower() if value is True or value is False else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def _weights(run: KeptRun, file: str) -> list[str]:
@@ -114,13 +121,18 @@ def _weights(run: KeptRun, file: str) -> list[str]:
 
 
 def _data(run: KeptRun) -> list[str]:
-    """The settings of the data set, as words of a command line."""
+    """The settings of the data set, limits too, so that no split holds images of another's."""
     data = run.config.get("data") or {}
-    if not data.get("name") or data["name"] == "embedded":
+    if not (name := data.get("name")):
         return []
-    given = [(key, data[key]) for key in OF_DATA if data.get(key)]
-    words = [f"data.{key}={_word(value)}" for key, value in given]
-    return [f"data={data['name']}", *words]
+    named = [] if name == "embedded" else [f"data={name}"]
+    return [*named, *_changed("data", name, data)]
+
+
+def own_side(arch: Arch, data: Mapping[str, Any]) -> list[str]:
+    """The word for a network's side, where that of the data, which would win, is another."""
+    other = data.get("resolution") not in (None, arch.resolution)
+    return [f"resolution={arch.resolution}"] if other else []
 
 
 def known(value: Any) -> Any:

@@ -82,7 +82,7 @@ def write_page(runs: Sequence[KeptRun], path: Path) -> None:
     title, lead = _heading(runs)
     main = _warnings(runs) + (_choose(runs, views) if views else "") + rest
     script = "\n".join([SCRIPT, *(scripts if views else [])])
-    lines = notes(runs[0].summary)
+    lines = notes([run.summary for run in runs])
     write_html(path, title, lead, lines, main=main, data=data, script=script, style=style)
 
 
@@ -158,7 +158,7 @@ def _section(heading: str, body: str, key: str) -> str:
 
 def _warnings(runs: Sequence[KeptRun]) -> str:
     named = [f"{run.label}: " if len(runs) > 1 else "" for run in runs]
-    lines = differences([run.summary for run in runs]) + [
+    lines = differences(runs) + [
         f"{name}{line}" for name, run in zip(named, runs, strict=True) for line in warnings(run)
     ]
     return f'<div role="note" class="warnings">{as_list(lines)}</div>' if lines else ""
@@ -224,11 +224,11 @@ def _preferences(found: Sequence[Preference]) -> str:
         for stage in stages
     )
     words = (
-        "What the front of scores takes in each stage against every option alike, which is what "
-        "drawing at random gives: the mean option and ▲ or ▼, or the option that is taken most. "
-        "The stronger the colour, the more they differ (total variation, 0 to 1); pale with grey "
-        "text is within what as many random networks show one time in twenty. Of a stage that a "
-        "network leaves out only its depth counts."
+        "What the front of scores takes in each stage against every option of each block alike, "
+        "which is what drawing at random gives: the mean option and ▲ or ▼, or the option that is "
+        "taken most. The stronger the colour, the more they differ (total variation, 0 to 1); pale "
+        "with grey text is within what as many random networks show one time in twenty. Of a stage "
+        "that a network leaves out only its depth counts."
     )
     return (
         f"<h3>How the front differs from random networks, stage by stage</h3><p>{words}</p>"

@@ -12,10 +12,11 @@ from nas.report.kept_run import KeptRun
 
 Facts = list[tuple[str, str]]
 
-# What the accuracies of two runs must have in common: where summary.json says it, and in words.
+# What the accuracies of two runs must have in common: where its files say it, and in words.
 COMPARABLE = {
     **{"data": "data", "resolution": "pixels", "images": "images", "budget": "budget"},
     **{"epochs": "epochs", "precision": "precision"},
+    "data_fingerprint": "the fingerprint of the images",
 }
 
 
@@ -169,21 +170,44 @@ def _warnings(run: KeptRun, summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"Not told apart on the test images: {ours} and {row['name']}."
 
 
-def differences(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why the runs of these summaries do not compare, though they are drawn together."""
-    found = []
-    for key, what in COMPARABLE.items():
-        known = dict.fromkeys(str(summary[key]) for summary in summaries if key in summary)
-        if len(known) > 1:
-            there = " / ".join(known)
-            found.append(
-                f"Accuracies of these runs do not compare: they differ in {what}, {there}."
-            )
+def differences(runs: Sequence[KeptRun]) -> list[str]:
+    """Why the accuracies, or the latencies, of runs that are drawn together do not compare."""
+    judged = [{**run.summary, **_kept(run.config, "data_fingerprint")} for run in runs]
+    timed = [{**_kept(run.summary, "latency"), **_timed_by(run)} for run in runs]
+    found = [
+        f"Accuracies of these runs do not compare: they differ in {what}, {values}."
+        for what, values in _unlike(judged, COMPARABLE)
+    ]
+    columns = {key: key for facts in timed for key in facts}
+    if by := [f"{what} ({values})" for what, values in _unlike(timed, columns)]:
+        found.append(f"Latencies of these runs do not compare: they differ in {', '.join(by)}.")
     return found
 
 
-def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What a reader should know before trusting the picture."""
+def _unlike(
+    facts: Sequence[Mapping[str, Any]], named: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """What differs where it is known: how it is `named`, and its values."""
+    for key, what in named.items():
+        known = dict.fromkeys(str(of_run[key]) for of_run in facts if key in of_run)
+        if len(known) > 1:
+            yield what, " / ".join(known)
+
+
+def _timed_by(run: KeptRun) -> Mapping[str, Any]:
+    """What is known of the device and runtime, or else of the CSV, that latencies are by."""
+    latency = run.environment.get("latency") or {}
+    return latency.get("table_of") or _kept(latency, "sha256")
+
+
+def _kept(facts: Mapping[str, Any], key: str) -> dict[str, Any]:
+    return {key: facts[key]} if key in facts else {}
+
+
+def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader should know before trusting the picture, of trainings by the first run."""
+    summary = summaries[0]
+    sources = " or the ".join(dict.fromkeys(str(s.get("latency", "table")) for s in summaries))
     trained = (
         f"Accuracy is on validation images after the short training "
         f"budget={summary.get('budget')}: it ranks networks, and longer training raises all of "
@@ -204,8 +228,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         "± is one standard error over the images; the spread between training seeds comes on top.",
         "The search chose by validation accuracy, so for the chosen it is a little optimistic; "
         "test accuracy is on images that no decision has seen.",
-        f"Latency is by the {summary.get('latency', 'table')}, and compares with nothing measured "
-        "elsewhere. Where a hover says so, the network was measured whole too.",
+        f"Latency is by the {sources}, and compares with nothing measured elsewhere. "
+        " Where a hover says so, the network was measured whole too.",
     ]
 
 

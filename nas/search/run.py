@@ -9,6 +9,7 @@ print(summary["winner"]["arch"], summary["winner"]["latency_ms"])
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from nas.core.progress import open_console
 from nas.core.run_folder import write_json
 from nas.report.frames import front_of, trial_frame
 from nas.report.kept_run import read_run
+from nas.report.networks import own_side
 from nas.report.page import write_page
 from nas.report.verdicts import compared, describe_gain_over
 from nas.search.controls import gain_over_controls, train_controls
@@ -182,15 +184,22 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
         console.print(f"workers   {lost} lost, and replaced")
     winner = "winner.yaml " if summary["winner"] else ""
     console.print(f"wrote     {run.folder}/: report.html {winner}trials.csv summary.json ...")
-    if winner:
-        same = "" if run.data.name == "embedded" else ", with the same data= settings"
-        more = "python -m nas.train trains the winner on, python -m nas.scale grows it"
-        if task := run.settings.make_task():
-            start = (
-                f"arch={run.folder}/winner.yaml weights=file weights.path={run.folder}/winner.pt"
-            )
-            more = f"python -m nas.train task={task.name} {start} trains the winner on"
-        console.print(f"next      {more}{same}", soft_wrap=True)
+    if winner and not (run.settings.inherits and stopped == INTERRUPTED):  # weights come at the end
+        arch = run.arch_of(summary["winner"]["id"])
+        console.print(f"next      {next_steps(run, arch)}", soft_wrap=True)
     if stopped:
         more = "the same command goes on" if stopped == INTERRUPTED else "nothing more to do"
         console.print(f"stopped   {stopped} after {run.study.num_evaluated} networks; {more}")
+
+
+def next_steps(run: SearchRun, arch: Arch) -> str:
+    """How to go on with the winner `arch`: with its weights, where it has inherited them."""
+    settings, winner = run.settings, run.folder / "winner"
+    same = "" if run.data.name == "embedded" else ", with the same data= settings"
+    if not settings.inherits:
+        more = "python -m nas.train trains the winner on, python -m nas.scale grows it"
+        return f"{more}{same}"
+    task = [] if settings.task.name == CLASSES else [f"task={settings.task.name}"]
+    start = [f"arch={winner}.yaml", "weights=file", f"weights.path={winner}.pt"]
+    words = [*task, *start, *own_side(arch, settings.data.node)]
+    return f"python -m nas.train {shlex.join(words)} trains the winner on{same}"

@@ -288,6 +288,12 @@ def test_threads_are_asked_for_meanwhile_and_put_back(monkeypatch):
     assert seen == [1, before + 1, before]
 
 
+def test_the_identity_says_how_many_threads_torch_takes_by_itself(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert TorchEager(device="cpu", threads=0).identity()["threads"] == 3
+    assert TorchEager(device="cpu", threads=2).identity()["threads"] == 2
+
+
 def test_a_device_or_precision_that_is_none():
     with pytest.raises(UserError, match=r"unknown latency.device 'gpu'.*auto, cpu, cuda"):
         TorchEager(device="gpu")

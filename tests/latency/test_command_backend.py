@@ -7,15 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 from timed_parts import NETS, ROWS, bench
 
 from nas.core.errors import UserError
+from nas.core.run_folder import FREE, differences
 from nas.latency.backends.command import Command
+from nas.latency.backends.ray_command import RayCommand
 from nas.latency.block_features import row_form
+from nas.latency.run import open_space
+from nas.latency.settings import LatencySettings
+from nas.latency.store import table_folder
 from nas.latency.timing import Timing
 
 
@@ -172,3 +177,27 @@ def test_the_device_is_part_of_the_identity():
     here, there = (Command(command="echo {onnx}", device=name) for name in ("", "phone"))
     assert here.identity() != there.identity()
     assert row_form(ROWS[0]) == "stem stem_k3_s2_c3-8_r16_relu"
+
+
+def test_a_longer_timeout_keeps_what_was_timed():
+    """The folder is that of version 0.1, in tests/old_runs/."""
+    words = ["space=nas_bench_macro", "latency=command", "latency.command=sh measure.sh {onnx}",
+             "table=short", "table.blocks=12", "table.calibrate=6", "table.validate=6",
+             "table.repeat=2"]  # fmt: skip
+    for more in ([], ["latency.timeout_s=300"]):
+        settings = LatencySettings.of(*words, *more)
+        device, effort = settings.latency.make(), settings.table.make()
+        space, _ = open_space(settings)
+        folder = table_folder("results", "nas_bench_macro", space, device, effort)
+        assert folder.name == "nas_bench_macro-28px-command-7aadd2cc"
+        assert device.timeout_s == (300 if more else 60)
+
+
+def test_what_does_not_decide_times_may_change_in_a_run():
+    free = {f"latency.{f.name}" for f in fields(RayCommand) if f.init and not f.compare}
+    assert free == set(FREE)
+    node = {"command": "bench {onnx}", "timeout_s": 60, "address": None, "retries": 2}
+    other = node | {"timeout_s": 300, "address": "auto", "retries": 9}
+    assert not differences({"latency": other}, {"latency": node})
+    found = differences({"latency": other | {"command": "x {onnx}"}}, {"latency": node})
+    assert found == "latency.command: x {onnx} here, bench {onnx} there"

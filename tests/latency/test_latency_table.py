@@ -196,6 +196,15 @@ def test_below_a_bar_it_warns_and_strict_refuses(trellis, tmp_path):
     assert "\n" not in str(refused.value)
 
 
+def test_strict_refuses_a_table_that_nothing_tested(trellis, tmp_path):
+    (tmp_path / "t.csv").write_text("op,ms\nstem,1\n")
+    table = Lookup(str(tmp_path / "t.csv"))
+    assert open_latencies(trellis, table, EFFORT, tmp_path, SILENT).source is table
+    with pytest.raises(UserError, match=r"strict=true .*t\.csv is: leave strict") as refused:
+        open_latencies(trellis, table, EFFORT, tmp_path, SILENT, strict=True)
+    assert "\n" not in str(refused.value)
+
+
 def test_equal_devices_share_a_folder_and_others_do_not(trellis):
     def folder(space=SPACE, device=None, effort=EFFORT):
         return table_folder("results", "mbconv", space, device or Device(), effort)
@@ -254,6 +263,10 @@ def test_a_space_of_few_networks_keeps_some_for_the_test(tmp_path):
     folder, trellis = tmp_path, Trellis(few)
     for _ in range(2):  # built, then read: figures that are not known are no reason to fail
         found = open_latencies(trellis, Device(), EFFORT, folder, SILENT)
+        assert 1 <= found.source.validation["num_networks"] < 5
+    for uneven in ({"calibrate": 4, "validate": 100}, {"calibrate": 100, "validate": 4}):
+        effort, folder = replace(EFFORT, **uneven), tmp_path / str(uneven["calibrate"])
+        found = open_latencies(trellis, Device(), effort, folder, SILENT)
         assert 1 <= found.source.validation["num_networks"] < 5
     fewer = mbconv(
         kernels=[3], expands=[3], se=[0], acts=["relu"], depths=[1], widths=[1.0],

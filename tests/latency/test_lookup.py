@@ -17,6 +17,7 @@ from spaces import SPACES
 
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
+from nas.arch.dense import DENSE_HEADS
 from nas.arch.layers import Dropout, Operator
 from nas.arch.operators import operators
 from nas.core.errors import UserError
@@ -141,7 +142,9 @@ def test_two_rows_share_a_line_exactly_when_they_compute_alike(name, seed):
     assert len({str(signature(r)) for r in rows}) == len(computed)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v3_small", "efficientnet_b0"])
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v3_small", "efficientnet_b0", *(
+    f"{head}_mobilenet_v3_large" for head in DENSE_HEADS
+)])  # fmt: skip
 def test_every_published_network_can_be_written(name, tmp_path):
     rows = operators(PUBLISHED[name])
     table = Lookup(write(tmp_path / "t.csv", timed(rows)))

@@ -77,7 +77,11 @@ def test_several_networks_are_measured_together_and_drawn(asked, monkeypatch):
 def test_files_and_names_without_latency(asked, tmp_path):
     arch = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), resolution=32, classes=10)
     (tmp_path / "mine.yaml").write_text(dumps(arch))
+    page = tmp_path / "results" / "profile" / "mine_mobilenet_v2" / "profile.html"
+    page.parent.mkdir(parents=True)
+    page.touch()  # of an earlier call that measured
     found, folder, text = asked("arch=mine.yaml, mobilenet_v2", "measure=false")
+    assert page.parent == folder
     assert [row["macs"] for row in found["networks"]] == [
         cost(arch).macs, cost(PUBLISHED["mobilenet_v2"]).macs
     ]  # fmt: skip
@@ -110,3 +114,20 @@ def test_backends_without_rounds_stay_as_they_are():
     assert in_same_rounds(timer, 1) == timer
     other = object.__new__(Command)
     assert in_same_rounds(other, 5) is other
+
+
+def test_a_batch_is_that_many_inputs(asked):
+    found, _, _ = asked(f"arch={NAMES[0]},{NAMES[1]}", "latency.batch=4", *QUICK)
+    for row in found["networks"]:
+        assert row["macs_per_ms"] == pytest.approx(4 * row["macs"] / row["latency_ms"])
+
+
+def test_rounds_and_intervals_are_said_only_where_there_are_some(asked):
+    bench = "latency.command=sh -c 'wc -c < {onnx}'"
+    words = ("latency=command", bench, "latency.runs=1", "resolution=32")
+    _, folder, text = asked(f"arch={NAMES[0]},{NAMES[1]}", *words)
+    page = (folder / "profile.html").read_text()
+    assert "in the same time (command)" in " ".join(text.split())
+    assert "in the same rounds" not in page
+    assert "bars are the range of the runs" in page
+    assert "95 % intervals" not in page

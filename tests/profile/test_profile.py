@@ -82,7 +82,11 @@ def here(tmp_path, capsys):
 
 def test_a_yaml_file_is_profiled(tmp_path, here):
     (tmp_path / "mine.yaml").write_text(dumps(SMALL))
+    page = tmp_path / "results" / "profile" / "mine" / "profile.html"
+    page.parent.mkdir(parents=True)
+    page.touch()  # of an earlier call that measured
     name, found, text = here(arch=str(tmp_path / "mine.yaml"))
+    assert not page.exists()
     assert (name, found["name"], found["latency_ms"]) == ("mine", "mine", None)
     assert found["macs"] == cost(SMALL).macs
     assert "latency   " not in text

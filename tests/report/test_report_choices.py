@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from report_runs import KEPT, write_run
+from spaces import SPACES
 
 from nas.report.choices import epsilon_squared, importances, place_of, preferences, short
 from nas.report.kept_run import read_run
+from nas.space.choices import choices, random_picks
 
 
 def test_epsilon_squared_is_the_share_between_groups_less_what_chance_gives():
@@ -72,6 +77,22 @@ def test_a_stage_that_is_left_out_counts_for_its_depth_only(run):
     rows.loc[rows["pick.stages.1.depth"] > 0, "pick.stages.1.blocks.kernel"] = 5
     found = {(p.stage, p.kind): p for p in preferences(run)}
     assert found["stage 2", "kernel"].words.startswith("▲ 5 ")
+
+
+def test_blocks_of_other_options_are_no_preference(tmp_path):
+    """Stage 2 of MobileNetV4: a full or fused convolution, then blocks that may have no kernel."""
+    space, rng = SPACES["mobilenet_v4"], random.Random(2)
+    keys = ["stages.1.depth", "stages.1.blocks.0.kernel", "stages.1.blocks.1.kernel"]
+    assert len({tuple(choices(space)[key]) for key in keys[1:]}) == 2
+    run, seldom = read_run(write_run(tmp_path, [])), []
+    for _ in range(200):
+        picks = [random_picks(space, rng) for _ in range(60)]
+        rows = pd.DataFrame([{f"pick.{key}": some[key] for key in keys} for some in picks])
+        rows["id"] = rows["score"] = rows["latency_ms"] = range(60)  # all are on the front
+        found = preferences(replace(run, tables={"trials": rows.assign(state="complete")}))
+        seldom += [not p.by_chance for p in found if p.kind == "kernel"]
+    assert len(seldom) == 200
+    assert np.mean(seldom) < 0.12, "one time in twenty"
 
 
 def test_too_few_networks_say_nothing(run):

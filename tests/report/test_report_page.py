@@ -128,7 +128,8 @@ def test_commands_that_go_on(tmp_path):
     (folder / "config.yaml").write_text(config)
     _, data = page_of(folder / "report.html", folder)
     fastest = nets(data)[front_of(data)[0]]
-    given = "data=folder 'data.root=a b' data.resolution=64 data.together=true run=mine-01"
+    given = "data=folder 'data.root=a b' data.resolution=64 data.together=true resolution=28"
+    given += " run=mine-01"
     results = tmp_path / "results"
     assert [words for _, words in fastest["commands"]] == [
         f"python -m nas.train arch={folder}/front/01.yaml {given} results={results}",

@@ -8,7 +8,7 @@ import pytest
 from report_runs import INHERITED
 
 from nas.report.kept_run import read_run
-from nas.report.verdicts import describe_gain, differences, verdicts, warnings
+from nas.report.verdicts import describe_gain, differences, notes, verdicts, warnings
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,38 @@ def test_random_networks_are_as_many_only_where_they_are():
     assert "0.400 by as many random networks" in describe_gain(gain | {"num_random": 2})
 
 
+def runs_of(*summaries, **more):
+    """Runs of these summaries, with nothing else but `more`."""
+    run = replace(read_run(INHERITED), config={}, environment={})
+    return [replace(run, summary=summary, **more) for summary in summaries]
+
+
 def test_runs_of_other_epochs_or_bits_do_not_compare():
     one = {"budget": "quick", "epochs": 2, "precision": "float32"}
-    assert not differences([one, dict(one)])
-    assert "they differ in epochs, 2 / 20" in differences([one, one | {"epochs": 20}])[0]
-    assert "precision" in differences([one, one | {"precision": "int8"}])[0]
-    assert not differences([one, {"budget": "quick"}])  # of an earlier version, which said less
+    assert not differences(runs_of(one, dict(one)))
+    assert "they differ in epochs, 2 / 20" in differences(runs_of(one, one | {"epochs": 20}))[0]
+    assert "precision" in differences(runs_of(one, one | {"precision": "int8"}))[0]
+    assert not differences(runs_of(one, {"budget": "quick"}))  # of an earlier version
+
+
+def test_runs_of_other_images_do_not_compare():
+    (one,) = runs_of({"images": [10, 4, 4]}, config={"data_fingerprint": "a"})
+    assert not differences([one, *runs_of({"images": [10, 4, 4]})])
+    (found,) = differences([one, replace(one, config={"data_fingerprint": "b"})])
+    assert found.startswith("Accuracies of these runs do not compare")
+    assert found.endswith("fingerprint of the images, a / b.")
+
+
+def test_latencies_of_other_devices_or_tables_do_not_compare():
+    here = {"table_of": {"cpu": "EPYC", "threads": 1}}
+    (one,) = runs_of({"latency": "torch table"}, environment={"latency": here})
+    assert not differences([one, one, *runs_of({"latency": "torch table"})])
+    there = {"table_of": {"cpu": "Xeon", "threads": 1}}
+    (found,) = differences([one, replace(one, environment={"latency": there})])
+    assert found == "Latencies of these runs do not compare: they differ in cpu (EPYC / Xeon)."
+    other = replace(one, summary={"latency": "litert table"})
+    (found,) = differences([one, other])
+    assert found.endswith("they differ in latency (torch table / litert table).")
+    tables = [replace(one, environment={"latency": {"sha256": digit}}) for digit in "ab"]
+    assert "sha256 (a / b)" in differences(tables)[0]
+    assert "by the torch table or the litert table, and" in notes([one.summary, other.summary])[-1]

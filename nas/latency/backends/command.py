@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
@@ -53,7 +53,7 @@ class Command(PartsBackend):
     """
 
     command: str
-    timeout_s: Positive = 60.0
+    timeout_s: Positive = field(default=60.0, compare=False)
     runs: Count = 3
     together: Count = 8
     batch: Count = 1

@@ -104,7 +104,7 @@ class TorchEager(Local):
             "device": torch.cuda.get_device_name() if cuda else "cpu",
             "cuda": torch.version.cuda if cuda else None,
             "graph": self.graph if cuda else None,
-            "threads": self.threads,
+            "threads": self.threads if cuda else self.threads or torch.get_num_threads(),
             "batch": self.batch,
             "precision": self.precision,
             "channels_last": self.channels_last,
