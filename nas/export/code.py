@@ -43,7 +43,9 @@ print(classes[logits.argmax()])"""
 OUTPUTS = {"detection": "boxes, scores, labels = ", "segmentation": "(mask,) = "}
 ANSWERS = """\
 side = session.get_inputs()[0].shape[-1]
-picture = Image.open("picture.jpg").convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # upright
+{colours}# the whole picture
+picture = picture.resize((side, side), Image.Resampling.BILINEAR)
 image = ((numpy.asarray(picture) / 255 - mean) / std).transpose(2, 0, 1)[None]
 {names}session.run(None, {{"image": image.astype(numpy.float32)}})"""
 KOTLIN = """\
@@ -70,7 +72,8 @@ def examples(run: ExportRun, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
     if run.task:
         file = min(rows, key=lambda row: row["latency_ms"])["file"]
         yield "Python:"
-        code = (OPENED + ANSWERS).format(pil="Image", file=file, names=OUTPUTS[run.task.name])
+        known = {"pil": "Image, ImageOps", "colours": COLOURS.format(mode="RGB")}
+        code = (OPENED + ANSWERS).format(file=file, names=OUTPUTS[run.task.name], **known)
         yield f"```python\n{code}\n```"
         return
     for ending in (".onnx", ".tflite"):

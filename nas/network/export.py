@@ -18,7 +18,10 @@ from nas.network.sessions import open_session
 RESIZE = (
     "upright by EXIF, transparency white, RGB or grey, the centre square, bicubic with antialiasing"
 )
-SQUEEZE = "RGB, the whole picture squeezed to the square, bilinear with antialiasing"
+SQUEEZE = (
+    "upright by EXIF, transparency white, RGB, the whole picture squeezed to the square, bilinear "
+    "with antialiasing"
+)
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 
 

@@ -19,14 +19,15 @@ import pytest
 from PIL import Image, ImageOps
 
 import nas.export
+import nas.tasks
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
 from nas.arch.serialization import dumps
 from nas.core.cli import main
 from nas.core.errors import UserError
-from nas.data.decoding import decode
+from nas.data.decoding import decode, decode_whole
 from nas.export.__main__ import ABOUT, run
-from nas.export.code import BYTES, COLOURS, PICTURE
+from nas.export.code import ANSWERS, BYTES, COLOURS, PICTURE
 from nas.export.formats.registry import FORMATS
 from nas.export.model_card import _origin
 from nas.export.run import export
@@ -148,15 +149,20 @@ def test_metadata_stay_in_every_onnx_file(results):
         assert found.items() >= expected.items()
 
 
-def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
-    """Turned by EXIF, transparency on white: what the files get is what `decode` makes."""
+def turned_and_clear(folder):
+    """turned.png, which EXIF turns by a quarter, and clear.png, parts of which are transparent."""
     rng = np.random.default_rng(0)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
+    exif[0x0112] = 6
     turned = Image.fromarray(rng.integers(0, 256, (32, 20, 3), np.uint8))
-    turned.save(tmp_path / "turned.png", exif=exif)
+    turned.save(folder / "turned.png", exif=exif)
     clear = Image.fromarray(rng.integers(0, 256, (24, 24, 4), np.uint8))
-    clear.save(tmp_path / "clear.png")
+    clear.save(folder / "clear.png")
+
+
+def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
+    """Turned by EXIF, transparency on white: what the files get is what `decode` makes."""
+    turned_and_clear(tmp_path)
     guide = (Path(nas.export.__file__).parent / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
     lines = code[code.index("picture = ImageOps.exif") : code.index("image = ((")]
@@ -171,6 +177,21 @@ def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
         assert np.array_equal(known["image"][0], mine)
         theirs = decode(tmp_path / name, 16).transpose(1, 2, 0).astype(int)
         assert abs(mine - theirs).max() <= 1
+
+
+def test_code_for_boxes_and_masks_prepares_pictures_as_training_does(tmp_path):
+    """Of the card and of the guide: upright, transparency on white, the whole squeezed."""
+    turned_and_clear(tmp_path)
+    guide = (Path(nas.tasks.__file__).parent / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    card = ANSWERS.format(colours=COLOURS.format(mode="RGB"), names="")
+    for lines in (code, card):
+        lines = lines[lines.index("picture = ") : lines.index("image = ((")]
+        for name in ("turned.png", "clear.png"):
+            known = {"Image": Image, "ImageOps": ImageOps, "side": 16}
+            exec(lines.replace('"picture.jpg"', repr(str(tmp_path / name))), known)
+            theirs = decode_whole(tmp_path / name, 16, upright=True).pixels.transpose(1, 2, 0)
+            assert abs(np.array(known["picture"]).astype(int) - theirs).max() <= 1
 
 
 def test_the_card_s_python_answers_as_the_table_says(results, monkeypatch, capsys):
