@@ -117,12 +117,12 @@ def write_results(
         "rows": list(rows),
     }
     told = {key: json.loads(run.facts[key]) for key in ("classes", "mean", "std", "range")}
-    write_json(run.folder / "facts.json", told | {"side": run.arch.resolution})
-    write_text(run.folder / "classes.csv", by_class.to_csv(index=False))
-    write_text(run.folder / "network.yaml", dumps(run.arch))
-    write_yaml(run.folder / "config.yaml", config_of(run.settings))
+    write_json(run.new / "facts.json", told | {"side": run.arch.resolution})
+    write_text(run.new / "classes.csv", by_class.to_csv(index=False))
+    write_text(run.new / "network.yaml", dumps(run.arch))
+    write_yaml(run.new / "config.yaml", config_of(run.settings))
     where = environment(seed=run.settings.seed, threads=run.settings.threads)
-    write_json(run.folder / "environment.json", where)
-    write_json(run.folder / "summary.json", summary)
-    write_text(run.folder / "model.md", model_card(run, summary, by_class, where))
+    write_json(run.new / "environment.json", where)
+    write_json(run.new / "summary.json", summary)
+    write_text(run.new / "model.md", model_card(run, summary, by_class, where))
     return summary

@@ -11,7 +11,9 @@ From Python it is what the command line does:
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -89,7 +91,14 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
 
 def _export(run: ExportRun, console: Console) -> dict[str, Any]:
-    remove_earlier(run.folder)
+    with replacing(run):
+        summary = _write(run, console)
+    print_outcome(console, run, summary["rows"], summary["missing"])
+    return summary
+
+
+def _write(run: ExportRun, console: Console) -> dict[str, Any]:
+    """Write, open and compare all files; returns the summary."""
     calibration = calibration_images(run)
     source = source_of(run, run.net, calibration)
     kinds = [FORMATS[name] for name in dict.fromkeys((FLOAT, *run.settings.to))]
@@ -101,13 +110,28 @@ def _export(run: ExportRun, console: Console) -> dict[str, Any]:
         kinds = [kind for kind in kinds if kind.precision == "int8"]
         written += write_files(run, source, kinds, console, "_qat")
     rows, whole = compare_files(run, source, written, console)
-    summary = write_results(run, rows, missing, whole)
-    print_outcome(console, run, rows, missing)
-    return summary
+    return write_results(run, rows, missing, whole)
+
+
+@contextmanager
+def replacing(run: ExportRun) -> Iterator[None]:
+    """A folder for new files, which in the end take the place of an earlier export's.
+
+    Never files of two networks lie together, and what fails leaves the earlier ones.
+    """
+    shutil.rmtree(run.new, ignore_errors=True)  # of an export that was killed
+    run.new.mkdir()
+    try:
+        yield
+        remove_earlier(run.folder)
+        for path in run.new.iterdir():
+            path.replace(run.folder / path.name)
+    finally:
+        shutil.rmtree(run.new, ignore_errors=True)
 
 
 def remove_earlier(folder: Path) -> None:
-    """Remove what an earlier export left, so that never files of two networks lie together."""
+    """Remove what an earlier export left."""
     for path in folder.iterdir():
         if path.name in WRITTEN or path.stem.startswith("model"):
             path.unlink()
@@ -140,8 +164,8 @@ def write_files(
             if run.task:
                 contents = (answering(contents[0], run.task),)
             for suffix, content in zip(kind.suffixes, contents, strict=True):
-                write_bytes(run.folder / f"{stem}{suffix}", content)
-            path = run.folder / f"{stem}{kind.suffixes[0]}"
+                write_bytes(run.new / f"{stem}{suffix}", content)
+            path = run.new / f"{stem}{kind.suffixes[0]}"
             opener = open_answers if run.task else kind.open
             opened = opener(path, source, run.settings.threads)
             size = sum(map(len, contents))

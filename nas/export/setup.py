@@ -82,6 +82,11 @@ class ExportRun:
     task: Task | None = None
 
     @property
+    def new(self) -> Path:
+        """Where files lie until all are there, and take the place of an earlier export's."""
+        return self.folder / "new"
+
+    @property
     def is_same_data(self) -> bool:
         """Whether the images are those of the training, and its test images still unseen."""
         recorded = self.config.get("images", self.config.get("data_fingerprint"))

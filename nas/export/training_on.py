@@ -55,7 +55,7 @@ def train_on(run: ExportRun, calibration: Image, console: Console) -> Network:
     trained = copy.deepcopy(run.net)
     trained.load_state_dict(net.state_dict())
     torch.save(trained.state_dict(), content := io.BytesIO())
-    write_bytes(run.folder / "weights_qat.pt", content.getvalue())
+    write_bytes(run.new / "weights_qat.pt", content.getvalue())
     for left in run.folder.glob("checkpoint_*.pt"):
         left.unlink()
     return trained

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +96,18 @@ def test_nothing_of_another_network_stays_in_the_folder(results):
     assert not list(folder.glob("*.pt"))
     facts = {p.key: p.value for p in onnx.load(folder / "model.onnx").metadata_props}
     assert facts["network_id"] == json.loads((folder / "summary.json").read_text())["id"]
+
+
+def test_what_a_runtime_refuses_leaves_the_earlier_export(results, monkeypatch):
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert, which is not installed")
+    exported(results, "to=[onnx_int8]")
+    folder = results / "export" / "small"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = replace(FORMATS["litert"], write=lambda source: (b"no model",))
+    monkeypatch.setitem(FORMATS, "litert", other)
+    with pytest.raises(UserError, match=r"LiteRT refuses model\.tflite \(.*\): leave it out of to="):
+        exported(results, "to=[litert]", f"arch={results / 'train' / 'small'}", "calibration=8")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_weights_of_another_network_are_refused(results):
