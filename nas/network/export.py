@@ -39,7 +39,8 @@ def export_onnx(
     Its metadata hold, as JSON, the `classes` in the order of the logits, `mean`, `std` and the
     `range` of ((x - range[0]) / (range[1] - range[0]) - mean) / std, by which images are
     normalised, and how they were brought to size: `squeezed` whole to the square, for boxes and
-    masks.  Pictures of 8 bits always have range 0 to 255.
+    masks.  Pictures of 8 bits always have range 0 to 255; of others what lies outside is clipped
+    before, NaN is the lowest.
     """
     model = onnx_model(arch, arrays(net))
     facts: dict[str, Any] = {"classes": list(classes), "mean": list(mean), "std": list(std)}

@@ -28,7 +28,15 @@ from nas.core.cli import main
 from nas.core.errors import UserError
 from nas.data.decoding import decode, decode_whole
 from nas.export.__main__ import ABOUT, run
-from nas.export.code import ANSWERS, BYTES, COLOURS, PICTURE
+from nas.export.code import (
+    ANSWERS,
+    BYTES,
+    COLOURS,
+    NORMALISED,
+    PICTURE,
+    _facts,
+    _normalised,
+)
 from nas.export.formats.registry import FORMATS
 from nas.export.model_card import _origin
 from nas.export.run import export
@@ -178,7 +186,7 @@ def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
     turned_and_clear(tmp_path)
     guide = (Path(nas.export.__file__).parent / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
-    lines = code[code.index("picture = ImageOps.exif") : code.index("image = ((")]
+    lines = code[code.index("picture = ImageOps.exif") : code.index("image = (")]
     card = PICTURE[PICTURE.index("picture = ImageOps.exif") :] + BYTES
     card = card.format(colours=COLOURS.format(mode="RGB"), side=16, channels=3)
     for name in ("turned.png", "clear.png"):
@@ -190,6 +198,31 @@ def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
         assert np.array_equal(known["image"][0], mine)
         theirs = decode(tmp_path / name, 16).transpose(1, 2, 0).astype(int)
         assert abs(mine - theirs).max() <= 1
+
+
+def test_code_of_card_and_guide_clips_deep_pictures_as_training_does(tmp_path):
+    """NaN, what stands for no data, and what is too bright become the ends of the range."""
+    guide = (Path(nas.export.__file__).parent / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    lines = code[code.index("picture = ImageOps.exif") : code.index("if model.suffix")]
+    facts = {"mean": "[0.5]", "std": "[0.25]", "range": "[1000.0, 4000.0]"}
+    run = SimpleNamespace(facts=facts, arch=SimpleNamespace(resolution=16, channels=1), classes=[])
+    told = _facts(run, {"file": ""})
+    card = PICTURE[PICTURE.index("picture = ImageOps.exif") :] + NORMALISED
+    assert "values clipped to 1000 to 4000, NaN the lowest" in _normalised(run, told)
+    for value in (np.nan, -9999, 99999):
+        pixels = np.random.default_rng(0).uniform(2000, 3000, (20, 24)).astype(np.float32)
+        pixels[9:12, 9:12] = value
+        Image.fromarray(pixels).save(tmp_path / "deep.tif")
+        known = {"Image": Image, "ImageOps": ImageOps, "numpy": np, "side": 16}
+        known |= {"low": 1000, "high": 4000, "picture": tmp_path / "deep.tif"}
+        exec(lines, known | {"facts": {"mean": [0.5], "std": [0.25]}}, mine := {})
+        known |= {"mean": [0.5], "std": [0.25]}
+        exec(card.format(**told).replace("picture.jpg", str(tmp_path / "deep.tif")), known)
+        theirs = decode(tmp_path / "deep.tif", 16, (1000, 4000))[:1] / 255
+        off = (known["image"] - (theirs - 0.5) / 0.25)[0, 0]
+        assert abs(off).max() < 0.05  # a step of 8 bits is 0.016
+        assert np.allclose(mine["image"][0, ..., 0], known["image"][0, 0])
 
 
 def test_code_for_boxes_and_masks_prepares_pictures_as_training_does(tmp_path):
