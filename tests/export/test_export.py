@@ -383,6 +383,8 @@ def test_a_network_and_its_weights_can_be_named(results):
 @pytest.mark.parametrize(("config", "words"), [
     ({"arch": None, "choices": {"weights": "none"}}, "none, it was trained from scratch"),
     ({"arch": "mobilenet_v2", "choices": {"weights": "pretrained"}}, "licence BSD-3-Clause"),
+    ({"arch": "mobilenet_v2_1.0_96", "choices": {"weights": "pretrained"}}, "licence BSD-3-Clause"),
+    ({"arch": "tf_efficientnet_lite0_128", "weights": {"path": None}}, "licence Apache-2.0"),
     ({"arch": "tf_efficientnet_lite0", "weights": {"path": None}}, "licence Apache-2.0"),
     ({"arch": "mobilenet_v2", "weights": {"path": "mine.pt"}}, "a file of yours"),
     ({"arch": "mine.yaml", "choices": {"weights": "file"}}, "a file of yours"),
