@@ -114,7 +114,7 @@ def test_what_a_runtime_refuses_leaves_the_earlier_export(results, monkeypatch):
     other = replace(FORMATS["litert"], write=lambda source: (b"no model",))
     monkeypatch.setitem(FORMATS, "litert", other)
     with pytest.raises(UserError, match=r"LiteRT refuses model\.tflite \(.*\): leave it out of to="):
-        exported(results, "to=[litert]", f"arch={results / 'train' / 'small'}", "calibration=8")
+        exported(results, "to=[litert]", f"arch={results / 'train' / 'small'}")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -342,6 +342,9 @@ class Timed:
     (["to=[coreml]"], "unknown to 'coreml'"),
     (["qat=true", "to=[onnx]"], "qat=true is for 8-bit files"),
     (["weights=w.pt"], "weights= is of a network"),
+    (["budget.epochs=5"], "budget= is of training on, and nothing is trained: give qat=true too"),
+    (["budget=quick"], "budget= is of training on, and nothing is trained: give qat=true too"),
+    (["calibration=64", "to=[onnx,litert]"], "calibration=64 is for 8-bit files: add one to to="),
     (["batch=4"], "unknown batch '4'"),
     (["arch=absent"], "there is no file or folder arch=absent"),
     (["arch=train/small/summary.json"], "lacks train/small/summary.pt"),
