@@ -24,6 +24,7 @@ from typing import Any
 from rich.console import Console
 
 from nas.arch.cost import describe_network
+from nas.core.errors import UserError
 from nas.core.files import write_bytes
 from nas.core.progress import ProgressBar, open_console
 from nas.data.dataset import ImageData
@@ -99,11 +100,9 @@ def _export(run: ExportRun, console: Console) -> dict[str, Any]:
 
 def _write(run: ExportRun, console: Console) -> dict[str, Any]:
     """Write, open and compare all files; returns the summary."""
+    kinds, missing = kinds_here(run.settings)
     calibration = calibration_images(run)
     source = source_of(run, run.net, calibration)
-    kinds = [FORMATS[name] for name in dict.fromkeys((FLOAT, *run.settings.to))]
-    missing = {kind.name: kind.install for kind in kinds if find_spec(kind.package) is None}
-    kinds = [kind for kind in kinds if kind.name not in missing]
     written = list(write_files(run, source, kinds, console))
     if run.settings.qat:
         source = source_of(run, train_on(run, calibration, console), calibration)
@@ -111,6 +110,23 @@ def _write(run: ExportRun, console: Console) -> dict[str, Any]:
         written += write_files(run, source, kinds, console, "_qat")
     rows, whole = compare_files(run, source, written, console)
     return write_results(run, rows, missing, whole)
+
+
+def kinds_here(settings: ExportSettings) -> tuple[list[Format], dict[str, str]]:
+    """The kinds of files whose packages are here, and what pip installs the others by.
+
+    UserError where qat=true is left without an 8-bit one.
+    """
+    asked = [FORMATS[name] for name in dict.fromkeys((FLOAT, *settings.to))]
+    missing = {kind.name: kind.install for kind in asked if find_spec(kind.package) is None}
+    kinds = [kind for kind in asked if kind.name not in missing]
+    if settings.qat and not any(kind.precision == "int8" for kind in kinds):
+        names = {kind.install for kind in asked if kind.precision == "int8"}
+        raise UserError(
+            "qat=true trains on for 8-bit files, and no runtime of those in to= is here: pip "
+            f"install {' '.join(sorted(names))} first, or add onnx_int8"
+        )
+    return kinds, missing
 
 
 @contextmanager

@@ -39,7 +39,7 @@ from nas.export.code import (
 )
 from nas.export.formats.registry import FORMATS
 from nas.export.model_card import _origin
-from nas.export.run import export
+from nas.export.run import export, kinds_here
 from nas.export.settings import ExportSettings
 from nas.train.run import train
 from nas.train.settings import TrainSettings
@@ -288,6 +288,16 @@ def test_formats_without_their_package_are_left_out(results, monkeypatch, capsys
     assert list(rows) == ["onnx", "onnx_int8"]
     assert summary["missing"] == {"openvino": "openvino"}
     assert "left out  openvino: pip install openvino" in capsys.readouterr().out
+
+
+def test_nothing_is_trained_on_without_an_8_bit_runtime(monkeypatch):
+    monkeypatch.setattr("nas.export.run.find_spec", lambda name: name == "onnxruntime" or None)
+    eight = ExportSettings.of("to=[onnx,litert_int8,executorch_int8]", "qat=true")
+    with pytest.raises(UserError, match="is here: pip install ai-edge-litert executorch first"):
+        kinds_here(eight)
+    kinds, missing = kinds_here(ExportSettings.of("to=[litert_int8,onnx_int8]", "qat=true"))
+    assert [kind.name for kind in kinds] == ["onnx", "onnx_int8"]
+    assert missing == {"litert_int8": "ai-edge-litert"}
 
 
 @pytest.mark.parametrize("name", ["executorch", "litert", "openvino"])
