@@ -98,6 +98,7 @@ def write_results(
 ) -> dict[str, Any]:
     """Write summary.json, environment.json, classes.csv and model.md; returns the summary."""
     by_class, costs = whole.by_class, cost(run.arch)
+    told = {key: json.loads(run.facts[key]) for key in ("classes", "mean", "std", "range")}
     summary = {
         "name": run.files.name,
         "arch": arch_string(run.arch),
@@ -107,6 +108,8 @@ def write_results(
         "params": costs.params,
         "from": str(run.files.network),
         **({"metric": run.task.metric} if run.task else {}),
+        "mean": told["mean"],  # by which a training from weights_qat.pt normalises
+        "std": told["std"],
         "accuracy": whole.accuracy,
         "accuracy_interval": list(whole.interval),
         "images": {part: len(getattr(run.data, part)) for part in SPLITS},
@@ -116,7 +119,6 @@ def write_results(
         "missing": dict(missing),
         "rows": list(rows),
     }
-    told = {key: json.loads(run.facts[key]) for key in ("classes", "mean", "std", "range")}
     write_json(run.new / "facts.json", told | {"side": run.arch.resolution})
     write_text(run.new / "classes.csv", by_class.to_csv(index=False))
     write_text(run.new / "network.yaml", dumps(run.arch))

@@ -55,14 +55,14 @@ from nas.export.formats.registry import FORMATS
 from nas.export.report import TABLE_WIDTH, print_outcome, write_results
 from nas.export.settings import ExportSettings
 from nas.export.setup import ExportRun, open_run
-from nas.export.training_on import train_on
+from nas.export.training_on import TRAINED, train_on
 from nas.network.activation_ranges import activation_ranges
 from nas.network.modules import Network
 from nas.stats.correlation import share_interval
 
 WRITTEN = (  # beside the models
     *("classes.csv", "config.yaml", "environment.json", "facts.json", "network.yaml"),
-    *("summary.json", "weights_qat.pt"),
+    *("summary.json", TRAINED),
 )
 FLOAT = "onnx"  # what all others are compared with, and always written
 
@@ -101,6 +101,7 @@ def _export(run: ExportRun, console: Console) -> dict[str, Any]:
 def _write(run: ExportRun, console: Console) -> dict[str, Any]:
     """Write, open and compare all files; returns the summary."""
     kinds, missing = kinds_here(run.settings)
+    check_given(run)
     calibration = calibration_images(run)
     source = source_of(run, run.net, calibration)
     written = list(write_files(run, source, kinds, console))
@@ -129,6 +130,15 @@ def kinds_here(settings: ExportSettings) -> tuple[list[Format], dict[str, str]]:
     return kinds, missing
 
 
+def check_given(run: ExportRun) -> None:
+    """UserError where what qat=true trains would take the place of the weights that were given."""
+    trained = run.folder / TRAINED
+    if run.settings.qat and trained.resolve() == run.files.weights.resolve():
+        raise UserError(
+            f"qat=true writes to {trained}, the weights that it would begin with: give another run="
+        )
+
+
 @contextmanager
 def replacing(run: ExportRun) -> Iterator[None]:
     """A folder for new files, which in the end take the place of an earlier export's.
@@ -139,17 +149,18 @@ def replacing(run: ExportRun) -> Iterator[None]:
     run.new.mkdir()
     try:
         yield
-        remove_earlier(run.folder)
+        remove_earlier(run)
         for path in run.new.iterdir():
             path.replace(run.folder / path.name)
     finally:
         shutil.rmtree(run.new, ignore_errors=True)
 
 
-def remove_earlier(folder: Path) -> None:
-    """Remove what an earlier export left."""
-    for path in folder.iterdir():
-        if path.name in WRITTEN or path.stem.startswith("model"):
+def remove_earlier(run: ExportRun) -> None:
+    """Remove what an earlier export left, but never the weights that were given."""
+    for path in run.folder.iterdir():
+        is_ours = path.name in WRITTEN or path.stem.startswith("model")
+        if is_ours and path.resolve() != run.files.weights.resolve():
             path.unlink()
 
 

@@ -43,6 +43,7 @@ from nas.export.run import export, kinds_here
 from nas.export.settings import ExportSettings
 from nas.train.run import train
 from nas.train.settings import TrainSettings
+from nas.training.first_weights import first_weights
 
 SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
 HSWISH = Arch(
@@ -280,6 +281,15 @@ def test_training_on_with_rounding_is_shown_beside(results):
     _, again = exported(results, "qat=true", "budget.epochs=1")  # goes on from its last epoch
     assert (folder / "model_int8_qat.onnx").read_bytes() == before
     assert again["onnx_int8_qat"]["accuracy"] == rows["onnx_int8_qat"]["accuracy"]
+    told = first_weights("none", str(folder / "weights_qat.pt")).stats(SimpleNamespace(channels=1))
+    facts = json.loads((folder / "facts.json").read_text())
+    assert ([*told.mean], [*told.std]) == (facts["mean"], facts["std"])
+    words = [f"arch={results / 'train' / 'small'}", f"weights={folder / 'weights_qat.pt'}"]
+    exported(results, *words)
+    assert (folder / "weights_qat.pt").is_file()
+    with pytest.raises(UserError, match="would begin with: give another run="):
+        exported(results, *words, "qat=true")
+    assert (folder / "weights_qat.pt").is_file()
 
 
 def test_formats_without_their_package_are_left_out(results, monkeypatch, capsys):
