@@ -208,9 +208,10 @@ def find_files(settings: ExportSettings) -> Files:
         folder / "config.yaml",
     )
     if network.suffix == ".yaml" and network.is_file() and not files.weights.is_file():
+        other = ", or give weights=" if files.model.is_file() else ""  # which needs that file too
         raise UserError(
             f"{network} has no weights ({files.weights}): train it first, python -m nas.train "
-            f"arch={network}, or give weights="
+            f"arch={network}{other}"
         )
     for file in (files.network, files.weights, files.model, files.config):
         if not file.is_file():

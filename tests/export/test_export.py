@@ -39,8 +39,10 @@ from nas.export.code import (
 )
 from nas.export.formats.registry import FORMATS
 from nas.export.model_card import _origin
+from nas.export.report import remarks
 from nas.export.run import export, kinds_here
 from nas.export.settings import ExportSettings
+from nas.export.setup import find_files
 from nas.train.run import train
 from nas.train.settings import TrainSettings
 from nas.training.first_weights import first_weights
@@ -114,7 +116,7 @@ def test_what_a_runtime_refuses_leaves_the_earlier_export(results, monkeypatch):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     other = replace(FORMATS["litert"], write=lambda source: (b"no model",))
     monkeypatch.setitem(FORMATS, "litert", other)
-    with pytest.raises(UserError, match=r"LiteRT refuses model\.tflite \(.*\): leave it out of to="):
+    with pytest.raises(UserError, match=r"LiteRT refuses model\.tflite \(.*\): leave it out"):
         exported(results, "to=[litert]", f"arch={results / 'train' / 'small'}")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
@@ -349,6 +351,38 @@ def test_what_8_bits_do_not_help_is_said(results, capsys, monkeypatch):
         "model_int8.onnx is slower than model.onnx here: ONNX Runtime has no 8-bit"
         in capsys.readouterr().out
     )
+
+
+def a_row(name, interval=(1.0, 1.0), **other):
+    known = {"name": name, "file": name, "precision": "int8" if "int8" in name else "float32"}
+    known |= {"agreement": 1.0, "relative_difference": 0.0, "largest_difference": 0.0}
+    return known | {"latency_ms": sum(interval) / 2, "latency_interval_ms": interval} | other
+
+
+@pytest.mark.parametrize(("rows", "texts"), [
+    ([a_row("a"), a_row("b", relative_difference=None)], []),
+    ([a_row("a", relative_difference=np.nan)], ["a answers otherwise"]),
+    ([a_row("a", agreement=0.9)], ["a gives 10.0% of the images another class"]),
+    ([a_row("a_int8", agreement=0.9)], ["a_int8 gives 10.0% of the images another class: qat"]),
+    ([a_row("a", (1.0, 1.2)), a_row("a_int8", (1.1, 1.3))], []),  # not told from it
+    ([a_row("a", (1.0, 1.2)), a_row("a_int8", (1.3, 1.4))], ["a_int8 is slower than a here"]),
+])  # fmt: skip
+def test_what_is_remarked_of_files(rows, texts):
+    settings = SimpleNamespace(qat=False)
+    run = SimpleNamespace(is_same_data=True, task=None, settings=settings, arch=SMALL)
+    found = [text for _, text in remarks(run, rows, {})]
+    assert len(found) == len(texts)
+    assert all(text.startswith(start) for text, start in zip(found, texts, strict=True))
+
+
+def test_other_weights_are_offered_where_they_can_be_used(tmp_path):
+    (tmp_path / "winner.yaml").write_text(dumps(SMALL))
+    settings = ExportSettings.of(f"arch={tmp_path / 'winner.yaml'}")
+    with pytest.raises(UserError, match=r"train it first, .* arch=\S*winner.yaml$"):
+        find_files(settings)
+    (tmp_path / "winner.onnx").touch()
+    with pytest.raises(UserError, match=r"train it first, .*, or give weights=$"):
+        find_files(settings)
 
 
 class Timed:
