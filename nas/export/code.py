@@ -30,11 +30,16 @@ if picture.has_transparency_data:  # becomes white
     picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
 picture = picture.convert("{mode}")
 """
+EIGHT = """\
+values = numpy.nan_to_num(numpy.array(picture, "float32"), nan={low})
+values = numpy.interp(values, ({low}, {high}), (0, 255)).round()  # what lies outside is clipped
+picture = Image.fromarray(values.astype("uint8"))
+"""
 BYTES = """\
 image = numpy.array(picture).reshape(1, {side}, {side}, {channels})
 """
 NORMALISED = """\
-image = ((numpy.array(picture).reshape({side}, {side}, -1) - {low}) / {span} - mean) / std
+image = (numpy.array(picture).reshape({side}, {side}, -1) / 255 - mean) / std
 image = image.transpose(2, 0, 1)[None].astype(numpy.float32)
 """
 ANSWER = """\
@@ -43,7 +48,9 @@ print(classes[logits.argmax()])"""
 OUTPUTS = {"detection": "boxes, scores, labels = ", "segmentation": "(mask,) = "}
 ANSWERS = """\
 side = session.get_inputs()[0].shape[-1]
-picture = Image.open("picture.jpg").convert("RGB").resize((side, side), Image.Resampling.BILINEAR)
+picture = ImageOps.exif_transpose(Image.open("picture.jpg"))  # upright
+{colours}# the whole picture
+picture = picture.resize((side, side), Image.Resampling.BILINEAR)
 image = ((numpy.asarray(picture) / 255 - mean) / std).transpose(2, 0, 1)[None]
 {names}session.run(None, {{"image": image.astype(numpy.float32)}})"""
 KOTLIN = """\
@@ -70,7 +77,8 @@ def examples(run: ExportRun, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
     if run.task:
         file = min(rows, key=lambda row: row["latency_ms"])["file"]
         yield "Python:"
-        code = (OPENED + ANSWERS).format(pil="Image", file=file, names=OUTPUTS[run.task.name])
+        known = {"pil": "Image, ImageOps", "colours": COLOURS.format(mode="RGB")}
+        code = (OPENED + ANSWERS).format(file=file, names=OUTPUTS[run.task.name], **known)
         yield f"```python\n{code}\n```"
         return
     for ending in (".onnx", ".tflite"):
@@ -83,14 +91,15 @@ def examples(run: ExportRun, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
 def _facts(run: ExportRun, row: Mapping[str, Any]) -> dict[str, Any]:
     side, channels = run.arch.resolution, run.arch.channels
     low, high = json.loads(run.facts["range"])
-    mode = "RGB" if channels == 3 else "L"
-    return {
+    ends = {"low": f"{low:g}", "high": f"{high:g}"}
+    mode, is_deep = "RGB" if channels == 3 else "L", (low, high) != EIGHT_BITS
+    return ends | {
         "pil": "Image, ImageOps",
         "file": row["file"],
         "side": side,
         "channels": channels,
-        "colours": COLOURS.format(mode=mode) if (low, high) == EIGHT_BITS else "",
-        "low": f"{low:g}",
+        "colours": EIGHT.format(**ends) if is_deep else COLOURS.format(mode=mode),
+        "is_deep": is_deep,
         "span": f"{high - low:g}",
         "classes": len(run.classes),
     }
@@ -100,7 +109,8 @@ def _normalised(run: ExportRun, facts: Mapping[str, Any]) -> str:
     """How a pixel's value becomes what the network takes, in words."""
     mean, std = run.facts["mean"], run.facts["std"]
     value = f"((value - {facts['low']}) / {facts['span']} - mean) / std"
-    return f"{value} with mean {mean} and std {std}"
+    within = f", values clipped to {facts['low']} to {facts['high']}, NaN the lowest"
+    return f"{value} with mean {mean} and std {std}{within * facts['is_deep']}"
 
 
 def _onnx(run: ExportRun, row: Mapping[str, Any]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from nas.arch.cost import cost
 from nas.export.code import examples
 from nas.export.setup import ExportRun
 from nas.network.pretrained import PRETRAINED
+from search_spaces.lookup import plain_name
 
 CHANGED = "They are not those of the training any more: some may have been trained on"
 FEW = 20  # test images of a class: with fewer its accuracy is known to 20 points and more
@@ -75,7 +76,7 @@ def _what(run: ExportRun, summary: Mapping[str, Any]) -> Iterator[str]:
 
 def _origin(run: ExportRun) -> str:
     """What the training began with, and its licence."""
-    known = PRETRAINED.get(str(run.config.get("arch")))
+    known = PRETRAINED.get(plain_name(str(run.config.get("arch"))))
     given = (run.config.get("weights") or {}).get("path")
     of_search = "pretrained" if known and not given else "file"  # whose folder holds no others
     choice = run.config.get("choices", {}).get("weights", of_search)

@@ -11,17 +11,19 @@ From Python it is what the command line does:
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from nas.arch.cost import describe_network
+from nas.core.errors import UserError
 from nas.core.files import write_bytes
 from nas.core.progress import ProgressBar, open_console
 from nas.data.dataset import ImageData
@@ -52,14 +54,14 @@ from nas.export.formats.registry import FORMATS
 from nas.export.report import TABLE_WIDTH, print_outcome, write_results
 from nas.export.settings import ExportSettings
 from nas.export.setup import ExportRun, open_run
-from nas.export.training_on import train_on
+from nas.export.training_on import TRAINED, train_on
 from nas.network.activation_ranges import activation_ranges
 from nas.network.modules import Network
 from nas.stats.correlation import share_interval
 
 WRITTEN = (  # beside the models
     *("classes.csv", "config.yaml", "environment.json", "facts.json", "network.yaml"),
-    *("summary.json", "weights_qat.pt"),
+    *("summary.json", TRAINED),
 )
 FLOAT = "onnx"  # what all others are compared with, and always written
 
@@ -89,27 +91,75 @@ def export(settings: ExportSettings) -> dict[str, Any]:
 
 
 def _export(run: ExportRun, console: Console) -> dict[str, Any]:
-    remove_earlier(run.folder)
+    with replacing(run):
+        summary = _write(run, console)
+    print_outcome(console, run, summary["rows"], summary["missing"])
+    return summary
+
+
+def _write(run: ExportRun, console: Console) -> dict[str, Any]:
+    """Write, open and compare all files; returns the summary."""
+    kinds, missing = kinds_here(run.settings)
+    check_given(run)
     calibration = calibration_images(run)
     source = source_of(run, run.net, calibration)
-    kinds = [FORMATS[name] for name in dict.fromkeys((FLOAT, *run.settings.to))]
-    missing = {kind.name: kind.install for kind in kinds if find_spec(kind.package) is None}
-    kinds = [kind for kind in kinds if kind.name not in missing]
     written = list(write_files(run, source, kinds, console))
     if run.settings.qat:
         source = source_of(run, train_on(run, calibration, console), calibration)
         kinds = [kind for kind in kinds if kind.precision == "int8"]
         written += write_files(run, source, kinds, console, "_qat")
     rows, whole = compare_files(run, source, written, console)
-    summary = write_results(run, rows, missing, whole)
-    print_outcome(console, run, rows, missing)
-    return summary
+    return write_results(run, rows, missing, whole)
 
 
-def remove_earlier(folder: Path) -> None:
-    """Remove what an earlier export left, so that never files of two networks lie together."""
-    for path in folder.iterdir():
-        if path.name in WRITTEN or path.stem.startswith("model"):
+def kinds_here(settings: ExportSettings) -> tuple[list[Format], dict[str, str]]:
+    """The kinds of files whose packages are here, and what pip installs the others by.
+
+    UserError where qat=true is left without an 8-bit one.
+    """
+    asked = [FORMATS[name] for name in dict.fromkeys((FLOAT, *settings.to))]
+    missing = {kind.name: kind.install for kind in asked if find_spec(kind.package) is None}
+    kinds = [kind for kind in asked if kind.name not in missing]
+    if settings.qat and not any(kind.precision == "int8" for kind in kinds):
+        names = {kind.install for kind in asked if kind.precision == "int8"}
+        raise UserError(
+            "qat=true trains on for 8-bit files, and no runtime of those in to= is here: pip "
+            f"install {' '.join(sorted(names))} first, or add onnx_int8"
+        )
+    return kinds, missing
+
+
+def check_given(run: ExportRun) -> None:
+    """UserError where what qat=true trains would take the place of the weights that were given."""
+    trained = run.folder / TRAINED
+    if run.settings.qat and trained.resolve() == run.files.weights.resolve():
+        raise UserError(
+            f"qat=true writes to {trained}, the weights that it would begin with: give another run="
+        )
+
+
+@contextmanager
+def replacing(run: ExportRun) -> Iterator[None]:
+    """A folder for new files, which in the end take the place of an earlier export's.
+
+    Never files of two networks lie together, and what fails leaves the earlier ones.
+    """
+    shutil.rmtree(run.new, ignore_errors=True)  # of an export that was killed
+    run.new.mkdir()
+    try:
+        yield
+        remove_earlier(run)
+        for path in run.new.iterdir():
+            path.replace(run.folder / path.name)
+    finally:
+        shutil.rmtree(run.new, ignore_errors=True)
+
+
+def remove_earlier(run: ExportRun) -> None:
+    """Remove what an earlier export left, but never the weights that were given."""
+    for path in run.folder.iterdir():
+        is_ours = path.name in WRITTEN or path.stem.startswith("model")
+        if is_ours and path.resolve() != run.files.weights.resolve():
             path.unlink()
 
 
@@ -140,8 +190,8 @@ def write_files(
             if run.task:
                 contents = (answering(contents[0], run.task),)
             for suffix, content in zip(kind.suffixes, contents, strict=True):
-                write_bytes(run.folder / f"{stem}{suffix}", content)
-            path = run.folder / f"{stem}{kind.suffixes[0]}"
+                write_bytes(run.new / f"{stem}{suffix}", content)
+            path = run.new / f"{stem}{kind.suffixes[0]}"
             opener = open_answers if run.task else kind.open
             opened = opener(path, source, run.settings.threads)
             size = sum(map(len, contents))

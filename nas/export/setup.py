@@ -82,6 +82,11 @@ class ExportRun:
     task: Task | None = None
 
     @property
+    def new(self) -> Path:
+        """Where files lie until all are there, and take the place of an earlier export's."""
+        return self.folder / "new"
+
+    @property
     def is_same_data(self) -> bool:
         """Whether the images are those of the training, and its test images still unseen."""
         recorded = self.config.get("images", self.config.get("data_fingerprint"))
@@ -203,9 +208,10 @@ def find_files(settings: ExportSettings) -> Files:
         folder / "config.yaml",
     )
     if network.suffix == ".yaml" and network.is_file() and not files.weights.is_file():
+        other = ", or give weights=" if files.model.is_file() else ""  # which needs that file too
         raise UserError(
             f"{network} has no weights ({files.weights}): train it first, python -m nas.train "
-            f"arch={network}, or give weights="
+            f"arch={network}{other}"
         )
     for file in (files.network, files.weights, files.model, files.config):
         if not file.is_file():

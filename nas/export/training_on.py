@@ -20,6 +20,7 @@ from nas.training.evaluation import TrainingFailed
 from nas.training.fake_quantization import rounded
 from nas.training.loop import Budget, fit_batch, train
 
+TRAINED = "weights_qat.pt"
 GROUP = 32  # calibration images that pass at once
 
 
@@ -55,7 +56,7 @@ def train_on(run: ExportRun, calibration: Image, console: Console) -> Network:
     trained = copy.deepcopy(run.net)
     trained.load_state_dict(net.state_dict())
     torch.save(trained.state_dict(), content := io.BytesIO())
-    write_bytes(run.folder / "weights_qat.pt", content.getvalue())
+    write_bytes(run.new / TRAINED, content.getvalue())
     for left in run.folder.glob("checkpoint_*.pt"):
         left.unlink()
     return trained

@@ -18,7 +18,10 @@ from nas.network.sessions import open_session
 RESIZE = (
     "upright by EXIF, transparency white, RGB or grey, the centre square, bicubic with antialiasing"
 )
-SQUEEZE = "RGB, the whole picture squeezed to the square, bilinear with antialiasing"
+SQUEEZE = (
+    "upright by EXIF, transparency white, RGB, the whole picture squeezed to the square, bilinear "
+    "with antialiasing"
+)
 CLOSE = 1e-3  # of the largest logit: more than what float32 in another order makes
 
 
@@ -36,7 +39,8 @@ def export_onnx(
     Its metadata hold, as JSON, the `classes` in the order of the logits, `mean`, `std` and the
     `range` of ((x - range[0]) / (range[1] - range[0]) - mean) / std, by which images are
     normalised, and how they were brought to size: `squeezed` whole to the square, for boxes and
-    masks.  Pictures of 8 bits always have range 0 to 255.
+    masks.  Pictures of 8 bits always have range 0 to 255; of others what lies outside is clipped
+    before, NaN is the lowest.
     """
     model = onnx_model(arch, arrays(net))
     facts: dict[str, Any] = {"classes": list(classes), "mean": list(mean), "std": list(std)}

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,20 +20,32 @@ import pytest
 from PIL import Image, ImageOps
 
 import nas.export
+import nas.tasks
 from nas.arch.arch import Arch, Head, Stage, Stem
 from nas.arch.blocks import Block
 from nas.arch.serialization import dumps
 from nas.core.cli import main
 from nas.core.errors import UserError
-from nas.data.decoding import decode
+from nas.data.decoding import decode, decode_whole
 from nas.export.__main__ import ABOUT, run
-from nas.export.code import BYTES, COLOURS, PICTURE
+from nas.export.code import (
+    ANSWERS,
+    BYTES,
+    COLOURS,
+    NORMALISED,
+    PICTURE,
+    _facts,
+    _normalised,
+)
 from nas.export.formats.registry import FORMATS
 from nas.export.model_card import _origin
-from nas.export.run import export
+from nas.export.report import remarks
+from nas.export.run import export, kinds_here
 from nas.export.settings import ExportSettings
+from nas.export.setup import find_files
 from nas.train.run import train
 from nas.train.settings import TrainSettings
+from nas.training.first_weights import first_weights
 
 SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
 HSWISH = Arch(
@@ -96,6 +109,18 @@ def test_nothing_of_another_network_stays_in_the_folder(results):
     assert facts["network_id"] == json.loads((folder / "summary.json").read_text())["id"]
 
 
+def test_what_a_runtime_refuses_leaves_the_earlier_export(results, monkeypatch):
+    pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert, which is not installed")
+    exported(results, "to=[onnx_int8]")
+    folder = results / "export" / "small"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = replace(FORMATS["litert"], write=lambda source: (b"no model",))
+    monkeypatch.setitem(FORMATS, "litert", other)
+    with pytest.raises(UserError, match=r"LiteRT refuses model\.tflite \(.*\): leave it out"):
+        exported(results, "to=[litert]", f"arch={results / 'train' / 'small'}")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_weights_of_another_network_are_refused(results):
     small, other = results / "train" / "small", results / "train" / "hswish" / "weights.pt"
     with pytest.raises(UserError, match="holds weights of another network"):
@@ -148,18 +173,23 @@ def test_metadata_stay_in_every_onnx_file(results):
         assert found.items() >= expected.items()
 
 
-def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
-    """Turned by EXIF, transparency on white: what the files get is what `decode` makes."""
+def turned_and_clear(folder):
+    """turned.png, which EXIF turns by a quarter, and clear.png, parts of which are transparent."""
     rng = np.random.default_rng(0)
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by a quarter
+    exif[0x0112] = 6
     turned = Image.fromarray(rng.integers(0, 256, (32, 20, 3), np.uint8))
-    turned.save(tmp_path / "turned.png", exif=exif)
+    turned.save(folder / "turned.png", exif=exif)
     clear = Image.fromarray(rng.integers(0, 256, (24, 24, 4), np.uint8))
-    clear.save(tmp_path / "clear.png")
+    clear.save(folder / "clear.png")
+
+
+def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
+    """Turned by EXIF, transparency on white: what the files get is what `decode` makes."""
+    turned_and_clear(tmp_path)
     guide = (Path(nas.export.__file__).parent / "README.md").read_text()
     code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
-    lines = code[code.index("picture = ImageOps.exif") : code.index("image = ((")]
+    lines = code[code.index("picture = ImageOps.exif") : code.index("image = (")]
     card = PICTURE[PICTURE.index("picture = ImageOps.exif") :] + BYTES
     card = card.format(colours=COLOURS.format(mode="RGB"), side=16, channels=3)
     for name in ("turned.png", "clear.png"):
@@ -171,6 +201,46 @@ def test_code_of_card_and_guide_prepares_pictures_as_training_does(tmp_path):
         assert np.array_equal(known["image"][0], mine)
         theirs = decode(tmp_path / name, 16).transpose(1, 2, 0).astype(int)
         assert abs(mine - theirs).max() <= 1
+
+
+def test_code_of_card_and_guide_clips_deep_pictures_as_training_does(tmp_path):
+    """NaN, what stands for no data, and what is too bright become the ends of the range."""
+    guide = (Path(nas.export.__file__).parent / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    lines = code[code.index("picture = ImageOps.exif") : code.index("if model.suffix")]
+    facts = {"mean": "[0.5]", "std": "[0.25]", "range": "[1000.0, 4000.0]"}
+    run = SimpleNamespace(facts=facts, arch=SimpleNamespace(resolution=16, channels=1), classes=[])
+    told = _facts(run, {"file": ""})
+    card = PICTURE[PICTURE.index("picture = ImageOps.exif") :] + NORMALISED
+    assert "values clipped to 1000 to 4000, NaN the lowest" in _normalised(run, told)
+    for value in (np.nan, -9999, 99999):
+        pixels = np.random.default_rng(0).uniform(2000, 3000, (20, 24)).astype(np.float32)
+        pixels[9:12, 9:12] = value
+        Image.fromarray(pixels).save(tmp_path / "deep.tif")
+        known = {"Image": Image, "ImageOps": ImageOps, "numpy": np, "side": 16}
+        known |= {"low": 1000, "high": 4000, "picture": tmp_path / "deep.tif"}
+        exec(lines, known | {"facts": {"mean": [0.5], "std": [0.25]}}, mine := {})
+        known |= {"mean": [0.5], "std": [0.25]}
+        exec(card.format(**told).replace("picture.jpg", str(tmp_path / "deep.tif")), known)
+        theirs = decode(tmp_path / "deep.tif", 16, (1000, 4000))[:1] / 255
+        off = (known["image"] - (theirs - 0.5) / 0.25)[0, 0]
+        assert abs(off).max() < 0.05  # a step of 8 bits is 0.016
+        assert np.allclose(mine["image"][0, ..., 0], known["image"][0, 0])
+
+
+def test_code_for_boxes_and_masks_prepares_pictures_as_training_does(tmp_path):
+    """Of the card and of the guide: upright, transparency on white, the whole squeezed."""
+    turned_and_clear(tmp_path)
+    guide = (Path(nas.tasks.__file__).parent / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", guide, re.DOTALL)[1]
+    card = ANSWERS.format(colours=COLOURS.format(mode="RGB"), names="")
+    for lines in (code, card):
+        lines = lines[lines.index("picture = ") : lines.index("image = ((")]
+        for name in ("turned.png", "clear.png"):
+            known = {"Image": Image, "ImageOps": ImageOps, "side": 16}
+            exec(lines.replace('"picture.jpg"', repr(str(tmp_path / name))), known)
+            theirs = decode_whole(tmp_path / name, 16, upright=True).pixels.transpose(1, 2, 0)
+            assert abs(np.array(known["picture"]).astype(int) - theirs).max() <= 1
 
 
 def test_the_card_s_python_answers_as_the_table_says(results, monkeypatch, capsys):
@@ -213,6 +283,15 @@ def test_training_on_with_rounding_is_shown_beside(results):
     _, again = exported(results, "qat=true", "budget.epochs=1")  # goes on from its last epoch
     assert (folder / "model_int8_qat.onnx").read_bytes() == before
     assert again["onnx_int8_qat"]["accuracy"] == rows["onnx_int8_qat"]["accuracy"]
+    told = first_weights("none", str(folder / "weights_qat.pt")).stats(SimpleNamespace(channels=1))
+    facts = json.loads((folder / "facts.json").read_text())
+    assert ([*told.mean], [*told.std]) == (facts["mean"], facts["std"])
+    words = [f"arch={results / 'train' / 'small'}", f"weights={folder / 'weights_qat.pt'}"]
+    exported(results, *words)
+    assert (folder / "weights_qat.pt").is_file()
+    with pytest.raises(UserError, match="would begin with: give another run="):
+        exported(results, *words, "qat=true")
+    assert (folder / "weights_qat.pt").is_file()
 
 
 def test_formats_without_their_package_are_left_out(results, monkeypatch, capsys):
@@ -221,6 +300,16 @@ def test_formats_without_their_package_are_left_out(results, monkeypatch, capsys
     assert list(rows) == ["onnx", "onnx_int8"]
     assert summary["missing"] == {"openvino": "openvino"}
     assert "left out  openvino: pip install openvino" in capsys.readouterr().out
+
+
+def test_nothing_is_trained_on_without_an_8_bit_runtime(monkeypatch):
+    monkeypatch.setattr("nas.export.run.find_spec", lambda name: name == "onnxruntime" or None)
+    eight = ExportSettings.of("to=[onnx,litert_int8,executorch_int8]", "qat=true")
+    with pytest.raises(UserError, match="is here: pip install ai-edge-litert executorch first"):
+        kinds_here(eight)
+    kinds, missing = kinds_here(ExportSettings.of("to=[litert_int8,onnx_int8]", "qat=true"))
+    assert [kind.name for kind in kinds] == ["onnx", "onnx_int8"]
+    assert missing == {"litert_int8": "ai-edge-litert"}
 
 
 @pytest.mark.parametrize("name", ["executorch", "litert", "openvino"])
@@ -264,6 +353,38 @@ def test_what_8_bits_do_not_help_is_said(results, capsys, monkeypatch):
     )
 
 
+def a_row(name, interval=(1.0, 1.0), **other):
+    known = {"name": name, "file": name, "precision": "int8" if "int8" in name else "float32"}
+    known |= {"agreement": 1.0, "relative_difference": 0.0, "largest_difference": 0.0}
+    return known | {"latency_ms": sum(interval) / 2, "latency_interval_ms": interval} | other
+
+
+@pytest.mark.parametrize(("rows", "texts"), [
+    ([a_row("a"), a_row("b", relative_difference=None)], []),
+    ([a_row("a", relative_difference=np.nan)], ["a answers otherwise"]),
+    ([a_row("a", agreement=0.9)], ["a gives 10.0% of the images another class"]),
+    ([a_row("a_int8", agreement=0.9)], ["a_int8 gives 10.0% of the images another class: qat"]),
+    ([a_row("a", (1.0, 1.2)), a_row("a_int8", (1.1, 1.3))], []),  # not told from it
+    ([a_row("a", (1.0, 1.2)), a_row("a_int8", (1.3, 1.4))], ["a_int8 is slower than a here"]),
+])  # fmt: skip
+def test_what_is_remarked_of_files(rows, texts):
+    settings = SimpleNamespace(qat=False)
+    run = SimpleNamespace(is_same_data=True, task=None, settings=settings, arch=SMALL)
+    found = [text for _, text in remarks(run, rows, {})]
+    assert len(found) == len(texts)
+    assert all(text.startswith(start) for text, start in zip(found, texts, strict=True))
+
+
+def test_other_weights_are_offered_where_they_can_be_used(tmp_path):
+    (tmp_path / "winner.yaml").write_text(dumps(SMALL))
+    settings = ExportSettings.of(f"arch={tmp_path / 'winner.yaml'}")
+    with pytest.raises(UserError, match=r"train it first, .* arch=\S*winner.yaml$"):
+        find_files(settings)
+    (tmp_path / "winner.onnx").touch()
+    with pytest.raises(UserError, match=r"train it first, .*, or give weights=$"):
+        find_files(settings)
+
+
 class Timed:
     def __init__(self, ms):
         self.median_ms = self.ci_low_ms = self.ci_high_ms = ms
@@ -275,6 +396,9 @@ class Timed:
     (["to=[coreml]"], "unknown to 'coreml'"),
     (["qat=true", "to=[onnx]"], "qat=true is for 8-bit files"),
     (["weights=w.pt"], "weights= is of a network"),
+    (["budget.epochs=5"], "budget= is of training on, and nothing is trained: give qat=true too"),
+    (["budget=quick"], "budget= is of training on, and nothing is trained: give qat=true too"),
+    (["calibration=64", "to=[onnx,litert]"], "calibration=64 is for 8-bit files: add one to to="),
     (["batch=4"], "unknown batch '4'"),
     (["arch=absent"], "there is no file or folder arch=absent"),
     (["arch=train/small/summary.json"], "lacks train/small/summary.pt"),
@@ -316,6 +440,8 @@ def test_a_network_and_its_weights_can_be_named(results):
 @pytest.mark.parametrize(("config", "words"), [
     ({"arch": None, "choices": {"weights": "none"}}, "none, it was trained from scratch"),
     ({"arch": "mobilenet_v2", "choices": {"weights": "pretrained"}}, "licence BSD-3-Clause"),
+    ({"arch": "mobilenet_v2_1.0_96", "choices": {"weights": "pretrained"}}, "licence BSD-3-Clause"),
+    ({"arch": "tf_efficientnet_lite0_128", "weights": {"path": None}}, "licence Apache-2.0"),
     ({"arch": "tf_efficientnet_lite0", "weights": {"path": None}}, "licence Apache-2.0"),
     ({"arch": "mobilenet_v2", "weights": {"path": "mine.pt"}}, "a file of yours"),
     ({"arch": "mine.yaml", "choices": {"weights": "file"}}, "a file of yours"),

@@ -360,6 +360,33 @@ def test_channels_without_weights_keep_their_biases():
     assert np.abs(ours - exact).max() < 0.05 * np.abs(exact).max()
 
 
+EXCITED = [
+    Arch((Stage(8, blocks=Block(**kind)), Stage(8)), Stem(8), Head(16), 8, classes=3)
+    for kind in (
+        {"se": 0.25, "act": "relu"},
+        {"se": 0.25, "act": "swish"},
+        {"se": 0.25, "act": "hswish", "se_gate": "hsigmoid"},
+    )
+]
+
+
+def test_a_silent_gate_keeps_the_answers():
+    net, x = trained(EXCITED[0]), pictures(EXCITED[0], 4)
+    with torch.no_grad():
+        net.stage1_block1.se.reduce.bias.fill_(-99)
+    exact, ours = in_torch(net, x), one_by_one(int8_of(EXCITED[0], net, x), x)
+    assert np.abs(ours - exact).max() < 0.05 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("top", [0.0, 1e-9, 1e-5])
+@pytest.mark.parametrize("arch", EXCITED)
+def test_files_open_whichever_activation_is_silent_or_faint(arch, top):
+    net, x = trained(arch), pictures(arch, 4)
+    ranges = activation_ranges(onnx_model(arch, weights(net)).SerializeToString(), x)
+    for name in ranges:
+        answers(tflite_model(arch, weights(net), ranges={**ranges, name: (0.0, top)}), x[:1])
+
+
 @pytest.mark.parametrize("limits", [(1.0, 0.0), (np.nan, 1.0), (0.0, np.inf)])
 def test_a_range_that_is_none(limits):
     with pytest.raises(UserError, match=r"range of 'stem\.conv\.relu' must be two finite numbers"):

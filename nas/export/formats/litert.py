@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.core.errors import UserError
 from nas.export.formats.format import Image, Logits, Opened, Source
 from nas.network.modules import arrays
 from nas.network.tflite.model import tflite_model
@@ -26,9 +27,13 @@ def write_int8(source: Source) -> tuple[bytes, ...]:
 
 
 def open_litert(path: Path, source: Source, threads: int) -> Opened:
-    """The file in LiteRT, on the processor with XNNPACK."""
-    litert = interpreter_type()(model_path=str(path), num_threads=threads or None)
-    litert.allocate_tensors()
+    """The file in LiteRT, on the processor with XNNPACK; UserError where that refuses it."""
+    try:
+        litert = interpreter_type()(model_path=str(path), num_threads=threads or None)
+        litert.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"LiteRT refuses {path.name} ({reason}): leave it out of to=") from None
     (given,), (made,) = litert.get_input_details(), litert.get_output_details()
 
     def prepare(image: Image) -> NDArray[Any]:

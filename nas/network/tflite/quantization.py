@@ -21,6 +21,7 @@ from nas.network.tflite.graph import Constants, Node
 # Operators that move values and do not compute: the specification wants one scale on both sides.
 MOVES = {"CONCATENATION", "MAX_POOL_2D", "PAD", "PADV2", "RESHAPE", "SLICE", "TRANSPOSE"}
 LARGEST_BIAS = 2**30  # half of int32: the products that are added to a bias have room, too
+FINER = 127  # times finer than what goes in an output may be stored: from 128 on LiteRT refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,11 @@ def _activation_scales(
     hulls: dict[str, list[float]] = {}
     for name, limits in {entry: None, **known}.items():
         hulls.setdefault(group(name), [0.0]).extend(limits or _range(ranges, name))
-    return {name: _asymmetric(min(hulls[to]), max(hulls[to]))
+    steps = {to: _step(hull) for to, hull in hulls.items()}
+    for node in nodes:
+        to = group(node.output)
+        steps[to] = max(steps[to], _finest_step(node, [steps[group(x)] for x in node.inputs]))
+    return {name: _asymmetric(min(hulls[to]), steps[to])
             for name in shared for to in [group(name)]}  # fmt: skip
 
 
@@ -84,9 +89,25 @@ def _range(ranges: Ranges, name: str) -> tuple[float, float]:
     return low, high
 
 
-def _asymmetric(low: float, high: float) -> Quantization:
-    """The 256 steps of int8 from `low` to `high`, one of them exactly 0; low <= 0 <= high."""
-    scale = max(high - low, 1e-6) / 255  # an activation that is always 0 still needs a scale
+def _step(hull: Sequence[float]) -> float:
+    """Of 256 from the lowest to the highest; what is always 0 is stored as if from 0 to 1."""
+    return (max(hull) - min(hull) or 1.0) / 255
+
+
+def _finest_step(node: Node, of_inputs: Sequence[float]) -> float:
+    """The finest step that the runtime takes of an output, by the steps of what goes in."""
+    match node.op:
+        case "CONV_2D" | "FULLY_CONNECTED" | "DEPTHWISE_CONV_2D":
+            weight, bias = node.constants["weight"], node.constants["bias"]
+            scale = _weight_scale(weight, bias, _channels_of(node), of_inputs[0])
+            return of_inputs[0] * float(scale.max()) / FINER
+        case "ADD" | "HARD_SWISH":
+            return max(of_inputs) / FINER
+    return 0.0
+
+
+def _asymmetric(low: float, scale: float) -> Quantization:
+    """256 steps of int8 from `low` on, one of them exactly 0; low <= 0."""
     zero_point = round(-128 - low / scale)
     return Quantization(np.array([scale], np.float32), min(max(zero_point, -128), 127))
 
@@ -96,10 +117,9 @@ def _quantized_constants(
 ) -> tuple[Constants, dict[str, Quantization]]:
     match node.op:
         case "CONV_2D" | "FULLY_CONNECTED" | "DEPTHWISE_CONV_2D":
-            axis = 3 if node.op == "DEPTHWISE_CONV_2D" else 0
             of_input = float(scales[node.inputs[0]].scale[0])
             return _weight_and_bias(
-                node.constants["weight"], node.constants["bias"], axis, of_input
+                node.constants["weight"], node.constants["bias"], _channels_of(node), of_input
             )
         case "MUL" if node.constants:
             scale = (node.constants["sixth"] / 127).astype(np.float32)
@@ -109,14 +129,26 @@ def _quantized_constants(
     return {}, {}
 
 
+def _channels_of(node: Node) -> int:
+    """The axis of the output channels in a node's weight."""
+    return 3 if node.op == "DEPTHWISE_CONV_2D" else 0
+
+
+def _weight_scale(
+    weight: NDArray[np.float32], bias: NDArray[np.float32], axis: int, of_input: float
+) -> NDArray[np.float32]:
+    """A scale a channel along `axis`, by which biases fit into int32."""
+    others = tuple(a for a in range(weight.ndim) if a != axis)
+    largest = np.abs(weight).max(axis=others).astype(np.float64)
+    scale = np.maximum(largest / 127, np.abs(bias) / (of_input * LARGEST_BIAS))
+    return np.where(scale > 0, scale, 1.0).astype(np.float32)  # a channel of zeros
+
+
 def _weight_and_bias(
     weight: NDArray[np.float32], bias: NDArray[np.float32], axis: int, of_input: float
 ) -> tuple[Constants, dict[str, Quantization]]:
     """Weights from -127 to 127, with a scale a channel along `axis`; biases in int32."""
-    others = tuple(a for a in range(weight.ndim) if a != axis)
-    largest = np.abs(weight).max(axis=others).astype(np.float64)
-    scale = np.maximum(largest / 127, np.abs(bias) / (of_input * LARGEST_BIAS))
-    scale = np.where(scale > 0, scale, 1.0).astype(np.float32)  # a channel of zeros
+    scale = _weight_scale(weight, bias, axis, of_input)
     shape = [-1 if a == axis else 1 for a in range(weight.ndim)]
     stored = np.rint(weight / scale.reshape(shape)).clip(-127, 127).astype(np.int8)
     of_bias = (scale * np.float32(of_input)).astype(np.float32)
