@@ -186,6 +186,7 @@ def test_the_folder_of_a_training_is_a_network_with_weights(here):
         (["arch=mobilenet_v2"], "arch= and resolutions= are for a search that inherits"),
         (["space=inherited"], "space=inherited does not go with weights=none"),
         ([*GIVEN, "limit.min_latency_ms=1"], "min_latency_ms=1 is not for a search with weights"),
+        ([*GIVEN, "references=[mobilenet_v1_0.25]"], "no weights are published for mobilenet_v1_0"),
         ([*GIVEN, "random=9"], "random=9 is not for a search with weights"),
         ([*GIVEN, "sampler=tpe"], "sampler=tpe is not for a search with weights"),
         ([*GIVEN, "sampler.objective=mnas"], "objective=mnas is not for a search with weights"),
