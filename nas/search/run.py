@@ -46,7 +46,6 @@ from nas.search.report import (
 from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
 from nas.search.together import help_first, is_helper
-from nas.tasks.choice import CLASSES
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 INTERRUPTED = "interrupted"
@@ -107,7 +106,7 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
         trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
         for role in (Role.REFERENCE, Role.RANDOM)
     )
-    by = "score" if run.settings.inherits and run.settings.task.name == CLASSES else "accuracy"
+    by = "score" if run.settings.inherits else "accuracy"
     if run.settings.inherits:
         controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
         references = pd.concat([references, trial_frame(controls)])
@@ -162,6 +161,7 @@ def describe_run(run: SearchRun) -> dict[str, Any]:
         "precision": settings.precision,
         "accuracy": settings.accuracy.name,
         **({"metric": task.metric} if (task := settings.make_task()) else {}),
+        **({"ranked_by": "score"} if settings.inherits else {}),
         "latency": run.problem.latency.name + bits,
         "sampler": settings.sampler.name,
         "seed": settings.seed,
