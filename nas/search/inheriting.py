@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def run_inheriting(run: SearchRun) -> str | None:
     exact = [fill(space, picks) for picks in answers if picks]
     evaluate_beside(run, Role.CHOICE, exact, evaluator)
     finish(run, Role.FINALIST, "finish", finalists(run))
-    finish(run, Role.CONTROL, "finish", *controls(run))
+    finish(run, Role.CONTROL, "finish", *controls(run, run.console.print))
     finish(run, Role.REFERENCE, "baseline", *baselines(run))
     return stopped
 
@@ -157,21 +157,31 @@ def best_finished(run: SearchRun) -> Metrics | None:
     return max(within, key=lambda m: m.score, default=None)
 
 
-def controls(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
-    """Networks as fast as the winner that no score chose: one of equal ratios, others at random."""
+def controls(
+    run: SearchRun, say: Callable[[str], None] = lambda line: None
+) -> tuple[list[Arch], dict[str, str]]:
+    """Networks as fast as the winner that no score chose: one of equal ratios, others at random.
+
+    `say` is told where no equal ratios are as fast.
+    """
     best, number = best_finished(run), run.settings.spread
     if best is None or not number:
         return [], {}
-    found = {"equal ratios": equal_ratios(run, best.latency_ms)}
+    found = {}
+    if equal := equal_ratios(run, best.latency_ms):
+        found["equal ratios"] = equal
+    else:
+        say(f"left out  equal ratios: none is within {best.latency_ms:.3g} ms, as the winner is")
     random = run.problem.sample_near(best.latency_ms, number - 1, run.settings.seed)
     found |= {f"random {i}": arch for i, arch in enumerate(random, 1)}
     return list(found.values()), {network_id(arch): name for name, arch in found.items()}
 
 
-def equal_ratios(run: SearchRun, target_ms: float) -> Arch:
+def equal_ratios(run: SearchRun, target_ms: float) -> Arch | None:
     """The largest network within the target whose blocks are all cut to nearly the same part.
 
-    The first blocks have the next larger part, as many as the target allows.
+    The first blocks have the next larger part, as many as the target allows; None where even the
+    smallest part of all is over it.
     """
     space = run.problem.space
     known = {key: labels for key, labels in choices(space).items() if key != "resolution"}
@@ -191,7 +201,7 @@ def equal_ratios(run: SearchRun, target_ms: float) -> Arch:
                 if best is None or timing.median_ms > best[0]:
                     best = timing.median_ms, arch
                 break
-    return best[1] if best else at_resolution(space, sides_of(space)[-1])
+    return best[1] if best else None
 
 
 def _cut(labels: Sequence[Label], step: int) -> Label:

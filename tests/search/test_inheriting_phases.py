@@ -20,7 +20,7 @@ from nas.arch.serialization import dumps
 from nas.inheritance.files import replacements_path, save_tensors, weights_path
 from nas.search.evaluations import Evaluations, Role
 from nas.search.evaluator import Evaluator
-from nas.search.inheriting import finish, prepare
+from nas.search.inheriting import controls, finish, prepare
 from nas.search.metrics import Metrics
 from search_spaces.inherited import at_resolution, inherited, replacement_rows
 
@@ -110,3 +110,19 @@ def test_networks_are_trained_again_where_their_weights_were_deleted(run):
     finish(run, Role.FINALIST, "finish", [done, failed])
     finish(run, Role.FINALIST, "finish", [done, failed])
     assert run.workers.done == [("finish", 48)]
+
+
+@pytest.mark.parametrize(("ms", "names"), [(9.0, []), (1.0, ["equal ratios"])])
+def test_a_rival_of_equal_ratios_is_as_fast_as_the_winner_or_there_is_none(run, ms, names):
+    """Every network of the space takes `ms`."""
+    winner, said = wholes(run)[1], []
+    metrics = Metrics(network_id(winner), "complete", 2.0, 1, 1, 1, "", score=-1.0)
+    run.evaluations.add(Role.FINALIST, winner, metrics)
+    run.settings.spread, run.settings.seed, run.problem.target_ms = 1, 0, 3.0
+    run.problem.sample_near = lambda target, number, seed: []
+    timing = SimpleNamespace(median_ms=ms)
+    run.problem.latency = SimpleNamespace(measure_many=lambda archs: [timing] * len(archs))
+    assert list(controls(run, said.append)[1].values()) == names
+    assert said == (
+        [] if names else ["left out  equal ratios: none is within 2 ms, as the winner is"]
+    )
