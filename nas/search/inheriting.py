@@ -216,10 +216,19 @@ def baselines(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
 
     Their latency is measured, so the sides are kept for the life of the run.
     """
-    target = run.problem.target_ms
-    chosen = run.store.note(f"baselines:{target:g}", lambda: measured_sides(run))
+    chosen = run.store.note(baselines_of(run), lambda: measured_sides(run))
     archs = {f"{name} at {side} px": whole(run, name, side) for name, side in chosen}
     return list(archs.values()), {network_id(arch): name for name, arch in archs.items()}
+
+
+def has_baselines(run: SearchRun) -> bool:
+    """Whether they were measured for this target."""
+    return baselines_of(run) in run.store.notes()
+
+
+def baselines_of(run: SearchRun) -> str:
+    """The note that they are kept in."""
+    return f"baselines:{run.problem.target_ms:g}"
 
 
 def whole(run: SearchRun, name: str, side: int) -> Arch:

@@ -17,7 +17,6 @@ from typing import Any
 import pandas as pd
 
 from nas.arch.arch import Arch
-from nas.core.files import write_text
 from nas.core.progress import open_console
 from nas.core.run_folder import write_json
 from nas.report.frames import front_of, trial_frame
@@ -27,9 +26,9 @@ from nas.report.verdicts import compared, describe_gain_over
 from nas.search.controls import gain_over_controls, train_controls
 from nas.search.evaluations import Role
 from nas.search.inherited_report import (
-    block_frame,
     describe_inheriting,
     inherited_rows,
+    write_blocks,
     write_networks,
 )
 from nas.search.inheriting import run_inheriting
@@ -97,7 +96,10 @@ def counted_seconds(run: SearchRun, began: float) -> Iterator[None]:
 
 
 def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) -> dict[str, Any]:
-    """Write the run folder; with `measure`, the front and published networks are timed."""
+    """Write the run folder; with `measure`, the front and published networks are timed.
+
+    Without, as after Ctrl-C, no worker is asked for anything.
+    """
     trials, is_scored = trial_frame(run.study.rows()), not run.judge.trains_each
     trained = trial_frame(rows_trained(run)) if is_scored else trials
     if run.settings.inherits:
@@ -125,12 +127,11 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
     if refined:
         summary["refined"] = describe_refined(run, refined, summary["winner"])
         write_json(run.folder / "summary.json", summary)
-    if run.settings.inherits and measure:
+    if run.settings.inherits:
         summary |= describe_inheriting(run, summary["winner"])
         write_json(run.folder / "summary.json", summary)
-        write_networks(run, front_of(trained, by), summary["winner"])
-        blocks = block_frame(run, summary["winner"])
-        write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
+        write_networks(run, front_of(trained, by), summary["winner"], again=measure)
+        write_blocks(run, summary["winner"])
     write_page([read_run(run.folder)], run.folder / "report.html")
     for page in EARLIER_PAGES:
         (run.folder / page).unlink(missing_ok=True)

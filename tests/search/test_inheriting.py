@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -133,6 +134,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_winner(here, first, monkeypatc
         patch.setattr(InheritanceWorker, f"_{task}", killed)
         with pytest.raises(KeyboardInterrupt):
             search(settings)
+    assert_alike(here / task / "search" / "mine")
     again = search(settings)
     assert again["winner"]["id"] == first["winner"]["id"]
     one, other = (
@@ -140,6 +142,18 @@ def test_a_run_that_is_killed_goes_on_to_the_same_winner(here, first, monkeypatc
         for folder in (task, "results")
     )
     assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+def assert_alike(root):
+    """Whatever an interrupted search has of its winner is of one network."""
+    summary = json.loads((root / "summary.json").read_text())
+    assert summary["mean"]
+    assert (root / "winner.pt").exists() == bool(summary["winner"])
+    if summary["winner"]:
+        winner = load(root / "winner.yaml")
+        assert network_id(winner) == summary["winner"]["id"]
+        build(winner).load_state_dict(torch.load(root / "winner.pt", weights_only=True))
+    assert len(list((root / "front").glob("*.pt"))) == len(summary["front"])
 
 
 def test_a_second_target_costs_its_own_trainings_only(here, first, monkeypatch):
