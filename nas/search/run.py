@@ -87,12 +87,18 @@ def search(settings: SearchSettings) -> dict[str, Any]:
 
 @contextmanager
 def counted_seconds(run: SearchRun, began: float) -> Iterator[None]:
-    """Add the time since `began` (perf_counter) to the run's, where networks were evaluated."""
-    num_at_start = run.study.num_evaluated
+    """Add the time since `began` (perf_counter) to the run's, where anything was done."""
+    before = what_is_done(run)
     yield
-    if run.study.num_evaluated > num_at_start:  # an earlier call's time is not counted twice
+    if what_is_done(run) != before:  # an earlier call's time is not counted twice
         seconds = run.store.note("seconds", float) + time.perf_counter() - began
         run.store.set_note("seconds", round(seconds, 1))
+
+
+def what_is_done(run: SearchRun) -> tuple[int, int, dict[str, float]]:
+    """Trials, evaluations beside them, and the seconds of each step before them."""
+    prepared = run.store.notes().get("prepared", {})
+    return run.study.num_evaluated, len(run.evaluations.journal.entries), dict(prepared)
 
 
 def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from nas.search.evaluations import Evaluations, Role
 from nas.search.evaluator import Evaluator
 from nas.search.inheriting import controls, finish, prepare
 from nas.search.metrics import Metrics
+from nas.search.run import counted_seconds
 from search_spaces.inherited import at_resolution, inherited, replacement_rows
 
 MINE = Arch(
@@ -126,3 +128,21 @@ def test_a_rival_of_equal_ratios_is_as_fast_as_the_winner_or_there_is_none(run, 
     assert said == (
         [] if names else ["left out  equal ratios: none is within 2 ms, as the winner is"]
     )
+
+
+def test_the_time_of_a_call_counts_where_it_did_anything(run):
+    run.study = SimpleNamespace(num_evaluated=0)
+    metrics = Metrics(network_id(wholes(run)[0]), "complete", 1.0, 1, 1, 1, "")
+    steps = {
+        0: lambda: None,
+        7: lambda: prepare(run, "train", wholes(run)),
+        14: lambda: run.evaluations.add(Role.CONTROL, wholes(run)[0], metrics),
+    }
+    for least, step in steps.items():
+        with counted_seconds(run, time.perf_counter() - 7):
+            step()
+        assert run.store.kept.get("seconds", 0) >= least
+    counted = run.store.kept["seconds"]
+    with counted_seconds(run, time.perf_counter() - 7):
+        prepare(run, "train", wholes(run))  # which is done
+    assert run.store.kept["seconds"] == counted
