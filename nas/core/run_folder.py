@@ -30,6 +30,8 @@ SINCE = {
     "latency.precision": "float32",
     "limit.min_latency_ms": None,
 }
+# What earlier runs did not write down: nobody can tell whether it has changed since.
+UNTOLD = ("network", "weights_sha256")
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 
 
@@ -115,6 +117,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """
     if "groups" not in there:  # a run of version 0.1
         here = {key: value for key, value in here.items() if key != "groups"}
+    here = {key: value for key, value in here.items() if key in there or key not in UNTOLD}
     ours, theirs = _flat(here), _flat(there)
     for config in (ours, theirs):
         for setting, before in SINCE.items():

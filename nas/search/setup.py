@@ -115,7 +115,7 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     print_space(console, settings.space.name, space, data)
     device, effort = settings.latency.make(), settings.table.make()
     table = table_folder(settings.results, settings.space.name, space, device, effort)
-    config = settings.to_config(data.fingerprint, table.name)
+    config = settings.to_config(data.fingerprint, table.name) | begins_with(judge, space)
     check_config(folder / "config.yaml", config)
     work = partial(worker_of, settings, judge, space, folder)
     workers = stack.enter_context(executor.open(work, load, settings.workers))
@@ -253,6 +253,14 @@ def whose(weights: FirstWeights, whole: Arch) -> str:
     """Whose weights they are; UserError where they do not fit the network."""
     net = build(whole)
     return load_backbone(weights, net, whole, 0) if whole.dense else weights.load_into(net)[0]
+
+
+def begins_with(judge: JudgeSettings, space: Arch) -> dict[str, Any]:
+    """What config.yaml says of the network that is shrunk, and of its weights: files may change."""
+    if not isinstance(judge, InheritedSettings):
+        return {}
+    whole = at_resolution(space, sides_of(space)[0])
+    return {"network": network_id(whole), "weights_sha256": judge.weights.digest()}
 
 
 def sized_space(

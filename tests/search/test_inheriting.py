@@ -223,6 +223,14 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_made(here):
     assert not (here / "results" / "search" / "other").exists()
 
 
+def test_a_run_does_not_go_on_with_another_file_of_weights(here, first):
+    kept = (here / "mine.pt").read_bytes()
+    torch.save(build(MINE, 1).state_dict(), here / "mine.pt")
+    with pytest.raises(UserError, match=r"weights_sha256: \w+ here, \w+ there"):
+        search(SearchSettings.of(*GIVEN))
+    (here / "mine.pt").write_bytes(kept)
+
+
 def test_a_search_says_which_weights_it_took(here, capsys):
     state = build(MINE, 0).state_dict()
     torch.save({"model": state, "model_ema": state}, here / "two.pt")
