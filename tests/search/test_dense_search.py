@@ -161,7 +161,10 @@ def test_a_training_of_boxes_has_a_budget_of_its_own():
     assert settings.budget.node["epochs"] == 15
     assert settings.resolutions == (320,)
     assert settings.data.node["resolution"] == 320
-    assert SearchSettings.of(*words, "budget=quick").budget.name == "quick"
+    assert SearchSettings.of(*words, "budget.epochs=9").budget.node["epochs"] == 9
+    quick = SearchSettings.of(*words, "budget=quick").budget
+    assert (quick.name, quick.node["epochs"]) == ("quick", 2)
+    assert SearchSettings.of(*words, "budget=dense").budget.node["epochs"] == 30
     assert SearchSettings.of(*words, "data.resolution=160").resolutions == (160,)
     assert replace(settings).to_config("", "")["task"]["name"] == "detection"
 
