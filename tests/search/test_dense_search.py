@@ -115,7 +115,9 @@ def test_it_is_compared_with_the_whole_network_and_with_chance_on_the_test_pictu
     _, summary, folder = done
     names = [row["name"] for row in summary["compared"]]
     assert any(name.startswith("mine") for name in names)
-    assert "equal ratios" in names
+    assert "random 1" in names
+    equal = [row for row in summary["compared"] if row["name"] == "equal ratios"]
+    assert all(row["latency_ms"] <= summary["winner"]["latency_ms"] for row in equal)
     weights = folder / "results" / "search" / "mine" / "weights"
     test_accuracy = summary["winner"]["test_accuracy"]
     for row in summary["compared"]:

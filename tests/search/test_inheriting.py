@@ -97,7 +97,8 @@ def test_it_is_compared_with_what_one_would_do_otherwise(here, first):
     rows = first["compared"]
     assert {row["role"] for row in rows} == {"reference", "control"}
     assert any(row["name"].startswith("mine.yaml at") for row in rows)
-    assert any(row["name"] == "equal ratios" for row in rows)
+    equal = [row for row in rows if row["name"] == "equal ratios"]
+    assert all(row["latency_ms"] <= first["winner"]["latency_ms"] for row in equal)
     ours = load_tensors(root / "weights" / f"{first['winner']['id']}-finish.pt")
     for row in rows:
         task = "baseline" if row["role"] == "reference" else "finish"
