@@ -29,9 +29,12 @@ SINCE = {
     "accuracy.key": None,
     "latency.precision": "float32",
     "limit.min_latency_ms": None,
+    "label_epochs": None,
 }
 # How a device is reached, and not what it answers.
 FREE = ("latency.timeout_s", "latency.address", "latency.retries")
+# What earlier runs did not write down: nobody can tell whether it has changed since.
+UNTOLD = ("network", "weights_sha256")
 PACKAGES = ("torch", "optuna", "onnx", "onnxruntime", "numpy", "pandas", "plotly", "thop")
 
 
@@ -118,6 +121,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
     """
     if "groups" not in there:  # a run of version 0.1
         here = {key: value for key, value in here.items() if key != "groups"}
+    here = {key: value for key, value in here.items() if key in there or key not in UNTOLD}
     ours, theirs = _flat(here), _flat(there)
     for config in (ours, theirs):
         for setting, before in SINCE.items():

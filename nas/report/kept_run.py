@@ -50,7 +50,8 @@ class KeptRun:
     def ranked_by(self) -> str:
         """The column by which its front is ranked beside latency."""
         by_score = self.summary.get("accuracy") == "inherited" and "metric" not in self.summary
-        return "score" if by_score else "accuracy"
+        of_older_runs = "score" if by_score else "accuracy"
+        return str(self.summary.get("ranked_by", of_older_runs))
 
     @cached_property
     def evaluated(self) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,30 @@ from nas.accuracy.inherited import InheritedSettings
 from nas.arch.arch import Arch
 from nas.arch.layers import Conv
 from nas.arch.operators import network_id
-from nas.core.files import write_all_bytes
+from nas.core.files import write_all_bytes, write_text
 from nas.inheritance.files import load_tensors, read_replacements, weights_path
 from nas.network.export import export_onnx, largest_difference
 from nas.network.modules import build
 from nas.report.frames import COMPARED
 from nas.search.evaluations import Role
-from nas.search.inheriting import baselines, best_finished, controls, finalists, judged
+from nas.search.inheriting import (
+    baselines,
+    best_finished,
+    controls,
+    finalists,
+    has_baselines,
+    has_files,
+)
+from nas.search.metrics import Metrics
 from nas.search.setup import SearchRun
 from nas.space.choices import choices, picks_of
 from nas.stats.jackknife import jackknife_error
 from nas.tasks.choice import CLASSES
 from nas.tasks.onnx_answers import with_answers
 from nas.training.evaluation import paired_difference
-from search_spaces.inherited import place_of, replacement_rows, sides_of
+from search_spaces.inherited import at_resolution, place_of, replacement_rows, sides_of
 
-TIE = 1e-9  # nats, so that the winner comes first
+TIE = 1e-9  # of a score, so that the winner comes first
 CPU = torch.device("cpu")
 CHECKED = 8  # pictures on which an ONNX model must answer as its network does
 TASKS = {Role.CONTROL: "finish", Role.REFERENCE: "baseline"}
@@ -40,24 +48,34 @@ def inherited_rows(run: SearchRun) -> list[dict[str, Any]]:
     """Every network of the space, inherited or, where it was, trained again.
 
     Training again raises the accuracy on images that nobody saw, but not the cross-entropy: what is
-    solved by least squares is less sure of itself.  So scores, by which the front is ranked, are
-    those of inherited weights; the winner, the best of those trained again, has the best of them.
+    solved by least squares is less sure of itself.  So of classes scores, by which the front is
+    ranked, are those of inherited weights.  The winner, the best of those trained again, has the
+    best score within the target, though inherited weights have a better figure now and then.
     """
     trials = run.study.rows()
     known = {row["id"] for row in trials}
     others = [r | {"number": None} for r in run.evaluations.rows(Role.CHOICE)]
     again = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
-    best, rows = best_finished(run), []
-    top = max((m.score for m in judged(run)), default=0.0)
+    scores = ("score", "score_se") if run.settings.task.name == CLASSES else ()
+    rows = []
     for row in [*trials, *(row for row in others if row["id"] not in known)]:
         finished = again.get(row["id"])
         if finished and finished["state"] == "complete":
-            kept = {key: row[key] for key in ("number", "name", "score", "score_se")}
+            kept = {key: row[key] for key in ("number", "name", *scores)}
             row = row | finished | kept | {"reason": again_by(run)}
         elif row["state"] == "complete":
             row = row | {"reason": UNTOUCHED}
-        rows.append(row | {"score": top + TIE} if best and row["id"] == best.id else row)
-    return rows
+        rows.append(row)
+    return with_winner(rows, best_finished(run), run.problem.target_ms)
+
+
+def with_winner(
+    rows: Sequence[dict[str, Any]], best: Metrics | None, target_ms: float
+) -> list[dict[str, Any]]:
+    """The rows, of which that of the winner has the best score within the target."""
+    within = (r for r in rows if r["state"] == "complete" and r["latency_ms"] <= target_ms)
+    top = {"score": max((row["score"] for row in within), default=0.0) + TIE}
+    return [row | top if best and row["id"] == best.id else row for row in rows]
 
 
 def again_by(run: SearchRun) -> str:
@@ -71,7 +89,10 @@ def task_of(fidelity: str) -> str:
 
 
 def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The winner's gain over each control and baseline, in points, on the same test images."""
+    """The winner's gain over each control and baseline, in points, on the same test images.
+
+    As far as they were trained: an interrupted search lacks some.
+    """
     if winner is None:
         return []
     arch, found = run.arch_of(winner["id"]), []
@@ -79,13 +100,13 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
     if not path.exists():
         return []  # no network within the target was trained again
     ours = load_tensors(path)
-    rivals = {Role.REFERENCE: baselines(run)[0], Role.CONTROL: controls(run)[0]}
+    references = baselines(run)[0] if has_baselines(run) else []
+    rivals = {Role.REFERENCE: references, Role.CONTROL: controls(run)[0]}
     for role, archs in rivals.items():
         known = {row["id"]: row for row in run.evaluations.rows(role)}
         for other in archs:
-            row = known.get(network_id(other))
-            if row and row["state"] == "complete":
-                path = weights_path(run.folder, other, TASKS[role])
+            row, path = known.get(network_id(other)), weights_path(run.folder, other, TASKS[role])
+            if row and row["state"] == "complete" and path.exists():
                 gain, error = gain_over(ours, load_tensors(path))
                 kept = {k: row[k] for k in COMPARED}
                 found.append({"role": role.value, **kept, "gain": gain, "gain_se": error})
@@ -156,23 +177,44 @@ def block_frame(run: SearchRun, winner: Mapping[str, Any] | None) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def write_networks(run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any] | None) -> None:
-    """Weights and ONNX models of the front beside its YAML files, and the winner's again."""
+def write_blocks(run: SearchRun, winner: Mapping[str, Any] | None) -> None:
+    """Write blocks.csv, or remove an earlier one where the blocks are not studied."""
+    path, space = run.folder / "blocks.csv", run.problem.space
+    if all(has_files(run, "study", at_resolution(space, side)) for side in sides_of(space)):
+        write_text(path, block_frame(run, winner).to_csv(index=False))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_networks(
+    run: SearchRun, rows: pd.DataFrame, winner: Mapping[str, Any] | None, *, again: bool
+) -> None:
+    """Weights and ONNX models of the front beside its YAML files, and the winner's again.
+
+    With `again` weights that were deleted are made again; else those networks have none here.
+    """
     shown = rows[["id", "fidelity"]].astype(str).itertuples(index=False, name=None)
     front = {key: (run.arch_of(key), task_of(fidelity)) for key, fidelity in shown}
-    deleted = [n for n in front.values() if not weights_path(run.folder, *n).exists()]
-    for _ in run.workers.run(deleted):
-        pass
+    deleted = [key for key, n in front.items() if not weights_path(run.folder, *n).exists()]
+    if again:
+        for _ in run.workers.run([front[key] for key in deleted]):
+            pass
     files: dict[str, bytes] = {}
+    of_winner: dict[str, bytes] = {}
     for number, (key, (arch, task)) in enumerate(front.items(), 1):
+        if key in deleted and not again:
+            continue
         path = weights_path(run.folder, arch, task)
         made = {".pt": _weights(path), ".onnx": _onnx(run, arch, path)}
         files |= {f"{number:02d}{suffix}": data for suffix, data in made.items()}
         if winner and key == winner["id"]:
-            write_all_bytes(run.folder, {f"winner{end}": data for end, data in made.items()})
+            of_winner = {f"winner{suffix}": data for suffix, data in made.items()}
+    write_all_bytes(run.folder, of_winner)
     for suffix in (".pt", ".onnx"):
         own = {name: data for name, data in files.items() if name.endswith(suffix)}
         write_all_bytes(run.folder / "front", own, stale=suffix)
+        if not of_winner:  # another network's
+            (run.folder / f"winner{suffix}").unlink(missing_ok=True)
 
 
 def _weights(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ from nas.arch.arch import Arch
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.core.progress import ProgressBar
-from nas.inheritance.files import weights_path
+from nas.inheritance.files import replacements_path, weights_path
 from nas.inheritance.ladder import RowMs
 from nas.search.evaluations import Role
 from nas.search.metrics import Metrics
@@ -24,7 +24,7 @@ from nas.search.phases import evaluate_beside, open_judge, run_trials, show_work
 from nas.search.problem import AS_FAST
 from nas.search.setup import SearchRun
 from nas.space.choices import Label, choices, fill
-from search_spaces.inherited import at_resolution, sides_of, whole_network
+from search_spaces.inherited import at_resolution, replacement_rows, sides_of, whole_network
 
 STEP = 16  # pixels between the sides that a baseline is tried at
 LEAST = 32  # pixels of the smallest
@@ -47,8 +47,6 @@ def run_inheriting(run: SearchRun) -> str | None:
     """Train on, study blocks, judge a ladder, finish the best; why it stopped early, or None."""
     space = run.problem.space
     wholes = [at_resolution(space, side) for side in sides_of(space)]
-    if run.settings.storage and not weights_path(run.folder, wholes[0], "train").exists():
-        run.store.set_note("prepared", {})  # on another machine, whose folder has no weights
     prepare(run, "train", wholes)
     prepare(run, "study", wholes)
     judge = open_judge(run)
@@ -60,15 +58,22 @@ def run_inheriting(run: SearchRun) -> str | None:
     exact = [fill(space, picks) for picks in answers if picks]
     evaluate_beside(run, Role.CHOICE, exact, evaluator)
     finish(run, Role.FINALIST, "finish", finalists(run))
-    finish(run, Role.CONTROL, "finish", *controls(run))
+    finish(run, Role.CONTROL, "finish", *controls(run, run.console.print))
     finish(run, Role.REFERENCE, "baseline", *baselines(run))
     return stopped
 
 
 def prepare(run: SearchRun, task: str, archs: Sequence[Arch]) -> None:
-    """Have the workers do `task` for each network, unless it is done; UserError where it fails."""
+    """Have the workers do `task` for each network, unless it is done; UserError where it fails.
+
+    Also where its files were deleted, or are on another machine.
+    """
     done = dict(run.store.note("prepared", dict))  # seconds by task and network
-    missing = [arch for arch in archs if f"{task}:{network_id(arch)}" not in done]
+    missing = [
+        arch
+        for arch in archs
+        if f"{task}:{network_id(arch)}" not in done or not has_files(run, task, arch)
+    ]
     with ProgressBar(run.console, WORDS[task], len(missing)) as bar, show_workers(run, bar):
         for number, (i, found) in enumerate(Step(run.workers, task).estimate(missing), 1):
             if isinstance(found, Failure):
@@ -77,6 +82,15 @@ def prepare(run: SearchRun, task: str, archs: Sequence[Arch]) -> None:
             run.store.set_note("prepared", done)
             side, val = missing[i].resolution, found.val
             bar(number, f"{side} px" + (f" {val.accuracy:.1%}" if val else ""))
+
+
+def has_files(run: SearchRun, task: str, arch: Arch) -> bool:
+    """Whether what the workers' `task` leaves of that network is in the run folder."""
+    paths = [weights_path(run.folder, arch, task)]
+    if task == "study":
+        keys = replacement_rows(run.problem.space, arch.resolution)
+        paths = [replacements_path(run.folder, arch.resolution, key) for key in keys]
+    return all(path.exists() for path in paths)
 
 
 def row_ms(run: SearchRun) -> RowMs:
@@ -97,13 +111,13 @@ def finish(
     archs: Sequence[Arch],
     names: dict[str, str] | None = None,
 ) -> None:
-    """Train networks on, whatever they cost; again where weights are on another machine."""
+    """Train networks on, whatever they cost; again where their weights are gone."""
     evaluator = replace(run.evaluator.unlimited(), judge=Step(run.workers, task))
-    evaluate_beside(run, role, archs, evaluator, names=names)
-    if run.settings.storage:
-        gone = [a for a in archs if not weights_path(run.folder, a, task).exists()]
-        for _ in Step(run.workers, task).estimate(gone):
-            pass
+    known = evaluate_beside(run, role, archs, evaluator, names=names)
+    done = [a for a, m in zip(archs, known, strict=True) if m.state == "complete"]
+    gone = [arch for arch in done if not has_files(run, task, arch)]
+    for _ in Step(run.workers, task).estimate(gone):
+        pass
 
 
 def known_as(run: SearchRun, role: Role) -> list[Metrics]:
@@ -143,21 +157,31 @@ def best_finished(run: SearchRun) -> Metrics | None:
     return max(within, key=lambda m: m.score, default=None)
 
 
-def controls(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
-    """Networks as fast as the winner that no score chose: one of equal ratios, others at random."""
+def controls(
+    run: SearchRun, say: Callable[[str], None] = lambda line: None
+) -> tuple[list[Arch], dict[str, str]]:
+    """Networks as fast as the winner that no score chose: one of equal ratios, others at random.
+
+    `say` is told where no equal ratios are as fast.
+    """
     best, number = best_finished(run), run.settings.spread
     if best is None or not number:
         return [], {}
-    found = {"equal ratios": equal_ratios(run, best.latency_ms)}
+    found = {}
+    if equal := equal_ratios(run, best.latency_ms):
+        found["equal ratios"] = equal
+    else:
+        say(f"left out  equal ratios: none is within {best.latency_ms:.3g} ms, as the winner is")
     random = run.problem.sample_near(best.latency_ms, number - 1, run.settings.seed)
     found |= {f"random {i}": arch for i, arch in enumerate(random, 1)}
     return list(found.values()), {network_id(arch): name for name, arch in found.items()}
 
 
-def equal_ratios(run: SearchRun, target_ms: float) -> Arch:
+def equal_ratios(run: SearchRun, target_ms: float) -> Arch | None:
     """The largest network within the target whose blocks are all cut to nearly the same part.
 
-    The first blocks have the next larger part, as many as the target allows.
+    The first blocks have the next larger part, as many as the target allows; None where even the
+    smallest part of all is over it.
     """
     space = run.problem.space
     known = {key: labels for key, labels in choices(space).items() if key != "resolution"}
@@ -177,7 +201,7 @@ def equal_ratios(run: SearchRun, target_ms: float) -> Arch:
                 if best is None or timing.median_ms > best[0]:
                     best = timing.median_ms, arch
                 break
-    return best[1] if best else at_resolution(space, sides_of(space)[-1])
+    return best[1] if best else None
 
 
 def _cut(labels: Sequence[Label], step: int) -> Label:
@@ -192,10 +216,19 @@ def baselines(run: SearchRun) -> tuple[list[Arch], dict[str, str]]:
 
     Their latency is measured, so the sides are kept for the life of the run.
     """
-    target = run.problem.target_ms
-    chosen = run.store.note(f"baselines:{target:g}", lambda: measured_sides(run))
+    chosen = run.store.note(baselines_of(run), lambda: measured_sides(run))
     archs = {f"{name} at {side} px": whole(run, name, side) for name, side in chosen}
     return list(archs.values()), {network_id(arch): name for name, arch in archs.items()}
+
+
+def has_baselines(run: SearchRun) -> bool:
+    """Whether they were measured for this target."""
+    return baselines_of(run) in run.store.notes()
+
+
+def baselines_of(run: SearchRun) -> str:
+    """The note that they are kept in."""
+    return f"baselines:{run.problem.target_ms:g}"
 
 
 def whole(run: SearchRun, name: str, side: int) -> Arch:

@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 
 from nas.arch.arch import Arch
-from nas.core.files import write_text
 from nas.core.progress import open_console
 from nas.core.run_folder import write_json
 from nas.report.frames import front_of, trial_frame
@@ -29,9 +28,9 @@ from nas.report.verdicts import compared, describe_gain_over
 from nas.search.controls import gain_over_controls, train_controls
 from nas.search.evaluations import Role
 from nas.search.inherited_report import (
-    block_frame,
     describe_inheriting,
     inherited_rows,
+    write_blocks,
     write_networks,
 )
 from nas.search.inheriting import run_inheriting
@@ -48,7 +47,6 @@ from nas.search.report import (
 from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
 from nas.search.together import help_first, is_helper
-from nas.tasks.choice import CLASSES
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 INTERRUPTED = "interrupted"
@@ -91,16 +89,25 @@ def search(settings: SearchSettings) -> dict[str, Any]:
 
 @contextmanager
 def counted_seconds(run: SearchRun, began: float) -> Iterator[None]:
-    """Add the time since `began` (perf_counter) to the run's, where networks were evaluated."""
-    num_at_start = run.study.num_evaluated
+    """Add the time since `began` (perf_counter) to the run's, where anything was done."""
+    before = what_is_done(run)
     yield
-    if run.study.num_evaluated > num_at_start:  # an earlier call's time is not counted twice
+    if what_is_done(run) != before:  # an earlier call's time is not counted twice
         seconds = run.store.note("seconds", float) + time.perf_counter() - began
         run.store.set_note("seconds", round(seconds, 1))
 
 
+def what_is_done(run: SearchRun) -> tuple[int, int, dict[str, float]]:
+    """Trials, evaluations beside them, and the seconds of each step before them."""
+    prepared = run.store.notes().get("prepared", {})
+    return run.study.num_evaluated, len(run.evaluations.journal.entries), dict(prepared)
+
+
 def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) -> dict[str, Any]:
-    """Write the run folder; with `measure`, the front and published networks are timed."""
+    """Write the run folder; with `measure`, the front and published networks are timed.
+
+    Without, as after Ctrl-C, no worker is asked for anything.
+    """
     trials, is_scored = trial_frame(run.study.rows()), not run.judge.trains_each
     trained = trial_frame(rows_trained(run)) if is_scored else trials
     if run.settings.inherits:
@@ -109,7 +116,7 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
         trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
         for role in (Role.REFERENCE, Role.RANDOM)
     )
-    by = "score" if run.settings.inherits and run.settings.task.name == CLASSES else "accuracy"
+    by = "score" if run.settings.inherits else "accuracy"
     if run.settings.inherits:
         controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
         references = pd.concat([references, trial_frame(controls)])
@@ -128,12 +135,11 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
     if refined:
         summary["refined"] = describe_refined(run, refined, summary["winner"])
         write_json(run.folder / "summary.json", summary)
-    if run.settings.inherits and measure:
+    if run.settings.inherits:
         summary |= describe_inheriting(run, summary["winner"])
         write_json(run.folder / "summary.json", summary)
-        write_networks(run, front_of(trained, by), summary["winner"])
-        blocks = block_frame(run, summary["winner"])
-        write_text(run.folder / "blocks.csv", blocks.to_csv(index=False))
+        write_networks(run, front_of(trained, by), summary["winner"], again=measure)
+        write_blocks(run, summary["winner"])
     write_page([read_run(run.folder)], run.folder / "report.html")
     for page in EARLIER_PAGES:
         (run.folder / page).unlink(missing_ok=True)
@@ -164,6 +170,7 @@ def describe_run(run: SearchRun) -> dict[str, Any]:
         "precision": settings.precision,
         "accuracy": settings.accuracy.name,
         **({"metric": task.metric} if (task := settings.make_task()) else {}),
+        **({"ranked_by": "score"} if settings.inherits else {}),
         "latency": run.problem.latency.name + bits,
         "sampler": settings.sampler.name,
         "seed": settings.seed,

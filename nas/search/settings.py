@@ -44,7 +44,8 @@ WITH_WEIGHTS = {
     "finalists": "2",
     "spread": "2",
 }
-# With another task than classes these too: a training of boxes or masks takes much longer.
+# With another task than classes these too, unless a budget is given: a training of boxes or masks
+# takes much longer.
 FOR_TASKS = {"budget": "dense", "budget.epochs": "15"}
 OF_WEIGHTS = ("arch", "weights", "resolutions")  # settings that mean nothing without
 RESOLUTION = 96  # pixels; minutes on two cores with a thousand pictures
@@ -229,7 +230,7 @@ def completed(overrides: Sequence[str]) -> list[str]:
     if given.get("weights", "none") == "none":
         return list(overrides)
     implied = {**WITH_WEIGHTS}
-    if given.get("task", CLASSES) != CLASSES:
+    if given.get("task", CLASSES) != CLASSES and "budget" not in given:
         implied |= FOR_TASKS
     if (folder := user_path(given.get("arch", ""))).is_dir() and given.get("arch"):
         implied["weights.path"] = str(folder / "weights.pt")

@@ -35,6 +35,7 @@ from nas.data.dense import DenseData
 from nas.latency.range import latency_range
 from nas.latency.store import open_latencies, table_folder
 from nas.network.modules import build
+from nas.network.pretrained import PRETRAINED, fetch_pretrained
 from nas.search.adoption import check_study
 from nas.search.database import close_database
 from nas.search.evaluations import Evaluations
@@ -57,7 +58,7 @@ from nas.tasks.start import load_backbone
 from nas.training.first_weights import FirstWeights
 from nas.training.processes import num_started
 from search_spaces.inherited import at_resolution, inherited, sides_of
-from search_spaces.lookup import adapted, at_width, members, resolve_network
+from search_spaces.lookup import adapted, at_width, members, plain_name, resolve_network
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     print_space(console, settings.space.name, space, data)
     device, effort = settings.latency.make(), settings.table.make()
     table = table_folder(settings.results, settings.space.name, space, device, effort)
-    config = settings.to_config(data.fingerprint, table.name)
+    config = settings.to_config(data.fingerprint, table.name) | begins_with(judge, space)
     check_config(folder / "config.yaml", config)
     work = partial(worker_of, settings, judge, space, folder)
     workers = stack.enter_context(executor.open(work, load, settings.workers))
@@ -152,8 +153,25 @@ def check_parts(settings: SearchSettings, sampler: Any, judge: JudgeSettings) ->
         sampler.check_scores(settings.accuracy.name, judge.infeasible_score(2) == 0)
     if isinstance(judge, InheritedSettings):
         judge.weights.file()  # looked for before anything is measured
+        check_references(settings)
     else:
         settings.budget.make().check_from_scratch()
+
+
+def check_references(settings: SearchSettings) -> None:
+    """Raise UserError where a network to compare with has no published weights to begin with.
+
+    The file of each is looked for, and else downloaded, now: they are trained last of all.
+    """
+    own = plain_name(str(settings.arch))
+    for name in (plain_name(name) for name in settings.references):
+        if name != own and name not in PRETRAINED:
+            raise UserError(
+                f"no weights are published for {name} in references=, which are trained from "
+                f"theirs: leave it out, or give one of {', '.join(PRETRAINED)}"
+            )
+        if name != own:
+            fetch_pretrained(name)
 
 
 def open_sampled(
@@ -235,6 +253,14 @@ def whose(weights: FirstWeights, whole: Arch) -> str:
     """Whose weights they are; UserError where they do not fit the network."""
     net = build(whole)
     return load_backbone(weights, net, whole, 0) if whole.dense else weights.load_into(net)[0]
+
+
+def begins_with(judge: JudgeSettings, space: Arch) -> dict[str, Any]:
+    """What config.yaml says of the network that is shrunk, and of its weights: files may change."""
+    if not isinstance(judge, InheritedSettings):
+        return {}
+    whole = at_resolution(space, sides_of(space)[0])
+    return {"network": network_id(whole), "weights_sha256": judge.weights.digest()}
 
 
 def sized_space(

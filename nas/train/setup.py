@@ -165,6 +165,7 @@ def record_config(run: TrainingRun, data: Component) -> None:
         "data": dict(data.node),
         "budget": dict(settings.budget.node),
         "weights": dict(settings.weights.node),
+        "weights_sha256": run.weights.digest() if run.weights else None,
         "seed": settings.seed,
         "images": run.data.fingerprint,
         "network": network_id(run.arch),

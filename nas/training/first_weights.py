@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +56,13 @@ class FirstWeights:
             return self.path
         assert self.pretrained
         return str(fetch_pretrained(self.pretrained.name))
+
+    def digest(self) -> str | None:
+        """Digits that tell whether a given file has changed; None for what was published."""
+        if self.path is None:
+            return None
+        with user_path(self.path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
     def load_into(self, net: Network) -> tuple[str, tuple[str, ...]]:
         """Put them into `net`, in place: whose they are, and the rows that begin anew."""

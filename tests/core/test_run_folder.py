@@ -104,3 +104,12 @@ def test_a_run_that_knew_no_frozen_norms_had_those_of_its_batches(tmp_path):
     check_config(path, {"budget": {"epochs": 10, "norms": "batch"}})
     with pytest.raises(UserError, match=r"\(budget\.norms: frozen here, batch there\)"):
         check_config(path, {"budget": {"epochs": 10, "norms": "frozen"}})
+
+
+def test_weights_that_have_changed_are_refused_where_the_run_knows_those_it_began_with(tmp_path):
+    path, config = tmp_path / "config.yaml", {"weights": {"path": "mine.pt", "key": None}}
+    write_yaml(path, config)  # of a version that did not say
+    check_config(path, config | {"weights_sha256": "a1", "network": "b1"})
+    write_yaml(path, config | {"weights_sha256": "a1", "network": "b1"})
+    with pytest.raises(UserError, match=r"network: b2 here, b1 there; weights_sha256: a2 here"):
+        check_config(path, config | {"weights_sha256": "a2", "network": "b2"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -96,7 +97,8 @@ def test_it_is_compared_with_what_one_would_do_otherwise(here, first):
     rows = first["compared"]
     assert {row["role"] for row in rows} == {"reference", "control"}
     assert any(row["name"].startswith("mine.yaml at") for row in rows)
-    assert any(row["name"] == "equal ratios" for row in rows)
+    equal = [row for row in rows if row["name"] == "equal ratios"]
+    assert all(row["latency_ms"] <= first["winner"]["latency_ms"] for row in equal)
     ours = load_tensors(root / "weights" / f"{first['winner']['id']}-finish.pt")
     for row in rows:
         task = "baseline" if row["role"] == "reference" else "finish"
@@ -133,6 +135,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_winner(here, first, monkeypatc
         patch.setattr(InheritanceWorker, f"_{task}", killed)
         with pytest.raises(KeyboardInterrupt):
             search(settings)
+    assert_alike(here / task / "search" / "mine")
     again = search(settings)
     assert again["winner"]["id"] == first["winner"]["id"]
     one, other = (
@@ -140,6 +143,18 @@ def test_a_run_that_is_killed_goes_on_to_the_same_winner(here, first, monkeypatc
         for folder in (task, "results")
     )
     assert all(torch.equal(one[key], other[key]) for key in other)
+
+
+def assert_alike(root):
+    """Whatever an interrupted search has of its winner is of one network."""
+    summary = json.loads((root / "summary.json").read_text())
+    assert summary["mean"]
+    assert (root / "winner.pt").exists() == bool(summary["winner"])
+    if summary["winner"]:
+        winner = load(root / "winner.yaml")
+        assert network_id(winner) == summary["winner"]["id"]
+        build(winner).load_state_dict(torch.load(root / "winner.pt", weights_only=True))
+    assert len(list((root / "front").glob("*.pt"))) == len(summary["front"])
 
 
 def test_a_second_target_costs_its_own_trainings_only(here, first, monkeypatch):
@@ -186,6 +201,7 @@ def test_the_folder_of_a_training_is_a_network_with_weights(here):
         (["arch=mobilenet_v2"], "arch= and resolutions= are for a search that inherits"),
         (["space=inherited"], "space=inherited does not go with weights=none"),
         ([*GIVEN, "limit.min_latency_ms=1"], "min_latency_ms=1 is not for a search with weights"),
+        ([*GIVEN, "references=[mobilenet_v1_0.25]"], "no weights are published for mobilenet_v1_0"),
         ([*GIVEN, "random=9"], "random=9 is not for a search with weights"),
         ([*GIVEN, "sampler=tpe"], "sampler=tpe is not for a search with weights"),
         ([*GIVEN, "sampler.objective=mnas"], "objective=mnas is not for a search with weights"),
@@ -206,6 +222,14 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_made(here):
     with pytest.raises(UserError, match=r"head\S* holds 40x24.* network that it was made for"):
         search(SearchSettings.of(*words, "weights.path=other.pt", "run=other"))
     assert not (here / "results" / "search" / "other").exists()
+
+
+def test_a_run_does_not_go_on_with_another_file_of_weights(here, first):
+    kept = (here / "mine.pt").read_bytes()
+    torch.save(build(MINE, 1).state_dict(), here / "mine.pt")
+    with pytest.raises(UserError, match=r"weights_sha256: \w+ here, \w+ there"):
+        search(SearchSettings.of(*GIVEN))
+    (here / "mine.pt").write_bytes(kept)
 
 
 def test_a_search_says_which_weights_it_took(here, capsys):

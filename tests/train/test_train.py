@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -40,6 +41,7 @@ from nas.train.setup import (
     input_resolution,
     network_for,
     pretrained_source,
+    record_config,
 )
 from nas.training.evaluation import Score
 from nas.training.first_weights import FirstWeights
@@ -146,6 +148,22 @@ def test_a_second_call_goes_on_and_other_settings_are_refused(here, tmp_path):
     with pytest.raises(UserError, match=r"began with other settings \(seed: 1 here, 0 there"):
         here(*MINE, "seed=1")
     assert "mine2" in here(*MINE, "seed=1", "run=mine2")
+
+
+def test_a_training_does_not_go_on_with_another_file_of_weights(tmp_path):
+    file, checkpoint = tmp_path / "mine.pt", tmp_path / "checkpoint.pt"
+    file.write_bytes(b"one")
+    settings = TrainSettings.of("arch=mobilenet_v2", "weights=file", f"weights.path={file}")
+    made = SimpleNamespace(
+        settings=settings, folder=tmp_path, checkpoint=checkpoint, arch=SMALL, task=None,
+        data=SimpleNamespace(fingerprint="a"), weights=FirstWeights(str(file), None),
+    )  # fmt: skip
+    record_config(made, settings.data)
+    checkpoint.touch()
+    record_config(made, settings.data)
+    file.write_bytes(b"two")
+    with pytest.raises(UserError, match=r"other settings \(weights_sha256: \w+ here, \w+ there"):
+        record_config(made, settings.data)
 
 
 def test_ctrl_c_keeps_whole_epochs(tmp_path):
