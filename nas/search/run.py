@@ -47,6 +47,7 @@ from nas.search.report import (
 from nas.search.settings import SearchSettings
 from nas.search.setup import SearchRun, open_search
 from nas.search.together import help_first, is_helper
+from nas.tasks.choice import CLASSES
 
 TABLE_WIDTH = 100  # characters of the front's table, also in a pipe
 INTERRUPTED = "interrupted"
@@ -191,7 +192,7 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
         console.print(f"workers   {lost} lost, and replaced")
     winner = "winner.yaml " if summary["winner"] else ""
     console.print(f"wrote     {run.folder}/: report.html {winner}trials.csv summary.json ...")
-    if winner and not (run.settings.inherits and stopped == INTERRUPTED):  # weights come at the end
+    if winner and (not run.settings.inherits or (run.folder / "winner.pt").is_file()):
         arch = run.arch_of(summary["winner"]["id"])
         console.print(f"next      {next_steps(run, arch)}", soft_wrap=True)
     if stopped:
