@@ -107,8 +107,14 @@ class OneShot:
         yield from ((i, self.known[key][0]) for i, key in enumerate(ids))
 
     def _losses(self, archs: Sequence[Arch]) -> tuple[Tensor, Tensor]:
-        batches, threads = self._scoring_batches(), self.budget.threads
-        return subnet_losses(self.supernet, archs, batches, device=self.device, threads=threads)
+        return subnet_losses(
+            self.supernet,
+            archs,
+            self._scoring_batches(),
+            device=self.device,
+            precision=self.budget.training.precision,
+            threads=self.budget.threads,
+        )
 
     @cached_property
     def weights(self) -> Tensor:

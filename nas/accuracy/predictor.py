@@ -167,15 +167,17 @@ class PredictorSettings(JudgeSettings):
         train = context.label or context.train
         assert train is not None
         predictor = Predictor(self.prior.open(context), Columns(draw(MAX_LABELS)))
-        archs = draw(self.num_labels)
+        archs, reason = draw(self.num_labels), "there are no more"
         for i, label in train.estimate(archs):
             if isinstance(label, Estimate):
                 predictor.tell(archs[i], label.value)
+            else:
+                reason = label.reason
         if len(predictor.labels) < MIN_LABELS:
             raise UserError(
                 f"only {len(predictor.labels)} of {self.num_labels} networks could be labelled "
-                f"(allowed: {MIN_LABELS} or more): see why their trainings fail, or raise "
-                "accuracy.num_labels"
+                f"(allowed: {MIN_LABELS} or more): {reason}; mend that, and the same command tries "
+                "them again, or another run=NAME with other settings"
             )
         return predictor
 
@@ -219,12 +221,19 @@ class Predictor:
 
     def _learn(self) -> Correction:
         new = [arch for key, (arch, _) in self.labels.items() if key not in self.scores]
+        reason = ""
         for i, prior in self.prior.estimate(new):
             if isinstance(prior, Estimate):
                 self.scores[network_id(new[i])] = prior.value
+            else:
+                reason = prior.reason
         rows = [(*label, self.scores[k]) for k, label in self.labels.items() if k in self.scores]
         if len(rows) < MIN_LABELS:
-            raise RuntimeError(f"the prior judge scored {len(rows)} of {len(self.labels)} labels")
+            raise UserError(
+                f"accuracy.prior scored {len(rows)} of {len(self.labels)} trained networks "
+                f"(allowed: {MIN_LABELS} or more): {reason}; give another accuracy@accuracy.prior= "
+                "and another run="
+            )
         archs, labels, scores = zip(*rows, strict=True)
         x = self.columns(archs)
         return Correction(x, self.columns.groups, np.array(scores), np.array(labels))

@@ -7,6 +7,7 @@ import gzip
 import math
 import statistics
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,13 +96,14 @@ class Tabular:
 def _lines(path: Path, columns: Sequence[str]) -> list[tuple[str, list[str]]]:
     """(where, the texts in these columns) of every line of a CSV with a header."""
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             for column in columns:
                 if column not in (reader.fieldnames or []):
                     raise unknown(f"column of {path}", column, reader.fieldnames or [])
             rows = [(f"{path}:{reader.line_num}", [r[c] or "" for c in columns]) for r in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or "not a CSV file"
         raise UserError(f"cannot read the accuracies {path}: {reason}") from None
     if not rows:

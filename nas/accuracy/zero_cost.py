@@ -60,7 +60,17 @@ def naswot(module: nn.Module, images: Tensor, labels: Tensor) -> float:
             each.register_forward_hook(add)
     with torch.no_grad():
         net(images)
+    if (kernel == kernel.diagonal()).sum() > size:  # singular, which rounding would hide
+        return -math.inf
     return float(torch.linalg.slogdet(kernel)[1])
+
+
+def _distinct(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """A batch without later copies of an image."""
+    images, labels = batch
+    first = {image.cpu().numpy().tobytes(): i for i, image in reversed(list(enumerate(images)))}
+    kept = sorted(first.values())
+    return images[kept], labels[kept]
 
 
 def grad_norm(module: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -213,11 +223,11 @@ class ZeroCost:
 
     @cached_property
     def _batches(self) -> list[tuple[Tensor, Tensor]]:
-        """A mini-batch of the training images for each draw, on the device."""
+        """A mini-batch of the training images for each draw, on the device, no image twice."""
         data, size, device = self.data, self.settings.batch_size, resolve_device(self.device)
         cpu = torch.device("cpu")  # or all images would go to the device
         batches = batches_for(
             data, "train", data.resolution, batch_size=size, device=cpu, seed=self.seed
         )
         drawn = islice(chain.from_iterable(map(batches.epoch, count())), self.settings.draws)
-        return [(images.to(device), labels.to(device)) for images, labels in drawn]
+        return [(images.to(device), labels.to(device)) for images, labels in map(_distinct, drawn)]

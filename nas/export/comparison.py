@@ -16,7 +16,7 @@ from nas.export.formats.onnx import rounded_to_bytes
 from nas.export.setup import ExportRun
 from nas.latency.timing import Timing, measure
 from nas.network.modules import Network
-from nas.stats.correlation import share_interval
+from nas.stats.correlation import share_error, share_interval
 from nas.training.evaluation import paired_difference
 
 REL_CI, MAX_SECONDS = 0.01, 1.0  # of timings: finer than a table's, as there are few
@@ -98,7 +98,7 @@ def compare(
         relative_difference=difference / max(1.0, float(np.abs(ours).max())),
         agreement=float((theirs.argmax(1) == ours.argmax(1)).mean()),
         accuracy=accuracy,
-        accuracy_se=float(np.sqrt(accuracy * (1 - accuracy) / len(labels))),
+        accuracy_se=share_error(accuracy, len(labels)),
         gain=gain,
         gain_se=gain_se,
     )

@@ -77,9 +77,20 @@ class Evaluations:
         raise KeyError(key)
 
     def missing(self, role: Role, archs: Iterable[Arch]) -> list[Arch]:
-        """Those of `archs` that were not evaluated in that role, each once."""
+        """Those of `archs` that were not evaluated in that role, each once; failed labels too.
+
+        A judge learns from labels for the whole run, so that one is not lost to a full memory.
+        """
         by_id = {network_id(arch): arch for arch in archs}
-        return [arch for key, arch in by_id.items() if (role, key) not in self]
+        return [arch for key, arch in by_id.items() if not self._is_known(role, key)]
+
+    def _is_known(self, role: Role, key: str) -> bool:
+        failed = (
+            role is Role.LABEL
+            and (role, key) in self
+            and (self.journal[role, key]["metrics"]["state"] == "failed")
+        )
+        return (role, key) in self and not failed
 
     def add(self, role: Role, arch: Arch, metrics: Metrics, name: str = "") -> None:
         """Write down what is known of `arch`."""
@@ -99,7 +110,7 @@ class Evaluations:
         """(index, metrics) of `archs`, known ones first; `names` by id go with what is written."""
         missing = []
         for i, arch in enumerate(archs):
-            if (role, network_id(arch)) in self:
+            if self._is_known(role, network_id(arch)):
                 yield i, self.metrics(role, arch)
             else:
                 missing.append(i)

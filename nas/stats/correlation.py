@@ -60,6 +60,17 @@ def share_interval(share: float, number: int) -> Interval:
     return Interval(share, float(low), float(high))
 
 
+def share_error(share: float, number: int) -> float:
+    """The standard error of a share of `number`.
+
+    Of none and of all it is that of one more on either side (Agresti and Coull 1998): few images
+    that are all answered rightly do not make an accuracy certain.
+    """
+    if share in (0, 1):
+        share = (share * number + 1) / (number + 2)
+    return float(np.sqrt(share * (1 - share) / number))
+
+
 def interval(measure: Measure, predicted: ArrayLike, true: ArrayLike, seed: int = 0) -> Interval:
     """`measure` of n networks and its interval; resamples without a value drop out."""
     a, b = np.asarray(predicted, float), np.asarray(true, float)

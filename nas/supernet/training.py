@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nas.core.errors import UserError
 from nas.core.typed import Count, Natural, Positive, Range, check_fields
 from nas.network.device import layout, resolve_precision, to_device, tune_malloc
 from nas.stats.correlation import kendall
@@ -62,6 +63,11 @@ class SupernetBudget:
 
     def __post_init__(self) -> None:
         check_fields(self, "supernet")
+        if self.training.label_smoothing or self.training.norms != "batch":
+            raise UserError(
+                "a supernet learns from its largest network, by the norms of each batch: leave out "
+                "accuracy.budget.training.label_smoothing= and norms="
+            )
 
 
 SupernetProgress = Callable[[float, float, SupernetHistory], None]  # part done, seconds left
@@ -93,7 +99,8 @@ def train_supernet(
     check_equal_parts(len(batches), device)
     to_device(supernet, device)
     threads = 1 if together() else budget.threads  # norms of all ask each other in one order
-    with name_failures("training the supernet"), side_by_side(threads, device) as run:
+    advice = "lower accuracy.budget.training.batch_size or data.resolution"
+    with name_failures("training the supernet", advice), side_by_side(threads, device) as run:
         sampler = FeasibleSampler(supernet.space, feasible, seed) if feasible else None
         sandwich = Sandwich(supernet.space, budget.num_random, sampler)
         training = _Training(supernet, batches, budget, device, seed, sandwich, run)
@@ -209,7 +216,7 @@ class _Training:
             raise TrainingFailed(
                 "not_finite",
                 f"{reason} by step {history.steps}, the {MAX_ROLLBACKS + 1}th time: "
-                f"lower supernet.training.lr={self.budget.training.lr:g}",
+                f"lower accuracy.budget.training.lr={self.budget.training.lr:g}",
             )
         self.restore(self.good)
         self.lr_scale /= 2
@@ -221,7 +228,12 @@ class _Training:
             rng = random.Random(f"{self.seed}:probes")
             archs = self.sandwich.sample(budget.num_probes, rng)
             losses, _ = subnet_losses(
-                self.supernet, archs, self.probe, device=self.device, threads=budget.threads
+                self.supernet,
+                archs,
+                self.probe,
+                device=self.device,
+                precision=budget.training.precision,
+                threads=budget.threads,
             )
             before, self.probed = self.probed, losses.mean(1).tolist()
             if before:

@@ -15,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.network.device import layout, to_device
+from nas.stats.correlation import share_error
 from nas.training.processes import joined_rows
 
+ADVICE = "lower budget.batch_size, data.resolution or workers"
 OUT_OF_MEMORY = (
     *("out of memory", "can't allocate memory", "not enough memory"),  # torch's wordings
     *("ALLOC_FAILED", "unable to find an engine"),  # cuBLAS's and cuDNN's
@@ -66,7 +68,7 @@ def scored(losses: Tensor, correct: Tensor) -> Score:
     accuracy, number = correct.double().mean().item(), len(losses)
     return Score(
         accuracy,
-        accuracy_se=math.sqrt(accuracy * (1 - accuracy) / number),
+        accuracy_se=share_error(accuracy, number),
         cross_entropy=losses.mean().item(),
         cross_entropy_se=losses.std(correction=0).item() / math.sqrt(number),
         num_images=number,
@@ -125,13 +127,12 @@ def paired_difference(first: Tensor, second: Tensor) -> tuple[float, float]:
 
 
 @contextmanager
-def name_failures(task: str) -> Iterator[None]:
-    """Turn every way of torch's to say that memory ran out into TrainingFailed."""
+def name_failures(task: str, advice: str = ADVICE) -> Iterator[None]:
+    """Turn every way of torch's to say that memory ran out into TrainingFailed, with `advice`."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         short = isinstance(error, (MemoryError, torch.OutOfMemoryError))
         if not short and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise
-        advice = "lower budget.batch_size, data.resolution or workers"
         raise TrainingFailed("out_of_memory", f"out of memory while {task}: {advice}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import os
 import pickle
@@ -303,3 +304,13 @@ def test_a_table_that_is_not_there_or_not_text_is_one_line(tmp_path):
     (tmp_path / "bad.csv").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(UserError, match="not a CSV file"):
         read(tmp_path / "bad.csv")
+    whole = gzip.compress(b"arch,accuracy\na,.5\n" * 9)
+    for damaged in (whole[:-9], whole[:12] + b"\xff" * 9 + whole[21:]):
+        (tmp_path / "bad.csv.gz").write_bytes(damaged)
+        with pytest.raises(UserError, match="not a CSV file"):
+            read(tmp_path / "bad.csv.gz")
+
+
+def test_a_table_saved_by_a_spreadsheet_is_read(tmp_path):
+    (tmp_path / "t.csv").write_text("arch,accuracy\na,.5\n", encoding="utf-8-sig")
+    assert read(tmp_path / "t.csv").entries["a"][0] == 0.5

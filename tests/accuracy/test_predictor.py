@@ -48,6 +48,17 @@ def opened(prior, labels, num_labels=8) -> Predictor:
     return PredictorSettings(By(prior), num_labels).open(context)
 
 
+def test_why_labels_failed_is_said():
+    def failing(networks):
+        yield from ((i, Failure("the loss became nan")) for i in range(len(networks)))
+
+    with pytest.raises(UserError, match=r"0 of 8 networks could be labelled.*the loss became nan"):
+        opened(noisy_size, failing)
+    judge = opened(failing, noisy_size)
+    with pytest.raises(UserError, match=r"accuracy.prior scored 0 of 8.*the loss became nan"):
+        one(judge, archs(1)[0])
+
+
 def one(judge, arch):
     ((_, estimate),) = judge.estimate([arch])
     return estimate
@@ -176,7 +187,7 @@ def test_failures_cost_their_network_and_no_other():
 
 def test_a_prior_that_scores_too_few_labels_is_named():
     judge = opened(lambda nets: answered(len(nets)), true_depth)
-    with pytest.raises(RuntimeError, match="scored 0 of 8 labels"):
+    with pytest.raises(UserError, match=r"scored 0 of 8 trained networks.*no score"):
         one(judge, archs(1)[0])
 
 

@@ -20,6 +20,7 @@ from nas.accuracy.zero_cost import (
     PROXIES,
     ZeroCost,
     ZeroCostSettings,
+    _distinct,
     naswot,
     synflow,
     zico,
@@ -147,6 +148,17 @@ def test_a_proxy_that_is_not_finite_is_said_to_be(monkeypatch):
         ZeroCost(DATA, ZeroCostSettings(), "cpu")(
             fill(SPACE, {k: v[0] for k, v in choices(SPACE).items()})
         )
+
+
+def test_images_of_one_code_are_no_kernel_and_copies_are_left_out():
+    net = build(fill(SPACE, {k: v[0] for k, v in choices(SPACE).items()}), seed=0)
+    images, labels = ZeroCost(DATA, ZeroCostSettings(batch_size=8), "cpu")._batches[0]
+    assert math.isfinite(naswot(net, images, labels))
+    twice = torch.cat((images, images[2:3])), torch.cat((labels, labels[2:3]))
+    assert naswot(net, *twice) == -math.inf
+    kept, kept_labels = _distinct(twice)
+    assert torch.equal(kept, images)
+    assert torch.equal(kept_labels, labels)
 
 
 @needs_shared

@@ -33,7 +33,7 @@ from nas.search.evaluator import Evaluator
 from nas.search.metrics import Metrics
 from nas.search.storage import TrialStore, open_storage
 from nas.search.study import SearchStudy
-from nas.space.choices import choices, fill, one_of, picks_of
+from nas.space.choices import choices, fill, one_of, picks_of, random_picks
 from nas.space.limits import Limits
 from search_spaces.lookup import members
 
@@ -387,3 +387,17 @@ METRIC_NANS = ("score", "score_se", "accuracy", "accuracy_se", "cross_entropy", 
 def test_members_are_found_again():
     for name, picks in members(SPACE, 0.35).items():
         assert picks_of(SPACE, fill(SPACE, picks)) == picks, name
+
+
+def test_a_label_that_failed_is_tried_again_and_no_other_evaluation(tmp_path):
+    archs = [fill(SPACE, random_picks(SPACE, random.Random(seed))) for seed in range(60)]
+    written = Evaluations(tmp_path / "evaluations.jsonl")
+    for role in (Role.LABEL, Role.FINALIST):
+        list(written.evaluate(role, archs, Fake()))
+    failed = [row["id"] for row in written.rows(Role.LABEL) if row["state"] == "failed"]
+    assert failed
+    again = Evaluations(tmp_path / "evaluations.jsonl")
+    assert [network_id(arch) for arch in again.missing(Role.LABEL, archs)] == failed
+    assert not again.missing(Role.FINALIST, archs)
+    list(again.evaluate(Role.LABEL, archs, fake := Fake()))
+    assert sorted(fake.seen) == sorted(failed)

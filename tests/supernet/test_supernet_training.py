@@ -21,6 +21,7 @@ from nas.supernet.scoring import side_by_side, subnet_losses
 from nas.supernet.supernet import Supernet
 from nas.supernet.training import SupernetBudget, train_supernet
 from nas.training.evaluation import TrainingFailed
+from nas.training.loop import Budget
 
 
 class Spoilt:
@@ -265,6 +266,8 @@ def test_training_stops_when_the_ranking_has_settled(monkeypatch):
         ({"threads": 0}, "from 1, not"),
         ({"num_random": 1.5}, "from 0, not"),
         ({"settled": 2}, "from 0 to 1"),
+        ({"training": Budget(epochs=1, label_smoothing=0.1)}, "leave out .*label_smoothing="),
+        ({"training": Budget(epochs=1, norms="frozen")}, "and norms="),
     ],
 )
 def test_budgets_that_make_no_sense_are_refused(wrong, words):

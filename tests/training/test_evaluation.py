@@ -45,6 +45,9 @@ def test_the_score_by_hand():
     spread = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / 5)
     assert score.cross_entropy_se == pytest.approx(spread / math.sqrt(5))
     assert score.num_images == 5
+    all_right = evaluate(Answers(), Fixed(logits, logits.argmax(1)), device=CPU)
+    assert all_right.accuracy == 1
+    assert all_right.accuracy_se == pytest.approx(math.sqrt(6 / 7 * 1 / 7 / 5))  # not certain
 
 
 def test_networks_are_compared_image_by_image():
