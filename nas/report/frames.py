@@ -40,8 +40,13 @@ def front_of(trials: pd.DataFrame, ranked_by: str = "accuracy") -> pd.DataFrame:
 
 
 def published_rows(trials: pd.DataFrame, references: pd.DataFrame) -> pd.DataFrame:
-    """The published networks, each once, whether they were trials or not."""
-    return pd.concat([trials[trials["name"] != ""], references]).drop_duplicates("name")
+    """The published networks, each once, whether they were trials or not.
+
+    One that was over a limit as a trial counts as the reference that it was trained as.
+    """
+    both = pd.concat([trials[trials["name"] != ""], references])
+    first = both.sort_values("state", key=lambda states: states != "complete", kind="stable")
+    return first.drop_duplicates("name").sort_index(kind="stable")
 
 
 def as_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -85,12 +85,15 @@ class Evaluations:
         return [arch for key, arch in by_id.items() if not self._is_known(role, key)]
 
     def _is_known(self, role: Role, key: str) -> bool:
-        failed = (
-            role is Role.LABEL
-            and (role, key) in self
-            and (self.journal[role, key]["metrics"]["state"] == "failed")
-        )
-        return (role, key) in self and not failed
+        state = self._state(role, key)
+        return state is not None and not (role is Role.LABEL and state == "failed")
+
+    def is_complete(self, role: Role, arch: Arch) -> bool:
+        """Whether it was evaluated in that role, to the end."""
+        return self._state(role, network_id(arch)) == "complete"
+
+    def _state(self, role: Role, key: str) -> str | None:
+        return str(self.journal[role, key]["metrics"]["state"]) if (role, key) in self else None
 
     def add(self, role: Role, arch: Arch, metrics: Metrics, name: str = "") -> None:
         """Write down what is known of `arch`."""
@@ -107,17 +110,17 @@ class Evaluations:
         *,
         write: bool = True,
     ) -> Iterator[tuple[int, Metrics]]:
-        """(index, metrics) of `archs`, known ones first; `names` by id go with what is written."""
-        missing = []
-        for i, arch in enumerate(archs):
-            if self._is_known(role, network_id(arch)):
-                yield i, self.metrics(role, arch)
-            else:
-                missing.append(i)
+        """(index, metrics) of `archs`, known ones last; `names` by id go with what is written.
+
+        Whoever is asked for the others thus knows what it would in a run that was never stopped.
+        """
+        known = [i for i, arch in enumerate(archs) if self._is_known(role, network_id(arch))]
+        missing = sorted(set(range(len(archs))) - set(known))
         for j, metrics in evaluate([archs[i] for i in missing]) if missing else ():
             if write:
                 self.add(role, archs[missing[j]], metrics, (names or {}).get(metrics.id, ""))
             yield missing[j], metrics
+        yield from ((i, self.metrics(role, archs[i])) for i in known)
 
 
 def _name_of(row: Mapping[str, Any]) -> str:

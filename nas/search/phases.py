@@ -182,6 +182,11 @@ def train_finalists(run: SearchRun) -> None:
     chosen = choose_finalists(scored, target_ms, settings.finalists, settings.spread)
     ids = trials.set_index("number")["id"]
     archs = [run.arch_of(ids[number]) for number in chosen]
+    for arch in run.evaluations.missing(Role.FINALIST, archs):
+        for role in (Role.LABEL, Role.REFERENCE):  # trained alike
+            if run.evaluations.is_complete(role, arch):
+                run.evaluations.add(Role.FINALIST, arch, run.evaluations.metrics(role, arch))
+                break
     evaluate_beside(run, Role.FINALIST, archs, run.evaluator.unlimited())
 
 
@@ -214,8 +219,9 @@ def rows_trained(run: SearchRun) -> list[dict[str, Any]]:
 
     Those that the judge learnt from have no number; the finalists have that of their trial.
     """
-    rows = [row | picks_row(run, row["id"]) for row in run.evaluations.rows(Role.LABEL)]
     finalists = {row["id"]: row for row in run.evaluations.rows(Role.FINALIST)}
+    labels = (row for row in run.evaluations.rows(Role.LABEL) if row["id"] not in finalists)
+    rows = [row | picks_row(run, row["id"]) for row in labels]
     for trial in run.study.rows():
         if finalist := finalists.pop(trial["id"], None):  # not of a duplicate, which comes later
             rows.append(trial | finalist | {"number": trial["number"], "name": trial["name"]})
@@ -228,20 +234,20 @@ def picks_row(run: SearchRun, key: str) -> dict[str, Any]:
     return {f"pick.{name}": label for name, label in picks.items()}
 
 
-def measure_whole(run: SearchRun, archs: Mapping[str, Arch]) -> dict[str, float]:
+def measure_whole(run: SearchRun, archs: Mapping[str, Arch], again: bool) -> dict[str, float]:
     """Milliseconds of networks by id, each timed as a whole, once in the life of the run.
 
-    Where the device has gone away since, that is said, and nothing is lost but these.
+    Not `again`: those that are known.  So too where the device has gone away, which is said.
     """
     if not (device := run.problem.latency.device):
         return {}
     known: dict[str, float] = dict(run.store.note("measured", dict))
-    if missing := [key for key in archs if key not in known]:
+    if again and (missing := [key for key in archs if key not in known]):
         try:
             timings = device.measure_many([archs[key] for key in missing])
         except UserError as error:
             run.console.print(f"measured  nothing: {error}")
-            return {}
-        known |= {key: t.median_ms for key, t in zip(missing, timings, strict=True)}
-        run.store.set_note("measured", known)
-    return {key: known[key] for key in archs}
+        else:
+            known |= {key: t.median_ms for key, t in zip(missing, timings, strict=True)}
+            run.store.set_note("measured", known)
+    return {key: known[key] for key in archs if key in known}

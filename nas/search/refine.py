@@ -127,7 +127,7 @@ def describe_refined(
     rows = {row["id"]: row for row in run.evaluations.rows(Role.REFINED)}
     ours = rows[key]
     (shown,) = as_rows(trial_frame([ours | {"number": None}]))
-    shown["measured_ms"] = measure_whole(run, {key: refined.arch}).get(key)
+    shown["measured_ms"] = measure_whole(run, {key: refined.arch}, again=True).get(key)
     write_text(run.folder / "refined.yaml", as_yaml(refined.arch, shown))
     rivals = [trained(run)[winner["id"]] | {"name": "the winner"}] if winner else []
     rivals += [rows[network_id(control)]] if control else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,7 @@ class Outcome:
     random: pd.DataFrame  # of a random search, judged like the trials
     is_scored: bool  # whether a judge only scored the trials
     ranked_by: str = "accuracy"  # or "score", which tells networks apart that are near each other
+    labelled: Collection[str] = ()  # ids of networks that the judge learnt from
 
 
 def write_results(
@@ -135,9 +136,11 @@ def write_results(
     summary = {**about, **summarise(trained, outcome.references, target_ms, by)}
     front, winner = front_of(trained, by), summary["winner"]
     distinct = trials[trials["state"] != "duplicate"]
-    summary["versus_random"] = gain_over_random(distinct, random)
+    whole = distinct["score"].where(distinct["state"] == "complete")  # not of a stopped training
+    summary["versus_random"] = gain_over_random(distinct.assign(score=whole), random)
     if outcome.is_scored:
-        fidelity = judge_fidelity(trials, trained)
+        unseen = trained[~trained["id"].isin(outcome.labelled)]
+        fidelity = judge_fidelity(trials, unseen)
         summary |= {**count_states(trials), "trained": len(trained), "fidelity": fidelity}
     tables = {"trials": trials, "pareto": front}
     tables |= {"random": random} if len(random) else {}

@@ -121,12 +121,13 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
     if run.settings.inherits:
         controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
         references = pd.concat([references, trial_frame(controls)])
-    outcome = Outcome(trials, trained, references, random, is_scored, by)
+    labelled = [row["id"] for row in run.evaluations.rows(Role.LABEL)]
+    outcome = Outcome(trials, trained, references, random, is_scored, by, labelled)
     summary = write_results(
         run.folder,
         outcome,
         target_ms=run.problem.target_ms,
-        measured=measure_whole(run, shown_networks(run, outcome)) if measure else {},
+        measured=measure_whole(run, shown_networks(run, outcome), again=measure),
         arch_of=run.arch_of,
         about=describe_run(run),
     )

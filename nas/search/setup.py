@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -52,7 +52,7 @@ from nas.search.storage import TrialStore, open_storage
 from nas.search.study import SearchStudy
 from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
-from nas.space.choices import Picks, choices, fill
+from nas.space.choices import choices, fill
 from nas.space.configured import configured_space, width_of
 from nas.tasks.start import load_backbone
 from nas.training.first_weights import FirstWeights
@@ -109,7 +109,6 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     if isinstance(judge, InheritedSettings):
         whole = at_resolution(space, sides_of(space)[0])
         console.print(f"weights   {whose(judge.weights, whole)}")
-    earlier = earlier_run(settings.warm_start, choices(space)) if settings.warm_start else []
     folder = open_folder(Path(settings.results) / "search" / settings.run)
     stack.enter_context(lock_folder(folder))
     print_space(console, settings.space.name, space, data)
@@ -123,6 +122,8 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     if store.salvaged:
         console.print(f"journal   {store.salvaged}")
     store.say = console.print
+    if settings.warm_start:  # another machine may not have that run, and needs it no more
+        store.note("earlier", lambda: earlier_run(str(settings.warm_start), choices(space)))
     database = store if settings.storage else None
     measure = partial(
         open_latencies, trellis_of(space), device, effort, table, console, settings.strict
@@ -139,7 +140,7 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     evaluations = Evaluations(folder / "evaluations.jsonl", database)
     take_over(store, evaluations, problem, settings)
     score = judge.infeasible_score(data.num_classes)
-    study = open_sampled(problem, store, sampler, earlier, settings.seed, score)
+    study = open_sampled(problem, store, sampler, settings, score)
     return SearchRun(
         settings, folder, load, data, problem, judge, workers, store, study, evaluations,
         replace(evaluator, max_ms=problem.max_ms, exempt=problem.exempt), console,
@@ -178,17 +179,17 @@ def open_sampled(
     problem: Problem,
     store: TrialStore,
     sampler: Any,
-    earlier: Sequence[tuple[Picks, float]],
-    seed: int,
+    settings: SearchSettings,
     infeasible_score: float,
 ) -> SearchStudy:
-    """The study with its sampler, which is told what `earlier` runs found."""
+    """The study with its sampler, which is told what an earlier run found."""
+    seed = settings.seed
     if isinstance(sampler, KnownCost):
         sampler = sampler.for_space(
             problem.feasible,
             target_ms=problem.target_ms,
             seed=seed,
-            earlier=store.note("earlier", lambda: earlier) if earlier else [],
+            earlier=store.notes().get("earlier", []),
             log_likelihood=infeasible_score < 0,  # of guessing
         )
     return SearchStudy(problem.space, store, sampler, seed=seed, infeasible_score=infeasible_score)

@@ -177,14 +177,16 @@ class SearchStudy:
         missing = []
         for i, (_, arch) in enumerate(asked):
             if metrics := stored.get(network_id(arch)):
-                self._learn(metrics)
                 answers[i] = metrics
             else:
                 missing.append(i)
+        known = list(answers.values())
         for j, metrics in evaluate([asked[i][1] for i in missing]) if missing else ():
             self._learn(metrics)
             answers[missing[j]] = metrics
             on_result(metrics)
+        for metrics in known:  # last, or the others would be judged by more than the first time
+            self._learn(metrics)
         for i, (trial, _) in enumerate(asked):
             self._tell(trial, answers[i])
 

@@ -24,6 +24,10 @@ def width_of(
         if given not in (None, 1):
             raise UserError(f"space={name} has its own widths: leave width={given:g} out")
         return 1.0
+    if (own := arguments["width"]) is not None:
+        if given not in (None, own):
+            raise UserError(f"width={given:g} and space.width={own} differ: give one of them")
+        return float(str(own))
     return given or (SMALL_WIDTH if resolution < SMALL_BELOW else 1.0)
 
 

@@ -60,6 +60,24 @@ def test_counts_are_whole_numbers_and_unknown_ones_nan():
     assert trial_frame([]).columns.tolist() == list(COLUMNS)
 
 
+def test_a_published_trial_over_a_limit_is_shown_as_the_reference_it_was_trained_as():
+    over = failed(4, name="mobilenet_v2") | {"state": "infeasible"}
+    trained = trial(None, 0.7, 9.0, name="mobilenet_v2")
+    found = summarise(trial_frame([*ROWS, over]), trial_frame([trained]), target_ms=2.5)
+    assert [row["name"] for row in found["published"]] == ["mnasnet_b1", "mobilenet_v2"]
+
+
+def test_scores_of_stopped_trainings_are_no_floor_of_the_search_against_random(tmp_path):
+    rows = [trial(i, 0.8 + i / 100, 1.0 + i, score=0.8 + i / 100) for i in range(4)]
+    random = [trial(None, 0.7, 2.0, score=0.7)]
+    stopped = trial(4, None, 1.5, score=0.01, state="pruned")
+    for name in ("without", "with"):
+        (tmp_path / name).mkdir()
+    without = write(tmp_path / "without", rows, random=random)["versus_random"]
+    found = write(tmp_path / "with", [*rows, stopped], random=random)["versus_random"]
+    assert found["random"] == without["random"]
+
+
 def test_the_winner_is_the_most_accurate_within_the_target():
     found = summarise(trial_frame(ROWS), trial_frame([]), target_ms=2.5)
     assert found["target_met"] is True
@@ -181,3 +199,19 @@ def test_without_a_random_search_nothing_is_said_of_one(tmp_path):
     page_of([read_run(tmp_path)], tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "drawing at random" not in page.partition('type="application/json"')[0]
+
+
+def test_networks_that_the_judge_learnt_from_do_not_test_it(tmp_path):
+    rows = [trial(i, 0.8 + i / 100, 1.0 + i, score=float(i)) for i in range(12)]
+    trials = trial_frame(rows)
+    none = trial_frame([])
+
+    def fidelity(labelled):
+        outcome = Outcome(trials, trial_frame(rows), none, none, True, labelled=labelled)
+        about = {"target_ms": 99.0, "measured": {}, "about": ABOUT}
+        made = write_results(tmp_path, outcome, arch_of=lambda key: Arch((Stage(8),)), **about)
+        return made["fidelity"]
+
+    assert fidelity(())["num_networks"] == 12
+    assert fidelity([f"net{i}" for i in range(4)])["num_networks"] == 8
+    assert fidelity([f"net{i}" for i in range(12)]) is None

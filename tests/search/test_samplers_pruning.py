@@ -139,10 +139,10 @@ class Learner:
         return Estimate(final, 0.01, 2.0, "2 epochs", rungs={1: rung})
 
 
-def pruned_run(folder, learner, trials=40, sampler="nsga2"):
+def pruned_run(folder, learner, trials=40, sampler="nsga2", batch=4):
     s = study(folder, sampler=sampler)
     evaluator = Evaluator(Timer(), learner, pruning=Pruning(s.known, (1,)))
-    run(s, evaluator, trials=trials, folder=folder)
+    run(s, evaluator, trials=trials, batch=batch, folder=folder)
     return s
 
 
@@ -179,6 +179,31 @@ def test_killed_in_a_run_with_pruning_it_goes_on_to_the_same_end(tmp_path):
     again = study(tmp_path / "killed")
     assert [r["score"] for r in again.rows()] == [r["score"] for r in whole.rows()]
     assert [row[2] for row in told(again)] == [row[2] for row in told(whole)]
+
+
+class Noisy(Learner):
+    """One whose rungs tell little of the end."""
+
+    def one(self, arch, least):
+        end = super().one(arch, {1: -math.inf})
+        if isinstance(end, Failure):
+            return end
+        rung = end.value - 0.2 + 0.2 * random.Random(network_id(arch)[::-1]).random()
+        if rung < least[1]:
+            return Estimate(rung, 0.01, 1.0, "1 of 2 epochs", rungs={1: rung}, threshold=least[1])
+        return replace(end, rungs={1: rung})
+
+
+@pytest.mark.parametrize("lives", [9, 11, 13, 19, 21, 25, 27, 33])
+def test_after_a_kill_no_training_is_stopped_that_would_have_gone_on(tmp_path, lives):
+    for name in ("whole", "killed"):
+        (tmp_path / name).mkdir()
+    whole = pruned_run(tmp_path / "whole", Noisy(), sampler="random", batch=8)
+    with suppress(Killed):
+        pruned_run(tmp_path / "killed", Noisy(lives=lives), sampler="random", batch=8)
+    again = pruned_run(tmp_path / "killed", Noisy(), sampler="random", batch=8)
+    assert {row["state"] for row in whole.rows()} >= {"complete", "pruned"}
+    assert again.rows() == whole.rows()
 
 
 def test_without_a_rule_judges_get_no_thresholds():
