@@ -151,7 +151,8 @@ class RediscoverSettings:
         if isinstance(judge, OneShotSettings):
             return f"a supernet of its own, trained for {self.size.seconds:g} s"
         epochs = self.label_budget.node["epochs"]
-        return f"a model of its own, of {judge.num_labels} trainings of {epochs} epochs"
+        each = f"{epochs} epoch{'s' * (epochs != 1)}"
+        return f"a model of its own, of {judge.num_labels} trainings of {each}"
 
     def to_search(self, number: int, target_ms: float) -> SearchSettings:
         """The search of that number, among networks as fast as the target alone."""
