@@ -125,7 +125,8 @@ def check_beside(run: OldRun) -> None:
             for column in ("id", "accuracy", "test_accuracy"):
                 assert published[name][column] == metrics[column]
         elif kind == "label":
-            assert any(same(row, metrics) and row["number"] == "" for row in trained)
+            shown = [row for row in trained if same(row, metrics)]
+            assert len(shown) == 1, "once, also where it became a finalist"
         elif kind == "alone":
             assert any(same(row, metrics) and row["number"] == name for row in trained)
         elif kind == "random":

@@ -133,7 +133,7 @@ def test_a_training_that_never_stays_finite_is_given_up_with_a_reason(monkeypatc
     monkeypatch.setattr("nas.supernet.training.CHECK_EVERY", 1)
     spoilt = Split(DATA.train.images, DATA.train.labels)
     bad = Batches(spoilt, (math.nan, 0), DATA.std, batch_size=16, shuffle=True)
-    with pytest.raises(TrainingFailed, match="the 6th time: lower supernet"):
+    with pytest.raises(TrainingFailed, match=r"the 6th time: lower accuracy.budget.training.lr"):
         train_supernet(Supernet(SPACE), bad, BUDGET, device=CPU)
 
 
