@@ -23,7 +23,7 @@ TINY = (
     "data.train=300", "data.val=100", "data.test=100", "budget.epochs=1", "width=0.25",
     "space.base=small", "space.depths=[1,2,3]", "space.kernels=[3,5]", "target=mobilenet_v3_small",
     "searches=3", "trials=12", "accuracy.budget.seconds=1", "controls=50", "ranked=10",
-    "rivals=[mobilenet_v2]", "rewards=[mnas,tunas]", "workers=1",
+    "rivals=[mobilenet_v3_small]", "rewards=[mnas,tunas]", "workers=1",
     "table.blocks=40", "table.calibrate=6", "table.validate=6", "table.repeat=0",
     "latency.min_rounds=6", "latency.max_seconds=0.05",
 )  # fmt: skip
@@ -59,7 +59,7 @@ def test_it_ends_with_its_page_and_every_figure(finished):
     assert kept["taus"]["networks"] == 10
     assert len(kept["taus"]["judges"]) == 3
     assert kept["num_controls"] == 50
-    assert [row["name"] for row in kept["quality"]][1:] == ["mobilenet_v2"]
+    assert [row["name"] for row in kept["quality"]][1:] == ["mobilenet_v3_small"]
     assert "random networks" in kept["quality"][0]["name"]
     assert set(kept["stages"]) == {"searched", "random", "published"}
     assert kept["rewards"]["mnas"] > 0
