@@ -59,7 +59,9 @@ def test_it_ends_with_its_page_and_every_figure(finished):
     assert kept["taus"]["networks"] == 10
     assert len(kept["taus"]["judges"]) == 3
     assert kept["num_controls"] == 50
-    assert [row["name"] for row in kept["quality"]][1:] == ["mobilenet_v3_small"]
+    (rival,) = map(json.loads, (folder / "rivals.jsonl").read_text().splitlines())
+    fits = rival["width"] is not None  # on some machines no width of it is as fast
+    assert [row["name"] for row in kept["quality"]][1:] == ["mobilenet_v3_small"] * fits
     assert "random networks" in kept["quality"][0]["name"]
     assert set(kept["stages"]) == {"searched", "random", "published"}
     assert kept["rewards"]["mnas"] > 0
