@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,14 @@ from rich.console import Console
 from nas.core.errors import UserError
 from nas.rediscover import run as run_module
 from nas.rediscover.run import num_affordable, published_rows, rediscover
-from nas.rediscover.searching import Search, find_controls, find_target, search_by, search_once
+from nas.rediscover.searching import (
+    Search,
+    find_controls,
+    find_target,
+    open_unknowing,
+    search_by,
+    search_once,
+)
 from nas.rediscover.settings import RediscoverSettings
 from nas.rediscover.trainings import best_of, judge_taus
 from nas.search.evaluations import Evaluations, Role
@@ -33,7 +41,7 @@ TINY = (
 def finished(tmp_path_factory):
     """A run that was stopped after its searches, and given again."""
     folder = tmp_path_factory.mktemp("rediscovery")
-    settings = RediscoverSettings.of(*TINY, f"results={folder}")
+    settings = RediscoverSettings.of(*TINY, f"results={folder}", f"target={middle_ms(folder)}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_module, "fit_rivals", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -44,6 +52,15 @@ def finished(tmp_path_factory):
     summary = rediscover(settings)
     assert [path.read_bytes() for path in journals] == before  # nothing is trained again
     return folder / "rediscover" / "mobilenet_v3", summary
+
+
+def middle_ms(results):
+    """A latency that many networks have by the table, however well the machine measured it."""
+    settings = RediscoverSettings.of(*TINY, f"results={results}", "run=table")
+    given = settings.by_reward(None, settings.target)
+    with ExitStack() as stack:
+        feasible = open_unknowing(given, stack, Console(quiet=True)).problem.feasible
+        return float(np.median(feasible.ms(feasible.random(300, np.random.default_rng(0)))))
 
 
 def stop(*_):
@@ -76,7 +93,8 @@ def test_no_search_began_with_a_published_network(finished):
 
 def test_given_again_it_says_the_same(finished):
     folder, summary = finished
-    again = rediscover(RediscoverSettings.of(*TINY, f"results={folder.parents[1]}"))
+    target = f"target={summary['target_ms']}"
+    again = rediscover(RediscoverSettings.of(*TINY, f"results={folder.parents[1]}", target))
     same = ("taus", "hypotheses", "agreement", "stages", "searches", "rewards", "conclusion")
     assert repr([again[name] for name in same]) == repr([summary[name] for name in same])
     names = [[row["network"] for row in found["quality"]] for found in (again, summary)]
@@ -84,9 +102,10 @@ def test_given_again_it_says_the_same(finished):
 
 
 def test_other_settings_are_refused(finished):
-    folder, _ = finished
-    with pytest.raises(UserError, match="began with other settings"):
-        rediscover(RediscoverSettings.of(*TINY, "seeds=3", f"results={folder.parents[1]}"))
+    folder, summary = finished
+    words = ("seeds=3", f"target={summary['target_ms']}", f"results={folder.parents[1]}")
+    with pytest.raises(UserError, match=r"began with other settings \(seeds: 3 here, 2 there\)"):
+        rediscover(RediscoverSettings.of(*TINY, *words))
 
 
 @pytest.mark.parametrize(
@@ -186,7 +205,8 @@ def test_a_blend_learns_from_networks_as_fast_and_its_labels_are_shared(finished
     results = finished[0].parents[1]
     settings = RediscoverSettings.of(
         *(word for word in TINY if not word.startswith("accuracy.")),
-        f"results={results}", "run=blended", "accuracy=blend", "accuracy.num_labels=5",
+        f"results={results}", f"target={finished[1]['target_ms']}",
+        "run=blended", "accuracy=blend", "accuracy.num_labels=5",
         "budget.epochs=3", "label_epochs=1",
     )  # fmt: skip
     assert settings.describe_judge() == "a model of its own, of 5 trainings of 1 epoch"
