@@ -25,7 +25,7 @@ from nas.core.journal import KeyedJournal
 from nas.core.run_folder import open_folder
 from nas.rediscover.settings import WITHIN, RediscoverSettings
 from nas.report.frames import as_rows, trial_frame
-from nas.search.evaluations import Evaluations, Role
+from nas.search.evaluations import EVALUATIONS, Evaluations, Role
 from nas.search.phases import open_judge, run_phases
 from nas.search.run import counted_seconds, write_report
 from nas.search.settings import SearchSettings
@@ -33,7 +33,6 @@ from nas.search.setup import SearchRun, open_search
 from nas.stats.rewards import OBJECTIVES, power_law
 
 JUDGE = "supernet.pt"
-EVALUATIONS = "evaluations.jsonl"
 SCORES = "controls.jsonl"  # what the judge says of the controls
 
 

@@ -15,6 +15,7 @@ from nas.core.journal import KeyedJournal
 from nas.search.metrics import Metrics
 from nas.search.storage import TrialStore
 
+EVALUATIONS = "evaluations.jsonl"
 Evaluate = Callable[[Sequence[Arch]], Iterable[tuple[int, Metrics]]]
 
 

@@ -38,7 +38,7 @@ from nas.network.modules import build
 from nas.network.pretrained import PRETRAINED, fetch_pretrained
 from nas.search.adoption import check_study
 from nas.search.database import close_database
-from nas.search.evaluations import Evaluations
+from nas.search.evaluations import EVALUATIONS, Evaluations
 from nas.search.evaluator import Evaluator
 from nas.search.kept_table import with_kept_table
 from nas.search.netadapt import check_refinable
@@ -137,7 +137,7 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     write_yaml(folder / "config.yaml", config)
     about = {"seed": settings.seed, "latency": latency.describe(), "processes": num_started()}
     write_json(folder / "environment.json", environment(**about))
-    evaluations = Evaluations(folder / "evaluations.jsonl", database)
+    evaluations = Evaluations(folder / EVALUATIONS, database)
     take_over(store, evaluations, problem, settings)
     score = judge.infeasible_score(data.num_classes)
     study = open_sampled(problem, store, sampler, settings, score)
@@ -183,16 +183,17 @@ def open_sampled(
     infeasible_score: float,
 ) -> SearchStudy:
     """The study with its sampler, which is told what an earlier run found."""
-    seed = settings.seed
     if isinstance(sampler, KnownCost):
         sampler = sampler.for_space(
             problem.feasible,
             target_ms=problem.target_ms,
-            seed=seed,
+            seed=settings.seed,
             earlier=store.notes().get("earlier", []),
             log_likelihood=infeasible_score < 0,  # of guessing
         )
-    return SearchStudy(problem.space, store, sampler, seed=seed, infeasible_score=infeasible_score)
+    return SearchStudy(
+        problem.space, store, sampler, seed=settings.seed, infeasible_score=infeasible_score
+    )
 
 
 def open_own_study(
