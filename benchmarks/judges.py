@@ -30,8 +30,8 @@ from nas.arch.arch import Arch
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.core.run_folder import environment, write_json
+from nas.search.defining import sized_space
 from nas.search.settings import SearchSettings
-from nas.search.setup import sized_space
 from nas.space.choices import fill, random_picks
 from nas.stats.correlation import interval, kendall
 

@@ -19,8 +19,6 @@ from nas.accuracy.pool import Pool
 from nas.accuracy.scratch import Scratch
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
-from nas.core.errors import UserError
-from nas.core.files import parse_yaml
 from nas.core.run_folder import (
     check_config,
     environment,
@@ -32,12 +30,11 @@ from nas.core.run_folder import (
 )
 from nas.data.dataset import ImageData
 from nas.data.dense import DenseData
-from nas.latency.range import latency_range
 from nas.latency.store import open_latencies, table_folder
-from nas.network.modules import build
-from nas.network.pretrained import PRETRAINED, fetch_pretrained
 from nas.search.adoption import check_study
+from nas.search.checking import check_parts, whose
 from nas.search.database import close_database
+from nas.search.defining import define_problem, sized_space
 from nas.search.evaluations import EVALUATIONS, Evaluations
 from nas.search.evaluator import Evaluator
 from nas.search.kept_table import with_kept_table
@@ -52,13 +49,9 @@ from nas.search.storage import TrialStore, open_storage
 from nas.search.study import SearchStudy
 from nas.search.takeover import take_over
 from nas.space.bounds import check_limits, trellis_of
-from nas.space.choices import choices, fill
-from nas.space.configured import configured_space, width_of
-from nas.tasks.start import load_backbone
-from nas.training.first_weights import FirstWeights
+from nas.space.choices import choices
 from nas.training.processes import num_started
-from search_spaces.inherited import at_resolution, inherited, sides_of
-from search_spaces.lookup import adapted, at_width, members, plain_name, resolve_network
+from search_spaces.inherited import at_resolution, sides_of
 
 
 @dataclass(frozen=True)
@@ -147,32 +140,12 @@ def open_search(settings: SearchSettings, stack: ExitStack, console: Console) ->
     )  # fmt: skip
 
 
-def check_parts(settings: SearchSettings, sampler: Any, judge: JudgeSettings) -> None:
-    """Raise UserError where these do not go together, or weights are missing."""
-    check_sampler(sampler, settings.warm_start)
-    if isinstance(sampler, KnownCost):
-        sampler.check_scores(settings.accuracy.name, judge.infeasible_score(2) == 0)
-    if isinstance(judge, InheritedSettings):
-        judge.weights.file()  # looked for before anything is measured
-        check_references(settings)
-    else:
-        settings.budget.make().check_from_scratch()
-
-
-def check_references(settings: SearchSettings) -> None:
-    """Raise UserError where a network to compare with has no published weights to begin with.
-
-    The file of each is looked for, and else downloaded, now: they are trained last of all.
-    """
-    own = plain_name(str(settings.arch))
-    for name in (plain_name(name) for name in settings.references):
-        if name != own and name not in PRETRAINED:
-            raise UserError(
-                f"no weights are published for {name} in references=, which are trained from "
-                f"theirs: leave it out, or give one of {', '.join(PRETRAINED)}"
-            )
-        if name != own:
-            fetch_pretrained(name)
+def begins_with(judge: JudgeSettings, space: Arch) -> dict[str, Any]:
+    """What config.yaml says of the network that is shrunk, and of its weights: files may change."""
+    if not isinstance(judge, InheritedSettings):
+        return {}
+    whole = at_resolution(space, sides_of(space)[0])
+    return {"network": network_id(whole), "weights_sha256": judge.weights.digest()}
 
 
 def open_sampled(
@@ -237,116 +210,3 @@ def worker_of(
         task, at = settings.make_task(), settings.data.make
         return partial(InheritanceWorker.open, *what, precision=precision, task=task, load_at=at)
     return partial(Scratch.open, load, budget, *where, precision=precision)
-
-
-def check_sampler(sampler: Any, warm_start: str | None) -> None:
-    """Refuse settings that the sampler does not take; ours needs a table to be made at all."""
-    if isinstance(sampler, KnownCost):
-        return
-    if warm_start:
-        raise UserError(f"warm_start={warm_start} is for sampler=known_cost: choose it, or null")
-    try:
-        sampler(seed=0)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"wrong settings for the sampler: {' '.join(str(error).split())}") from None
-
-
-def whose(weights: FirstWeights, whole: Arch) -> str:
-    """Whose weights they are; UserError where they do not fit the network."""
-    net = build(whole)
-    return load_backbone(weights, net, whole, 0) if whole.dense else weights.load_into(net)[0]
-
-
-def begins_with(judge: JudgeSettings, space: Arch) -> dict[str, Any]:
-    """What config.yaml says of the network that is shrunk, and of its weights: files may change."""
-    if not isinstance(judge, InheritedSettings):
-        return {}
-    whole = at_resolution(space, sides_of(space)[0])
-    return {"network": network_id(whole), "weights_sha256": judge.weights.digest()}
-
-
-def sized_space(
-    settings: SearchSettings, data: ImageData | DenseData
-) -> tuple[SearchSettings, Arch]:
-    """The space for these images, and the settings with the width multiplier that it has."""
-    if settings.inherits:
-        option, task = settings.space, settings.make_task()
-        if task is None:
-            return settings, option.make(channels=data.channels, classes=data.num_classes)
-        assert isinstance(data, DenseData)
-        given = task.with_head(resolve_network(str(settings.arch))[0], data)
-        shrunk = partial(inherited, **option.arguments)  # Hydra would take `dense` apart
-        return settings, shrunk(classes=given.classes, dense=given.dense)
-    option = settings.space
-    width = width_of(option.name, option.arguments, settings.width, data.resolution)
-    if "width" not in option.arguments:
-        width = width_begun_with(settings) or width
-    option = option.filled(width=width)
-    space = configured_space(option.make, option.name, data.spec)
-    return replace(settings, width=width, space=option), space
-
-
-def width_begun_with(settings: SearchSettings) -> float | None:
-    """The width that the run's folder says, None without one.
-
-    Earlier versions named published networks at a width even where the space has none.
-    """
-    path = Path(settings.results) / "search" / settings.run / "config.yaml"
-    try:
-        width = parse_yaml(path.read_text(encoding="utf-8"))["width"]
-    except (OSError, ValueError, KeyError, TypeError):  # what is damaged is said later
-        return None
-    return width if isinstance(width, float) else None
-
-
-def measure_target(
-    settings: SearchSettings, space: Arch, store: TrialStore, evaluator: Evaluator
-) -> float:
-    """The target in ms; that of a published network is measured once in the life of a run."""
-    if not isinstance(settings.target, str):
-        return float(settings.target)
-    assert settings.width is not None
-    name = at_width(settings.target, settings.width)
-    like = at_resolution(space, sides_of(space)[0]) if settings.inherits else space
-    try:
-        metrics = store.note(
-            f"target:{name}", lambda: evaluator.measure([adapted(name, like)])[0].to_json()
-        )
-    except UserError as error:
-        raise UserError(f"target={name} could not be measured: {error}") from None
-    if metrics["latency_ms"] is None:
-        raise UserError(f"target={name} could not be measured: {metrics['reason']}")
-    return float(metrics["latency_ms"])
-
-
-def define_problem(
-    settings: SearchSettings, space: Arch, store: TrialStore, evaluator: Evaluator
-) -> Problem:
-    """The question that the settings ask; UserError where the space cannot answer it."""
-    assert settings.width is not None
-    inside = {} if settings.inherits else members(space, settings.width)
-    references = {at_width(name, settings.width) for name in settings.references}
-    exempt = {network_id(fill(space, inside[name])) for name in references & inside.keys()}
-    reach = latency_range(evaluator.latency)
-    problem = Problem(
-        space=space,
-        width=settings.width,
-        members=inside,
-        latency=evaluator.latency,
-        latency_range=reach,
-        limits=settings.limit,
-        target_ms=measure_target(settings, space, store, evaluator),
-        exempt=frozenset(exempt),
-    )
-    if settings.limit.latency_ms is not None:
-        reach.require(settings.limit.latency_ms, "limit.latency_ms")
-    least, most = settings.limit.min_latency_ms or 0.0, min(problem.target_ms, reach.slowest[0])
-    if least > most:
-        raise UserError(
-            f"limit.min_latency_ms={least:.4g} leaves no network: the target is "
-            f"{problem.target_ms:.4g} ms and the slowest in the space {reach.slowest[0]:.4g} ms; "
-            "lower it"
-        )
-    if not isinstance(settings.target, str):  # a network that the space cannot reach is a mark
-        reach.require(problem.target_ms)
-    return problem
