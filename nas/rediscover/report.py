@@ -48,6 +48,8 @@ def print_results(console: Console, summary: Summary, folder: Path) -> None:
     """Print what was found, a line each."""
     for row in summary["hypotheses"] if is_reliable(summary["taus"]) else ():
         console.print(f"tested    {describe_hypothesis(row)}")
+    for row in summary["worth"]["rows"]:
+        console.print(f"worth     {describe_worth(row)}")
     for row in summary["agreement"]:
         console.print(f"alike     {describe_agreement(row)}")
     for row in summary["quality"]:
@@ -69,6 +71,16 @@ def describe_hypothesis(row: Mapping[str, Any]) -> str:
         f"{row['published']:+.2f} published; {row['difference']:+.2f} "
         f"({row['low']:+.2f} to {row['high']:+.2f}), p {row['p']:.2g} ({row['holm']:.2g} of "
         f"the family): {verdict}"
+    )
+
+
+def describe_worth(row: Mapping[str, Any]) -> str:
+    """What more of a number gains among trained networks, in words."""
+    verdict = "told from chance" if row["found"] else "not told from chance"
+    return (
+        f"{row['words']}: {100 * row['gain']:+.2f} points ({100 * row['low']:+.2f} to "
+        f"{100 * row['high']:+.2f}) by a standard deviation more of it, p {row['p']:.2g} "
+        f"({row['holm']:.2g} of the family), {row['networks']} networks: {verdict}"
     )
 
 
@@ -117,12 +129,14 @@ def as_markdown(summary: Summary) -> str:
         for row in summary["hypotheses"]
     ]
     lists = [
+        [describe_worth(row) for row in summary["worth"]["rows"]],
         [describe_agreement(row) for row in summary["agreement"]],
         [describe_quality(row) for row in summary["quality"]],
         describe_rewards(summary),
         [f"`{row['arch']}`" for row in summary["searches"]],
     ]
     heads = (
+        "What trainings alone say, without a search",
         "Choices alike, slot by slot",
         "The networks found, against others as fast",
         "Rewards",

@@ -44,8 +44,9 @@ from nas.rediscover.trainings import (
     fit_rivals,
     judge_taus,
     train_ranked,
+    trained_alone,
 )
-from nas.rediscover.verdict import agreement_rows, conclusion, hypothesis_rows
+from nas.rediscover.verdict import agreement_rows, conclusion, hypothesis_rows, worth_rows
 from search_spaces.lookup import PUBLISHED
 
 # Those of the lineage whose blocks were searched.
@@ -104,6 +105,7 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     }
     found, random, theirs = groups.values()
     like = {name: rows_of(PUBLISHED[name]) for name in LIKE}
+    alone, accuracies = zip(*trained_alone(searches, ranked, trained), strict=True)
     rewards = {name: search_by(name, settings, target_ms, console) for name in settings.rewards}
     summary: dict[str, Any] = {
         **describe_run(settings, data, target_ms),
@@ -113,6 +115,10 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
         ],
         "taus": judge_taus(searches, trained, settings.seed),
         "hypotheses": hypothesis_rows(found, random, theirs, settings.seed),
+        "worth": {
+            "networks": len(alone),
+            "rows": worth_rows([rows_of(arch) for arch in alone], accuracies),
+        },
         "agreement": agreement_rows(found, random, like, settings.seed),
         "stages": {name: by_stage(group) for name, group in groups.items()},
         "published": list(published),

@@ -42,6 +42,7 @@ class Search:
 
     winner    the network of the highest score, and its row
     scores    what its judge says of the controls that are trained, in their order
+    labels    networks as fast that were trained for its judge to learn from, with their accuracy
     seconds   of the judge's training and of scoring
     """
 
@@ -49,6 +50,7 @@ class Search:
     winner: Arch
     row: Mapping[str, Any]
     scores: list[float]
+    labels: list[tuple[Arch, float]]
     seconds: float
 
 
@@ -110,8 +112,15 @@ def search_once(
             winner=run.arch_of(str(row["id"])),
             row=row,
             scores=scores_of(run, ranked),
+            labels=labels_of(run),
             seconds=judge_seconds(run) + float(done["seconds"].sum()),
         )
+
+
+def labels_of(run: SearchRun) -> list[tuple[Arch, float]]:
+    """The networks that its judge learnt from, none of a supernet, with their accuracy."""
+    rows = run.evaluations.rows(Role.LABEL)
+    return [(run.arch_of(row["id"]), row["accuracy"]) for row in rows if row["state"] == "complete"]
 
 
 def judge_seconds(run: SearchRun) -> float:

@@ -94,6 +94,20 @@ def judge_taus(
     }
 
 
+def trained_alone(
+    searches: Sequence[Search], ranked: Sequence[Arch], trained: Sequence[Sequence[Row]]
+) -> list[tuple[Arch, float]]:
+    """Random networks as fast as each other, each once, with the accuracy that trainings gave them.
+
+    Those that the judges learnt from, or the controls where judges are supernets.
+    """
+    found = {network_id(arch): (arch, value) for s in searches for arch, value in s.labels}
+    if found:
+        return list(found.values())
+    means = [float(np.mean([row["val_accuracy"] for row in rows])) for rows in trained]
+    return list(zip(ranked, means, strict=True))
+
+
 def fit_rivals(
     names: Sequence[str], winners: Sequence[Arch], timer: Backend, path: Path, console: Console
 ) -> dict[str, Arch]:

@@ -1,4 +1,4 @@
-"""What the searches show: tests against random networks of the same latency, and their meaning."""
+"""What searches and trainings show: tests among networks of the same latency, and their meaning."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import linregress, t
 
 from nas.rediscover.patterns import HYPOTHESES, Rows, agreement
+from nas.stats.paired import CONFIDENCE
 from nas.stats.permutation import difference_interval, holm, permutation_p
 
 SIGNIFICANT = 0.05  # after Holm's correction over all hypotheses
@@ -75,6 +77,41 @@ def agreement_rows(
     return rows
 
 
+def worth_rows(networks: Sequence[Rows], accuracies: Sequence[float]) -> list[Row]:
+    """What each hypothesis's number is worth where networks are as fast as each other: a row each.
+
+    networks          how many of those that were trained alone have the number
+    gain, low, high   accuracy gained by a standard deviation more of it, by least squares, with
+                      Student's 95 % interval
+    p, holm           two-sided, alone and within the family
+
+    All but `networks` are NaN where the number does not vary.
+    """
+    rows = []
+    for name, hypothesis in HYPOTHESES.items():
+        numbers = np.array([hypothesis.contrast(rows) for rows in networks])
+        known = np.isfinite(numbers)
+        x, y = numbers[known], np.asarray(accuracies, float)[known]
+        gain = half = p = float("nan")
+        if len(x) > 2 and np.ptp(x) > 0:
+            line = linregress(x, y)
+            unit, p = float(x.std()), float(line.pvalue)
+            gain = float(line.slope) * unit
+            half = float(t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * line.stderr) * unit
+        rows.append({
+            "name": name,
+            "words": hypothesis.words,
+            "networks": len(x),
+            "gain": gain,
+            "low": gain - half,
+            "high": gain + half,
+            "p": p,
+        })  # fmt: skip
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row |= {"holm": p, "found": bool(p < SIGNIFICANT)}
+    return rows
+
+
 def _mean(values: Any) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")
@@ -97,7 +134,8 @@ def conclusion(summary: Mapping[str, Any]) -> list[str]:
         wrong = "is the wrong way round" if taus["high"] < 0 else "cannot be told from chance"
         return [
             f"Nothing can be concluded from what the searches found, since their judges' order "
-            f"{wrong}: {ranked}."
+            f"{wrong}: {ranked}.",
+            _worth(summary["worth"]),
         ]
     said = [
         f"{row['words']} ({row['difference']:+.2f})"
@@ -110,4 +148,17 @@ def conclusion(summary: Mapping[str, Any]) -> list[str]:
         else f"In nothing that was tested can the networks of {len(summary['searches'])} searches "
         "be told from random ones of the same latency."
     ]
-    return [*lines, f"{ranked}."]
+    return [*lines, f"{ranked}.", _worth(summary["worth"])]
+
+
+def _worth(worth: Mapping[str, Any]) -> str:
+    """What trainings alone say, without any search."""
+    said = [
+        f"{row['words']} ({100 * row['gain']:+.1f} points by a standard deviation more of it)"
+        for row in worth["rows"]
+        if row["found"]
+    ]
+    return (
+        f"Of {worth['networks']} random networks as fast as each other, each trained alone, "
+        f"accuracy depends on: {'; '.join(said) or 'nothing that was tested'}."
+    )

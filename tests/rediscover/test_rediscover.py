@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.rediscover import run as run_module
 from nas.rediscover.run import num_affordable, published_rows, rediscover
@@ -23,7 +24,7 @@ from nas.rediscover.searching import (
     search_once,
 )
 from nas.rediscover.settings import RediscoverSettings
-from nas.rediscover.trainings import best_of, judge_taus
+from nas.rediscover.trainings import best_of, judge_taus, trained_alone
 from nas.search.evaluations import Evaluations, Role
 from search_spaces.lookup import PUBLISHED
 
@@ -81,6 +82,7 @@ def test_it_ends_with_its_page_and_every_figure(finished):
     assert [row["name"] for row in kept["quality"]][1:] == ["mobilenet_v3_small"] * fits
     assert "random networks" in kept["quality"][0]["name"]
     assert set(kept["stages"]) == {"searched", "random", "published"}
+    assert kept["worth"]["networks"] == 10  # the controls: supernets learn from no training
     assert kept["rewards"]["mnas"] > 0
     assert summary["conclusion"][0] in (folder / "rediscovery.md").read_text()
 
@@ -158,7 +160,7 @@ def test_published_networks_are_those_of_the_file_or_of_the_lineage(tmp_path):
 
 
 def searched(scores, seconds=10.0):
-    return Search("a", PUBLISHED["mobilenet_v2"], {}, scores, seconds)
+    return Search("a", PUBLISHED["mobilenet_v2"], {}, scores, [], seconds)
 
 
 def test_taus_are_of_each_judge_with_the_mean_of_trainings():
@@ -216,6 +218,8 @@ def test_a_blend_learns_from_networks_as_fast_and_its_labels_are_shared(finished
     assert np.isfinite(found.scores).all()
     labels = labels_of(results / "search" / "blended_0")
     assert len(labels) == 5
+    assert [network_id(arch) for arch, _ in found.labels] == [row["id"] for row in labels]
+    assert trained_alone([found, found], ranked, []) == found.labels
     assert all(0.98 * target <= row["latency_ms"] <= target for row in labels)
     assert found.seconds > sum(row["seconds"] for row in labels)  # one worker
     for reward in settings.rewards:
