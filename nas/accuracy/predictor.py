@@ -67,6 +67,8 @@ def features(arch: Arch) -> dict[Key, float]:
             values["place", stage, place, "first_kernel"] = kernels[0]
         values["place", stage, place, "hidden"] = hidden
         values["block", stage, place, row.op, *kernels, round(hidden, 2), squeeze, row.cout] = 1.0
+        acts = {layer.act for layer in row.layers if isinstance(layer, Conv | Linear)} - {""}
+        values |= {("act", stage, act): 1.0 for act in acts}
     return values
 
 

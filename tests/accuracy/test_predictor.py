@@ -27,6 +27,7 @@ from nas.core.errors import UserError
 from nas.space.choices import choices, fill, random_picks
 from nas.stats.correlation import kendall
 from search_spaces.mbconv import mbconv
+from search_spaces.mobilenet_v3 import mobilenet_v3
 from search_spaces.nas_bench_macro import nas_bench_macro, network
 
 
@@ -132,6 +133,16 @@ def test_a_worthless_prior_does_little_harm_and_a_good_one_is_believed():
     }
     assert taus["noise"] > 0.5
     assert taus["good"] > 0.8
+
+
+def test_activations_are_told_apart():
+    """Of networks that cost the same the activation of stem and head may be all that matters."""
+    space, draws = mobilenet_v3(width=0.25, resolution=32, classes=10), Random(0)
+    nets = [fill(space, random_picks(space, draws)) for _ in range(120)]
+    true = np.array([0.3 + 0.05 * (arch.stem.act == "hswish") for arch in nets])
+    true += 0.02 * np.random.default_rng(0).normal(size=120)
+    macs = np.log([cost(arch).macs for arch in nets])
+    assert predictor_fidelity(nets, macs, true, 60, seed=0) > 0.4
 
 
 def test_losses_correct_as_their_logarithms_do():
