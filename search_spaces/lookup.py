@@ -100,7 +100,8 @@ def resolve_baseline(
 def _sized(name: str, images: ImageSpec, resolution: int | None) -> Arch:
     """The published network `name` for such images, at `resolution` pixels if given.
 
-    Its batch norms and dropout are those of short trainings and not of its paper.
+    Its batch norms and dropout are those of short trainings and not of its paper; a head for boxes
+    or masks stays.
     """
     like = Arch(
         stages=(Stage(width=8),),
@@ -108,6 +109,7 @@ def _sized(name: str, images: ImageSpec, resolution: int | None) -> Arch:
         resolution=resolution or images.resolution,
         channels=images.channels,
         classes=images.classes,
+        dense=PUBLISHED[name].dense,
     )
     return adapted(name, like)
 
@@ -183,8 +185,17 @@ def plain_name(name: str) -> str:
 
 
 def adapted(name: str, space: Arch) -> Arch:
-    """The published network `name` for the input, classes and training constants of `space`."""
+    """The published network `name` for the input, classes and training constants of `space`.
+
+    A backbone gets the head of `space`; UserError for a network that brings another head.
+    """
     arch = PUBLISHED[name]
+    if arch.dense and (space.dense is None or space.dense.op != arch.dense.op):
+        wanted = f"the head {space.dense.op}" if space.dense else "a network for classes"
+        raise UserError(
+            f"{name} has the head {arch.dense.op}, and {wanted} is asked for: give a backbone "
+            "alone, such as mobilenet_v3_large"
+        )
     return replace(
         for_resolution(arch, space.resolution),
         channels=space.channels,
