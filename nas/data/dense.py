@@ -41,7 +41,7 @@ LAYOUTS: dict[str, Callable[[Path, str | None, Faults], Found]] = {
     "masks": masks,
 }
 SIDES = {"detection": 320, "segmentation": 224}  # pixels, as torchvision trains and counts them
-BOX_COLUMNS = 6  # left, top, right, bottom in parts of the picture; class from 1; whether ignored
+BOX_COLUMNS = 6  # left, top, right, bottom in parts of the picture; class from 1; as `ignored`
 SHOWN = (0.0, 255.0)
 
 

@@ -12,6 +12,7 @@ from annotated_files import SIZE, SPLITS, WRITERS, picture, write_coco, write_ma
 from PIL import Image
 
 from nas.core.errors import UserError
+from nas.data.annotated.annotation import CROWD
 from nas.data.annotated.masks import VOID
 from nas.data.dense import load_dense
 
@@ -260,6 +261,14 @@ def test_difficult_objects_are_ignored(tmp_path):
         file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
     with pytest.raises(UserError, match="no picture of test has a box that counts"):
         loaded("voc", tmp_path)
+
+
+def test_crowds_are_told_from_difficult_objects(coco):
+    edited(
+        coco / "annotations" / "instances_train2017.json",
+        lambda told: told["annotations"][0].update(iscrowd=1),
+    )
+    assert loaded("coco", coco).train.labels[..., 5].sum() == CROWD
 
 
 def save_mask(file, values):

@@ -18,6 +18,9 @@ from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 Boxes = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+# What an `Annotation` ignores: an object that is hard to see, and a region of many; 0 counts
+DIFFICULT, CROWD = 1, 2
+
 # The usual names of splits, as folders, files or parts of a file's name
 WORDS = {
     **dict.fromkeys(("train", "training", "trainval"), TRAIN),
@@ -33,7 +36,7 @@ class Annotation:
     size      width and height in pixels, where they are told.
     boxes     (n, 4): left, top, right, bottom in pixels; parts of the picture where `relative`.
     labels    (n,): numbers of classes, from 0.
-    ignored   (n,): crowds and difficult ones, which count neither for nor against an answer.
+    ignored   (n,): DIFFICULT and CROWD count neither for nor against an answer, 0 does.
     mask      the file of the classes of its pixels, where there is one.
     """
 
@@ -42,7 +45,7 @@ class Annotation:
     size: tuple[int, int] | None = None
     boxes: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
     labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    ignored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    ignored: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     relative: bool = False
     mask: Path | None = None
 

@@ -13,6 +13,8 @@ import numpy as np
 
 from nas.core.errors import UserError, unknown
 from nas.data.annotated.annotation import (
+    CROWD,
+    DIFFICULT,
     Annotation,
     Faults,
     files_under,
@@ -147,7 +149,7 @@ def _coco_pictures(
             size if all(isinstance(s, int) and s > 0 for s in size) else None,
             stacked(corners),
             np.array([names.index(category[note["category_id"]]) for note in mine], np.int64),
-            np.array([bool(note.get("iscrowd")) for note in mine], bool),
+            np.array([CROWD if note.get("iscrowd") else 0 for note in mine], np.int64),
         )
 
 
@@ -306,12 +308,13 @@ def _voc_picture(
             raise UserError(f"{file}: the bndbox of a {name} is no four numbers: {sides}") from None
         corners.append((left - 1, top - 1, right, bottom))  # pixels are counted from 1, to the last
         labels.append(names.index(name))
-        ignored.append(node.findtext("difficult", "0").strip() == "1")
+        difficult = node.findtext("difficult", "0").strip() == "1"
+        ignored.append(DIFFICULT if difficult else 0)
     return Annotation(
         picture,
         part,
         (int(size[0]), int(size[1])) if whole else None,
         stacked(corners),
         np.array(labels, np.int64),
-        np.array(ignored, bool),
+        np.array(ignored, np.int64),
     )

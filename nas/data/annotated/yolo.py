@@ -135,7 +135,7 @@ def _yolo_picture(
             )
         corners.append(box)
         labels.append(label)
-    ignored = np.zeros(len(labels), bool)
+    ignored = np.zeros(len(labels), np.int64)
     return Annotation(
         text, UNSPLIT, None, stacked(corners), np.array(labels, np.int64), ignored, relative=True
     )
