@@ -111,13 +111,17 @@ def test_a_mask_is_never_taken_for_the_picture_of_an_xml(tmp_path):
     assert "1 pictures that are missing (3.jpg of 3.xml)" in data.faults
 
 
-def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path):
+@pytest.mark.parametrize("filename", ["{}.png", "{}", ""])
+def test_pictures_of_one_name_are_told_apart_by_their_folders(filename, tmp_path):
     """Annotations/bear/0.xml is of JPEGImages/bear/0.png, not of the first 0.png there is."""
     for film in ("ape", "bear"):
         once = write_voc(tmp_path / film)
         for part in ("JPEGImages", "Annotations"):
             (tmp_path / "all" / part).mkdir(parents=True, exist_ok=True)
             shutil.move(once / part, tmp_path / "all" / part / film)
+        for file in (tmp_path / "all" / "Annotations" / film).iterdir():
+            said = filename.format(file.stem)
+            file.write_text(file.read_text().replace(f">{file.stem}.png<", f">{said}<"))
     names, found = voc(tmp_path / "all", None, Faults())
     assert names == sorted(CLASSES)
     assert len(found) == 2 * sum(SPLITS.values())
@@ -131,6 +135,15 @@ def test_a_picture_that_may_be_one_of_several_is_an_error(tmp_path):
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(UserError, match=r"a picture \d+.png, and there are 2: which of a/"):
         loaded("coco", tmp_path)
+
+
+def test_a_picture_without_an_ending_that_may_be_one_of_several_is_an_error(tmp_path):
+    write_voc(tmp_path)
+    shutil.copy(tmp_path / "JPEGImages" / "1.png", tmp_path / "JPEGImages" / "0.bmp")
+    file = tmp_path / "Annotations" / "0.xml"
+    file.write_text(file.read_text().replace("0.png", "0"))
+    with pytest.raises(UserError, match=r"a picture 0, and there are 2: which of JPEGImages/0.bmp"):
+        loaded("voc", tmp_path)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -194,29 +194,25 @@ class _Index:
             self.by_stem.setdefault(file.stem, []).append(file)
 
     def find(self, name: str, beside: Path, part: int) -> Path | None:
-        """The picture that a file in `beside` calls `name`: there, else in folders of most of the
-        same names, else of that split.  UserError where several are left.
+        """The picture that a file in `beside` calls `name`, which may lack its ending: there, else
+        in folders of most of the same names, else of that split.  UserError where several are left.
         """
         direct = beside / name.replace("\\", "/")
-        files = self.by_name.get(direct.name, [])
-        shared = [_shared(file, direct) for file in files]
+        files = self.by_name.get(direct.name) or [
+            file
+            for file in self.by_stem.get(direct.name, [])
+            if file.parent == direct.parent or not holds_masks(file.relative_to(self.top))
+        ]
+        shared = [_shared(file.parent, direct.parent) for file in files]
         fitting = [f for f, number in zip(files, shared, strict=True) if number == max(shared)]
         nearest = [f for f in fitting if self.part(f) == part] or fitting
-        if len(nearest) > 1 and direct not in nearest:
+        if len(nearest) > 1:
             which = ", ".join(file.relative_to(self.top).as_posix() for file in nearest[:3])
             raise UserError(
                 f"{beside} calls a picture {name}, and there are {len(nearest)}: which of {which}? "
                 "write the folder in the annotation, or take the others out"
             )
-        return direct if direct in nearest else next(iter(nearest), None)
-
-    def find_stem(self, stem: str, beside: Path, part: int) -> Path | None:
-        """The picture of that name with any ending: in `beside`, else of that split; no mask."""
-        files = self.by_stem.get(stem, [])
-        here = [file for file in files if file.parent == beside]
-        shown = [file for file in files if not holds_masks(file.relative_to(self.top))]
-        nearest = [file for file in shown if self.part(file) == part]
-        return next(iter(here or nearest or shown), None)
+        return next(iter(nearest), None)
 
     def part(self, file: Path) -> int:
         """The split that the folders of a file say."""
@@ -243,9 +239,9 @@ def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     names = given or sorted(named)
     found = []
     for file, root in told.items():
-        name = root.findtext("filename", "").strip() or f"{file.stem}.jpg"
+        name = root.findtext("filename", "").strip() or file.stem
         part = listed[file.stem] if listed else index.part(file)
-        at = index.find(name, file.parent, part) or index.find_stem(file.stem, file.parent, part)
+        at = index.find(name, file.parent, part) or index.find(file.stem, file.parent, part)
         if at is None:
             faults.add(NO_PICTURE, f"{name} of {file.name}")
             continue
