@@ -111,6 +111,11 @@ def named_classes(given: str | None, top: Path, *files: str) -> list[str] | None
         if path is None:
             return None
         names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    return different(names)
+
+
+def different(names: list[str]) -> list[str]:
+    """The names of classes themselves; UserError where one is empty, or there twice."""
     if "" in names or len(set(names)) < len(names) or not names:
         raise UserError(f"classes must be different names, not {', '.join(names)!r:.80}")
     return names
