@@ -48,6 +48,17 @@ def test_coco_asks_the_folders_of_pictures_where_the_file_says_no_split(tmp_path
     assert_split_by_folders(loaded("coco", tmp_path))
 
 
+def test_a_json_of_another_name_than_cocos_is_read_beside_them(tmp_path):
+    before = loaded("coco", write_coco(tmp_path))
+    notes = tmp_path / "annotations"
+    (notes / "instances_test2017.json").rename(notes / "test.json")
+    shutil.copy(notes / "instances_val2017.json", notes / "person_keypoints_val2017.json")
+    data = loaded("coco", tmp_path)
+    assert data.fingerprint == before.fingerprint
+    said = "1 JSON files of the same pictures, which are not read"
+    assert data.faults == f"{said} (annotations/person_keypoints_val2017.json)"
+
+
 def test_voc_asks_the_folders_of_pictures_where_that_of_the_xml_says_no_split(tmp_path):
     write_voc(tmp_path)
     shutil.rmtree(tmp_path / "ImageSets")

@@ -41,12 +41,11 @@ def coco(top: Path, classes: str | None, faults: Faults) -> Found:
     """
     files = {file: _coco_json(file) for file in files_under(top, ".json")}
     told = {file: data for file, data in files.items() if data is not None}
-    # beside COCO's boxes lie its key points, of the same pictures
-    told = {f: d for f, d in told.items() if f.stem.startswith("instances")} or told
     if not told:
         raise UserError(f"{top} holds no JSON with images, annotations and categories of COCO's")
     for file, data in told.items():
         _check_entries(file, data)
+    told = _without_repeats(top, told, faults)
     names = named_classes(classes, top) or _categories(told)
     index = _Index(top)
     found: list[Annotation] = []
@@ -76,6 +75,27 @@ def _check_entries(file: Path, data: Mapping[str, Any]) -> None:
             for key in keys:
                 if isinstance(number := entry.get(key), list | dict):
                     raise UserError(f"{where}: {key} must be a number or text, not {number!r:.60}")
+
+
+def _without_repeats(
+    top: Path, told: Mapping[Path, Mapping[str, Any]], faults: Faults
+) -> Mapping[Path, Mapping[str, Any]]:
+    """The files but for those of pictures that COCO's "instances" list too, such as key points."""
+    pictures = {
+        file: {(_said(top, file), str(picture.get("file_name"))) for picture in data["images"]}
+        for file, data in told.items()
+    }
+    known = {file for file in told if file.stem.startswith("instances")}
+    listed = set().union(*(pictures[file] for file in known))
+    again = [file for file in told if known and file not in known and pictures[file] <= listed]
+    shown = next((file.relative_to(top) for file in again), "")
+    faults.add("JSON files of the same pictures, which are not read", shown, len(again))
+    return {file: data for file, data in told.items() if file not in again}
+
+
+def _said(top: Path, file: Path) -> int:
+    """The split that the name of a JSON file or of its folders says."""
+    return part_of(PurePosixPath(file.relative_to(top).as_posix()))
 
 
 def _categories(told: Mapping[Path, Mapping[str, Any]]) -> list[str]:
@@ -118,7 +138,7 @@ def _boxed_categories(file: Path, data: Mapping[str, Any]) -> list[tuple[Any, st
 def _coco_pictures(
     file: Path, data: Mapping[str, Any], names: list[str], index: _Index, faults: Faults
 ) -> Iterator[Annotation]:
-    said = part_of(PurePosixPath(file.relative_to(index.top).as_posix()))
+    said = _said(index.top, file)
     category = dict(_boxed_categories(file, data))
     known = _picture_ids(file, data["images"])
     notes: dict[Any, list[Mapping[str, Any]]] = {}
