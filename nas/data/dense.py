@@ -22,8 +22,8 @@ from torch import Tensor
 from nas.core.download import existing_folder, show_progress
 from nas.core.errors import UserError, one_line
 from nas.core.typed import Count, Natural, Range, Side
-from nas.data.annotated.annotation import Annotation, Faults, usable_boxes
-from nas.data.annotated.boxes import NO_PICTURE, Found, coco, voc
+from nas.data.annotated.annotation import NO_PICTURE, Annotation, Faults, usable_boxes
+from nas.data.annotated.boxes import Found, coco, voc
 from nas.data.annotated.masks import check_masks, mask_size, masks, read_mask
 from nas.data.annotated.yolo import yolo
 from nas.data.dataset import NAMED, DataSet, Part, channel_statistics, drop_copies

@@ -119,6 +119,11 @@ def test_classes_beside_the_labels_are_found_and_are_no_label_file(tmp_path):
     assert data.faults == ""
 
 
+def test_labels_without_a_picture_are_counted_below_folders_of_splits_too(tmp_path):
+    (write_yolo(tmp_path) / "images" / "train" / "0.png").unlink()
+    assert loaded(tmp_path).faults == "1 pictures that are missing (that of labels/train/0.txt)"
+
+
 def test_a_picture_called_classes_has_no_boxes(tmp_path):
     flat(tmp_path)
     shutil.move(tmp_path / "images" / "0.png", tmp_path / "images" / "classes.png")

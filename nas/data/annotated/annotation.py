@@ -18,6 +18,7 @@ from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 Boxes = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+NO_PICTURE = "pictures that are missing"  # a fault: what is annotated is not there
 # What an `Annotation` ignores: an object that is hard to see, and a region of many; 0 counts
 DIFFICULT, CROWD = 1, 2
 

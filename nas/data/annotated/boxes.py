@@ -15,6 +15,7 @@ from nas.core.errors import UserError, unknown
 from nas.data.annotated.annotation import (
     CROWD,
     DIFFICULT,
+    NO_PICTURE,
     Annotation,
     Faults,
     files_under,
@@ -28,7 +29,6 @@ from nas.data.annotated.masks import holds_masks
 from nas.data.splits import UNSPLIT
 
 Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
-NO_PICTURE = "pictures that are missing"
 COCO_IDS = {"images": ["id"], "annotations": ["image_id", "category_id"], "categories": ["id"]}
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import (
+    NO_PICTURE,
     WORDS,
     Annotation,
     Faults,
@@ -51,6 +52,8 @@ def masks(top: Path, classes: str | None, faults: Faults) -> tuple[list[str], li
                 faults.add("pictures without a mask", file.relative_to(top))
             else:
                 found.append(Annotation(file, part, mask=mask))
+    alone = [file for key, files in pngs.items() if key not in pictures for file in files]
+    faults.add(NO_PICTURE, f"that of {alone[0].relative_to(top)}" if alone else "", len(alone))
     if not found:
         raise UserError(
             f"{top} holds no picture with a PNG of its name in a folder called masks: give "

@@ -13,6 +13,7 @@ import yaml
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import (
+    NO_PICTURE,
     Annotation,
     Faults,
     different,
@@ -23,7 +24,7 @@ from nas.data.annotated.annotation import (
     read_text,
     stacked,
 )
-from nas.data.annotated.boxes import NO_PICTURE, Found
+from nas.data.annotated.boxes import Found
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 
 CLASSES = "classes.txt"  # beside labels LabelImg writes it; never a label file
@@ -59,8 +60,9 @@ def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
         found.append(replace(_yolo_picture(text, split, names, points), file=file, part=part))
     read = set(texts.values())
     for text in files_under(top, ".txt"):
-        if text.parent.name == "labels" and text not in read and _is_label(text):
-            faults.add(NO_PICTURE, f"that of {text.name}")
+        folders = text.relative_to(top).parent.parts
+        if "labels" in folders and text not in read and _is_label(text):
+            faults.add(NO_PICTURE, f"that of {text.relative_to(top)}")
     return names, found
 
 
