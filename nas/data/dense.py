@@ -161,7 +161,8 @@ def load_dense(
     picked = np.unique(np.concatenate(rows))
     require_memory((len(picked), 3 + (task == "segmentation"), side, side))
     read = _read_all([found[i] for i in picked], top, side, len(names), void, faults)
-    _check_left_out(faults, "unreadable", len(picked), max_unreadable)
+    kept = len(picked) - faults.numbers["unreadable"]
+    _check_left_out(faults, "unreadable", kept, max_unreadable)
     rows = [np.searchsorted(picked, r) for r in rows]
     splits = _splits(read, rows, [files[i] for i in picked])
     if task == "detection":
