@@ -22,7 +22,7 @@ from nas.core.errors import UserError
 from nas.core.files import parse_yaml, write_text
 from nas.core.typed import at_home
 
-# What runs did before there was a choice.
+# What runs did before there was a choice, or where there is none any more.
 SINCE = {
     "budget.norms": "batch",
     "weights.key": None,
@@ -30,6 +30,7 @@ SINCE = {
     "latency.precision": "float32",
     "limit.min_latency_ms": None,
     "label_epochs": None,
+    "data.void": 255,
 }
 # How a device is reached, and not what it answers.
 FREE = ("latency.timeout_s", "latency.address", "latency.retries")

@@ -46,6 +46,11 @@ def test_masks_keep_the_head_but_for_what_is_set():
     assert heads == ["lraspp", "lraspp"]
 
 
+def test_a_separable_head_that_has_no_branches_is_one_line():
+    with pytest.raises(UserError, match=r"is for task.head=deeplabv3, and the head is lraspp"):
+        Segmentation(separable=True).with_head(replace(DEEPLAB, dense=None), MASKS)
+
+
 def test_boxes_keep_anchors_that_were_made_for_as_many_classes():
     arch = Detection().with_head(SSDLITE, boxes_of(0.1, 2))
     assert (arch.dense.min_scale, arch.dense.max_scale) == (0.1, 0.2)
