@@ -219,7 +219,10 @@ def test_a_missing_picture_is_counted_where_few_are(coco):
     assert "1 pictures that are missing (gone.png of" in loaded("coco", coco).described()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"images": [], "annotations": []}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[" * 200_000, '{"images": [], "annotations": []}'],
+    ids=["cut", "list", "deep", "other"],
+)  # fmt: skip
 def test_json_that_is_none_of_cocos_is_one_line(text, tmp_path):
     (tmp_path / "train.json").write_text(text)
     with pytest.raises(UserError, match="JSON"):
@@ -249,6 +252,17 @@ def test_wrong_xml_is_one_line(tmp_path):
     file.write_text(good)
     with pytest.raises(UserError, match="unknown class"):
         loaded("voc", tmp_path, classes="bar")
+
+
+def test_xml_may_have_spaces_another_encoding_and_no_size(tmp_path):
+    before = loaded("voc", WRITERS["voc"](tmp_path)).fingerprint
+    file = tmp_path / "Annotations" / "0.xml"
+    good = file.read_text().replace("<name>disc<", "<name> disc\n<").replace("64<", "6\u00b2<")
+    good = '<?xml version="1.0" encoding="ISO-8859-1"?>' + good
+    file.write_text(good, encoding="latin-1")
+    data = loaded("voc", tmp_path)
+    assert data.fingerprint == before
+    assert data.classes == ("bar", "disc")
 
 
 def test_difficult_objects_are_ignored(tmp_path):

@@ -99,6 +99,7 @@ def test_other_peoples_yaml_files_are_passed_over(tmp_path):
     before = loaded(write_yolo(tmp_path))
     (tmp_path / "argo.yaml").write_text("names: {first: a}\n")
     (tmp_path / "broken.yaml").write_text("made: 2024-13-45\n")
+    (tmp_path / "deep.yaml").write_text("[" * 20_000)
     (tmp_path / "other.yaml").write_bytes(b"caf\xe9: 1\n")
     assert_same_boxes(loaded(tmp_path), before)
 

@@ -58,7 +58,7 @@ def _coco_json(file: Path) -> Mapping[str, Any] | None:
     """What the file holds; None where that is something else."""
     try:
         data = json.loads(read_text(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is not valid JSON: {error}") from None
     whole = isinstance(data, Mapping) and all(isinstance(data.get(p), list) for p in COCO_IDS)
     return data if whole else None
@@ -255,7 +255,7 @@ def voc(top: Path, classes: str | None, faults: Faults) -> Found:
     index, listed = _Index(top), _voc_splits(top)
     told = _listed_only(told, listed, faults)
     given = named_classes(classes, top, "classes.txt")
-    named = {node.findtext("name", "") for root in told.values() for node in root.iter("object")}
+    named = {_voc_name(node) for root in told.values() for node in root.iter("object")}
     names = given or sorted(named)
     found = []
     for file, root in told.items():
@@ -290,10 +290,17 @@ def _listed_only(
 
 def _voc_xml(file: Path) -> ET.Element | None:
     try:
-        root = ET.fromstring(read_text(file))
-    except ET.ParseError as error:
+        root = ET.fromstring(file.read_bytes())  # the file says its encoding
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror}") from None
+    except (ET.ParseError, ValueError, LookupError) as error:
         raise UserError(f"{file} is not valid XML: {error}") from None
     return root if root.tag == "annotation" else None
+
+
+def _voc_name(node: ET.Element) -> str:
+    """The class of an object."""
+    return node.findtext("name", "").strip()
 
 
 def _voc_splits(top: Path) -> dict[str, int]:
@@ -312,10 +319,10 @@ def _voc_picture(
     file: Path, root: ET.Element, picture: Path, part: int, names: list[str]
 ) -> Annotation:
     size = [root.findtext(f"size/{side}", "") for side in ("width", "height")]
-    whole = all(text.isdigit() and int(text) for text in size)
+    whole = all(text.isdecimal() and int(text) for text in size)
     corners, labels, ignored = [], [], []
     for node in root.iter("object"):
-        if (name := node.findtext("name", "")) not in names:
+        if (name := _voc_name(node)) not in names:
             raise unknown(f"class in {file}:", name, names)
         sides = [node.findtext(f"bndbox/{key}", "") for key in ("xmin", "ymin", "xmax", "ymax")]
         try:

@@ -84,7 +84,7 @@ def _sheets(top: Path) -> dict[Path, Mapping[str, Any]]:
     for file in files_under(top, ".yaml", ".yml"):
         try:
             sheet = yaml.safe_load(read_text(file))
-        except (yaml.YAMLError, ValueError, UserError):
+        except (yaml.YAMLError, ValueError, RecursionError, UserError):
             continue
         if isinstance(sheet, Mapping):
             held[file] = sheet
