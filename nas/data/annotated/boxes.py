@@ -86,7 +86,7 @@ def _without_repeats(
         for file, data in told.items()
     }
     known = {file for file in told if file.stem.startswith("instances")}
-    listed = set().union(*(pictures[file] for file in known))
+    listed = set[tuple[int, str]]().union(*(pictures[file] for file in known))
     again = [file for file in told if known and file not in known and pictures[file] <= listed]
     shown = next((file.relative_to(top) for file in again), "")
     faults.add("JSON files of the same pictures, which are not read", shown, len(again))
