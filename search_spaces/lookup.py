@@ -49,14 +49,23 @@ def side_of_head(name: str | None) -> int | None:
     return arch.resolution if arch and arch.dense else None
 
 
-def check_target(target: float | str | None) -> None:
-    """UserError for a target that is neither milliseconds nor a published network."""
+def check_published(name: str, dense: bool = False) -> None:
+    """UserError for what is no published network, or one for boxes or masks unless `dense`."""
+    if PUBLISHED[name].dense and not dense:
+        raise UserError(
+            f"{name} answers boxes or masks, and a network for classes is asked for: give a "
+            "backbone alone, such as mobilenet_v3_large"
+        )
+
+
+def check_target(target: float | str | None, dense: bool = False) -> None:
+    """UserError for a target that is neither milliseconds nor such a published network."""
     if isinstance(target, str) and not target[:1].isalpha():
         raise UserError(
             f"target must be milliseconds, a number, or a published network, not {target!r}"
         )
     if isinstance(target, str):
-        _ = PUBLISHED[target]  # raises where there is none
+        check_published(target, dense)
 
 
 def resolve_baseline(

@@ -24,17 +24,15 @@ def latency(settings: LatencySettings) -> dict[str, Any]:
     """Build or read a table, print and write what it tells; returns what summary.json holds."""
     console = open_console()
     space, width = open_space(settings)
-    target_ms, target_name = settings.target, None
-    if isinstance(target_ms, str):
-        target_name = at_width(target_ms, width)
-        target = adapted(target_name, space)
     device, effort = settings.latency.make(), settings.table.make()
     trellis, label = trellis_of(space), settings.space.name
     folder = open_folder(table_folder(str(settings.results), label, space, device, effort))
     print_space(console, label, trellis)
     latencies = open_latencies(trellis, device, effort, folder, console, settings.strict)
+    target_ms, target_name = settings.target, None
     if isinstance(target_ms, str):
-        target_ms = latencies.measure_many([target])[0].median_ms
+        target_name = at_width(target_ms, width)
+        target_ms = latencies.measure_many([adapted(target_name, space)])[0].median_ms
     findings = Findings(
         latencies=latencies,
         range=latency_range(latencies),

@@ -53,8 +53,8 @@ def train_references(run: SearchRun) -> None:
     tried = run.problem.members if run.judge.trains_each else ()
     archs, names = [], {}
     for name in (at_width(name, width) for name in run.settings.references):
+        arch = adapted(name, space)
         try:
-            arch = adapted(name, space)
             [metrics] = run.evaluator.measure([arch])
         except UserError as error:
             run.console.print(f"left out  {name}: {error}")

@@ -14,6 +14,7 @@ from nas.arch.arch import ImageSpec
 from nas.arch.serialization import dumps
 from nas.core.errors import UserError
 from nas.data.dense import DenseSplit
+from nas.latency.settings import LatencySettings
 from nas.search.settings import SearchSettings
 from nas.tasks.detection import Detection
 from nas.tasks.segmentation import Segmentation
@@ -110,6 +111,19 @@ def test_a_published_network_is_adapted_only_to_what_it_answers():
     for space, wanted in ((backbone, "a network for classes"), (DEEPLAB, "the head deeplabv3")):
         with pytest.raises(UserError, match=f"has the head ssdlite, and {wanted} is asked for"):
             adapted("ssdlite320_mobilenet_v3_large", space)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        (SearchSettings, "target=ssdlite320_mobilenet_v3_large"),
+        (SearchSettings, "references=[lraspp_mobilenet_v3_large]"),
+        (LatencySettings, "target=ssdlite320_mobilenet_v3_large"),
+    ],
+)
+def test_a_network_with_a_head_is_no_mark_for_classes(settings, word):
+    with pytest.raises(UserError, match="answers boxes or masks, and a network for classes is"):
+        settings.of(word)
 
 
 def test_a_head_by_name_is_trained_and_not_replaced(tmp_path):
