@@ -18,10 +18,11 @@ from torch import Tensor
 from nas.core.download import existing_folder
 from nas.core.errors import UserError, one_line
 from nas.core.typed import Count, Natural, Range, Side
-from nas.data.annotated.annotation import NO_PICTURE, Annotation, Faults
-from nas.data.annotated.boxes import Found, coco, voc
+from nas.data.annotated.annotation import NO_PICTURE, Annotation, Faults, Found
+from nas.data.annotated.coco import coco
 from nas.data.annotated.masks import check_masks, masks
 from nas.data.annotated.reading import Read, digest, read_all
+from nas.data.annotated.voc import voc
 from nas.data.annotated.yolo import yolo
 from nas.data.dataset import NAMED, DataSet, Part, channel_statistics, drop_copies
 from nas.data.pictures import require_memory

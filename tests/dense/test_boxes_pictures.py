@@ -10,7 +10,7 @@ from annotated_files import CLASSES, SPLITS, WRITERS, all_pictures, write_coco, 
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import Faults
-from nas.data.annotated.boxes import voc
+from nas.data.annotated.voc import voc
 from nas.data.dense import load_dense
 
 

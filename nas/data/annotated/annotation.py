@@ -51,6 +51,9 @@ class Annotation:
     mask: Path | None = None
 
 
+Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
+
+
 @dataclass
 class Faults:
     """How often each thing was wrong, and where first; what cannot be used is left out."""

@@ -15,6 +15,7 @@ from nas.data.annotated.annotation import (
     WORDS,
     Annotation,
     Faults,
+    Found,
     named_classes,
     part_of,
     pictures_under,
@@ -32,7 +33,7 @@ INSTANCE_FOLDER = re.compile(r"\b(?:segmentation ?object|instances?\b)")
 PICTURE_FOLDER = re.compile(r"\b(?:jpeg ?)?(?:images?|imgs?|jpe?gs?|pictures?|photos?|frames?)\b")
 
 
-def masks(top: Path, classes: str | None, faults: Faults) -> tuple[list[str], list[Annotation]]:
+def masks(top: Path, classes: str | None, faults: Faults) -> Found:
     """Each picture with the PNG of the same name in a folder of masks (MASK_FOLDER).
 
     Of several such PNGs it is the one in the same folders but for those of masks and of pictures.

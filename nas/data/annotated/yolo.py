@@ -16,6 +16,7 @@ from nas.data.annotated.annotation import (
     NO_PICTURE,
     Annotation,
     Faults,
+    Found,
     different,
     files_under,
     named_classes,
@@ -24,7 +25,6 @@ from nas.data.annotated.annotation import (
     read_text,
     stacked,
 )
-from nas.data.annotated.boxes import Found
 from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 
 CLASSES = "classes.txt"  # beside labels LabelImg writes it; never a label file
