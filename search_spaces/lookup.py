@@ -49,14 +49,23 @@ def side_of_head(name: str | None) -> int | None:
     return arch.resolution if arch and arch.dense else None
 
 
-def check_target(target: float | str | None) -> None:
-    """UserError for a target that is neither milliseconds nor a published network."""
+def check_published(name: str, dense: bool = False) -> None:
+    """UserError for what is no published network, or one for boxes or masks unless `dense`."""
+    if PUBLISHED[name].dense and not dense:
+        raise UserError(
+            f"{name} answers boxes or masks, and a network for classes is asked for: give a "
+            "backbone alone, such as mobilenet_v3_large"
+        )
+
+
+def check_target(target: float | str | None, dense: bool = False) -> None:
+    """UserError for a target that is neither milliseconds nor such a published network."""
     if isinstance(target, str) and not target[:1].isalpha():
         raise UserError(
             f"target must be milliseconds, a number, or a published network, not {target!r}"
         )
     if isinstance(target, str):
-        _ = PUBLISHED[target]  # raises where there is none
+        check_published(target, dense)
 
 
 def resolve_baseline(
@@ -100,7 +109,8 @@ def resolve_baseline(
 def _sized(name: str, images: ImageSpec, resolution: int | None) -> Arch:
     """The published network `name` for such images, at `resolution` pixels if given.
 
-    Its batch norms and dropout are those of short trainings and not of its paper.
+    Its batch norms and dropout are those of short trainings and not of its paper; a head for boxes
+    or masks stays.
     """
     like = Arch(
         stages=(Stage(width=8),),
@@ -108,6 +118,7 @@ def _sized(name: str, images: ImageSpec, resolution: int | None) -> Arch:
         resolution=resolution or images.resolution,
         channels=images.channels,
         classes=images.classes,
+        dense=PUBLISHED[name].dense,
     )
     return adapted(name, like)
 
@@ -183,8 +194,17 @@ def plain_name(name: str) -> str:
 
 
 def adapted(name: str, space: Arch) -> Arch:
-    """The published network `name` for the input, classes and training constants of `space`."""
+    """The published network `name` for the input, classes and training constants of `space`.
+
+    A backbone gets the head of `space`; UserError for a network that brings another head.
+    """
     arch = PUBLISHED[name]
+    if arch.dense and (space.dense is None or space.dense.op != arch.dense.op):
+        wanted = f"the head {space.dense.op}" if space.dense else "a network for classes"
+        raise UserError(
+            f"{name} has the head {arch.dense.op}, and {wanted} is asked for: give a backbone "
+            "alone, such as mobilenet_v3_large"
+        )
     return replace(
         for_resolution(arch, space.resolution),
         channels=space.channels,

@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,7 +22,7 @@ from nas.core.errors import UserError
 from nas.core.files import parse_yaml, write_text
 from nas.core.typed import at_home
 
-# What runs did before there was a choice.
+# What runs did before there was a choice, or where there is none any more.
 SINCE = {
     "budget.norms": "batch",
     "weights.key": None,
@@ -30,6 +30,7 @@ SINCE = {
     "latency.precision": "float32",
     "limit.min_latency_ms": None,
     "label_epochs": None,
+    "data.void": 255,
 }
 # How a device is reached, and not what it answers.
 FREE = ("latency.timeout_s", "latency.address", "latency.retries")
@@ -91,8 +92,11 @@ def _finite(data: Any) -> Any:
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
-def check_config(path: Path, config: Mapping[str, Any]) -> None:
-    """Raise UserError with each setting that differs from what the run of `path` began with."""
+def check_config(path: Path, config: Mapping[str, Any], free: Sequence[str] = ()) -> None:
+    """Raise UserError with each setting that differs from what the run of `path` began with.
+
+    Those of `free` may differ.
+    """
     if not path.exists():
         return
     try:
@@ -100,7 +104,7 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
     except (OSError, ValueError) as error:
         text = " ".join(str(error).split())[:120]
         raise UserError(f"{path} is damaged ({text}): delete the run or choose run=") from None
-    if found := differences(config, began if isinstance(began, dict) else {}):
+    if found := differences(config, began if isinstance(began, dict) else {}, free):
         raise UserError(
             f"the run in {path.parent} began with other settings ({found}): "
             "give them again, or another run=NAME"
@@ -113,11 +117,11 @@ def without_password(text: str) -> str:
     return re.sub(r"([?&](?:ssl)?password=)[^&\s]*", r"\1***", text)
 
 
-def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+def differences(here: Mapping[str, Any], there: Mapping[str, Any], free: Sequence[str] = ()) -> str:
     """The settings that differ, with both values; "" where none does.
 
     Keys that begin with "_" are no settings: they name code (Hydra's `_target_`), which may move.
-    Those of FREE may differ.
+    Those of FREE and of `free` may differ.
     """
     if "groups" not in there:  # a run of version 0.1
         here = {key: value for key, value in here.items() if key != "groups"}
@@ -127,7 +131,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
         for setting, before in SINCE.items():
             config.setdefault(setting, before)
     pairs = {k: (ours.get(k, "absent"), theirs.get(k, "absent")) for k in sorted(ours | theirs)}
-    pairs = {key: values for key, values in pairs.items() if key not in FREE}
+    pairs = {key: values for key, values in pairs.items() if key not in (*FREE, *free)}
     return "; ".join(f"{k}: {a} here, {b} there" for k, (a, b) in pairs.items() if a != b)
 
 

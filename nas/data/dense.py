@@ -6,33 +6,28 @@ A new layout is one function that returns names and annotations, one entry in LA
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from nas.core.download import existing_folder, show_progress
+from nas.core.download import existing_folder
 from nas.core.errors import UserError, one_line
 from nas.core.typed import Count, Natural, Range, Side
-from nas.data.annotated.annotation import Annotation, Faults, usable_boxes
-from nas.data.annotated.boxes import NO_PICTURE, Found, coco, voc
-from nas.data.annotated.masks import check_masks, mask_size, masks, read_mask
+from nas.data.annotated.annotation import NO_PICTURE, Annotation, Faults, Found
+from nas.data.annotated.coco import coco
+from nas.data.annotated.masks import check_masks, masks
+from nas.data.annotated.reading import Read, digest, read_all
+from nas.data.annotated.voc import voc
 from nas.data.annotated.yolo import yolo
 from nas.data.dataset import NAMED, DataSet, Part, channel_statistics, drop_copies
-from nas.data.decoding import Bytes, decode_whole
-from nas.data.pictures import DAMAGE, require_memory
+from nas.data.pictures import require_memory
 from nas.data.splits import SPLIT_NAMES, TEST, TRAIN, UNSPLIT, VAL, Ints, by_hash, check_count
 from nas.data.splits import unit_hash as placed
-
-log = logging.getLogger(__name__)
 
 LAYOUTS: dict[str, Callable[[Path, str | None, Faults], Found]] = {
     "coco": coco,
@@ -41,7 +36,6 @@ LAYOUTS: dict[str, Callable[[Path, str | None, Faults], Found]] = {
     "masks": masks,
 }
 SIDES = {"detection": 320, "segmentation": 224}  # pixels, as torchvision trains and counts them
-BOX_COLUMNS = 6  # left, top, right, bottom in parts of the picture; class from 1; whether ignored
 SHOWN = (0.0, 255.0)
 
 
@@ -116,14 +110,6 @@ class DenseData(DataSet):
         )
 
 
-class _Read(NamedTuple):
-    """One picture; `label` (M, BOX_COLUMNS) or (side, side)."""
-
-    image: Bytes
-    label: npt.NDArray[np.generic]
-    size: tuple[int, int]
-
-
 def load_dense(
     name: str,
     *,
@@ -160,8 +146,9 @@ def load_dense(
     ]
     picked = np.unique(np.concatenate(rows))
     require_memory((len(picked), 3 + (task == "segmentation"), side, side))
-    read = _read_all([found[i] for i in picked], top, side, len(names), void, faults)
-    _check_left_out(faults, "unreadable", len(picked), max_unreadable)
+    read = read_all([found[i] for i in picked], top, side, len(names), void, faults)
+    kept = len(picked) - faults.numbers["unreadable"]
+    _check_left_out(faults, "unreadable", kept, max_unreadable)
     rows = [np.searchsorted(picked, r) for r in rows]
     splits = _splits(read, rows, [files[i] for i in picked])
     if task == "detection":
@@ -250,63 +237,16 @@ def _chosen(parts: Ints, part: int, number: int | None, files: list[str], seed: 
     return np.sort(available[np.argsort(order)[:number]])
 
 
-def _read_all(
-    found: Sequence[Annotation], top: Path, side: int, num_classes: int, void: int, faults: Faults
-) -> list[_Read | None]:
-    """Each picture with its label, None where it cannot be read."""
-    one = partial(_attempt, top=top, side=side, num_classes=num_classes, void=void)
-    read: list[_Read | None] = []
-    with ThreadPoolExecutor() as pool, show_progress(f"reading {top}", len(found)) as advance:
-        for result, wrong in pool.map(one, found):
-            for what, number in wrong.numbers.items():
-                faults.add(what, wrong.first[what], number)
-            read.append(result)
-            advance(1)
-    return read
-
-
-def _attempt(
-    one: Annotation, top: Path, side: int, num_classes: int, void: int
-) -> tuple[_Read | None, Faults]:
-    faults, name = Faults(), one.file.relative_to(top).as_posix()
-    try:
-        told = one.size if one.mask is None else mask_size(one.mask)
-        # tools that write parts of the picture show it upright
-        image, size, untold = decode_whole(one.file, side, told, upright=one.relative)
-        if one.size not in (None, size):
-            raise ValueError(f"is of {size} pixels, and its annotation says {one.size}")
-        mask = None if one.mask is None else read_mask(one.mask, size, side, num_classes, void)
-    except UserError:
-        raise
-    except (*DAMAGE, SyntaxError) as error:  # SyntaxError: a broken PNG
-        faults.add("unreadable", f"{name} {' '.join(str(error).split())[:80]}")
-        return None, faults
-    faults.add("pictures kept as stored, though EXIF turns them", name, untold)
-    if mask is not None:
-        return _Read(image, mask, size), faults
-    boxes, kept = usable_boxes(one.boxes, (1, 1) if one.relative else size, name, faults)
-    rows = np.zeros((len(boxes), BOX_COLUMNS), np.float32)
-    rows[:, :4], rows[:, 4], rows[:, 5] = boxes, one.labels[kept] + 1, one.ignored[kept]
-    return _Read(image, rows, size), faults
-
-
-def _digest(one: _Read | None) -> int:
-    """0 for an unreadable picture."""
-    if one is None:
-        return 0
-    return int.from_bytes(hashlib.blake2b(one.image.tobytes(), digest_size=8).digest()) | 1
-
-
 def _splits(
-    read: Sequence[_Read | None], rows: list[Ints], files: Sequence[str]
+    read: Sequence[Read | None], rows: list[Ints], files: Sequence[str]
 ) -> list[DenseSplit]:
     """Train, val and test, of which `rows` are the indices; a copy is in one of them."""
-    digests = np.array([_digest(one) for one in read], np.uint64)
+    digests = np.array([digest(one) for one in read], np.uint64)
     rows = drop_copies(rows, digests)
     return [_split(read, r, files, part) for r, part in zip(rows, SPLIT_NAMES, strict=True)]
 
 
-def _split(read: Sequence[_Read | None], rows: Ints, files: Sequence[str], part: str) -> DenseSplit:
+def _split(read: Sequence[Read | None], rows: Ints, files: Sequence[str], part: str) -> DenseSplit:
     held = [one for i in rows if (one := read[i]) is not None]
     if not held:
         raise UserError(f"no picture of {part} is left: add some that can be read")

@@ -101,11 +101,11 @@ def _task(run: KeptRun) -> list[str]:
 
 
 def _changed(group: str, name: str, given: Mapping[str, Any]) -> list[str]:
-    """The settings of a group's option that its YAML has not, as words of a command line."""
+    """The settings that a group's option has otherwise, as words of a command line."""
     path = CONF / group / f"{name}.yaml"
     usual = parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    changed = {key: value for key, value in given.items() if value != usual.get(key)}
-    return [f"{group}.{k}={_word(v)}" for k, v in changed.items() if not k.startswith("_")]
+    asked = {key: value for key, value in given.items() if key in usual and key[0] != "_"}
+    return [f"{group}.{k}={_word(v)}" for k, v in asked.items() if v != usual[k]]
 
 
 def _word(value: Any) -> str:

@@ -30,7 +30,7 @@ from nas.space.limits import Limits
 from nas.tasks.choice import CLASSES, check_task
 from nas.tasks.task import Task
 from nas.training.first_weights import check_no_weights
-from search_spaces.lookup import PUBLISHED, check_target, side_of_head
+from search_spaces.lookup import check_published, check_target, side_of_head
 
 NUM_TRAINED, NUM_SCORED = 40, 300  # trials, where each takes seconds, or milliseconds
 NUM_INHERITED = 32  # where weights are inherited
@@ -106,9 +106,10 @@ class SearchSettings:
     def __post_init__(self) -> None:
         check_fields(self)
         check_task(self.task.name, self.data.name)
+        dense = self.task.name != CLASSES
         for network in self.references:
-            _ = PUBLISHED[network]  # raises where there is none
-        check_target(self.target)
+            check_published(network, dense)
+        check_target(self.target, dense)
         resolve_device(self.device)
         self._check_weights()
         self._check_sampler()

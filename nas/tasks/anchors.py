@@ -77,13 +77,19 @@ def decoded(offsets: Tensor, anchors: Tensor) -> Tensor:
     return corners(torch.cat((centre, size), -1)).clamp(0, 1)
 
 
-def overlaps(left: Tensor, right: Tensor) -> Tensor:
-    """(..., n, m): intersection over union of boxes (..., n, 4) and (..., m, 4), as corners."""
+def overlaps(left: Tensor, right: Tensor, crowds: Tensor | None = None) -> Tensor:
+    """(..., n, m): intersection over union of boxes (..., n, 4) and (..., m, 4), as corners.
+
+    Of `crowds` (..., n) it is over the area of the right one alone, as COCO scores them.
+    """
     first = torch.maximum(left[..., :, None, :2], right[..., None, :, :2])
     last = torch.minimum(left[..., :, None, 2:], right[..., None, :, 2:])
     both = (last - first).clamp(min=0).prod(-1)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(-1) for boxes in (left, right)]
-    return both / (areas[0][..., :, None] + areas[1][..., None, :] - both).clamp(min=1e-12)
+    whole = areas[0][..., :, None] + areas[1][..., None, :] - both
+    if crowds is not None:
+        whole = torch.where(crowds[..., :, None], areas[1][..., None, :], whole)
+    return both / whole.clamp(min=1e-12)
 
 
 def kept_boxes(boxes: Tensor, scores: Tensor, iou: float, most: int) -> Tensor:

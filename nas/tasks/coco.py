@@ -11,9 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from nas.data.annotated.annotation import CROWD, DIFFICULT
 from nas.data.dense import DenseSplit
 
 FIGURES = ("mAP", "AP50", "AP75")
+UNSCORED = 2e10  # pixels, beyond the largest area that COCO scores
 
 
 class Boxes(NamedTuple):
@@ -42,7 +44,8 @@ def coco_figures(
             spans.tolist(), one.scores.tolist(), one.labels.tolist(), strict=True
         ):
             given.append({"image_id": i, "category_id": label, "bbox": box, "score": score})
-    counted = {note["category_id"] for note in truth["annotations"] if not note["iscrowd"]}
+    rows = split.labels[(split.labels[..., 4] > 0) & (split.labels[..., 5] == 0)]
+    counted = {int(label) - 1 for label in rows[:, 4].tolist()}
     if not given or not counted:
         nothing = 0.0 if counted else math.nan
         of_class = [0.0 if k in counted else math.nan for k in range(len(classes))]
@@ -73,7 +76,10 @@ def _silent(*_: object) -> None:
 
 
 def coco_truth(split: DenseSplit, classes: tuple[str, ...]) -> dict[str, Any]:
-    """The boxes of a split as COCO's JSON, in pixels of the pictures' own sizes."""
+    """The boxes of a split as COCO's JSON, in pixels of the pictures' own sizes.
+
+    A difficult object is as large as none that is scored; a crowd would take every answer in it.
+    """
     notes: list[dict[str, Any]] = []
     for i, rows in enumerate(split.labels.double()):
         width, height = split.sizes[i].tolist()
@@ -84,8 +90,8 @@ def coco_truth(split: DenseSplit, classes: tuple[str, ...]) -> dict[str, Any]:
                 "image_id": i,
                 "category_id": int(label) - 1,
                 "bbox": box,
-                "area": box[2] * box[3],
-                "iscrowd": int(ignored),
+                "area": UNSCORED if ignored == DIFFICULT else box[2] * box[3],
+                "iscrowd": int(ignored == CROWD),
             })  # fmt: skip
     pictures = [
         {"id": i, "width": int(w), "height": int(h)} for i, (w, h) in enumerate(split.sizes)

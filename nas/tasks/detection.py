@@ -17,6 +17,7 @@ from nas.arch.dense import PRESETS, Dense, anchor_maps
 from nas.arch.operators import operators
 from nas.core.errors import UserError
 from nas.core.typed import Among, Count, Range, check_fields
+from nas.data.annotated.annotation import CROWD
 from nas.data.dense import DenseData, DenseSplit
 from nas.tasks.anchors import anchors_of, corners, decoded, encoded, kept_boxes, overlaps
 from nas.tasks.coco import Boxes, coco_figures
@@ -251,7 +252,8 @@ def matched(labels: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     the box (B, A, 4) that it answers for.
 
     The box that it overlaps most, from MATCHED on; and every box has the anchor that overlaps it
-    most (Liu et al. 2016, section 2.2, "matching strategy").
+    most (Liu et al. 2016, section 2.2, "matching strategy").  What does not count overlaps a
+    difficult object, or lies in a crowd, by MATCHED.
     """
     if labels.device.type != "cpu":
         return _matched(labels, anchors)
@@ -263,9 +265,10 @@ def matched(labels: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _matched(labels: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
-    boxes, classes, ignored = labels[..., :4], labels[..., 4], labels[..., 5] > 0
-    there = (classes > 0) & ~ignored
-    shares = overlaps(boxes, corners(anchors).expand(len(boxes), -1, -1))  # (B, M, A)
+    boxes, classes, ignored = labels[..., :4], labels[..., 4], labels[..., 5]
+    there = (classes > 0) & (ignored == 0)
+    spots = corners(anchors).expand(len(boxes), -1, -1)
+    shares = overlaps(boxes, spots, ignored == CROWD)  # (B, M, A)
     own = torch.where(there[..., None], shares, -1.0)
     best, which = own.max(1)  # (B, A)
     first = own.max(2).indices  # (B, M)
@@ -275,9 +278,9 @@ def _matched(labels: Tensor, anchors: Tensor) -> tuple[Tensor, Tensor]:
     forced = forced.scatter_reduce(1, first, torch.where(there, number, -1), "amax")
     which = torch.where(forced >= 0, forced, which)
     positive = (forced >= 0) | (best >= MATCHED)
-    crowd = torch.where(ignored[..., None], shares, 0.0).amax(1) >= MATCHED
+    passed = torch.where(ignored[..., None] > 0, shares, 0.0).amax(1) >= MATCHED
     classes = torch.gather(classes, 1, which).long()
-    wanted = torch.where(positive, classes, torch.where(crowd, -1, 0))
+    wanted = torch.where(positive, classes, torch.where(passed, -1, 0))
     return wanted, torch.gather(boxes, 1, which[..., None].expand(-1, -1, 4))
 
 

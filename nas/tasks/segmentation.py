@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nas.arch.arch import Arch
 from nas.arch.dense import PRESETS, Dense
+from nas.core.errors import UserError
 from nas.core.typed import Among, Count, Range, check_fields
 from nas.data.annotated.masks import VOID
 from nas.data.dense import DenseData, DenseSplit
@@ -52,9 +53,13 @@ class Segmentation:
 
     def with_head(self, arch: Arch, data: DenseData) -> Arch:
         """The network with a head that gives every pixel a number for each class."""
-        own = own_head(arch, HEADS, self.head)
-        arch = with_classes(arch, data.num_classes, data.resolution)
-        return replace(arch, dense=self.dense(own))
+        dense = self.dense(own_head(arch, HEADS, self.head))
+        if self.separable and dense.op != "deeplabv3":
+            raise UserError(
+                f"task.separable=true is for task.head=deeplabv3, and the head is {dense.op}: "
+                "give that head, or task.separable=null"
+            )
+        return replace(with_classes(arch, data.num_classes, data.resolution), dense=dense)
 
     def described(self, arch: Arch) -> str:
         """Nothing is chosen."""

@@ -34,6 +34,7 @@ from search_spaces.inherited import BN_MOMENTUM, LEAST_SIDE
 from search_spaces.lookup import plain_name, resolve_baseline, resolve_network, side_of_head
 
 OWN = "the training images'"
+READING = ("task.min_score", "task.nms_iou", "task.most")  # how answers are read, after training
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ def check_shares(run: TrainingRun) -> None:
 
 
 def record_config(run: TrainingRun, data: Component) -> None:
-    """Write config.yaml, all that decides the weights; UserError where it began with another."""
+    """Write config.yaml; UserError where it began with another, but for READING."""
     settings, path = run.settings, run.folder / "config.yaml"
     config: dict[str, Any] = {
         "arch": settings.arch,
@@ -177,7 +178,7 @@ def record_config(run: TrainingRun, data: Component) -> None:
     if run.checkpoint.exists():
         if not path.exists():
             raise UserError(f"{run.checkpoint} has no config.yaml: remove it, or choose run=")
-        check_config(path, config)
+        check_config(path, config, READING)
     write_yaml(path, config)
 
 

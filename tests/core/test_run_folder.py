@@ -113,3 +113,9 @@ def test_weights_that_have_changed_are_refused_where_the_run_knows_those_it_bega
     write_yaml(path, config | {"weights_sha256": "a1", "network": "b1"})
     with pytest.raises(UserError, match=r"network: b2 here, b1 there; weights_sha256: a2 here"):
         check_config(path, config | {"weights_sha256": "a2", "network": "b2"})
+
+
+def test_a_run_of_boxes_that_knew_a_void_is_gone_on_with(tmp_path):
+    path = tmp_path / "config.yaml"
+    write_yaml(path, {"data": {"name": "coco", "void": 255}})
+    check_config(path, {"data": {"name": "coco"}})

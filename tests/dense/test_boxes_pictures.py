@@ -10,7 +10,7 @@ from annotated_files import CLASSES, SPLITS, WRITERS, all_pictures, write_coco, 
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import Faults
-from nas.data.annotated.boxes import voc
+from nas.data.annotated.voc import voc
 from nas.data.dense import load_dense
 
 
@@ -46,6 +46,17 @@ def test_coco_asks_the_folders_of_pictures_where_the_file_says_no_split(tmp_path
     one_json(tmp_path)
     into_folders_of_splits(tmp_path, "images")
     assert_split_by_folders(loaded("coco", tmp_path))
+
+
+def test_a_json_of_another_name_than_cocos_is_read_beside_them(tmp_path):
+    before = loaded("coco", write_coco(tmp_path))
+    notes = tmp_path / "annotations"
+    (notes / "instances_test2017.json").rename(notes / "test.json")
+    shutil.copy(notes / "instances_val2017.json", notes / "person_keypoints_val2017.json")
+    data = loaded("coco", tmp_path)
+    assert data.fingerprint == before.fingerprint
+    said = "1 JSON files of the same pictures, which are not read"
+    assert data.faults == f"{said} (annotations/person_keypoints_val2017.json)"
 
 
 def test_voc_asks_the_folders_of_pictures_where_that_of_the_xml_says_no_split(tmp_path):
@@ -111,13 +122,17 @@ def test_a_mask_is_never_taken_for_the_picture_of_an_xml(tmp_path):
     assert "1 pictures that are missing (3.jpg of 3.xml)" in data.faults
 
 
-def test_pictures_of_one_name_are_told_apart_by_their_folders(tmp_path):
+@pytest.mark.parametrize("filename", ["{}.png", "{}", ""])
+def test_pictures_of_one_name_are_told_apart_by_their_folders(filename, tmp_path):
     """Annotations/bear/0.xml is of JPEGImages/bear/0.png, not of the first 0.png there is."""
     for film in ("ape", "bear"):
         once = write_voc(tmp_path / film)
         for part in ("JPEGImages", "Annotations"):
             (tmp_path / "all" / part).mkdir(parents=True, exist_ok=True)
             shutil.move(once / part, tmp_path / "all" / part / film)
+        for file in (tmp_path / "all" / "Annotations" / film).iterdir():
+            said = filename.format(file.stem)
+            file.write_text(file.read_text().replace(f">{file.stem}.png<", f">{said}<"))
     names, found = voc(tmp_path / "all", None, Faults())
     assert names == sorted(CLASSES)
     assert len(found) == 2 * sum(SPLITS.values())
@@ -131,6 +146,15 @@ def test_a_picture_that_may_be_one_of_several_is_an_error(tmp_path):
     shutil.rmtree(tmp_path / "images")
     with pytest.raises(UserError, match=r"a picture \d+.png, and there are 2: which of a/"):
         loaded("coco", tmp_path)
+
+
+def test_a_picture_without_an_ending_that_may_be_one_of_several_is_an_error(tmp_path):
+    write_voc(tmp_path)
+    shutil.copy(tmp_path / "JPEGImages" / "1.png", tmp_path / "JPEGImages" / "0.bmp")
+    file = tmp_path / "Annotations" / "0.xml"
+    file.write_text(file.read_text().replace("0.png", "0"))
+    with pytest.raises(UserError, match=r"a picture 0, and there are 2: which of JPEGImages/0.bmp"):
+        loaded("voc", tmp_path)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -12,6 +12,7 @@ from annotated_files import SIZE, SPLITS, WRITERS, picture, write_coco, write_ma
 from PIL import Image
 
 from nas.core.errors import UserError
+from nas.data.annotated.annotation import CROWD
 from nas.data.annotated.masks import VOID
 from nas.data.dense import load_dense
 
@@ -126,8 +127,8 @@ def test_an_unreadable_picture_is_counted_or_an_error(coco):
     data = loaded("coco", coco, max_unreadable=0.1)
     assert len(data.train) == 11
     assert "1 unreadable (images/3.png" in data.described()
-    with pytest.raises(UserError, match=r"1 unreadable, the first images/3.png"):
-        loaded("coco", coco, max_unreadable=0.01)
+    with pytest.raises(UserError, match=r"1 unreadable, the first images/3.png .*=0.049 of 20: "):
+        loaded("coco", coco, max_unreadable=0.049)
 
 
 def test_a_picture_of_another_size_than_its_annotation_is_left_out(coco):
@@ -218,7 +219,10 @@ def test_a_missing_picture_is_counted_where_few_are(coco):
     assert "1 pictures that are missing (gone.png of" in loaded("coco", coco).described()
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"images": [], "annotations": []}'])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[" * 200_000, '{"images": [], "annotations": []}'],
+    ids=["cut", "list", "deep", "other"],
+)  # fmt: skip
 def test_json_that_is_none_of_cocos_is_one_line(text, tmp_path):
     (tmp_path / "train.json").write_text(text)
     with pytest.raises(UserError, match="JSON"):
@@ -250,6 +254,17 @@ def test_wrong_xml_is_one_line(tmp_path):
         loaded("voc", tmp_path, classes="bar")
 
 
+def test_xml_may_have_spaces_another_encoding_and_no_size(tmp_path):
+    before = loaded("voc", WRITERS["voc"](tmp_path)).fingerprint
+    file = tmp_path / "Annotations" / "0.xml"
+    good = file.read_text().replace("<name>disc<", "<name> disc\n<").replace("64<", "6\u00b2<")
+    good = '<?xml version="1.0" encoding="ISO-8859-1"?>' + good
+    file.write_text(good, encoding="latin-1")
+    data = loaded("voc", tmp_path)
+    assert data.fingerprint == before
+    assert data.classes == ("bar", "disc")
+
+
 def test_difficult_objects_are_ignored(tmp_path):
     WRITERS["voc"](tmp_path)
     file = tmp_path / "Annotations" / "0.xml"
@@ -260,6 +275,14 @@ def test_difficult_objects_are_ignored(tmp_path):
         file.write_text(file.read_text().replace("<difficult>0", "<difficult>1"))
     with pytest.raises(UserError, match="no picture of test has a box that counts"):
         loaded("voc", tmp_path)
+
+
+def test_crowds_are_told_from_difficult_objects(coco):
+    edited(
+        coco / "annotations" / "instances_train2017.json",
+        lambda told: told["annotations"][0].update(iscrowd=1),
+    )
+    assert loaded("coco", coco).train.labels[..., 5].sum() == CROWD
 
 
 def save_mask(file, values):

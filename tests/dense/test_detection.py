@@ -41,7 +41,7 @@ CLASSES = ("disc", "bar")
 
 
 def rows_of(*boxes):
-    """(1, M, 6) of (left, top, right, bottom, class[, ignored])."""
+    """(1, M, 6) of (left, top, right, bottom, class[, as ignored])."""
     return torch.tensor([[[*box, *(0,) * (6 - len(box))] for box in boxes]], dtype=torch.float32)
 
 
@@ -125,6 +125,17 @@ def test_anchors_on_an_ignored_box_do_not_count():
     wanted, _ = matched(labels, anchors)
     assert (wanted == 1).sum() == 0
     assert (wanted == -1).sum() == (overlaps(labels[0, :, :4], corners(anchors)) >= 0.5).sum() > 0
+
+
+def test_anchors_in_a_crowd_do_not_count():
+    anchors = anchors_of(ARCH)
+    labels = rows_of((0.1, 0.1, 0.9, 0.9, 1, 2))
+    wanted, _ = matched(labels, anchors)
+    boxes = corners(anchors)
+    inside = (boxes >= 0.1).all(1) & (boxes <= 0.9).all(1)
+    assert inside.sum() > 900
+    assert (wanted[0][inside] == -1).all()
+    assert (wanted[0] == 0).sum() > 100
 
 
 def test_hard_negatives_are_the_worst_and_thrice_as_many():
@@ -219,6 +230,14 @@ def test_ignored_boxes_count_neither_way():
     boxes = split.labels[0, :, :4]
     found = Boxes(boxes, torch.tensor([0.5, 0.9]), torch.zeros(2, dtype=torch.long))
     assert coco_figures([found], split, CLASSES)[0]["AP50"] == 1.0
+
+
+@pytest.mark.parametrize(("ignored", "right"), [(1, False), (2, True)])
+def test_a_wrong_answer_in_a_crowd_is_none_and_in_a_difficult_object_is_one(ignored, right):
+    split = split_of(rows_of((0.1, 0.1, 0.3, 0.3, 1), (0.4, 0.4, 0.9, 0.9, 1, ignored)))
+    boxes = torch.cat((split.labels[0, :, :4], torch.tensor([[0.5, 0.5, 0.6, 0.6]])))
+    found = Boxes(boxes, torch.tensor([0.5, 0.9, 0.8]), torch.zeros(3, dtype=torch.long))
+    assert (coco_figures([found], split, CLASSES)[0]["AP50"] == 1.0) == right
 
 
 def test_scales_the_wrong_way_round_are_one_line():

@@ -96,6 +96,14 @@ def test_pictures_without_labels_are_counted_and_not_lost(tmp_path):
     assert "1 pictures without a mask (train/unlabelled/more.png)" in loaded(tmp_path).faults
 
 
+def test_masks_without_a_picture_are_counted(tmp_path):
+    (write_masks(tmp_path) / "train" / "images" / "0.png").unlink()
+    said = "1 pictures that are missing (that of train/masks/0.png)"
+    assert said in loaded(tmp_path).faults
+    with pytest.raises(UserError, match=r"over data.max_unreadable=0.01"):
+        loaded(tmp_path, max_unreadable=0.01)
+
+
 def test_pictures_among_the_masks_are_counted(tmp_path):
     write_masks(tmp_path)
     save(np.zeros((9, 9, 3), np.uint8), tmp_path / "train" / "masks" / "shown.jpg")

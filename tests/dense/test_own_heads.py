@@ -10,15 +10,17 @@ import pytest
 import torch
 from annotated_files import WRITERS
 
+from nas.arch.arch import ImageSpec
 from nas.arch.serialization import dumps
 from nas.core.errors import UserError
 from nas.data.dense import DenseSplit
+from nas.latency.settings import LatencySettings
 from nas.search.settings import SearchSettings
 from nas.tasks.detection import Detection
 from nas.tasks.segmentation import Segmentation
 from nas.train.settings import TrainSettings
 from nas.train.setup import open_run
-from search_spaces.lookup import PUBLISHED
+from search_spaces.lookup import PUBLISHED, adapted, resolve_baseline
 
 SSDLITE, DEEPLAB = (
     PUBLISHED[name] for name in ("ssdlite320_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large")
@@ -43,6 +45,11 @@ def test_masks_keep_the_head_but_for_what_is_set():
     alone = replace(DEEPLAB, dense=None)
     heads = [Segmentation(head=head).with_head(alone, MASKS).dense.op for head in (None, "lraspp")]
     assert heads == ["lraspp", "lraspp"]
+
+
+def test_a_separable_head_that_has_no_branches_is_one_line():
+    with pytest.raises(UserError, match=r"is for task.head=deeplabv3, and the head is lraspp"):
+        Segmentation(separable=True).with_head(replace(DEEPLAB, dense=None), MASKS)
 
 
 def test_boxes_keep_anchors_that_were_made_for_as_many_classes():
@@ -84,3 +91,49 @@ def test_the_side_is_the_networks_own_where_none_is_given(tmp_path, more, side):
     if not more:
         words = (*words, "weights=file", f"weights.path={file}")
         assert SearchSettings.of(*words).resolutions == (96,)
+
+
+@pytest.mark.parametrize(
+    "name", ["deeplabv3_mobilenet_v3_small_0.35", "ssdlite320_mobilenet_v3_large"]
+)
+def test_a_published_network_that_is_sized_for_the_data_keeps_its_head(name, tmp_path):
+    arch, _ = resolve_baseline(
+        name, tmp_path, lambda: ImageSpec(3, 4, 96), trained=True, classes_only=False
+    )
+    assert arch.dense == PUBLISHED[name].dense
+    assert (arch.resolution, arch.classes) == (96, 4)
+
+
+def test_a_published_network_is_adapted_only_to_what_it_answers():
+    backbone = PUBLISHED["mobilenet_v3_large"]
+    assert adapted("mobilenet_v3_large", DEEPLAB).dense == DEEPLAB.dense
+    assert adapted("deeplabv3_mobilenet_v2", DEEPLAB).dense == DEEPLAB.dense
+    for space, wanted in ((backbone, "a network for classes"), (DEEPLAB, "the head deeplabv3")):
+        with pytest.raises(UserError, match=f"has the head ssdlite, and {wanted} is asked for"):
+            adapted("ssdlite320_mobilenet_v3_large", space)
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        (SearchSettings, "target=ssdlite320_mobilenet_v3_large"),
+        (SearchSettings, "references=[lraspp_mobilenet_v3_large]"),
+        (LatencySettings, "target=ssdlite320_mobilenet_v3_large"),
+    ],
+)
+def test_a_network_with_a_head_is_no_mark_for_classes(settings, word):
+    with pytest.raises(UserError, match="answers boxes or masks, and a network for classes is"):
+        settings.of(word)
+
+
+def test_a_head_by_name_is_trained_and_not_replaced(tmp_path):
+    root = WRITERS["masks"](tmp_path / "masks")
+    words = ("task=segmentation", "data=masks", f"data.root={root}", f"results={tmp_path}")
+    name = "deeplabv3_mobilenet_v3_small_0.35"
+    with open_run(TrainSettings.of(*words, f"arch={name}", "resolution=64")) as run:
+        assert run.arch.dense.op == "deeplabv3"
+    with (
+        pytest.raises(UserError, match="has the head ssdlite, and lraspp or deeplabv3"),
+        open_run(TrainSettings.of(*words, "arch=ssdlite320_mobilenet_v3_large")),
+    ):
+        pass

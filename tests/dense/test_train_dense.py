@@ -13,6 +13,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+import yaml
 from annotated_files import CLASSES, WRITERS
 from PIL import Image
 
@@ -109,9 +110,19 @@ def test_the_same_command_gives_the_same_weights_and_another_is_refused(task, tm
     run(tmp_path, task, epochs=2)  # goes on from the last epoch
     again = torch.load(folder / "weights.pt", weights_only=True)
     assert all(torch.equal(first[key], again[key]) for key in first)
-    other = "task.nms_iou=0.3" if task == "detection" else "task.width=64"
+    other = "task.negatives=focal" if task == "detection" else "task.width=64"
     with pytest.raises(UserError, match="began with other settings"):
         run(tmp_path, task, other, epochs=2)
+
+
+def test_a_finished_network_is_read_otherwise_without_training(tmp_path):
+    _, folder = run(tmp_path, "detection")
+    epochs = (folder / "history.csv").read_text()
+    run(tmp_path, "detection", "task.min_score=0.2", "task.nms_iou=0.3", "task.most=1")
+    assert (folder / "history.csv").read_text() == epochs
+    said = answers(folder / "model.onnx", next((tmp_path / "coco" / "images").iterdir()))
+    assert len(said["scores"]) <= 1
+    assert yaml.safe_load((folder / "config.yaml").read_text())["task"]["most"] == 1
 
 
 def test_nothing_is_written_where_annotations_are_wrong(tmp_path):

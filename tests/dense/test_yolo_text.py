@@ -99,6 +99,7 @@ def test_other_peoples_yaml_files_are_passed_over(tmp_path):
     before = loaded(write_yolo(tmp_path))
     (tmp_path / "argo.yaml").write_text("names: {first: a}\n")
     (tmp_path / "broken.yaml").write_text("made: 2024-13-45\n")
+    (tmp_path / "deep.yaml").write_text("[" * 20_000)
     (tmp_path / "other.yaml").write_bytes(b"caf\xe9: 1\n")
     assert_same_boxes(loaded(tmp_path), before)
 
@@ -117,6 +118,11 @@ def test_classes_beside_the_labels_are_found_and_are_no_label_file(tmp_path):
     data = loaded(flat(tmp_path))
     assert list(data.classes) == CLASSES
     assert data.faults == ""
+
+
+def test_labels_without_a_picture_are_counted_below_folders_of_splits_too(tmp_path):
+    (write_yolo(tmp_path) / "images" / "train" / "0.png").unlink()
+    assert loaded(tmp_path).faults == "1 pictures that are missing (that of labels/train/0.txt)"
 
 
 def test_a_picture_called_classes_has_no_boxes(tmp_path):
@@ -139,4 +145,70 @@ def test_classes_that_differ_are_an_error(tmp_path):
 def test_names_nowhere_are_an_error(tmp_path):
     (write_yolo(tmp_path) / "data.yaml").unlink()
     with pytest.raises(UserError, match=r"no data.yaml with names and no classes.txt: give data"):
+        loaded(tmp_path)
+
+
+def renamed(top, sheet):
+    """The folders of `write_yolo` with names that say no split, and a data.yaml that does."""
+    write_yolo(top)
+    for kind in ("images", "labels"):
+        for split, name in (("train", "a"), ("val", "b"), ("test", "c")):
+            (top / kind / split).rename(top / kind / name)
+    (top / "data.yaml").write_text(yaml.safe_dump({"names": CLASSES, **sheet}))
+    return top
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    [
+        {"train": "images/a", "val": "images/b", "test": "images/c"},
+        {"train": "../images/a", "val": "../images/b", "test": "../images/c"},
+        {"path": "images", "train": ["a"], "val": "b", "test": "c"},
+        {"path": "../gone", "train": "images/a", "val": "images/b", "test": "test.txt"},
+    ],
+)
+def test_splits_are_those_that_data_yaml_names(sheet, tmp_path):
+    top = renamed(tmp_path, sheet)
+    files = sorted((top / "images" / "c").iterdir())
+    (top / "test.txt").write_text("".join(f"./images/c/{file.name}\n" for file in files))
+    data = loaded(top)
+    for split, folder in ((data.train, "a"), (data.val, "b"), (data.test, "c")):
+        assert {name.split("/")[1] for name in split.names} == {folder}
+    assert len(data.test) == 4
+    assert data.faults == ""
+
+
+def test_pictures_that_data_yaml_does_not_list_are_counted_out(tmp_path):
+    data = loaded(renamed(tmp_path, {"train": "images/a", "val": "images/b"}))
+    assert len(data.train) + len(data.val) + len(data.test) == 16
+    assert data.faults.startswith("4 pictures that the YAML does not list (images/c/")
+
+
+@pytest.mark.parametrize(
+    ("sheet", "words"),
+    [
+        ({"test": "images/gone"}, "test names images/gone, and no picture below .* is there"),
+        ({"test": "test.txt"}, "test names test.txt, and no picture below .* is there"),
+        ({"train": "images/a", "val": "images"}, "val names .*, which is of another split"),
+        ({"train": {"first": "images/a"}}, "train must be a folder, a .txt of files, or a list"),
+    ],
+)
+def test_splits_that_data_yaml_names_wrong_are_one_line(sheet, words, tmp_path):
+    with pytest.raises(UserError, match=words) as caught:
+        loaded(renamed(tmp_path, sheet))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_data_yaml_of_the_folder_is_asked_before_others(tmp_path):
+    before = loaded(write_yolo(tmp_path))
+    (tmp_path / "a.yaml").write_text("names: [bar, disc]\n")
+    assert loaded(tmp_path).fingerprint == before.fingerprint
+    (tmp_path / "data.yaml").rename(tmp_path / "b.yaml")
+    with pytest.raises(UserError, match=r"different names in .*a.yaml and .*b.yaml: give data"):
+        loaded(tmp_path)
+
+
+def test_a_name_that_is_there_twice_is_an_error(tmp_path):
+    (write_yolo(tmp_path) / "data.yaml").write_text("names: [disc, disc]\n")
+    with pytest.raises(UserError, match="classes must be different names, not 'disc, disc'"):
         loaded(tmp_path)

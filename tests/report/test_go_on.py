@@ -52,9 +52,10 @@ def test_a_network_is_trained_on_the_images_of_its_search(words, given):
 
 
 def test_boxes_keep_their_classes_and_pixels(words):
-    given = ["data=voc", "data.root=r", "data.classes=cat, dog", "data.void=0", "data.flip=false"]
+    given = ["data=voc", "data.root=r", "data.classes=cat, dog", "data.flip=false"]
     node = dict(TrainSettings.of("task=detection", *given).data.node)
-    found = words({"task": {"name": "detection"}, "data": node})
+    earlier = node | {"void": 255}  # of a run from before it was the masks' alone
+    found = words({"task": {"name": "detection"}, "data": earlier})
     assert dict(TrainSettings.of(*found).data.node) == node
 
 

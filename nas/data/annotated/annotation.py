@@ -18,6 +18,10 @@ from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 Boxes = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
+NO_PICTURE = "pictures that are missing"  # a fault: what is annotated is not there
+# What an `Annotation` ignores: an object that is hard to see, and a region of many; 0 counts
+DIFFICULT, CROWD = 1, 2
+
 # The usual names of splits, as folders, files or parts of a file's name
 WORDS = {
     **dict.fromkeys(("train", "training", "trainval"), TRAIN),
@@ -33,7 +37,7 @@ class Annotation:
     size      width and height in pixels, where they are told.
     boxes     (n, 4): left, top, right, bottom in pixels; parts of the picture where `relative`.
     labels    (n,): numbers of classes, from 0.
-    ignored   (n,): crowds and difficult ones, which count neither for nor against an answer.
+    ignored   (n,): DIFFICULT and CROWD count neither for nor against an answer, 0 does.
     mask      the file of the classes of its pixels, where there is one.
     """
 
@@ -42,9 +46,12 @@ class Annotation:
     size: tuple[int, int] | None = None
     boxes: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
     labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    ignored: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    ignored: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     relative: bool = False
     mask: Path | None = None
+
+
+Found = tuple[list[str], list[Annotation]]  # class names, and what is said of each picture
 
 
 @dataclass
@@ -108,6 +115,11 @@ def named_classes(given: str | None, top: Path, *files: str) -> list[str] | None
         if path is None:
             return None
         names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    return different(names)
+
+
+def different(names: list[str]) -> list[str]:
+    """The names of classes themselves; UserError where one is empty, or there twice."""
     if "" in names or len(set(names)) < len(names) or not names:
         raise UserError(f"classes must be different names, not {', '.join(names)!r:.80}")
     return names

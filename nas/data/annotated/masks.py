@@ -11,9 +11,11 @@ from PIL import Image
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import (
+    NO_PICTURE,
     WORDS,
     Annotation,
     Faults,
+    Found,
     named_classes,
     part_of,
     pictures_under,
@@ -31,7 +33,7 @@ INSTANCE_FOLDER = re.compile(r"\b(?:segmentation ?object|instances?\b)")
 PICTURE_FOLDER = re.compile(r"\b(?:jpeg ?)?(?:images?|imgs?|jpe?gs?|pictures?|photos?|frames?)\b")
 
 
-def masks(top: Path, classes: str | None, faults: Faults) -> tuple[list[str], list[Annotation]]:
+def masks(top: Path, classes: str | None, faults: Faults) -> Found:
     """Each picture with the PNG of the same name in a folder of masks (MASK_FOLDER).
 
     Of several such PNGs it is the one in the same folders but for those of masks and of pictures.
@@ -51,6 +53,8 @@ def masks(top: Path, classes: str | None, faults: Faults) -> tuple[list[str], li
                 faults.add("pictures without a mask", file.relative_to(top))
             else:
                 found.append(Annotation(file, part, mask=mask))
+    alone = [file for key, files in pngs.items() if key not in pictures for file in files]
+    faults.add(NO_PICTURE, f"that of {alone[0].relative_to(top)}" if alone else "", len(alone))
     if not found:
         raise UserError(
             f"{top} holds no picture with a PNG of its name in a folder called masks: give "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,8 +13,11 @@ import yaml
 
 from nas.core.errors import UserError
 from nas.data.annotated.annotation import (
+    NO_PICTURE,
     Annotation,
     Faults,
+    Found,
+    different,
     files_under,
     named_classes,
     part_of,
@@ -21,37 +25,44 @@ from nas.data.annotated.annotation import (
     read_text,
     stacked,
 )
-from nas.data.annotated.boxes import NO_PICTURE, Found
-from nas.data.splits import UNSPLIT
+from nas.data.splits import TEST, TRAIN, UNSPLIT, VAL
 
 CLASSES = "classes.txt"  # beside labels LabelImg writes it; never a label file
+SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}  # as data.yaml calls them
 
 
 def yolo(top: Path, classes: str | None, faults: Faults) -> Found:
     """Text files beside the pictures, or under labels/ where those are under images/.
 
     A line is a class number and the box's centre and sides as parts of the picture's, or the
-    corners of a polygon, of which the box is taken.  Names are those of classes.txt, of a data.yaml
-    or of a classes.txt further below.  A picture without a text file has no boxes.
+    corners of a polygon, of which the box is taken.  Names are those of classes.txt, of data.yaml
+    or of files further below that agree.  A picture without a text file has no boxes.  Splits are
+    those that the YAML names, and pictures that it does not list are counted out; else folders.
     Raises UserError for a class number that has no name.
     """
     sheets = _sheets(top)
-    names = named_classes(classes, top, CLASSES) or _sheet_names(sheets) or _names_below(top)
+    names = named_classes(classes, top, CLASSES) or _names_told(top, sheets)
     points = any("kpt_shape" in sheet for sheet in sheets.values())
     pictures = pictures_under(top)
+    listed = _listed(top, sheets, pictures, faults)
     texts = {file: _label_file(file) for file in pictures}
     if not any(_is_label(text) for text in texts.values()):
         raise UserError(f"{top} holds no text file of YOLO's beside a picture or under labels/")
     found = []
     for file, text in texts.items():
-        part = part_of(PurePosixPath(file.parent.relative_to(top).as_posix(), "x"))
+        path = PurePosixPath(file.relative_to(top).as_posix())
+        if listed and file not in listed:
+            faults.add("pictures that the YAML does not list", path)
+            continue
+        part = listed.get(file, part_of(path.with_name("x")))
         lines = read_text(text).splitlines() if _is_label(text) else []
         split = [line.split() for line in lines if line.strip()]
         found.append(replace(_yolo_picture(text, split, names, points), file=file, part=part))
-    listed = set(texts.values())
+    read = set(texts.values())
     for text in files_under(top, ".txt"):
-        if text.parent.name == "labels" and text not in listed and _is_label(text):
-            faults.add(NO_PICTURE, f"that of {text.name}")
+        folders = text.relative_to(top).parent.parts
+        if "labels" in folders and text not in read and _is_label(text):
+            faults.add(NO_PICTURE, f"that of {text.relative_to(top)}")
     return names, found
 
 
@@ -68,27 +79,39 @@ def _is_label(text: Path) -> bool:
 
 
 def _sheets(top: Path) -> dict[Path, Mapping[str, Any]]:
-    """What the YAML files say, as of data.yaml; those that cannot be read are another's."""
+    """What data.yaml says, else each YAML file below that has names; others are another's."""
     held = {}
     for file in files_under(top, ".yaml", ".yml"):
         try:
             sheet = yaml.safe_load(read_text(file))
-        except (yaml.YAMLError, ValueError, UserError):
+        except (yaml.YAMLError, ValueError, RecursionError, UserError):
             continue
         if isinstance(sheet, Mapping):
             held[file] = sheet
-    return held
+    own = {file: held[file] for file in (top / "data.yaml", top / "data.yml") if file in held}
+    return own or {file: sheet for file, sheet in held.items() if _names_in(file, sheet)}
 
 
-def _sheet_names(sheets: Mapping[Path, Mapping[str, Any]]) -> list[str] | None:
-    """The names of classes in the first sheet that has some."""
-    for file, sheet in sheets.items():
-        names = sheet.get("names")
-        if isinstance(names, Mapping) and any(str(key).isdecimal() for key in names):
-            names = _in_order(file, names)
-        if isinstance(names, list) and names:
-            return [str(name) for name in names]
-    return None
+def _names_told(top: Path, sheets: Mapping[Path, Mapping[str, Any]]) -> list[str]:
+    """The names of the YAML files, else of every classes.txt, which must be the same."""
+    told = {tuple(n): file for file, sheet in sheets.items() if (n := _names_in(file, sheet))}
+    if not told:
+        files = [file for file in files_under(top, CLASSES) if file.name == CLASSES]
+        told = {tuple(named_classes(None, file.parent, CLASSES) or ()): file for file in files}
+    if len(told) == 1:
+        return different(list(*told))
+    wrong = f"no data.yaml with names and no {CLASSES}"
+    if told:
+        wrong = f"different names in {' and '.join(map(str, told.values()))}"
+    raise UserError(f"{top} has {wrong}: give data.classes=first,second")
+
+
+def _names_in(file: Path, sheet: Mapping[str, Any]) -> list[str]:
+    """The names of classes in a YAML file; none where it has none."""
+    names = sheet.get("names")
+    if isinstance(names, Mapping) and any(str(key).isdecimal() for key in names):
+        names = _in_order(file, names)
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _in_order(file: Path, names: Mapping[Any, Any]) -> list[Any]:
@@ -104,16 +127,71 @@ def _in_order(file: Path, names: Mapping[Any, Any]) -> list[Any]:
         ) from None
 
 
-def _names_below(top: Path) -> list[str]:
-    """The names of every classes.txt, which must be the same."""
-    files = [file for file in files_under(top, CLASSES) if file.name == CLASSES]
-    told = {tuple(named_classes(None, file.parent, CLASSES) or ()): file for file in files}
-    if len(told) == 1:
-        return list(*told)
-    wrong = f"no data.yaml with names and no {CLASSES}"
-    if told:
-        wrong = f"different names in {' and '.join(map(str, told.values()))}"
-    raise UserError(f"{top} has {wrong}: give data.classes=first,second")
+def _listed(
+    top: Path,
+    sheets: Mapping[Path, Mapping[str, Any]],
+    pictures: Sequence[Path],
+    faults: Faults,
+) -> dict[Path, int]:
+    """The split of each picture that a YAML file names for one; UserError where it is in two."""
+    known: dict[Path, int] = {}
+    for file, word, entry in _entries(sheets):
+        bases = [file.parent / str(sheets[file].get("path") or ""), file.parent]
+        found = _named_pictures(entry, bases, pictures, faults)
+        if not found:
+            raise UserError(
+                f"{file}: {word} names {entry}, and no picture below {top} is there: mend it, or "
+                "take it out to go by the names of folders"
+            )
+        for picture in found:
+            if known.setdefault(picture, SPLITS[word]) != SPLITS[word]:
+                raise UserError(
+                    f"{file}: {word} names {picture}, which is of another split, and one is "
+                    "allowed: take one of them out, and a split that nothing names is dealt"
+                )
+    return known
+
+
+def _entries(sheets: Mapping[Path, Mapping[str, Any]]) -> Iterator[tuple[Path, str, str]]:
+    """The YAML file, the split's word and each folder or list of files that it has for it."""
+    for file, sheet in sheets.items():
+        for word in SPLITS:
+            said = sheet.get(word) or []
+            entries = [said] if isinstance(said, str) else said
+            if not isinstance(entries, list) or not all(isinstance(one, str) for one in entries):
+                raise UserError(
+                    f"{file}: {word} must be a folder, a .txt of files, or a list of these, not "
+                    f"{said!r:.60}"
+                )
+            yield from ((file, word, entry) for entry in entries)
+
+
+def _named_pictures(
+    entry: str, bases: Sequence[Path], pictures: Sequence[Path], faults: Faults
+) -> list[Path]:
+    """Those of a folder, or of the lines of a .txt, below the first of `bases` that has some.
+
+    Roboflow writes "../" before folders that lie beside its data.yaml.
+    """
+    real = cache(Path.resolve)
+    for place in (base / name for base in bases for name in (entry, entry.removeprefix("../"))):
+        if entry.endswith(".txt") and place.is_file():
+            lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
+            files = [base / line for line in lines for base in (place.parent, *bases)]
+            wanted = {real(file.parent) / file.name for file in files}
+            found = [file for file in pictures if real(file.parent) / file.name in wanted]
+            missing = len(set(lines)) - len(found) if found else 0
+            faults.add(NO_PICTURE, f"of {place.name}", max(0, missing))
+        else:
+            inside = {
+                folder
+                for folder in {file.parent for file in pictures}
+                if real(place) in (real(folder), *real(folder).parents)
+            }
+            found = [file for file in pictures if file.parent in inside]
+        if found:
+            return found
+    return []
 
 
 def _yolo_picture(
@@ -135,7 +213,7 @@ def _yolo_picture(
             )
         corners.append(box)
         labels.append(label)
-    ignored = np.zeros(len(labels), bool)
+    ignored = np.zeros(len(labels), np.int64)
     return Annotation(
         text, UNSPLIT, None, stacked(corners), np.array(labels, np.int64), ignored, relative=True
     )
