@@ -142,7 +142,7 @@ def test_activations_are_told_apart():
     true = np.array([0.3 + 0.05 * (arch.stem.act == "hswish") for arch in nets])
     true += 0.02 * np.random.default_rng(0).normal(size=120)
     macs = np.log([cost(arch).macs for arch in nets])
-    assert predictor_fidelity(nets, macs, true, 60, seed=0) > 0.4
+    assert predictor_fidelity(nets, macs, true, 60, seed=0) > 0.3  # about .0 without them
 
 
 def test_losses_correct_as_their_logarithms_do():
