@@ -20,6 +20,7 @@ from nas.core.errors import UserError
 from nas.core.typed import Count, Range, Side, check, hints_of
 from nas.space.choices import Label, OneOf, choices, fill, one_of
 from search_spaces.lookup import resolve_network
+from search_spaces.ranges import Kernel, check_odd
 
 LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
 # published momenta of 0.01 and below are for millions of steps: through a short training they would
@@ -34,7 +35,7 @@ def inherited(
     arch: str,
     resolutions: Sequence[Side],
     parts: Sequence[Annotated[float, Range(0.01, 1)]],
-    kernels: Sequence[Count],
+    kernels: Sequence[Kernel],
     channels: Count = 3,
     classes: Count = 1000,
     dense: Dense | None = None,
@@ -53,8 +54,7 @@ def inherited(
     given = {"resolutions": resolutions, "space.parts": parts, "space.kernels": kernels}
     for name, value in given.items():
         check(name, hints_of(inherited)[name.rpartition(".")[2]], value)
-    for kernel in kernels:
-        Block(kernel=kernel)  # refuses what no block can have
+    check_odd("space.kernels", kernels)
     if not (sides := tuple(resolutions)):
         raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
     whole = whole_network(arch, max(sides), channels, classes, dense)
