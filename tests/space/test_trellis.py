@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -333,6 +334,17 @@ def test_too_many_shared_combinations_are_refused():
     stage = Stage(width, blocks=Block(kernel=kernel, expand=ratio))
     with pytest.raises(UserError, match=r"4500 combinations of the choices w, k, e, .*4096"):
         Trellis(Arch((stage, stage)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("padding", ("same", "symmetric")), ("bn_eps", (1e-3, 1e-5)), ("bn_momentum", (0.01, 0.1)),
+     ("drop_path", (0.0, 0.2))],
+)  # fmt: skip
+def test_a_choice_that_is_in_no_row_is_refused(name, options):
+    space = replace(SMALL["one choice"], **{name: one_of(*options)})
+    with pytest.raises(UserError, match=f"{name} cannot be chosen: give one value"):
+        Trellis(space)
 
 
 @pytest.mark.parametrize(("picks", "message"), [

@@ -20,7 +20,7 @@ from nas.arch.cost import layers_cost, output_bytes
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.errors import UserError
-from nas.space.choices import Label, Picks, fill
+from nas.space.choices import Label, OneOf, Picks, fill
 from nas.space.trellis.paths import MAX_VALUE, Rule, TrellisSearch
 from nas.space.trellis.places import PlaceLayout
 from nas.space.trellis.units import (
@@ -37,6 +37,7 @@ from nas.space.trellis.units import (
 )
 
 Values = NDArray[Any]  # of int64 or a float type
+_NOT_IN_ROWS = ("padding", "bn_eps", "bn_momentum", "drop_path")  # fields that tell networks apart
 
 
 class NetworkCosts(NamedTuple):
@@ -57,6 +58,9 @@ class Trellis:
     """
 
     def __init__(self, space: Arch) -> None:
+        for name in _NOT_IN_ROWS:
+            if isinstance(getattr(space, name), OneOf):
+                raise UserError(f"{name} cannot be chosen: give one value")
         layout = PlaceLayout(space) if space.dense else Layout(space)
         self.space = space
         self.keys = tuple(layout.labels)
