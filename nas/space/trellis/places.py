@@ -48,29 +48,32 @@ class PlaceLayout:
         self.labels = choices(space)
         sides = self.labels.get(SIDE, ("",))
         whole = {side: _rows(space, self._first(side)) for side in sides}
+        made = {
+            key: {(s, x): _rows(space, self._first(s) | {key: x}) for s in sides for x in labels}
+            for key, labels in self.labels.items()
+            if key != SIDE
+        }
+        fullest = {key: max(rows, key=lambda at: len(rows[at]))[1] for key, rows in made.items()}
+        places = max((_rows(space, self._first(s) | fullest) for s in sides), key=len)
         found: dict[str, dict[tuple[Label, Label], Operator | None]] = {
-            place: {(side, ""): rows.get(place) for side, rows in whole.items()}
-            for place in max(whole.values(), key=len)
+            place: {(side, ""): rows.get(place) for side, rows in whole.items()} for place in places
         }
         owner: dict[str, str] = {}
-        for key, labels in self.labels.items():
-            if key == SIDE:
-                continue
-            made = {(s, x): _rows(space, self._first(s) | {key: x}) for s in sides for x in labels}
+        for key, by_label in made.items():
             changed = {
                 place
-                for (side, _), rows in made.items()
-                for place in found
+                for (side, _), rows in by_label.items()
+                for place in rows.keys() | whole[side].keys()
                 if rows.get(place) != whole[side].get(place)
             }
-            if len(changed) > 1 or changed & owner.keys():
+            if len(changed) > 1 or changed & owner.keys() or changed - found.keys():
                 raise UserError(
                     f"the choice {key} changes {', '.join(sorted(changed))}: under a head for "
                     "boxes or masks each may change one row, so begin with weights=pretrained"
                 )
             for place in changed:
                 owner[place] = key
-                found[place] = {at: rows.get(place) for at, rows in made.items()}
+                found[place] = {at: rows.get(place) for at, rows in by_label.items()}
         frame = self._part(SIDE if SIDE in self.labels else None)
         self.units = [
             Unit(_PlaceKind(rows), frame, [(self._part(owner.get(place)), range(1))])
