@@ -194,3 +194,37 @@ def test_an_empty_range_is_named(make, name):
 def test_what_a_range_cannot_hold_is_named(make, ranges, message):
     with pytest.raises(UserError, match=message):
         make(**ranges)
+
+
+def network(*blocks: Block, depth: int | None = None) -> Arch:
+    return Arch((Stage(16, depth or len(blocks), blocks=blocks),), resolution=32)
+
+
+WIDTHS = ({"s": 8, "m": 8, "l": 16}, {"s": 8, "m": 16, "l": 24})
+
+
+@pytest.mark.parametrize("order", [WIDTHS, WIDTHS[::-1]])
+@pytest.mark.parametrize("label", ["s", "m", "l"])
+def test_options_that_repeat_under_one_name_leave_every_label_that_fits_all(order, label):
+    space = Arch(tuple(Stage(one_of(widths, name="w")) for widths in order))
+    assert picks_of(space, fill(space, {"w": label})) == {"w": label}
+
+
+def test_what_a_kind_does_not_read_is_not_compared():
+    gone = Block("identity", act="relu")
+    free = Block(one_of("identity", "mbconv"), kernel=one_of(3, 5), act="hswish", se=0.25)
+    for space in (network(one_of({"0": gone, "1": Block()}), Block()), network(free, Block())):
+        for own in (gone, Block("identity", kernel=7, act="swish", se=0.5)):
+            arch = network(own, Block())
+            assert network_id(fill(space, picks_of(space, arch))) == network_id(arch)
+    # where a choice without effect can have the network's value, it has that
+    picks = picks_of(network(free), network(Block("identity", kernel=5)))
+    assert picks["stages.0.blocks.0.kernel"] == 5
+
+
+def test_blocks_that_are_chosen_as_a_whole_are_found():
+    pair = (Block(), Block(kernel=5))
+    space = Arch((Stage(16, 2, blocks=one_of({"one": Block(), "pair": pair})),), resolution=32)
+    for label in ("one", "pair"):
+        picks = {"stages.0.blocks": label}
+        assert picks_of(space, fill(space, picks)) == picks
