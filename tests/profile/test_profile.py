@@ -120,6 +120,10 @@ def test_width_scales_both_kinds_of_network(tmp_path):
     twice, _ = resolve_network(str(tmp_path / "mine.yaml"), 2)
     assert [s.width for s in twice.stages] == [16, 32]
     assert (twice.stem.width, twice.name) == (16, "mine")
+    dense, _ = resolve_network("ssdlite320_mobilenet_v2", 0.5)
+    assert dense == PUBLISHED["ssdlite320_mobilenet_v2_0.5"]
+    with pytest.raises(UserError, match="has its width already"):
+        resolve_network("ssdlite320_mobilenet_v2_0.5", 0.5)
     with pytest.raises(UserError, match="has its width already"):
         resolve_network("mobilenet_v2_0.5", 0.5)
 
