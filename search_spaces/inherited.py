@@ -18,7 +18,7 @@ from nas.arch.operators import operators
 from nas.arch.scaling import for_resolution
 from nas.core.errors import UserError
 from nas.core.typed import Count, Range, Side, check, hints_of
-from nas.space.choices import Label, OneOf, choices, fill, one_of
+from nas.space.choices import Label, OneOf, choices, fill, first_picks, one_of
 from search_spaces.lookup import resolve_network
 from search_spaces.ranges import Kernel, check_odd
 
@@ -76,13 +76,7 @@ def whole_network(
 
 def at_resolution(space: Arch, resolution: int) -> Arch:
     """The network itself at so many pixels: the first labels of all other choices."""
-    return fill(space, _first_labels(space, resolution))
-
-
-def _first_labels(space: Arch, resolution: int) -> dict[str, Label]:
-    """The picks that change nothing but the side."""
-    first = {key: labels[0] for key, labels in choices(space).items()}
-    return first | ({"resolution": resolution} if "resolution" in first else {})
+    return fill(space, first_picks(space, resolution))
 
 
 def sides_of(space: Arch) -> tuple[int, ...]:
@@ -94,7 +88,7 @@ def sides_of(space: Arch) -> tuple[int, ...]:
 @lru_cache(maxsize=8)
 def replacement_rows(space: Arch, side: int) -> dict[str, dict[Label, Operator | None]]:
     """The row that each label makes in its place, by choice; None where the block is left out."""
-    first = _first_labels(space, side)
+    first = first_picks(space, side)
     found: dict[str, dict[Label, Operator | None]] = {}
     for key, labels in choices(space).items():
         if key == "resolution":

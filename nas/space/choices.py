@@ -129,6 +129,12 @@ def filled(node: Any, picks: Picks, path: str) -> Any:
     return replace(node, **changed)
 
 
+def first_picks(space: Arch, side: Label) -> dict[str, Label]:
+    """The first label of every choice, but for the resolution, if it is one, that `side`."""
+    first = {key: labels[0] for key, labels in choices(space).items()}
+    return first | ({"resolution": side} if "resolution" in first else {})
+
+
 def random_picks(space: Arch, rng: random.Random) -> dict[str, Label]:
     """A label for every choice, each uniformly at random."""
     return {key: rng.choice(labels) for key, labels in choices(space).items()}

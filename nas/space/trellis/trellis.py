@@ -45,8 +45,8 @@ class NetworkCosts(NamedTuple):
 
     macs: Ints
     params: Ints
-    peak_memory_bytes: Ints
     activations: Ints
+    peak_memory_bytes: Ints
 
 
 class Trellis:
@@ -201,10 +201,6 @@ class Trellis:
         """(n,) sums of the rows' `values` (num_rows,), added strictly in order of execution."""
         return _along(self._values(values), self.row_ids(genomes), peak=False)
 
-    def largest(self, values: ArrayLike, genomes: ArrayLike) -> Values:
-        """(n,) the largest of the rows' `values` (num_rows,)."""
-        return _along(self._values(values), self.row_ids(genomes), peak=True)
-
     def _values(self, values: ArrayLike) -> Values:
         array = np.asarray(values)
         if array.shape != (len(self.rows),) or array.dtype.kind not in "biuf":
@@ -218,8 +214,7 @@ class Trellis:
     def row_costs(self) -> NetworkCosts:
         """Multiply-adds, parameters, bytes of the output and activations of every row."""
         counts = [(*layers_cost(row.layers), output_bytes(row)) for row in self.rows]
-        macs, params, activations, memory = np.array(counts, np.int64).T.copy()
-        return NetworkCosts(macs, params, memory, activations)
+        return NetworkCosts(*np.array(counts, np.int64).T.copy())
 
     def costs(self, genomes: ArrayLike) -> NetworkCosts:
         """Equal to `nas.arch.cost.cost` of every network, an array (n,) a field."""
