@@ -18,8 +18,9 @@ from nas.arch.operators import operators
 from nas.arch.scaling import for_resolution
 from nas.core.errors import UserError
 from nas.core.typed import Count, Range, Side, check, hints_of
-from nas.space.choices import Label, OneOf, choices, fill, one_of
+from nas.space.choices import Label, OneOf, choices, fill, first_picks, one_of
 from search_spaces.lookup import resolve_network
+from search_spaces.ranges import Kernel, check_odd
 
 LEAST_SIDE = 2  # pixels of the last map that published weights still answer on
 # published momenta of 0.01 and below are for millions of steps: through a short training they would
@@ -34,7 +35,7 @@ def inherited(
     arch: str,
     resolutions: Sequence[Side],
     parts: Sequence[Annotated[float, Range(0.01, 1)]],
-    kernels: Sequence[Count],
+    kernels: Sequence[Kernel],
     channels: Count = 3,
     classes: Count = 1000,
     dense: Dense | None = None,
@@ -53,8 +54,7 @@ def inherited(
     given = {"resolutions": resolutions, "space.parts": parts, "space.kernels": kernels}
     for name, value in given.items():
         check(name, hints_of(inherited)[name.rpartition(".")[2]], value)
-    for kernel in kernels:
-        Block(kernel=kernel)  # refuses what no block can have
+    check_odd("space.kernels", kernels)
     if not (sides := tuple(resolutions)):
         raise UserError("resolutions must hold a side in pixels at least, such as [96,64]")
     whole = whole_network(arch, max(sides), channels, classes, dense)
@@ -76,13 +76,7 @@ def whole_network(
 
 def at_resolution(space: Arch, resolution: int) -> Arch:
     """The network itself at so many pixels: the first labels of all other choices."""
-    return fill(space, _first_labels(space, resolution))
-
-
-def _first_labels(space: Arch, resolution: int) -> dict[str, Label]:
-    """The picks that change nothing but the side."""
-    first = {key: labels[0] for key, labels in choices(space).items()}
-    return first | ({"resolution": resolution} if "resolution" in first else {})
+    return fill(space, first_picks(space, resolution))
 
 
 def sides_of(space: Arch) -> tuple[int, ...]:
@@ -94,7 +88,7 @@ def sides_of(space: Arch) -> tuple[int, ...]:
 @lru_cache(maxsize=8)
 def replacement_rows(space: Arch, side: int) -> dict[str, dict[Label, Operator | None]]:
     """The row that each label makes in its place, by choice; None where the block is left out."""
-    first = _first_labels(space, side)
+    first = first_picks(space, side)
     found: dict[str, dict[Label, Operator | None]] = {}
     for key, labels in choices(space).items():
         if key == "resolution":

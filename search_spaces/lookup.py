@@ -37,7 +37,11 @@ def resolve_network(name: str, width: float | None = None) -> tuple[Arch, str]:
         stem = f"{path.parent.name}_winner" if path.name == "winner.yaml" else path.stem
         arch = scaled(arch, width=width) if width else arch
         return replace(arch, name=arch.name or stem), f"from {name}"
-    full = at_width(name, width) if width else name
+    full = name
+    if width:
+        dense = dense_parts(name)
+        backbone = dense[2] if dense else name
+        full = name.removesuffix(backbone) + at_width(backbone, width)
     if width and width != 1 and full == name and name in PUBLISHED:
         raise UserError(f"arch={name} has its width already: drop width={width}")
     return PUBLISHED[full], "published"

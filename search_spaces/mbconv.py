@@ -13,8 +13,9 @@ from typing import Annotated
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.arch.fields import ACTIVATIONS
-from nas.core.typed import Among, Count, Multiplier, Natural, Range, Share, Side
+from nas.core.typed import Among, Count, Multiplier, Range, Side
 from nas.space import one_of
+from search_spaces.ranges import Dropout, Expand, Kernel, Squeeze, check_ranges
 
 # EfficientNet-B0's stages: (channels, stride).
 _STAGES = ((16, 1), (24, 2), (40, 2), (80, 2), (112, 1), (192, 2), (320, 1))
@@ -24,14 +25,14 @@ _STEM = 32
 # Long, since every range of the space is a parameter of its one function.
 def mbconv(
     *,
-    kernels: Sequence[Count] = (3, 5, 7),
-    expands: Sequence[Annotated[float, Range(0.1, 64)]] = (3, 4, 6),
-    se: Sequence[Annotated[float, Range(0, 1)]] = (0, 0.25),
+    kernels: Sequence[Kernel] = (3, 5, 7),
+    expands: Sequence[Expand] = (3, 4, 6),
+    se: Sequence[Squeeze] = (0, 0.25),
     acts: Sequence[Annotated[str, Among(ACTIVATIONS)]] = ("relu", "relu6", "hswish", "swish"),
-    depths: Sequence[Natural] = (0, 1, 2, 3, 4),
+    depths: Sequence[Annotated[int, Range(0, 1000)]] = (0, 1, 2, 3, 4),
     widths: Sequence[Multiplier] = (0.5, 0.75, 0.85, 1.0),
     heads: Sequence[Count] = (160, 320, 640, 1280),
-    dropout: Share = 0.2,
+    dropout: Dropout = 0.2,
     width: Multiplier = 1.0,
     resolution: Side = 224,
     channels: Count = 3,
@@ -45,6 +46,8 @@ def mbconv(
     depths   of the stages in the middle, 0 to skip one; the first and the last have one block,
              and the first kernel 3 and expansion ratio 1, as in all members.
     """
+    check_ranges(mbconv, kernels=kernels, expands=expands, se=se, acts=acts, depths=depths)
+    check_ranges(mbconv, widths=widths, heads=heads)
 
     def stage(index: int, channels: int, stride: int) -> Stage:
         first, end = index == 0, index in {0, len(_STAGES) - 1}

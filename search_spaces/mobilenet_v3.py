@@ -1,9 +1,10 @@
 """A space around MobileNetV3, every block choosing for itself.
 
-A superset of TuNAS's MobileNetV3-like space (Bender et al. 2020, Table 3: by block kernel
-{3, 5, 7}, expansion ratio {1, 2, 3, 4, 5, 6} and squeeze-and-excitation; by stage the width in
-eighths around a base), with MobileNetV3's own fractional expansion ratios, a choice of depth as
-in once-for-all, and the activation by stage.
+Like TuNAS's MobileNetV3-like space (Bender et al. 2020, Table 3: by block kernel {3, 5, 7},
+expansion ratio {1, 2, 3, 4, 5, 6} and squeeze-and-excitation; by stage the width in eighths),
+around MobileNetV3's own widths and expansion ratios, with depth as in once-for-all, and the
+activation by stage.  Published networks are members at width 1 alone: at others their hidden
+channels are rounded by themselves, or their stem stays.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Annotated
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
 from nas.arch.fields import ACTIVATIONS
 from nas.core.errors import unknown
-from nas.core.typed import Among, Count, Multiplier, Natural, Range, Share, Side
+from nas.core.typed import Among, Count, Multiplier, Range, Side
 from nas.space import one_of
+from search_spaces.ranges import Dropout, Expand, Kernel, Squeeze, check_ranges
 
 # Howard et al. 2019, Tables 1 and 2: (channels, stride, largest depth); the first stage has one
 # block.  V3-Small's own tables have at most three blocks, V3-Large's four.
+_DEEPEST = 4
 _BASES = {
     "large": (((16, 1, 1), (24, 2, 4), (40, 2, 4), (80, 2, 4), (112, 1, 4), (160, 2, 4)), 1280),
     "small": (((16, 2, 1), (24, 2, 4), (40, 2, 4), (48, 1, 4), (96, 2, 4)), 1024),
@@ -31,13 +34,13 @@ _EXPANDS = (1, 2, 2.3, 2.5, 3, 88 / 24, 4, 4.5, 5, 6)
 def mobilenet_v3(
     *,
     base: Annotated[str, Among(_BASES)] = "large",
-    kernels: Sequence[Count] = (3, 5, 7),
-    expands: Sequence[Annotated[float, Range(0.1, 64)]] = _EXPANDS,
-    se: Sequence[Annotated[float, Range(0, 1)]] = (0, 0.25),
+    kernels: Sequence[Kernel] = (3, 5, 7),
+    expands: Sequence[Expand] = _EXPANDS,
+    se: Sequence[Squeeze] = (0, 0.25),
     acts: Sequence[Annotated[str, Among(ACTIVATIONS)]] = ("relu", "hswish"),
-    depths: Sequence[Natural] = (1, 2, 3, 4),
+    depths: Sequence[Annotated[int, Range(0, _DEEPEST)]] = (1, 2, 3, 4),
     widths: Sequence[Multiplier] = (0.5, 0.625, 0.75, 0.875, 1.0, 1.25, 1.5),
-    dropout: Share = 0.2,
+    dropout: Dropout = 0.2,
     width: Multiplier = 1.0,
     resolution: Side = 224,
     channels: Count = 3,
@@ -50,6 +53,8 @@ def mobilenet_v3(
     """
     if base not in _BASES:
         raise unknown("base of the space mobilenet_v3", base, _BASES)
+    check_ranges(mobilenet_v3, kernels=kernels, expands=expands, se=se, acts=acts)
+    check_ranges(mobilenet_v3, depths=depths, widths=widths)
     table, hidden = _BASES[base]
 
     def times(c: int, multiplier: float) -> int:
@@ -70,7 +75,7 @@ def mobilenet_v3(
         act = one_of(*acts, name=f"stages.{index}.act")
         return Stage(
             width=one_of(*(times(c, m) for m in widths)),
-            depth=one_of(*(d for d in depths if d <= max_depth)) if max_depth > 1 else 1,
+            depth=one_of(*depths) if max_depth > 1 else 1,
             stride=stride,
             blocks=tuple(block(index == 0, act) for _ in range(max_depth)),
         )

@@ -12,8 +12,10 @@ from dataclasses import replace
 from typing import Annotated
 
 from nas.arch import Arch, Block, Head, Stage, Stem, round_channels
-from nas.core.typed import Count, Multiplier, Natural, Range, Share, Side
+from nas.core.errors import UserError
+from nas.core.typed import Count, Multiplier, Range, Side
 from nas.space import one_of
+from search_spaces.ranges import Dropout, Expand, KernelOrNone, check_ranges
 
 Rows = tuple[tuple[int, int, float], ...]  # kernel before the expansion, kernel after it, ratio
 
@@ -80,12 +82,12 @@ def _stem(channels: int, width: float) -> Stem:
 # Long, since every range of the space is a parameter of its one function.
 def mobilenet_v4(
     *,
-    first_kernels: Sequence[Natural] = (0, 3, 5),
-    kernels: Sequence[Natural] = (0, 3, 5),
-    expands: Sequence[Annotated[float, Range(0.1, 64)]] = (2, 3, 4, 6),
-    depths: Sequence[Count] = (2, 4, 6, 8, 11),
+    first_kernels: Sequence[KernelOrNone] = (0, 3, 5),
+    kernels: Sequence[KernelOrNone] = (0, 3, 5),
+    expands: Sequence[Expand] = (2, 3, 4, 6),
+    depths: Sequence[Annotated[int, Range(1, 11)]] = (2, 4, 6, 8, 11),
     widths: Sequence[Multiplier] = (0.75, 1.0),
-    dropout: Share = 0.2,
+    dropout: Dropout = 0.2,
     width: Multiplier = 1.0,
     resolution: Side = 224,
     channels: Count = 3,
@@ -96,9 +98,15 @@ def mobilenet_v4(
     first_kernels, kernels   of a block's depthwise convolutions before and after the expansion,
              0 for none.
     depths   blocks of the last two stages, of at most Medium's 8 and 11.
-    widths   multipliers of the widths that either network has in a stage, rounded to multiples
-             of 8.
+    widths   multipliers of the widths that either network has in a stage, and of the head's,
+             rounded to multiples of 8.
     """
+    check_ranges(mobilenet_v4, first_kernels=first_kernels, kernels=kernels, expands=expands)
+    check_ranges(mobilenet_v4, depths=depths, widths=widths)
+    if min(depths) > 8:
+        raise UserError(
+            f"space.depths must hold one from 1 to 8, for the last stage but one, not {min(depths)}"
+        )
     dense = [k for k in kernels if k] or [3]  # of a block that may be a full convolution
 
     def wide(*own: int) -> int:

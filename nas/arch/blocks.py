@@ -153,8 +153,9 @@ def separable(block: Block, cin: int, cout: int, stride: int, side: int) -> Laye
 
 
 def conv(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:
-    """A plain convolution with norm and activation."""
-    return (_spatial("conv", block, cin, cout, stride=stride, side=side),)
+    """A plain convolution with norm and activation, and squeeze-and-excitation of what it makes."""
+    whole = _spatial("conv", block, cin, cout, stride=stride, side=side)
+    return (whole, *_squeeze_excite(block, cin, cout, whole.side_out))
 
 
 def uib(block: Block, cin: int, cout: int, stride: int, side: int) -> Layers:

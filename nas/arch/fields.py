@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 from nas.core.checks import check_bool, check_number, check_option, check_whole
@@ -46,6 +46,14 @@ _WHOLE_NUMBERS = {
     "stride": (1, 2),
     "width": (1, 1_000_000),
 }
+# fields that hold nodes, of which class
+_PARTS = {
+    "blocks": ("Block", "a Block or a tuple of Block"),
+    "dense": ("Dense", "a head for boxes or masks, or none"),
+    "head": ("Head", "a Head"),
+    "stages": ("Stage", "a tuple of Stage"),
+    "stem": ("Stem", "a Stem"),
+}
 
 
 def shown(node: Any) -> str:
@@ -66,8 +74,22 @@ def check_fields(
     for f in fields(node):
         value = getattr(node, f.name)
         for option in getattr(value, "options", (value,)):
-            if not (is_dataclass(option) or isinstance(option, tuple)):
+            if f.name in _PARTS:
+                _check_part(f.name, option)
+            else:
                 _check_value(f.name, option, least, ops)
+
+
+def _check_part(name: str, value: Any) -> None:
+    """Refuse what stands where a node of a network, or a tuple of some, must be."""
+    kind, words = _PARTS[name]
+    listed = isinstance(value, tuple) and name in {"stages", "blocks"}
+    for item in value if listed else (value,):
+        for option in getattr(item, "options", (item,)):
+            known = type(option).__name__ == kind or (name == "dense" and option is None)
+            if not known or (name == "stages" and not listed):
+                got = "a list" if isinstance(option, list) else f"{option!r:.60}"
+                raise UserError(f"{name} must be {words}, not {got}")
 
 
 def _check_value(name: str, value: Any, least: Mapping[str, int], ops: Collection[str]) -> None:
@@ -76,9 +98,6 @@ def _check_value(name: str, value: Any, least: Mapping[str, int], ops: Collectio
             raise UserError(f"name must be text, not {value!r}")
     elif name in {"skip", "linear", "separable"}:
         check_bool(name, value)
-    elif name == "dense":
-        if value is not None:
-            raise UserError(f"dense must be a head for boxes or masks, or none, not {value!r:.60}")
     elif name == "op":
         check_option(name, value, ops)
     elif name in _OPTIONS:

@@ -138,8 +138,9 @@ def scaled(
 ) -> Arch:
     """`arch` with its depths times `depth` (ceil) and its widths times `width` (multiples of 8).
 
-    The rules of the EfficientNet code; `resolution` is in pixels.  With `fixed_ends` the stem, the
-    head, and the depths of first and last stage stay (EfficientNet-Lite).  With
+    The rules of the EfficientNet code; `resolution` is in pixels.  A width of 1 rounds nothing, and
+    a hidden layer of the head keeps its width.  With `fixed_ends` stem, head, and the depths of
+    first and last stage stay (EfficientNet-Lite).  With
     `repeats="nearest"` depths go to the nearest whole number, but not from 1 to 0.
     """
     if repeats not in REPEATS:

@@ -26,17 +26,19 @@ def table_rows(arch: Arch) -> list[dict[str, Any]]:
 def _row(row: Operator) -> dict[str, Any]:
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
     after = [conv for conv in convs if conv.role != FIRST_DEPTHWISE]
-    spatial = max(after, key=lambda c: (c.kernel, c.groups), default=None)
+    kernels = [conv.kernel for conv in after]
     squeeze = next((x.squeeze for x in row.layers if isinstance(x, SqueezeExcite)), 0)
     acts = (x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act)
-    expands = row.op in BLOCKS and BLOCKS[row.op].expands
-    hidden = spatial.cout if spatial and expands else None
+    kind = BLOCKS.get(row.op)
+    if kind and kind.two_kernels:
+        kernels = [conv.kernel for conv in after if conv.role == "depthwise"]
+    hidden = convs[-1].cin if convs and kind and kind.expands else None
     macs, params, _ = layers_cost(row.layers)
     return {
         "place": row.place,
         "operator": row.op,
         "input": [row.side, row.side, row.cin],
-        "kernel": spatial.kernel if spatial else None,
+        "kernel": max(kernels, default=None),
         "first_kernel": convs[0].kernel if len(after) < len(convs) else None,
         "hidden": hidden,
         "expand": round(hidden / row.cin, 4) if hidden else None,
@@ -60,8 +62,8 @@ def print_table(console: Console, arch: Arch, rows: Sequence[dict[str, Any]]) ->
         side, _, channels = row["input"]
         expand = f"{row['expand']:g}" if row["expand"] else None
         plus = "+" if row["residual"] else None
-        first = f"{row['first_kernel']}-" if row["first_kernel"] else ""
-        kernel = f"{first}{row['kernel']}" if row["kernel"] else None
+        first = row["first_kernel"]
+        kernel = f"{first}-{row['kernel'] or 0}" if first else row["kernel"]
         shown = (kernel, expand, row["width"], row["se"], row["act"], row["stride"], plus)
         table.add_row(
             f"{side}² x {channels}",

@@ -68,6 +68,6 @@ def check_limits(limits: Limits, space: Arch) -> None:
         have = _extreme(space, field, most=False) / unit
         if limit is not None and have > limit:
             raise UserError(
-                f"limit.{name}={limit:.4g} is out of reach: the least in the space is {have:.4g}; "
-                "raise it, or lower width="
+                f"limit.{name}={limit:.12g} is out of reach: the least in the space is "
+                f"{have:.12g}; raise it, or search in a smaller space"
             )

@@ -13,7 +13,8 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, fields, is_dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from nas.arch.arch import Arch, Stage
@@ -128,6 +129,12 @@ def filled(node: Any, picks: Picks, path: str) -> Any:
     return replace(node, **changed)
 
 
+def first_picks(space: Arch, side: Label) -> dict[str, Label]:
+    """The first label of every choice, but for the resolution, if it is one, that `side`."""
+    first = {key: labels[0] for key, labels in choices(space).items()}
+    return first | ({"resolution": side} if "resolution" in first else {})
+
+
 def random_picks(space: Arch, rng: random.Random) -> dict[str, Label]:
     """A label for every choice, each uniformly at random."""
     return {key: rng.choice(labels) for key, labels in choices(space).items()}
@@ -139,9 +146,12 @@ def picks_of(space: Arch, arch: Arch) -> dict[str, Label]:
     What the data or the training decide is compared only where the space has a hole for it.
     Choices without effect take their first label.
     """
-    found: dict[str, Label] = {}
+    found = _Found()
     _match(space, arch, "", found)
-    picks = {key: found.get(key, labels[0]) for key, labels in choices(space).items()}
+    for hole, value, path in found.idle:
+        with suppress(UserError):
+            _match(hole, value, path, found)
+    picks = {key: found.labels.get(key, labels)[0] for key, labels in choices(space).items()}
     made = fill(space, picks)
     if _structure(made) != _structure(replace(arch, resolution=made.resolution)):
         raise UserError(
@@ -155,15 +165,25 @@ def _structure(arch: Arch) -> list[tuple[object, ...]]:
     return [(row.layers, row.residual) for row in operators(plain)]
 
 
-def _match(space: Any, value: Any, path: str, found: dict[str, Label]) -> None:
+@dataclass
+class _Found:
+    """The labels that fit, by choice; and holes without effect, with their values and paths."""
+
+    labels: dict[str, tuple[Label, ...]] = field(default_factory=dict)
+    idle: list[tuple[OneOf, Any, str]] = field(default_factory=list)
+
+
+def _match(space: Any, value: Any, path: str, found: _Found) -> None:
     if isinstance(space, OneOf):
-        key = space.name or path
-        if value not in space.options:
+        key, options = space.name or path, zip(space.labels, space.options, strict=True)
+        # options may repeat under one name (widths that round alike): keep all labels that fit
+        fitting = tuple(label for label, option in options if _alike(option, value))
+        if not fitting:
             raise UserError(f"{key} cannot be {_short(value)} (allowed: {_listed(space.labels)})")
-        # options may repeat under one name (widths that round alike): keep a label that fits
-        fitting = [lb for lb, o in zip(space.labels, space.options, strict=True) if o == value]
-        if found.setdefault(key, fitting[0]) not in fitting:
-            raise UserError(f"{key} cannot be both {found[key]} and {fitting[0]}")
+        known = found.labels.get(key, fitting)
+        if not (both := tuple(label for label in known if label in fitting)):
+            raise UserError(f"{key} cannot be both {known[0]} and {fitting[0]}")
+        found.labels[key] = both
     elif isinstance(space, Stage):
         _match_stage(space, value, path, found)
     elif isinstance(space, Block):
@@ -173,25 +193,32 @@ def _match(space: Any, value: Any, path: str, found: dict[str, Label]) -> None:
             raise UserError(f"{path} has {len(value)} entries where the space has {len(space)}")
         for i, (s, v) in enumerate(zip(space, value, strict=True)):
             _match(s, v, f"{path}.{i}", found)
-    elif is_dataclass(space):
+    elif is_dataclass(space) and type(space) is type(value):
         _match_fields(space, value, path, found)
     elif space != value:
         raise UserError(f"{path} cannot be {_short(value)} (allowed: {_short(space)})")
 
 
 def _match_fields(
-    space: Any, value: Any, path: str, found: dict[str, Label], skip: Set[str] = frozenset()
+    space: Any, value: Any, path: str, found: _Found, skip: Set[str] = frozenset()
 ) -> None:
     for f in fields(space):
-        child = getattr(space, f.name)
-        if f.name not in _NOT_STRUCTURE | skip or isinstance(child, OneOf):
-            key = f"{path}.{f.name}" if path else f.name
-            _match(child, getattr(value, f.name), key, found)
+        child, own = getattr(space, f.name), getattr(value, f.name)
+        key = f"{path}.{f.name}" if path else f.name
+        if f.name in skip and isinstance(child, OneOf):
+            found.idle.append((child, own, key))
+        elif f.name not in _NOT_STRUCTURE | skip or isinstance(child, OneOf):
+            _match(child, own, key, found)
 
 
-def _match_stage(space: Stage, stage: Stage, path: str, found: dict[str, Label]) -> None:
+def _match_stage(space: Stage, stage: Stage, path: str, found: _Found) -> None:
     for name in ("width", "depth", "stride"):
         _match(getattr(space, name), getattr(stage, name), f"{path}.{name}", found)
+    blocks: Any = space.blocks
+    if isinstance(blocks, OneOf):
+        options = tuple(replace(stage, blocks=b).slots() for b in blocks.options)
+        _match(replace(blocks, options=options), stage.slots(), f"{path}.blocks", found)
+        return
     for i, block in enumerate(stage.slots()):
         if isinstance(space.blocks, tuple):
             slot = min(i, len(space.blocks) - 1)
@@ -200,10 +227,30 @@ def _match_stage(space: Stage, stage: Stage, path: str, found: dict[str, Label])
             _match(space.blocks, block, f"{path}.blocks", found)
 
 
+def _alike(option: Any, value: Any) -> bool:
+    """Whether a hole's option is the value, but for what has no effect in its blocks."""
+    if isinstance(option, tuple) and isinstance(value, tuple):
+        return len(option) == len(value) and all(map(_alike, option, value))
+    if isinstance(option, Stage) and isinstance(value, Stage):
+        same = replace(option, blocks=value.blocks) == value
+        return same and _alike(option.slots(), value.slots())
+    if isinstance(option, Block) and isinstance(value, Block):
+        return _effective(option) == _effective(value)
+    return bool(option == value)
+
+
+def _effective(block: Block) -> dict[str, Any]:
+    skip = _without_effect(block)
+    held = {f.name: getattr(block, f.name) for f in fields(block) if f.name not in skip}
+    return held | {"se_act": (block.se_act or block.act) if held.get("se") else ""}
+
+
 def _without_effect(block: Block) -> Set[str]:
     """Fields that do not matter in this block, or (se_act) only through the layers they make."""
     skip = {"se_act"}
-    if not block.se:
+    if not BLOCKS[block.op].convolves:
+        skip |= {"kernel", "act", "se"}
+    if not block.se or "se" in skip:
         skip |= {"se_from", "se_gate"}
     if not BLOCKS[block.op].expands:
         skip |= {"expand"}
@@ -215,4 +262,6 @@ def _without_effect(block: Block) -> Set[str]:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"these {len(value)}"
     return repr(value) if not is_dataclass(value) else type(value).__name__.lower()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from nas.arch.arch import Arch, ImageSpec
 from nas.arch.scaling import for_resolution
 from nas.core.errors import UserError
-from nas.space.choices import choices
+from nas.space.choices import OneOf, choices
 
 SMALL_BELOW = 96  # pixels, the smallest input that MobileNetV1 and V2 were published with;
 SMALL_WIDTH = 0.25  # on smaller ones as thin as the thinnest of them, MobileNetV1's
@@ -36,4 +37,21 @@ def configured_space(make: Callable[..., Arch], name: str, images: ImageSpec) ->
     space = make(channels=images.channels, classes=images.classes)
     if not choices(space):
         raise UserError(f"space={name} has no choice left: widen its ranges")
+    _check_fixed(space, name)
     return for_resolution(space, images.resolution)
+
+
+def _check_fixed(space: Arch, name: str) -> None:
+    """Refuse a choice of what `for_resolution` fits to the images."""
+    whole: Any = space.stages
+    fixed: dict[str, Any] = {"resolution": space.resolution, "stem": space.stem, "stages": whole}
+    fixed |= {} if isinstance(whole, OneOf) else {f"stages.{i}": s for i, s in enumerate(whole)}
+    strided = {key: part for key, part in fixed.items() if hasattr(part, "stride")}
+    fixed |= {f"{key}.stride": part.stride for key, part in strided.items()}
+    for key, value in fixed.items():
+        if isinstance(value, OneOf):
+            raise UserError(
+                f"space={name}: {key} cannot be chosen, since the images decide the sides: give "
+                "one value; free are width, depth and blocks of a stage, width, kernel and act of "
+                "the stem, and the head"
+            )

@@ -12,6 +12,7 @@ from nas.arch.notation import arch_string
 from nas.arch.operators import operators
 from nas.arch.serialization import dumps, from_dict, load, loads, to_dict
 from nas.core.errors import UserError
+from nas.space.choices import one_of
 from search_spaces.lookup import PUBLISHED
 from search_spaces.published import MAKERS
 
@@ -86,6 +87,36 @@ def test_a_wrong_description_gets_one_line(text, message):
         loads(text)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Arch([Stage(16)]), "stages must be a tuple of Stage, not a list"),
+        (lambda: Arch(Stage(16)), r"stages must be a tuple of Stage, not Stage\(width=16"),
+        (lambda: Arch((16,)), "stages must be a tuple of Stage, not 16"),
+        (lambda: Arch((Block(),)), r"stages must be a tuple of Stage, not Block\("),
+        (lambda: Stage(16, blocks=[Block()]), "blocks must be a Block or a tuple of Block, not a"),
+        (lambda: Stage(16, blocks=one_of({"a": Block(), "b": 3})), "blocks must be a Block .* 3"),
+        (lambda: Stage((16, 24)), r"width must be a whole number .*, not \(16, 24\)"),
+        (lambda: Block(kernel=(3, 5)), r"kernel must be a whole number .*, not \(3, 5\)"),
+        (lambda: Arch((Stage(16),), stem=None), "stem must be a Stem, not None"),
+        (lambda: Arch((Stage(16),), head=Stem()), r"head must be a Head, not Stem\("),
+        (lambda: Arch((Stage(16),), dense=5), "dense must be a head for boxes or masks, or none"),
+    ],
+)
+def test_what_stands_in_the_place_of_another_kind_gets_one_line(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_holes_may_stand_for_nodes():
+    pair = (Block(), Block(kernel=5))
+    Stage(16, blocks=one_of({"a": Block(), "b": pair}))
+    Stage(16, blocks=(Block(), one_of({"a": Block(), "b": Block(kernel=5)})))
+    either = one_of({"a": Stage(16), "b": Stage(24)})
+    Arch((either,), stem=one_of({"a": Stem(), "b": Stem(16)}))
+    Arch(one_of({"a": (Stage(16),), "b": (either, Stage(16))}))
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):

@@ -8,7 +8,8 @@ import pytest
 from conftest import needs_shared, reference
 
 from nas.arch.arch import Arch, Head, Stage, Stem, strides
-from nas.arch.blocks import Block
+from nas.arch.blocks import BLOCKS, Block
+from nas.arch.cost import cost
 from nas.arch.layers import Conv, SqueezeExcite, round_channels
 from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
@@ -106,6 +107,15 @@ def test_what_has_an_effect_changes_the_id():
         replace(base, bn_eps=1e-3), replace(base, classes=10), replace(base, head=Head(640)),
     ]  # fmt: skip
     assert len({network_id(a) for a in [base, *others]}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("expand", [1, 3])
+@pytest.mark.parametrize("op", [op for op, kind in BLOCKS.items() if kind.convolves])
+def test_squeeze_and_excitation_has_an_effect_in_every_block_that_convolves(op, expand):
+    plain = of(Block(op, expand=expand))
+    excited = of(Block(op, expand=expand, se=0.25))
+    assert network_id(excited) != network_id(plain)
+    assert cost(excited).macs > cost(plain).macs
 
 
 def test_fused_blocks_without_expansion_are_one_convolution():

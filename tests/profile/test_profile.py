@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from nas.arch.arch import Arch, Stage, Stem
 from nas.arch.blocks import Block
@@ -17,7 +19,7 @@ from nas.core.errors import UserError
 from nas.core.run_folder import folder_name
 from nas.profile.run import profile
 from nas.profile.settings import ProfileSettings
-from nas.profile.table import table_rows
+from nas.profile.table import TABLE_WIDTH, print_table, table_rows
 from nas.profile.thop import count_with_thop, explain_thop
 from search_spaces.lookup import PUBLISHED, resolve_network
 from search_spaces.published import MAKERS
@@ -118,6 +120,10 @@ def test_width_scales_both_kinds_of_network(tmp_path):
     twice, _ = resolve_network(str(tmp_path / "mine.yaml"), 2)
     assert [s.width for s in twice.stages] == [16, 32]
     assert (twice.stem.width, twice.name) == (16, "mine")
+    dense, _ = resolve_network("ssdlite320_mobilenet_v2", 0.5)
+    assert dense == PUBLISHED["ssdlite320_mobilenet_v2_0.5"]
+    with pytest.raises(UserError, match="has its width already"):
+        resolve_network("ssdlite320_mobilenet_v2_0.5", 0.5)
     with pytest.raises(UserError, match="has its width already"):
         resolve_network("mobilenet_v2_0.5", 0.5)
 
@@ -136,6 +142,25 @@ def test_rows_add_up_and_thop_is_explained(name):
     assert sum(row["macs"] for row in rows) == counts.macs
     assert sum(row["params"] for row in rows) == counts.params
     assert explain_thop(counts.macs, count_with_thop(arch)).endswith("; nothing left over")
+
+
+@pytest.mark.parametrize("name", ["efficientnet_v2_b0", "mobilenet_v4_conv_medium"])
+def test_expansion_ratios_and_kernels_are_the_blocks_own(name):
+    arch = PUBLISHED[name]
+    shown = [row for row in table_rows(arch) if row["place"].startswith("stage")]
+    blocks = [block for stage in arch.stages for block in stage.slots()]
+    for row, block in zip(shown, blocks, strict=True):
+        assert row["expand"] == block.expand, row
+        assert (row["kernel"] or 0, row["first_kernel"] or 0) == (block.kernel, block.first_kernel)
+
+
+def test_kernels_are_printed_as_in_the_notation():
+    console = Console(width=TABLE_WIDTH, record=True, file=io.StringIO())
+    arch = PUBLISHED["mobilenet_v4_conv_medium"]
+    print_table(console, arch, table_rows(arch))
+    kernels = [line.split()[4] for line in console.export_text().splitlines() if "uib" in line]
+    assert {kernel for kernel in kernels if "-" in kernel} == {"3-0", "3-3", "3-5", "5-0", "5-5"}
+    assert {kernel for kernel in kernels if "-" not in kernel} <= {"2", "4"}  # ratios, without any
 
 
 def test_what_thop_leaves_over_is_said():

@@ -158,7 +158,7 @@ def test_networks_that_differ_in_a_kernel_are_told_apart():
     ):
         assert len({known(arch) for arch in archs}) == 9
     row = table_rows(one_block(Block("uib", kernel=0, first_kernel=5, expand=3)))[1]
-    assert (row["first_kernel"], row["kernel"], row["hidden"], row["expand"]) == (5, 1, 24, 3)
+    assert (row["first_kernel"], row["kernel"], row["hidden"], row["expand"]) == (5, None, 24, 3)
     assert "first_kernel" not in repr(Block())  # spaces of before are known by their repr
 
 

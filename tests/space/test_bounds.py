@@ -84,5 +84,6 @@ def test_a_limit_out_of_reach_is_said_with_what_can_be_reached():
     check_limits(Limits(macs=least.macs, params=least.params, latency_ms=1e-9), space)
     for name, have in (("macs", least.macs), ("params", least.params),
                        ("memory_kb", least.peak_memory_bytes / 1024)):  # fmt: skip
-        with pytest.raises(UserError, match=rf"limit\.{name}=.* is out of reach: the least in"):
+        message = rf"limit\.{name}=.* is out of reach: the least .* is {have:.12g}; raise it"
+        with pytest.raises(UserError, match=message):
             check_limits(Limits(**{name: 0.99 * have}), space)

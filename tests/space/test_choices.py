@@ -19,6 +19,7 @@ from nas.space.choices import choices, fill, one_of, picks_of, random_picks, siz
 from search_spaces.lookup import PUBLISHED
 from search_spaces.mbconv import mbconv
 from search_spaces.mobilenet_v3 import mobilenet_v3
+from search_spaces.mobilenet_v4 import mobilenet_v4
 from search_spaces.nas_bench_macro import nas_bench_macro
 
 SMALL = Arch(
@@ -158,7 +159,72 @@ def test_a_space_at_other_sizes_keeps_its_choices():
 def test_ranges_are_open(make):
     space = make(kernels=[3], se=[0.25], acts=["swish"], widths=[1.0])
     assert not any("kernel" in c or "act" in c or c.endswith(".se") for c in choices(space))
-    with pytest.raises(UserError, match="kernel must be odd"):
-        fill(make(kernels=[3, 4]), {k: v[-1] for k, v in choices(make(kernels=[3, 4])).items()})
     with pytest.raises(UserError, match="unknown base"):
         mobilenet_v3(base="medium")
+
+
+RANGES = {
+    mbconv: ("kernels", "expands", "se", "acts", "depths", "widths", "heads"),
+    mobilenet_v3: ("kernels", "expands", "se", "acts", "depths", "widths"),
+    mobilenet_v4: ("first_kernels", "kernels", "expands", "depths", "widths"),
+}
+
+
+@pytest.mark.parametrize(("make", "name"), [(s, n) for s, names in RANGES.items() for n in names])
+def test_an_empty_range_is_named(make, name):
+    with pytest.raises(
+        UserError, match=rf"space\.{name} must hold one value at least, not an empty"
+    ):
+        make(**{name: []})
+
+
+@pytest.mark.parametrize(
+    ("make", "ranges", "message"),
+    [
+        (mbconv, {"kernels": [3, 4]}, "space.kernels must be odd, not 4"),
+        (mbconv, {"kernels": [33]}, r"space.kernels .* from 1 to 31, not \[33\]"),
+        (mobilenet_v4, {"kernels": [2]}, "space.kernels must be odd, not 2"),
+        (mobilenet_v3, {"depths": [2, 5, 9]}, r"space.depths .* from 0 to 4, not \[2, 5, 9\]"),
+        (mobilenet_v3, {"depths": [5]}, r"space.depths .* from 0 to 4, not \[5\]"),
+        (mobilenet_v4, {"depths": [12]}, r"space.depths .* from 1 to 11, not \[12\]"),
+        (mobilenet_v4, {"depths": [9, 11]}, "space.depths must hold one from 1 to 8"),
+        (mbconv, {"depths": [2000]}, r"space.depths .* from 0 to 1000, not \[2000\]"),
+    ],
+)
+def test_what_a_range_cannot_hold_is_named(make, ranges, message):
+    with pytest.raises(UserError, match=message):
+        make(**ranges)
+
+
+def network(*blocks: Block, depth: int | None = None) -> Arch:
+    return Arch((Stage(16, depth or len(blocks), blocks=blocks),), resolution=32)
+
+
+WIDTHS = ({"s": 8, "m": 8, "l": 16}, {"s": 8, "m": 16, "l": 24})
+
+
+@pytest.mark.parametrize("order", [WIDTHS, WIDTHS[::-1]])
+@pytest.mark.parametrize("label", ["s", "m", "l"])
+def test_options_that_repeat_under_one_name_leave_every_label_that_fits_all(order, label):
+    space = Arch(tuple(Stage(one_of(widths, name="w")) for widths in order))
+    assert picks_of(space, fill(space, {"w": label})) == {"w": label}
+
+
+def test_what_a_kind_does_not_read_is_not_compared():
+    gone = Block("identity", act="relu")
+    free = Block(one_of("identity", "mbconv"), kernel=one_of(3, 5), act="hswish", se=0.25)
+    for space in (network(one_of({"0": gone, "1": Block()}), Block()), network(free, Block())):
+        for own in (gone, Block("identity", kernel=7, act="swish", se=0.5)):
+            arch = network(own, Block())
+            assert network_id(fill(space, picks_of(space, arch))) == network_id(arch)
+    # where a choice without effect can have the network's value, it has that
+    picks = picks_of(network(free), network(Block("identity", kernel=5)))
+    assert picks["stages.0.blocks.0.kernel"] == 5
+
+
+def test_blocks_that_are_chosen_as_a_whole_are_found():
+    pair = (Block(), Block(kernel=5))
+    space = Arch((Stage(16, 2, blocks=one_of({"one": Block(), "pair": pair})),), resolution=32)
+    for label in ("one", "pair"):
+        picks = {"stages.0.blocks": label}
+        assert picks_of(space, fill(space, picks)) == picks

@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from nas.arch.arch import Arch, Head, Stage, Stem
+from nas.arch.blocks import Block
 from nas.arch.cost import cost
 from nas.arch.dense import PRESETS
 from nas.arch.operators import network_id, operators
@@ -75,6 +77,20 @@ def test_networks_are_told_apart_and_heads_are_the_same():
     archs = [fill(trellis.space, picks) for picks in trellis.decode(genomes)]
     lines = {tuple(line) for line in trellis.networks(genomes).tolist()}
     assert len(lines) == len({network_id(arch) for arch in archs})
+
+
+def test_blocks_that_the_first_labels_leave_out_have_their_rows():
+    blocks = one_of({"none": Block("identity"), "k3": Block(expand=2), "k5": Block(kernel=5)})
+    last = Stage(16, 2, 1, (blocks, blocks))
+    stages = (Stage(8, 1, 2), Stage(16, 1, 2), last)
+    trellis = Trellis(Arch(stages, Stem(8), Head(16), 64, classes=4, dense=HEADS["lraspp"]))
+    genomes = np.indices((3, 3)).reshape(2, -1).T
+    ids, macs = trellis.row_ids(genomes), trellis.costs(genomes).macs
+    for i, picks in enumerate(trellis.decode(genomes)):
+        arch = fill(trellis.space, picks)
+        own = [trellis.index(row) for row in operators(arch)]
+        assert own == [x for x in ids[i].tolist() if x >= 0]
+        assert cost(arch).macs == macs[i]
 
 
 def test_widths_cannot_be_chosen_under_a_head():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -142,16 +143,15 @@ def by_one(trellis: Trellis, values: np.ndarray, archs: list[Arch]) -> tuple[lis
 
 
 def check_equal(trellis: Trellis, genomes: np.ndarray, archs: list[Arch], seed: int = 0) -> None:
-    """Ids, sums, peaks and costs of genomes equal those of their networks, bit by bit."""
+    """Ids, sums and costs of genomes equal those of their networks, bit by bit."""
     rng = np.random.default_rng(seed)
     ids = trellis.row_ids(genomes)
     assert ids.dtype == np.int32
     for row, arch in zip(ids, archs, strict=True):
         assert row[row >= 0].tolist() == [trellis.index(r) for r in operators(arch)]
     for values in (rng.random(len(trellis.rows)), rng.integers(-9, 10**9, len(trellis.rows))):
-        sums, peaks = by_one(trellis, values, archs)
+        sums, _ = by_one(trellis, values, archs)
         assert trellis.totals(values, genomes).tolist() == sums
-        assert trellis.largest(values, genomes).tolist() == peaks
     costs = [cost(arch) for arch in archs]
     for name, ours in trellis.costs(genomes)._asdict().items():
         assert ours.dtype == np.int64
@@ -333,6 +333,17 @@ def test_too_many_shared_combinations_are_refused():
     stage = Stage(width, blocks=Block(kernel=kernel, expand=ratio))
     with pytest.raises(UserError, match=r"4500 combinations of the choices w, k, e, .*4096"):
         Trellis(Arch((stage, stage)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("padding", ("same", "symmetric")), ("bn_eps", (1e-3, 1e-5)), ("bn_momentum", (0.01, 0.1)),
+     ("drop_path", (0.0, 0.2))],
+)  # fmt: skip
+def test_a_choice_that_is_in_no_row_is_refused(name, options):
+    space = replace(SMALL["one choice"], **{name: one_of(*options)})
+    with pytest.raises(UserError, match=f"{name} cannot be chosen: give one value"):
+        Trellis(space)
 
 
 @pytest.mark.parametrize(("picks", "message"), [

@@ -15,7 +15,7 @@ from nas.arch.arch import Arch
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.errors import UserError
-from nas.space.choices import Label, choices, fill
+from nas.space.choices import Label, choices, fill, first_picks
 from nas.space.trellis.units import Field, State, Unit, UnitKind
 
 SIDE = "resolution"  # the choice that all rows depend on
@@ -47,39 +47,39 @@ class PlaceLayout:
     def __init__(self, space: Arch) -> None:
         self.labels = choices(space)
         sides = self.labels.get(SIDE, ("",))
-        whole = {side: _rows(space, self._first(side)) for side in sides}
+        first = {side: first_picks(space, side) for side in sides}
+        whole = {side: _rows(space, first[side]) for side in sides}
+        made = {
+            key: {(s, x): _rows(space, first[s] | {key: x}) for s in sides for x in labels}
+            for key, labels in self.labels.items()
+            if key != SIDE
+        }
+        fullest = {key: max(rows, key=lambda at: len(rows[at]))[1] for key, rows in made.items()}
+        places = max((_rows(space, first[s] | fullest) for s in sides), key=len)
         found: dict[str, dict[tuple[Label, Label], Operator | None]] = {
-            place: {(side, ""): rows.get(place) for side, rows in whole.items()}
-            for place in max(whole.values(), key=len)
+            place: {(side, ""): rows.get(place) for side, rows in whole.items()} for place in places
         }
         owner: dict[str, str] = {}
-        for key, labels in self.labels.items():
-            if key == SIDE:
-                continue
-            made = {(s, x): _rows(space, self._first(s) | {key: x}) for s in sides for x in labels}
+        for key, by_label in made.items():
             changed = {
                 place
-                for (side, _), rows in made.items()
-                for place in found
+                for (side, _), rows in by_label.items()
+                for place in rows.keys() | whole[side].keys()
                 if rows.get(place) != whole[side].get(place)
             }
-            if len(changed) > 1 or changed & owner.keys():
+            if len(changed) > 1 or changed & owner.keys() or changed - found.keys():
                 raise UserError(
                     f"the choice {key} changes {', '.join(sorted(changed))}: under a head for "
                     "boxes or masks each may change one row, so begin with weights=pretrained"
                 )
             for place in changed:
                 owner[place] = key
-                found[place] = {at: rows.get(place) for at, rows in made.items()}
+                found[place] = {at: rows.get(place) for at, rows in by_label.items()}
         frame = self._part(SIDE if SIDE in self.labels else None)
         self.units = [
             Unit(_PlaceKind(rows), frame, [(self._part(owner.get(place)), range(1))])
             for place, rows in found.items()
         ]
-
-    def _first(self, side: Label) -> dict[str, Label]:
-        first = {key: labels[0] for key, labels in self.labels.items()}
-        return first | ({SIDE: side} if SIDE in first else {})
 
     def _part(self, key: str | None) -> Field:
         """A value for each label of the choice; the value "" for none."""

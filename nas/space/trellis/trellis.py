@@ -20,7 +20,7 @@ from nas.arch.cost import layers_cost, output_bytes
 from nas.arch.layers import Operator
 from nas.arch.operators import operators
 from nas.core.errors import UserError
-from nas.space.choices import Label, Picks, fill
+from nas.space.choices import Label, OneOf, Picks, fill
 from nas.space.trellis.paths import MAX_VALUE, Rule, TrellisSearch
 from nas.space.trellis.places import PlaceLayout
 from nas.space.trellis.units import (
@@ -37,6 +37,7 @@ from nas.space.trellis.units import (
 )
 
 Values = NDArray[Any]  # of int64 or a float type
+_NOT_IN_ROWS = ("padding", "bn_eps", "bn_momentum", "drop_path")  # fields that tell networks apart
 
 
 class NetworkCosts(NamedTuple):
@@ -44,8 +45,8 @@ class NetworkCosts(NamedTuple):
 
     macs: Ints
     params: Ints
-    peak_memory_bytes: Ints
     activations: Ints
+    peak_memory_bytes: Ints
 
 
 class Trellis:
@@ -57,6 +58,9 @@ class Trellis:
     """
 
     def __init__(self, space: Arch) -> None:
+        for name in _NOT_IN_ROWS:
+            if isinstance(getattr(space, name), OneOf):
+                raise UserError(f"{name} cannot be chosen: give one value")
         layout = PlaceLayout(space) if space.dense else Layout(space)
         self.space = space
         self.keys = tuple(layout.labels)
@@ -197,10 +201,6 @@ class Trellis:
         """(n,) sums of the rows' `values` (num_rows,), added strictly in order of execution."""
         return _along(self._values(values), self.row_ids(genomes), peak=False)
 
-    def largest(self, values: ArrayLike, genomes: ArrayLike) -> Values:
-        """(n,) the largest of the rows' `values` (num_rows,)."""
-        return _along(self._values(values), self.row_ids(genomes), peak=True)
-
     def _values(self, values: ArrayLike) -> Values:
         array = np.asarray(values)
         if array.shape != (len(self.rows),) or array.dtype.kind not in "biuf":
@@ -214,8 +214,7 @@ class Trellis:
     def row_costs(self) -> NetworkCosts:
         """Multiply-adds, parameters, bytes of the output and activations of every row."""
         counts = [(*layers_cost(row.layers), output_bytes(row)) for row in self.rows]
-        macs, params, activations, memory = np.array(counts, np.int64).T.copy()
-        return NetworkCosts(macs, params, memory, activations)
+        return NetworkCosts(*np.array(counts, np.int64).T.copy())
 
     def costs(self, genomes: ArrayLike) -> NetworkCosts:
         """Equal to `nas.arch.cost.cost` of every network, an array (n,) a field."""
