@@ -22,6 +22,7 @@ from omegaconf.errors import InterpolationKeyError
 
 from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
+from nas.core.files import parse_yaml
 from nas.core.typed import Given, hints_of, typed
 
 ONE_TASK = (
@@ -62,6 +63,12 @@ class Component:
             if isinstance(cause, ImportError):  # of a class or module of the user's
                 raise UserError(" ".join(str(cause).split())) from None
             raise
+
+
+def usual(group: str, option: str) -> Component:
+    """An option of a group as it is where nothing of it is given."""
+    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
+    return Component(option, parse_yaml(text))
 
 
 def config_of(settings: Any) -> dict[str, Any]:
