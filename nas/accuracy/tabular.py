@@ -19,6 +19,7 @@ from nas.arch.arch import Arch
 from nas.arch.notation import arch_string
 from nas.arch.operators import network_id
 from nas.core.errors import UserError, unknown
+from nas.core.files import user_path
 from nas.core.typed import Among, check_fields
 from nas.space.choices import choices, fill
 
@@ -44,6 +45,8 @@ class TabularSettings(JudgeSettings):
 
     def __post_init__(self) -> None:
         check_fields(self, "accuracy")
+        if not user_path(self.path).is_file():
+            raise UserError(f"there is no file accuracy.path={self.path}: give a CSV of accuracies")
         if not self.columns or (self.se is not None and len(self.columns) > 1):
             raise UserError(
                 f"accuracy.accuracy={self.accuracy!r} with accuracy.se={self.se!r}: give one "
@@ -63,7 +66,7 @@ class TabularSettings(JudgeSettings):
         """Read the file; UserError for what cannot be read."""
         entries: dict[str, list[Entry]] = {}
         wanted = [self.arch, *self.columns, *([self.se] if self.se else [])]
-        for where, (name, *texts) in _lines(Path(self.path), wanted):
+        for where, (name, *texts) in _lines(user_path(self.path), wanted):
             key = name if self.named_by == "id" else _id_of_code(context.space, name, where)
             figures = [_fraction(text, UNITS[self.unit], where) for text in texts]
             entries.setdefault(key, []).append(_entry(figures, len(self.columns)))

@@ -23,7 +23,7 @@ CONF = next(
     if (p / "search.yaml").is_file()
 )
 # Lines of an option's file that are no settings.
-NO_SETTING = re.compile(r"_\w+_:|defaults:|  (- |# )|# @|\w+:$|name: |$")
+NO_SETTING = re.compile(r" *_\w+_:|defaults:|  - |# @|weights:$|name: |\{\}$|$")
 # What is printed where an encoding (ASCII, Windows' cp1252) lacks our own signs.
 PLAIN_SIGNS = {
     "→": "->", "★": "*", "±": "+-", "·": "|", "×": "x", "–": "-", "≈": "~", "²": "^2", "µ": "u",
@@ -146,9 +146,12 @@ def help_text(command: str, about: str, arguments: Sequence[str] = (), words: st
             lines.append(f"  {group:<10}{', '.join([default, *rest])}")
     lines += ["", "settings (name=value):", *(f"  {s}" for s in settings.strip().splitlines())]
     for group, option in chosen.items():
-        lines += ["", f"settings of {group}={option} (each {group}.NAME=value):"]
         text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
-        lines += [f"  {line}" for line in text.splitlines() if not NO_SETTING.match(line)]
+        shown = [line for line in text.splitlines() if not NO_SETTING.match(line)]
+        inner = next((line[:-1] for line in shown if re.fullmatch(r"\w+:", line)), "")
+        nested = f"; nested ones {group}.{inner}.NAME=value" if inner else ""
+        lines += ["", f"settings of {group}={option} (each {group}.NAME=value{nested}):"]
+        lines += [f"  {line}" for line in shown]
     lines += ["", "-h, --help  this text, with name=option of that option's settings"]
     lines += ["--cfg       the whole configuration as it would be used"]
     return "\n".join(lines)

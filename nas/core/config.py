@@ -18,9 +18,11 @@ from hydra import compose as hydra_compose
 from hydra import errors, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
+from omegaconf.errors import InterpolationKeyError
 
 from nas.core.cli import CONF, options
 from nas.core.errors import UserError, unknown
+from nas.core.files import parse_yaml
 from nas.core.typed import Given, hints_of, typed
 
 ONE_TASK = (
@@ -61,6 +63,12 @@ class Component:
             if isinstance(cause, ImportError):  # of a class or module of the user's
                 raise UserError(" ".join(str(cause).split())) from None
             raise
+
+
+def usual(group: str, option: str) -> Component:
+    """An option of a group as it is where nothing of it is given."""
+    text = (CONF / group / f"{option}.yaml").read_text(encoding="utf-8")
+    return Component(option, parse_yaml(text))
 
 
 def config_of(settings: Any) -> dict[str, Any]:
@@ -131,16 +139,49 @@ def _composed(command: str, overrides: Sequence[str]) -> tuple[dict[str, Any], d
             if name == "task" and name not in known:
                 raise UserError(ONE_TASK)
             if name == key and name not in (*known, *(f"{group}._target_" for group in choices)):
-                raise unknown("setting", name, known)
+                raise _unknown_setting(name, known, choices)
             if OmegaConf.is_dict(OmegaConf.select(cfg, name)):
-                raise UserError(f"{name} has parts: give them one by one, {name}.NAME=value")
+                another = next((f", or {k}=NAME" for k in choices if k.endswith(f"@{name}")), "")
+                raise UserError(
+                    f"{name} has parts: give them one by one, {name}.NAME=value{another}"
+                )
             token = f"\0{len(texts)}"  # Hydra's grammar never sees what the user gave
             texts[token] = Given(words[key])
             OmegaConf.update(cfg, name, token, force_add=True)
     if missing := _missing(OmegaConf.to_container(cfg)):
         raise UserError(f"{missing[0]} must be given: {missing[0]}=...")
-    config: Any = OmegaConf.to_container(cfg, resolve=True)
+    try:
+        config: Any = OmegaConf.to_container(cfg, resolve=True)
+    except InterpolationKeyError as error:  # of an option that reads settings of nas.search alone
+        group = str(error.full_key).partition(".")[0]
+        raise UserError(
+            f"{group}={choices[group]} is for python -m nas.search weights=pretrained arch=...: "
+            f"give nas.{command} another {group}="
+        ) from None
     return _replaced(config, texts), choices
+
+
+def _unknown_setting(name: str, known: Sequence[str], choices: Mapping[str, str]) -> UserError:
+    """An error for a setting that there is not, or is of another option of its group."""
+    group, *path = name.split(".")
+    others = set(options(group)) - {choices[group]} if path and group in choices else ()
+    if having := sorted(option for option in others if _has(group, option, path)):
+        return UserError(
+            f"{name} is of {group}={', '.join(having)}, and {group}={choices[group]} is chosen: "
+            f"choose one of those with {group}= too"
+        )
+    return unknown("setting", name, known)
+
+
+def _has(group: str, option: str, path: Sequence[str]) -> bool:
+    """Whether the file of an option has the setting that `path` leads to."""
+    node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text(encoding="utf-8"))
+    node = node.get(group, node)  # of weights, which are beside a choice of budget
+    for key in path:
+        if not isinstance(node, Mapping) or key not in node:
+            return False
+        node = node[key]
+    return True
 
 
 def _missing(node: Any, prefix: str = "") -> list[str]:

@@ -72,6 +72,12 @@ def lock_folder(folder: Path) -> Iterator[None]:
         yield
 
 
+def check_run(name: str) -> None:
+    """UserError for a name that no run folder can have."""
+    if not re.fullmatch(r"(?!\.)[\w.-]+", name):
+        raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {name!r}")
+
+
 def folder_name(name: str) -> str:
     """The name of a folder for any name, another for each: a/b becomes a_b and some digits."""
     cleaned = re.sub(r"[^\w.-]+", "_", name).strip("._-")[:100]

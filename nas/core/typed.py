@@ -162,6 +162,8 @@ def check(name: str, hint: Any, value: Any, shown: str | None = None) -> Any:
     shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
     comma = isinstance(value, str) and "," in value
     more = " (one value; a comma stands between values of a list in brackets)" if comma else ""
+    if type(value) is int and value > MAX_WHOLE and fits(hint, MAX_WHOLE):
+        more = f" (the largest is {MAX_WHOLE})"
     raise UserError(f"{name} must be {described(hint)}, not {shown}{more}")
 
 

@@ -167,7 +167,7 @@ def _read(
     source: Source, numbers: Sequence[int | None], resolution: int | None
 ) -> tuple[list[Split], list[Ints], Pictures]:
     """The three splits with those numbers of images, and which rows of what pictures they are."""
-    _require_classes(source)
+    _require_classes(source, numbers)
     chosen = [choose(source, part, number) for part, number in enumerate(numbers)]
     picked = np.unique(np.concatenate(chosen))
     pictures = source.pixels(picked, resolution)
@@ -200,15 +200,16 @@ def _open_source(name: str, common: dict[str, Any], more: dict[str, Any]) -> Sou
     return DATASETS[name](**{k: v for k, v in common.items() if k in known}, **more)
 
 
-def _require_classes(source: Source) -> None:
+def _require_classes(source: Source, numbers: Sequence[int | None]) -> None:
     """UserError where a split for search or test lacks a class that training has."""
     for part in (VAL, TEST):
         lost = set(source.labels[source.part == TRAIN]) - set(source.labels[source.part == part])
         if lost:
+            raised = "" if numbers[part] is None else f"raise data.{SPLIT_NAMES[part]}=, "
             raise UserError(
                 f"class {source.classes[min(lost)]!r} has images in train and none in "
-                f"{SPLIT_NAMES[part]} ({len(lost)} classes are so): add some there, or take the "
-                "class out of train"
+                f"{SPLIT_NAMES[part]} ({len(lost)} classes are so): {raised}add some there, or "
+                "take the class out of train"
             )
 
 

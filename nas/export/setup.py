@@ -144,7 +144,7 @@ def open_run(settings: ExportSettings) -> Iterator[ExportRun]:
             f"preprocess=true is for pictures of 8 bits, these have values {facts['range']}: leave "
             "it out"
         )
-    name = folder_name(settings.run or files.name)
+    name = settings.run or folder_name(files.name)
     folder = open_folder(Path(settings.results) / "export" / name)
     with lock_folder(folder):
         yield ExportRun(

@@ -41,8 +41,8 @@ class LatencyRange:
         if target_ms < self.fastest[0]:
             raise UserError(
                 f"{what}={target_ms:.4g} ms is out of reach: the fastest network of the space "
-                f"takes {self.fastest[0]:.4g} ms, the slowest {self.slowest[0]:.4g}; raise it or "
-                "lower width= or resolution="
+                f"takes {self.fastest[0]:.4g} ms, the slowest {self.slowest[0]:.4g}; raise it, "
+                "or lower the width or the input's side (width=, data.resolution=)"
             )
 
 

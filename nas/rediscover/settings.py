@@ -11,6 +11,7 @@ from nas.accuracy.predictor import PredictorSettings
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
 from nas.core.files import user_path
+from nas.core.run_folder import check_run
 from nas.core.typed import (
     Among,
     Count,
@@ -24,7 +25,7 @@ from nas.core.typed import (
 from nas.data.dense import require_classes
 from nas.network.device import DEVICES, resolve_device
 from nas.search.samplers.for_space import REWARDS
-from nas.search.settings import SearchSettings, check_run
+from nas.search.settings import SearchSettings
 from nas.space.limits import Limits
 from search_spaces.lookup import PUBLISHED, at_width, check_target
 

@@ -1,4 +1,4 @@
-// My budget: the best network within it; and how the page answers to mouse and keyboard.
+// My limit: the best network within it; and how the page answers to mouse and keyboard.
 const slider = byId("budget"), amount = byId("amount");
 const colours = colourings();
 

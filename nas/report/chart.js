@@ -124,7 +124,7 @@ function shapes() {
       i % 2 ? "left" : "right")
     : lineAt(target, `target ${+target.toPrecision(3)} ${view.unit}`, "dash", "end"));
   if (budget !== null && !targets.some(({ target }) => Math.abs(budget / target - 1) < .005))
-    lines.push(lineAt(budget, "my budget", "dot", "start"));
+    lines.push(lineAt(budget, "my limit", "dot", "start"));
   return lines;
 }
 
@@ -148,7 +148,7 @@ function draw(name = view.name) {
   const labelled = view.range[1] - view.range[0] < .9 ? ticksOf([1, 1.5, 2, 3, 4, 5, 6, 8]) : ticks;
   const axis = { title: { text: `${view.label} (${view.unit})`, standoff: 10 }, range: view.range,
     ...(view.log ? { type: "log", tickvals: labelled, ticktext: labelled.map(String) } : {}) };
-  chart.ariaLabel = `Accuracy against ${view.label} of ${nets.length} networks, `
+  chart.ariaLabel = `${nets.length} networks by ${data.metric} and ${view.label}, `
     + `${frontOf().length} on the front.`;
   plot(chart, [...traces, ring], {
     template: "none", autosize: true, xaxis: axis,

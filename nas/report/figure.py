@@ -98,9 +98,10 @@ def write_figure(runs: Sequence[KeptRun], path: Path) -> None:
     """Write the picture, by the suffix of `path`; UserError where nothing was trained."""
     if not any(len(front(run, LATENCY)) for run in runs):
         raise UserError(f"no network of {runs[0].folder} was trained: there is no front to draw")
-    title = "Accuracy against latency: " + ", ".join(run.label for run in runs)
+    metric = metric_of(runs)
+    title = f"{metric} against latency: " + ", ".join(run.label for run in runs)
     plot = Plot(CANVASES[path.suffix](WIDTH, HEIGHT, title), axis_view(runs, LATENCY))
-    _axes(plot, metric_of(runs))
+    _axes(plot, metric)
     for run, hue in zip(runs, _hues(runs), strict=True):
         _front(plot, run, hue, hue if len(runs) > 1 else BLUE)
     for run in runs:

@@ -44,9 +44,9 @@ CHOOSE = """\
 <div class="controls">
 <div role="group" aria-label="horizontal axis" id="axes">{metric} against {buttons}</div>
 <span><label for="colour">colour</label> <select id="colour"></select></span>
-<span class="budget"><label for="budget">my budget is</label>
+<span class="budget"><label for="budget">my limit is</label>
 <input type="range" id="budget" min="0" max="1000" step="1">
-<input type="number" id="amount" min="0" step="any" aria-label="my budget, as a number">
+<input type="number" id="amount" min="0" step="any" aria-label="my limit, as a number">
 <span id="unit"></span></span>
 </div>
 <p id="best" role="status" aria-live="polite"></p>

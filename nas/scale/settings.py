@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from nas.arch.scaling import EFFICIENTNET, REPEATS, RULES, TABLES
 from nas.core.checks import check_option
-from nas.core.config import Component, compose
+from nas.core.config import Component, compose, usual
 from nas.core.errors import UserError
 from nas.core.typed import Among, Milliseconds, Natural, Range, Side, Workers, check_fields
 from nas.data.dense import require_classes
@@ -122,8 +122,7 @@ class ScaleSettings:
                 f"objective={self.objective} is what a fit holds equal, and nothing is fitted with "
                 "a rule= or coefficients=: leave it out"
             )
-        if not self.is_fitted and (self.shares_weights or self.fit_budget.phi < 0):
-            given = "accuracy=oneshot" if self.shares_weights else "fit.phi=-1"
+        if not self.is_fitted and (given := self._of_a_fit()):
             raise UserError(
                 f"{given} is for a fit, and nothing is fitted with a rule= or coefficients=: leave "
                 "one or the other out"
@@ -151,6 +150,19 @@ class ScaleSettings:
                 f"fit.phi=-1 fits how to shrink, phi={self.phi:g} grows: give a phi below 0, or "
                 "drop fit.phi"
             )
+
+    def _of_a_fit(self) -> str:
+        """What was given that only a fit reads; "" where nothing was."""
+        groups = {"accuracy": "scratch", "fit": "quick"}
+        groups |= {} if self.train else {"budget": "quick"}
+        for group, option in groups.items():
+            asked, common = getattr(self, group), usual(group, option)
+            if asked.name != option:
+                return f"{group}={asked.name}"
+            for key, value in asked.node.items():
+                if value != common.node.get(key):
+                    return f"{group}.{key}={value}"
+        return ""
 
     def _check_coefficients(self, given: Any) -> None:
         triple = given if isinstance(given, list | tuple) else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from nas.arch.serialization import is_file
 from nas.core.config import Component, compose, config_of
 from nas.core.errors import UserError
 from nas.core.files import user_path
-from nas.core.run_folder import folder_name, without_password
+from nas.core.run_folder import check_run, folder_name, without_password
 from nas.core.typed import (
     Among,
     Count,
@@ -217,12 +216,6 @@ class SearchSettings:
             "data_fingerprint": data_fingerprint,
             "latency_table": latency_table,
         }
-
-
-def check_run(name: str) -> None:
-    """UserError for a name that no run folder can have."""
-    if not re.fullmatch(r"(?!\.)[\w.-]+", name):
-        raise UserError(f"run must be a name of letters, digits, '-', '_', '.', not {name!r}")
 
 
 def completed(overrides: Sequence[str]) -> list[str]:

@@ -11,6 +11,7 @@ from nas.core.checks import check_option
 from nas.core.config import Component, compose
 from nas.core.errors import UserError
 from nas.core.files import user_path
+from nas.core.run_folder import check_run
 from nas.core.typed import Among, Natural, Side, check_fields
 from nas.network.device import DEVICES, resolve_device
 from nas.tasks.choice import check_task
@@ -47,7 +48,12 @@ class TrainSettings:
         resolve_device(self.device)
         check_option("weights", self.weights.name, WEIGHTS)
         check_task(self.task.name, self.data.name)
+        if self.run is not None:
+            check_run(self.run)
+        if self.arch is None and self.weights.name == "pretrained":
+            raise UserError("weights=pretrained needs a published network: give arch=mobilenet_v2")
         if self.published_name:
+            _check_no_folder(self.published_name)
             resolve_network(self.published_name)
         elif self.weights.name == "pretrained":
             raise UserError(
@@ -86,6 +92,14 @@ class TrainSettings:
     def published_name(self) -> str | None:
         """The published network that is asked for, if any."""
         return None if self.arch is None or is_file(self.arch) else self.arch
+
+
+def _check_no_folder(name: str) -> None:
+    """UserError for a folder, of a search or a training, in the place of a network in it."""
+    if (folder := user_path(name)).is_dir():
+        kept = (file for file in ("winner.yaml", "network.yaml") if (folder / file).is_file())
+        file = next(kept, "winner.yaml")
+        raise UserError(f"arch={name} is a folder: give arch={name.rstrip('/')}/{file}")
 
 
 def completed(overrides: Sequence[str]) -> list[str]:

@@ -116,7 +116,7 @@ def open_run(settings: TrainSettings) -> Iterator[TrainingRun]:
         weights = FirstWeights(settings.weights_path, pretrained, settings.weights_key)
     run = TrainingRun(
         settings=settings,
-        folder=Path(str(settings.results)) / "train" / folder_name(str(settings.run or arch.name)),
+        folder=Path(settings.results) / "train" / (settings.run or folder_name(arch.name)),
         data=data,
         arch=arch,
         origin=origin,

@@ -76,6 +76,14 @@ WRONG = [
     ("scale", ["objective=latency", "measure=false"], "objective=latency needs latencies"),
     ("search", ["data=imagenet"], "unknown data 'imagenet'"),
     ("search", ["space.kernls=[3]"], "unknown setting 'space.kernls'; did you mean space.kernels?"),
+    ("search", ["data.root=pics"], "data.root is of data=cifar10, coco, fashion_mnist, folder"),
+    ("search", ["budget.norms=batch"], "and budget=quick is chosen: choose one of those"),
+    ("search", ["data.roots=pics"], "unknown setting 'data.roots'; did you mean data.test"),
+    ("search", ["accuracy.prior=x"], "prior.NAME=value, or accuracy@accuracy.prior=NAME"),
+    ("latency", ["space=inherited"], "give nas.latency another space="),
+    ("rediscover", ["space=inherited"], "space=inherited is for python -m nas.search weights="),
+    ("rediscover", ["accuracy=inherited"], "give nas.rediscover another accuracy="),
+    ("scale", ["accuracy=inherited", "--cfg"], "give nas.scale another accuracy="),
     ("search", ["trails=3"], "unknown setting 'trails'; did you mean trials?"),
     ("search", ["trials"], "cannot read 'trials'"),
     ("search", ["space.kernels=[3,"], "must be a list of whole numbers from 1, not '[3,'"),
@@ -86,6 +94,7 @@ WRONG = [
     ("search", ["seed=null"], "seed must be a whole number from 0, not null"),
     ("search", ["trials=0"], "trials must be a whole number from 1 or null, not"),
     ("search", ["trials=many"], "trials must be a whole number from 1 or null, not"),
+    ("search", ["seed=99999999999"], "not 99999999999 (the largest is 2147483648)"),
     ("search", ["seed=-1"], "seed must be a whole number from 0, not"),
     ("search", ["limit.macs=-5"], "limit.macs must be a number above 0"),
     ("search", ["target=mobilnet_v2"], "unknown network 'mobilnet_v2'; did you mean mobilenet_v2"),
@@ -183,6 +192,14 @@ def test_help_is_made_of_the_configuration():
     text = help_text("search", "about")
     assert "known_cost, gp, nsga2, random, tpe" in text
     assert "finalists: 6" in text
+
+
+def test_help_shows_what_is_nested_and_no_code():
+    text = help_text("search", "about", ["accuracy=oneshot"])
+    assert "(each accuracy.NAME=value; nested ones accuracy.budget.NAME=value)" in text
+    assert "\n  budget:\n    training:\n      epochs: 6 " in text
+    assert not {"_target_", "_partial_", "{}"} & set(re.findall(r"_\w+_|\{\}", text))
+    assert "another by accuracy@accuracy.prior=oneshot" in help_text("search", "about")
 
 
 def test_a_setting_that_must_be_given_is_named():

@@ -153,6 +153,10 @@ def test_more_images_than_there_are(knob: str, available: int) -> None:
     refused(f"at most {available}", name="embedded", **{knob: 12_000})
 
 
+def test_too_few_images_to_judge_by() -> None:
+    refused(r"none in val \(9 classes are so\): raise data\.val=, add some", name="embedded", val=1)
+
+
 def test_unknown_names_and_knobs() -> None:
     refused("did you mean embedded", name="embeded")
     refused("did you mean val_share", name="folder", root=".", vall_share=0.1)

@@ -400,6 +400,7 @@ class Timed:
     (["budget=quick"], "budget= is of training on, and nothing is trained: give qat=true too"),
     (["calibration=64", "to=[onnx,litert]"], "calibration=64 is for 8-bit files: add one to to="),
     (["batch=4"], "unknown batch '4'"),
+    (["run=a/b"], "run must be a name of letters, digits, "),
     (["arch=absent"], "there is no file or folder arch=absent"),
     (["arch=train/small/summary.json"], "lacks train/small/summary.pt"),
     (["results=empty"], "there is no trained network in empty/train"),

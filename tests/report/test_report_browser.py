@@ -182,11 +182,11 @@ def test_the_drawing_is_told_to_who_cannot_see_it(page):
     assert "stage 4: 3 blocks mbconv 7×7, expansion 6, 24 channels, squeeze-and-excitation" in words
     blocks = page.run("document.querySelectorAll('.drawing rect.block').length")
     assert blocks == 9  # stem, seven blocks in four stages less one, head and classifier
-    assert page.run("chart.ariaLabel") == "Accuracy against latency of 38 networks, 8 on the front."
+    assert page.run("chart.ariaLabel") == "38 networks by accuracy and latency, 8 on the front."
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     names = {(n["role"]["value"], n.get("name", {}).get("value")) for n in tree}
-    assert ("slider", "my budget is") in names
-    assert ("spinbutton", "my budget, as a number") in names
+    assert ("slider", "my limit is") in names
+    assert ("spinbutton", "my limit, as a number") in names
     assert ("combobox", "colour") in names
 
 

@@ -241,6 +241,8 @@ WRONG = [
     (["fit.phi=-1", "phi=2"], "fit.phi=-1 fits how to shrink, phi=2 grows"),
     (["accuracy=oneshot", "rule=uniform"], "accuracy=oneshot is for a fit"),
     (["fit.phi=-1", "coefficients=[1.2,1.1,1.15]", "phi=-1"], "fit.phi=-1 is for a fit"),
+    (["fit.points=20", "coefficients=[1.2,1.1,1.15]"], "fit.points=20 is for a fit, and nothing"),
+    (["budget=standard", "rule=uniform"], "budget=standard is for a fit, and nothing is fitted"),
     (["arch=lraspp_mobilenet_v3_small_0.35", "phi=1"], "answers boxes or masks"),
     (["workers=0"], "workers must be a whole number from 1"),
     (["budget=transfer"], "and there are none: give budget.norms=batch"),

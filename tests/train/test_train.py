@@ -327,7 +327,10 @@ def test_settings_made_directly_are_checked_too():
     [
         (["arch=mobilnet_v2"], "mobilnet_v2"),
         (["arch=mine.yaml", "weights=pretrained"], "for a published network, not for arch=mine"),
-        (["weights=pretrained"], "name one"),
+        (["weights=pretrained"], "needs a published network: give arch=mobilenet_v2"),
+        (["arch=mine.yaml", "weights=pretrained"], "not for arch=mine.yaml: name one"),
+        (["arch=searched"], "arch=searched is a folder: give arch=searched/winner.yaml"),
+        (["arch=mine.yaml", "run=a/b"], "run must be a name of letters, digits, "),
         (["arch=nas_bench_macro_22212220", "weights=pretrained"], "network with published weights"),
         (["arch=mine.yaml", "weights=file", "weights.path=none.pt"], "none.pt"),
         (["arch=mine.yaml", "weights=file"], "weights.path must be given"),
@@ -338,7 +341,7 @@ def test_settings_made_directly_are_checked_too():
         (["arch=mine.yaml", "budget.batch_size=1"], "norms nothing to count"),
         (
             ["arch=mine.yaml", "weights=none", "budget.norms=frozen"],
-            "unknown setting 'budget.norms'",
+            "budget.norms is of budget=dense, qat, transfer, and budget=standard is chosen",
         ),
         (["weights=none", "+budget.norms=frozen"], "and there are none: give"),
         (["arch=mine.yaml", "budget=transfer"], "and there are none: give budget.norms=batch, or"),
