@@ -329,7 +329,7 @@ def test_settings_made_directly_are_checked_too():
         (["arch=mine.yaml", "weights=pretrained"], "for a published network, not for arch=mine"),
         (["weights=pretrained"], "needs a published network: give arch=mobilenet_v2"),
         (["arch=mine.yaml", "weights=pretrained"], "not for arch=mine.yaml: name one"),
-        (["arch=searched"], "arch=searched is a folder: give arch=searched/winner.yaml"),
+        (["arch=."], "arch=. is a folder: give arch=./winner.yaml"),
         (["arch=mine.yaml", "run=a/b"], "run must be a name of letters, digits, "),
         (["arch=nas_bench_macro_22212220", "weights=pretrained"], "network with published weights"),
         (["arch=mine.yaml", "weights=file", "weights.path=none.pt"], "none.pt"),
