@@ -86,7 +86,7 @@ WRONG = [
     ("scale", ["accuracy=inherited", "--cfg"], "give nas.scale another accuracy="),
     ("search", ["trails=3"], "unknown setting 'trails'; did you mean trials?"),
     ("search", ["trials"], "cannot read 'trials'"),
-    ("search", ["space.kernels=[3,"], "must be a list of whole numbers from 1, not '[3,'"),
+    ("search", ["space.kernels=[3,"], "must be a list of whole numbers from 1 to 31, not '[3,'"),
     ("search", ["--multirun"], "cannot read '--multirun'"),
     ("search", ["~trials"], "cannot read '~trials'"),
     ("search", ["~trials="], "cannot read '~trials='"),
