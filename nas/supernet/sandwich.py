@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nas.arch.arch import Arch
 from nas.network.device import autocast
 from nas.space.choices import fill, random_picks
+from nas.space.trellis.trellis import Trellis
 from nas.supernet.largest import extreme_picks, free_choices
 from nas.supernet.sampling import FeasibleSampler
 from nas.supernet.supernet import Supernet, slice_weight
@@ -36,7 +37,8 @@ class Sandwich:
         if sampler:
             self.ends = sampler.ends
         else:
-            self.ends = [extreme_picks(space, largest=largest) for largest in (True, False)]
+            trellis = Trellis(space)
+            self.ends = [extreme_picks(trellis, largest=largest) for largest in (True, False)]
         self.free = [free_choices(space, picks) for picks in self.ends]
 
     def step(self, rng: random.Random) -> list[Arch]:
