@@ -238,5 +238,5 @@ def check_refinable(problem: Problem, settings: NetAdapt) -> None:
         )
     if any(row.op == "shuffle" for row in problem.latency.trellis.rows):
         raise UserError("refine=netadapt shrinks no shuffle blocks: leave them out of the space")
-    largest = fill(problem.space, extreme_picks(problem.space, largest=True))
+    largest = fill(problem.space, extreme_picks(problem.latency.trellis, largest=True))
     proposals(largest, price_of(problem), 0.0, 0.0)  # a table of single blocks may lack theirs

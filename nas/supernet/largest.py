@@ -12,7 +12,8 @@ from nas.arch.blocks import BLOCKS, Block
 from nas.arch.cost import cost, layer_cost
 from nas.arch.layers import Layer, Operator, layer_role
 from nas.arch.operators import operators
-from nas.space.choices import OneOf, Picks, choices, fill
+from nas.space.choices import Label, OneOf, Picks, choices, fill
+from nas.space.trellis.trellis import Trellis
 
 Largest = dict[tuple[str, str], dict[str, Layer]]  # by place and kind of block, then by role
 _SIZES = "cin", "cout", "kernel", "groups", "channels", "squeeze"
@@ -90,26 +91,16 @@ def _merge(found: Largest, key: tuple[str, str], layers: tuple[Layer, ...]) -> N
             roles[role] = replace(layer, **larger)
 
 
-def extreme_picks(space: Arch, *, largest: bool) -> dict[str, Any]:
-    """Picks of the network with the most MACs (or the fewest), and parameters among equals.
+def extreme_picks(trellis: Trellis, *, largest: bool) -> dict[str, Label]:
+    """Picks of the network with the most parameters, of those most MACs; or with the fewest MACs.
 
-    Exact where each choice changes the size in one direction whatever the others are, as kernel,
-    expansion, width, depth and SE do.
+    By MACs the largest may skip stages, whose weights would then never learn from labels.
     """
-    picks: dict[str, Any] = {key: labels[0] for key, labels in choices(space).items()}
-    for _ in range(len(picks) + 1):
-        before = dict(picks)
-        for key, labels in choices(space).items():
-            sizes = [_size(space, {**picks, key: label}) for label in labels]
-            picks[key] = labels[sizes.index((max if largest else min)(sizes))]
-        if picks == before:
-            break
-    return picks
-
-
-def _size(space: Arch, picks: Picks) -> tuple[int, int]:
-    counts = cost(fill(space, picks))
-    return counts.macs, counts.params
+    macs, params = trellis.row_costs.macs, trellis.row_costs.params
+    if not largest:
+        return trellis.extreme(macs)[1]
+    most, _ = trellis.extreme(macs, most=True)
+    return trellis.extreme(params + macs / (1 + most), most=True)[1]
 
 
 def free_choices(space: Arch, picks: Picks) -> list[str]:
@@ -119,3 +110,8 @@ def free_choices(space: Arch, picks: Picks) -> list[str]:
         for key, labels in choices(space).items()
         if len({_size(space, {**picks, key: label}) for label in labels}) == 1
     ]
+
+
+def _size(space: Arch, picks: Picks) -> tuple[int, int]:
+    counts = cost(fill(space, picks))
+    return counts.macs, counts.params

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from nas.arch.arch import Arch
 from nas.network.device import autocast
 from nas.space.choices import fill, random_picks
+from nas.space.trellis.trellis import Trellis
 from nas.supernet.largest import extreme_picks, free_choices
 from nas.supernet.sampling import FeasibleSampler
 from nas.supernet.supernet import Supernet, slice_weight
@@ -26,7 +27,8 @@ from nas.supernet.supernet import Supernet, slice_weight
 class Sandwich:
     """Samples the networks of a step, with a `sampler` feasible ones only.
 
-    What changes no size (activations) is random in the ends too: no option is the teacher's alone.
+    What changes no size (activations) is random in the ends too, as far as that is feasible: no
+    option is the teacher's alone.
     """
 
     def __init__(
@@ -36,7 +38,8 @@ class Sandwich:
         if sampler:
             self.ends = sampler.ends
         else:
-            self.ends = [extreme_picks(space, largest=largest) for largest in (True, False)]
+            trellis = Trellis(space)
+            self.ends = [extreme_picks(trellis, largest=largest) for largest in (True, False)]
         self.free = [free_choices(space, picks) for picks in self.ends]
 
     def step(self, rng: random.Random) -> list[Arch]:
@@ -45,7 +48,9 @@ class Sandwich:
         if self.sampler:
             step[1:-1] = self.sampler.sample(self.num_random, rng)
         for i, picks, free in zip((0, -1), self.ends, self.free, strict=True):
-            step[i] = picks | {key: step[i][key] for key in free}
+            redrawn = picks | {key: step[i][key] for key in free}
+            allowed = not (self.sampler and free) or self.sampler.allows(redrawn)
+            step[i] = redrawn if allowed else picks
         return [fill(self.space, picks) for picks in step]
 
     def sample(self, number: int, rng: random.Random) -> list[Arch]:

@@ -53,6 +53,7 @@ from nas.network.depthwise import depthwise_conv2d
 from nas.network.device import layout, to_device
 from nas.network.modules import ACTIVATIONS, GATES, Network, OperatorModule, build
 from nas.space.choices import fill
+from nas.space.trellis.trellis import Trellis
 from nas.supernet.largest import extreme_picks, largest_layers, options
 from nas.training.processes import together
 from nas.training.whole_batch_norm import whole_batch_norm
@@ -98,7 +99,7 @@ class Supernet(nn.Module):
                 kinds = places.setdefault(place, nn.ModuleDict())
                 kinds[op] = OperatorModule(row, space.padding, space.bn_eps, 0.1)
         self.places = nn.ModuleDict(places)
-        self.activate(fill(space, extreme_picks(space, largest=True)))
+        self.activate(fill(space, extreme_picks(Trellis(space), largest=True)))
 
     def activate(self, arch: Arch) -> None:
         """Make `forward` the network `arch`; UserError where its layers are not in here."""
@@ -232,9 +233,10 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
             }
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-        case Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle():
-            return {}
-        case Read() | Merge() | Resize() | PerAnchor() | Join():
+        case (
+            Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle()
+            | Read() | Merge() | Resize() | PerAnchor() | Join()
+        ):  # fmt: skip
             return {}
     assert_never(layer)
 

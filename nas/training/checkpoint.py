@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from nas.core.errors import UserError
 from nas.core.files import write_bytes
+from nas.network.weight_files import UNREADABLE, load_checked
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -19,20 +19,22 @@ def write(path: Path, state: dict[str, Any]) -> None:
     write_bytes(path, data.getvalue())
 
 
-def read(path: Path, what: str, settings: str, device: torch.device) -> dict[str, Any]:
-    """The state at `path`, whose entry "settings" is `settings`.
+def read(
+    path: Path, what: str, settings: str, device: torch.device, network: str = ""
+) -> dict[str, Any]:
+    """The state at `path`, whose entries "settings" and "network" are these; old ones lack it.
 
-    Raises UserError, which calls it `what`, where it cannot be read or began with other settings.
+    Raises UserError, which calls it `what`, where it cannot be read or began with others.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = load_checked(path, device)
         began = state["settings"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         reason = f"cannot read the {what} in {path} ({type(error).__name__})"
         raise UserError(f"{reason}: remove the file to train anew") from None
-    if began != settings:
+    if began != settings or state.get("network", network) != network:
         raise UserError(
-            f"{path} holds a {what} that began with other settings (network or space, seed, data, "
-            "budget, limits): give those, or remove the file to train anew"
+            f"{path} holds a {what} that began with other settings (network or space, seed, number "
+            "of batches, budget, limits): give those, or remove the file to train anew"
         )
     return state

@@ -34,6 +34,7 @@ from nas.search.netadapt import (
     with_widths,
 )
 from nas.space.choices import fill, random_picks
+from nas.space.trellis.trellis import Trellis
 
 CUT = 0.03
 NAMES = ("mbconv_28", "mobilenet_v3_small_32", "mobilenet_v4_28")
@@ -151,10 +152,9 @@ def test_uniform_width_is_the_slowest_within_the_target():
     assert uniform_width(arch, price, 0.01) is None
 
 
-def problem_of(max_ms=1.2, space=SPACES["mbconv_28"], row_ms=None, ops=()):
+def problem_of(max_ms=1.2, space=SPACES["nas_bench_macro"], row_ms=None):
     source = SimpleNamespace(measure_many=row_ms or (lambda archs: [SimpleNamespace(median_ms=1)]))
-    trellis = SimpleNamespace(rows=[SimpleNamespace(op=op) for op in ops])
-    latency = SimpleNamespace(source=source, trellis=trellis)
+    latency = SimpleNamespace(source=source, trellis=Trellis(space))
     return SimpleNamespace(max_ms=max_ms, target_ms=1.0, space=space, latency=latency)
 
 
@@ -164,8 +164,9 @@ def test_what_can_have_nothing_to_shrink_is_refused_before_anything_is_trained()
         check_refinable(problem_of(max_ms=1.0), NetAdapt())
     with pytest.raises(UserError, match=r"refine.start=2 is for networks of up to 2 ms, and none"):
         check_refinable(problem_of(), NetAdapt(start=2.0))
+    shuffles = Arch((Stage(16, 1, 2, Block("shuffle")),), Stem(16))
     with pytest.raises(UserError, match="no shuffle blocks"):
-        check_refinable(problem_of(ops=("mbconv", "shuffle")), NetAdapt())
+        check_refinable(problem_of(space=shuffles), NetAdapt())
 
     def lacking(archs):
         raise UserError("no line for the block")

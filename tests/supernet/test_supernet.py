@@ -129,13 +129,27 @@ def test_recalibration_averages_over_batches():
 
 
 @pytest.mark.parametrize("name", CONTRACT)
-def test_ends_are_the_largest_and_smallest(name, rng):
-    space = CONTRACT[name]
+def test_ends_are_the_largest_and_smallest(name):
+    trellis = Trellis(CONTRACT[name])
+    macs, params = trellis.row_costs.macs, trellis.row_costs.params
     largest, smallest = (
-        cost(fill(space, extreme_picks(space, largest=largest))).macs for largest in (True, False)
+        cost(fill(trellis.space, extreme_picks(trellis, largest=largest)))
+        for largest in (True, False)
     )
-    for _ in range(60):
-        assert smallest <= cost(fill(space, random_picks(space, rng))).macs <= largest
+    assert largest.params == trellis.extreme(params, most=True)[0]
+    assert smallest.macs == trellis.extreme(macs)[0]
+    if name == "odd":  # parameters say nothing of the resolution
+        assert largest.macs == trellis.extreme(macs, most=True)[0]
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_where_all_is_allowed_the_ends_of_a_sampler_are_those_of_the_space(name):
+    """Random draws come nowhere near them: of seven stages the largest had three."""
+    sampler = FeasibleSampler(CONTRACT[name], lambda genomes: np.ones(len(genomes), bool))
+    largest, smallest = (cost(fill(CONTRACT[name], picks)) for picks in sampler.ends)
+    trellis = sampler.trellis
+    assert largest.params == trellis.extreme(trellis.row_costs.params, most=True)[0]
+    assert smallest.macs == trellis.extreme(trellis.row_costs.macs)[0]
 
 
 @pytest.mark.parametrize("name", CONTRACT)
@@ -145,7 +159,7 @@ def test_shared_layers_are_as_large_as_needed_and_no_larger(name, rng):
     assert list(largest) == sorted(largest)  # not as a process happens to order sets
     reached: dict[tuple[str, str, str, str], int] = {}
     for i in range(80):
-        picks = random_picks(space, rng) if i else extreme_picks(space, largest=True)
+        picks = random_picks(space, rng) if i else extreme_picks(Trellis(space), largest=True)
         for row in operators(fill(space, picks)):
             for role, layer in largest.get((row.place, row.op), {}).items():
                 for used in row.layers:
@@ -180,7 +194,7 @@ def test_one_seed_one_supernet_and_no_global_state_touched():
 def test_networks_of_other_spaces_are_refused(supernets):
     supernet = supernets["nas_bench_macro"]
     for wrong in (CONTRACT["odd"], SPACES["nas_bench_macro"]):
-        arch = fill(wrong, extreme_picks(wrong, largest=True))
+        arch = fill(wrong, extreme_picks(Trellis(wrong), largest=True))
         with pytest.raises(UserError, match="no such layer at stem"):
             supernet.activate(arch)
     with pytest.raises(UserError, match="one padding"):
@@ -192,9 +206,10 @@ def test_sandwich_draws_the_ends_and_any_activation():
     sandwich = Sandwich(space, num_random=3)
     drawn = [sandwich.step(random.Random(seed)) for seed in range(12)]
     assert {len(archs) for archs in drawn} == {5}
-    sizes = [[cost(arch).macs for arch in archs] for archs in drawn]
+    sizes = [[cost(arch) for arch in archs] for archs in drawn]
     assert len({s[0] for s in sizes}) == len({s[-1] for s in sizes}) == 1
-    assert all(s[-1] <= min(s) and s[0] >= max(s) for s in sizes)
+    assert all(s[-1].macs <= min(c.macs for c in s) for s in sizes)
+    assert all(s[0].params >= max(c.params for c in s) for s in sizes)
     assert {archs[0].head.act for archs in drawn} == {"relu", "relu6", "hswish", "swish"}
     assert sandwich.step(random.Random(3)) == drawn[3]
     assert free_choices(CONTRACT["nas_bench_macro"], sandwich_largest()) == []
@@ -215,8 +230,9 @@ def test_a_sandwich_within_limits_draws_what_they_allow_evenly_over_log_macs():
     sandwich = Sandwich(space, num_random=4, sampler=sampler)
     drawn = [sandwich.step(random.Random(seed)) for seed in range(12)]
     assert sandwich.step(random.Random(3)) == drawn[3]
+    params = trellis.costs(sampler.genomes).params
+    assert all(cost(archs[0]).params >= params.max() for archs in drawn)
     counts = np.array([[cost(arch).macs for arch in archs] for archs in drawn])
-    assert (counts[:, 0] == macs.max()).all()
     assert (counts[:, -1] == macs.min()).all()
     assert (counts >= least).all()
     assert (counts <= most).all()
@@ -240,6 +256,33 @@ def test_where_few_networks_are_allowed_all_come_alike():
     assert min(times.values()) > 70  # of 100 each
 
 
+def test_networks_of_equal_multiply_adds_come_alike():
+    space = CONTRACT["nas_bench_macro"]
+    sampler = FeasibleSampler(space, lambda genomes: np.ones(len(genomes), bool))
+    drawn = sampler.trellis.encode(sampler.sample(30_000, random.Random(0)))
+    networks, times = np.unique(drawn, axis=0, return_counts=True)
+    macs = sampler.trellis.costs(networks).macs
+    known = Counter(sampler.trellis.costs(np.unique(sampler.genomes, axis=0)).macs.tolist())
+    assert len(networks) > 2 * len(known)  # of each number of MACs more than one
+    often = max(
+        (m for m, number in known.items() if number >= 4), key=lambda m: times[macs == m].sum()
+    )
+    assert len(times[macs == often]) == known[often]
+    assert times[macs == often].min() > times[macs == often].max() / 2
+
+
+def test_the_ends_take_no_activation_that_limits_forbid():
+    widths, acts = one_of(8, 16, name="width"), one_of("relu", "relu6", "swish", name="act")
+    space = Arch((Stage(widths, blocks=Block(act=acts)),), Stem(8), Head(16), 8, classes=4)
+    slow = Trellis(space).keys.index("act")
+    sampler = FeasibleSampler(space, lambda genomes: genomes[:, slow] < 2)
+    sandwich = Sandwich(space, num_random=2, sampler=sampler)
+    drawn = [arch for seed in range(30) for arch in sandwich.step(random.Random(seed))[::3]]
+    assert {(arch.stages[0].width, arch.stages[0].blocks.act) for arch in drawn} == {
+        (width, act) for width in (8, 16) for act in ("relu", "relu6")
+    }
+
+
 def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
     space = SPACES["mbconv_28"]
     trellis = Trellis(space)
@@ -253,7 +296,7 @@ def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
 
 
 def sandwich_largest():
-    return extreme_picks(CONTRACT["nas_bench_macro"], largest=True)
+    return extreme_picks(Trellis(CONTRACT["nas_bench_macro"]), largest=True)
 
 
 def test_a_supernet_leaves_all_generators_alone(monkeypatch):
