@@ -87,7 +87,7 @@ def worth_rows(networks: Sequence[Rows], accuracies: Sequence[float]) -> list[Ro
 
     All but `networks` are NaN where the number does not vary.
     """
-    rows = []
+    rows = list[Row]()
     for name, hypothesis in HYPOTHESES.items():
         numbers = np.array([hypothesis.contrast(rows) for rows in networks])
         known = np.isfinite(numbers)

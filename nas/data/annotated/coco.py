@@ -36,7 +36,9 @@ def coco(top: Path, classes: str | None, faults: Faults) -> Found:
     Raises UserError for a box of an unknown category or picture, and for an id of two pictures.
     """
     files = {file: _coco_json(file) for file in files_under(top, ".json")}
-    told = {file: data for file, data in files.items() if data is not None}
+    told: Mapping[Path, Mapping[str, Any]] = {
+        f: data for f, data in files.items() if data is not None
+    }
     if not told:
         raise UserError(f"{top} holds no JSON with images, annotations and categories of COCO's")
     for file, data in told.items():
