@@ -92,20 +92,21 @@ def _worth(worth: Mapping[str, Any]) -> Section:
     """What more of each number gains among trained networks."""
     figure = blank("points of accuracy by a standard deviation more of it", "")
     figure.add_vline(0, line={"color": GREY, "dash": "dash"})
+    rows = worth["tested"] + worth["plain"]
     for found, colour, name in ((True, ORANGE, "told from chance"), (False, BLUE, "not told")):
-        some = [r for r in worth["rows"] if r["found"] is found and r["gain"] == r["gain"]]
+        some = [r for r in rows if r["found"] is found and r["gain"] == r["gain"]]
         figure.add_scatter(
             x=[100 * r["gain"] for r in some], y=[r["words"] for r in some], name=name,
             error_x={"array": [100 * (r["high"] - r["gain"]) for r in some]},
             mode="markers", marker={"color": colour, "size": 10}, hoverinfo="text",
             hovertext=[f"{100 * r['gain']:+.2f}, p {r['holm']:.2g} of the family" for r in some],
         )  # fmt: skip
-    order = [row["words"] for row in reversed(worth["rows"])]
+    order = [row["words"] for row in reversed(rows)]
     figure.update_yaxes(categoryorder="array", categoryarray=order, automargin=True)
     words = (
         f"No search has a part in this: {worth['networks']} random networks as fast as each other "
         "were trained alone. Right of the line those that have more of it are more accurate. Bars "
-        "are 95 % intervals."
+        "are 95 % intervals. Above are the differences that were tested, below plain choices."
     )
     return Section("What trainings alone say", words, figure)
 

@@ -153,6 +153,22 @@ HYPOTHESES = {
     ),
 }
 
+Number = Callable[[Arch], float]
+
+# What trainings alone are asked: the same differences, and plain choices of the whole network.
+TESTED: dict[str, Number] = {
+    hypothesis.words: lambda arch, of=hypothesis.contrast: of(rows_of(arch))  # type: ignore[misc]
+    for hypothesis in HYPOTHESES.values()
+}
+PLAIN: dict[str, Number] = {
+    "h-swish in stem and head": lambda arch: arch.stem.act in SMOOTH,
+    "share of h-swish in blocks": lambda arch: _mean(row.smooth for row in rows_of(arch)),
+    "share of SE": lambda arch: _mean(row.se for row in rows_of(arch)),
+    "share of kernels of 5 and more": lambda arch: _mean(map(_large, rows_of(arch))),
+    "mean expansion ratio": lambda arch: _mean(row.expand for row in rows_of(arch)),
+    "number of blocks": lambda arch: len(rows_of(arch)),
+}
+
 # Of each stage, over the blocks of all networks; what the heat map shows.
 MEASURES: dict[str, Callable[[Row], float]] = {
     "kernel 5 and more": _large,

@@ -48,7 +48,7 @@ def print_results(console: Console, summary: Summary, folder: Path) -> None:
     """Print what was found, a line each."""
     for row in summary["hypotheses"] if is_reliable(summary["taus"]) else ():
         console.print(f"tested    {describe_hypothesis(row)}")
-    for row in summary["worth"]["rows"]:
+    for row in summary["worth"]["tested"] + summary["worth"]["plain"]:
         console.print(f"worth     {describe_worth(row)}")
     for row in summary["agreement"]:
         console.print(f"alike     {describe_agreement(row)}")
@@ -129,7 +129,7 @@ def as_markdown(summary: Summary) -> str:
         for row in summary["hypotheses"]
     ]
     lists = [
-        [describe_worth(row) for row in summary["worth"]["rows"]],
+        [describe_worth(row) for row in summary["worth"]["tested"] + summary["worth"]["plain"]],
         [describe_agreement(row) for row in summary["agreement"]],
         [describe_quality(row) for row in summary["quality"]],
         describe_rewards(summary),

@@ -26,7 +26,7 @@ from nas.core.files import user_path
 from nas.core.progress import open_console
 from nas.core.run_folder import check_config, lock_folder, open_folder, write_yaml
 from nas.data.dataset import ImageData
-from nas.rediscover.patterns import Rows, by_stage, rows_from, rows_of
+from nas.rediscover.patterns import PLAIN, TESTED, Rows, by_stage, rows_from, rows_of
 from nas.rediscover.report import TABLE_WIDTH, print_results, write_results
 from nas.rediscover.searching import (
     Search,
@@ -117,7 +117,8 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
         "hypotheses": hypothesis_rows(found, random, theirs, settings.seed),
         "worth": {
             "networks": len(alone),
-            "rows": worth_rows([rows_of(arch) for arch in alone], accuracies),
+            "tested": worth_rows(alone, accuracies, TESTED),
+            "plain": worth_rows(alone, accuracies, PLAIN),
         },
         "agreement": agreement_rows(found, random, like, settings.seed),
         "stages": {name: by_stage(group) for name, group in groups.items()},

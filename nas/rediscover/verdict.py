@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import linregress, t
 
-from nas.rediscover.patterns import HYPOTHESES, Rows, agreement
+from nas.arch.arch import Arch
+from nas.rediscover.patterns import HYPOTHESES, Number, Rows, agreement
 from nas.stats.paired import CONFIDENCE
 from nas.stats.permutation import difference_interval, holm, permutation_p
 
@@ -77,21 +78,23 @@ def agreement_rows(
     return rows
 
 
-def worth_rows(networks: Sequence[Rows], accuracies: Sequence[float]) -> list[Row]:
-    """What each hypothesis's number is worth where networks are as fast as each other: a row each.
+def worth_rows(
+    networks: Sequence[Arch], accuracies: Sequence[float], numbers: Mapping[str, Number]
+) -> list[Row]:
+    """What each number is worth where networks are as fast as each other: a row each.
 
     networks          how many of those that were trained alone have the number
     gain, low, high   accuracy gained by a standard deviation more of it, by least squares, with
                       Student's 95 % interval
-    p, holm           two-sided, alone and within the family
+    p, holm           two-sided, alone and within the family of `numbers`
 
     All but `networks` are NaN where the number does not vary.
     """
     rows = list[Row]()
-    for name, hypothesis in HYPOTHESES.items():
-        numbers = np.array([hypothesis.contrast(rows) for rows in networks])
-        known = np.isfinite(numbers)
-        x, y = numbers[known], np.asarray(accuracies, float)[known]
+    for words, number in numbers.items():
+        values = np.array([number(arch) for arch in networks], float)
+        known = np.isfinite(values)
+        x, y = values[known], np.asarray(accuracies, float)[known]
         gain = half = p = float("nan")
         if len(x) > 2 and np.ptp(x) > 0:
             line = linregress(x, y)
@@ -99,8 +102,7 @@ def worth_rows(networks: Sequence[Rows], accuracies: Sequence[float]) -> list[Ro
             gain = float(line.slope) * unit
             half = float(t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * line.stderr) * unit
         rows.append({
-            "name": name,
-            "words": hypothesis.words,
+            "words": words,
             "networks": len(x),
             "gain": gain,
             "low": gain - half,
@@ -153,12 +155,16 @@ def conclusion(summary: Mapping[str, Any]) -> list[str]:
 
 def _worth(worth: Mapping[str, Any]) -> str:
     """What trainings alone say, without any search."""
-    said = [
-        f"{row['words']} ({100 * row['gain']:+.1f} points by a standard deviation more of it)"
-        for row in worth["rows"]
-        if row["found"]
-    ]
+    tested, plain = (
+        [
+            f"{row['words']} ({100 * row['gain']:+.1f} points by a standard deviation more of it)"
+            for row in worth[family]
+            if row["found"]
+        ]
+        for family in ("tested", "plain")
+    )
     return (
         f"Of {worth['networks']} random networks as fast as each other, each trained alone, "
-        f"accuracy depends on: {'; '.join(said) or 'nothing that was tested'}."
+        f"accuracy depends on {'; '.join(tested) or 'none of the six differences'}; of plain "
+        f"choices on {'; '.join(plain) or 'none'}."
     )

@@ -11,7 +11,15 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 
-from nas.rediscover.patterns import HYPOTHESES, agreement, by_stage, rows_from, rows_of
+from nas.rediscover.patterns import (
+    HYPOTHESES,
+    PLAIN,
+    TESTED,
+    agreement,
+    by_stage,
+    rows_from,
+    rows_of,
+)
 from nas.rediscover.verdict import agreement_rows, conclusion, hypothesis_rows, worth_rows
 from nas.search.samplers.for_space import KnownCost
 from nas.space.choices import fill, random_picks
@@ -29,9 +37,13 @@ needs_reference = pytest.mark.skipif(
 )
 
 
-def networks(number, seed=0):
+def archs(number, seed=0):
     rng = random.Random(seed)
-    return [rows_of(fill(SPACE, random_picks(SPACE, rng))) for _ in range(number)]
+    return [fill(SPACE, random_picks(SPACE, rng)) for _ in range(number)]
+
+
+def networks(number, seed=0):
+    return [rows_of(arch) for arch in archs(number, seed)]
 
 
 def test_the_blocks_of_mobilenet_v3_are_those_of_its_tables():
@@ -140,27 +152,38 @@ def test_the_family_is_wrong_as_seldom_as_it_says():
 
 
 def test_what_is_planted_is_what_trainings_say():
-    some, noise = networks(150), np.random.default_rng(0)
-    accuracies = [planted(rows) / 10 + float(noise.normal(0, 0.05)) for rows in some]
-    found = {row["name"]: row for row in worth_rows(some, accuracies)}
-    assert {name for name, row in found.items() if row["found"]} == {"se_last", "expand_first"}
-    numbers = np.array([HYPOTHESES["se_last"].contrast(rows) for rows in some])
+    some, noise = archs(150), np.random.default_rng(0)
+    accuracies = [planted(rows_of(arch)) / 10 + float(noise.normal(0, 0.05)) for arch in some]
+    found = {row["words"]: row for row in worth_rows(some, accuracies, TESTED)}
+    late, first = (HYPOTHESES[name].words for name in ("se_last", "expand_first"))
+    assert {words for words, row in found.items() if row["found"]} == {late, first}
+    numbers = np.array([HYPOTHESES["se_last"].contrast(rows_of(arch)) for arch in some])
     known = np.isfinite(numbers)
     x = (numbers[known] - numbers[known].mean()) / numbers[known].std()
-    row, y = found["se_last"], np.array(accuracies)[known]
+    row, y = found[late], np.array(accuracies)[known]
     assert row["networks"] == known.sum()
     assert row["gain"] == pytest.approx(np.mean(x * y))
     assert row["low"] < row["gain"] < row["high"]
+
+
+@pytest.mark.parametrize("words", PLAIN)
+def test_a_plain_choice_that_matters_is_told(words):
+    some, noise = archs(150), np.random.default_rng(0)
+    values = np.array([PLAIN[words](arch) for arch in some], float)
+    accuracies = (values - values.mean()) / values.std() + noise.normal(size=150)
+    [row] = worth_rows(some, accuracies, {words: PLAIN[words]})
+    assert row["found"]
+    assert row["low"] < 1 < row["high"]
 
 
 def test_trainings_of_equal_networks_say_nothing():
     noise = np.random.default_rng(0)
     wrong = 0
     for i in range(40):
-        rows = worth_rows(networks(40, seed=i), noise.normal(size=40))
+        rows = worth_rows(archs(40, seed=i), noise.normal(size=40), TESTED)
         wrong += any(row["found"] for row in rows)
     assert wrong <= 6  # 2 are expected, more than 6 in one of 300 such tests
-    for row in worth_rows([networks(1)[0]] * 5, [0.1, 0.2, 0.3, 0.4, 0.5]):
+    for row in worth_rows(archs(1) * 5, [0.1, 0.2, 0.3, 0.4, 0.5], TESTED):
         assert np.isnan([row["gain"], row["p"], row["holm"]]).all()
         assert not row["found"]
 
@@ -176,7 +199,8 @@ def test_agreement_beyond_random_networks_is_told():
 def test_a_judge_that_does_not_rank_leaves_nothing_to_conclude():
     taus = {"networks": 24, "mean": 0.1, "low": -0.2, "high": 0.3, "seeds": 0.6}
     rows = [{"words": "SE late", "difference": 0.5, "found": True}]
-    worth = {"networks": 300, "rows": [{"words": "SE late", "gain": 0.005, "found": True}]}
+    told = [{"words": "SE late", "gain": 0.005, "found": True}]
+    worth = {"networks": 300, "tested": told, "plain": []}
     summary = {"taus": taus, "hypotheses": rows, "searches": [{}] * 3, "worth": worth}
     line, alone = conclusion(summary)
     assert "Of 300 random networks" in alone
