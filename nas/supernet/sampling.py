@@ -68,4 +68,8 @@ class FeasibleSampler:
         else:
             low, high = self.log_macs[[0, -1]]
             places = np.searchsorted(self.log_macs, low + shares * (high - low))
-        return self.trellis.decode(self.genomes[np.minimum(places, len(self.genomes) - 1)])
+        places = np.minimum(places, len(self.genomes) - 1)
+        if not self.uniform:  # of networks of equal MACs any
+            ends = np.searchsorted(self.log_macs, self.log_macs[places], "right")
+            places += np.array([rng.randrange(tied) for tied in ends - places], int)
+        return self.trellis.decode(self.genomes[places])

@@ -256,6 +256,21 @@ def test_where_few_networks_are_allowed_all_come_alike():
     assert min(times.values()) > 70  # of 100 each
 
 
+def test_networks_of_equal_multiply_adds_come_alike():
+    space = CONTRACT["nas_bench_macro"]
+    sampler = FeasibleSampler(space, lambda genomes: np.ones(len(genomes), bool))
+    drawn = sampler.trellis.encode(sampler.sample(30_000, random.Random(0)))
+    networks, times = np.unique(drawn, axis=0, return_counts=True)
+    macs = sampler.trellis.costs(networks).macs
+    known = Counter(sampler.trellis.costs(np.unique(sampler.genomes, axis=0)).macs.tolist())
+    assert len(networks) > 2 * len(known)  # of each number of MACs more than one
+    often = max(
+        (m for m, number in known.items() if number >= 4), key=lambda m: times[macs == m].sum()
+    )
+    assert len(times[macs == often]) == known[often]
+    assert times[macs == often].min() > times[macs == often].max() / 2
+
+
 def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
     space = SPACES["mbconv_28"]
     trellis = Trellis(space)
