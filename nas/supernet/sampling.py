@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.arch.arch import Arch
 from nas.core.errors import UserError
-from nas.space.choices import Label
+from nas.space.choices import Label, Picks
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.largest import extreme_picks
 
@@ -31,7 +31,7 @@ class FeasibleSampler:
     """
 
     def __init__(self, space: Arch, feasible: FeasibleMask, seed: int = 0) -> None:
-        self.trellis = Trellis(space)
+        self.trellis, self.feasible = Trellis(space), feasible
         genomes = self.trellis.random(NUM_DRAWS, np.random.default_rng(seed))
         genomes = genomes[feasible(genomes)]
         if not len(genomes):
@@ -47,18 +47,22 @@ class FeasibleSampler:
         self.genomes = genomes[order]
         self.log_macs = np.log(np.maximum(macs[order], 1))
         self.digest = hashlib.sha256(self.genomes.tobytes()).hexdigest()[:16]
-        self.ends = self._ends(feasible)
+        self.ends = self._ends()
 
-    def _ends(self, feasible: FeasibleMask) -> list[dict[str, Label]]:
+    def _ends(self) -> list[dict[str, Label]]:
         """Of the drawn networks and the ends of the whole space, which draws do not reach."""
         trellis = self.trellis
         picks = [extreme_picks(trellis, largest=largest) for largest in (True, False)]
         picks.append(trellis.extreme(trellis.row_costs.macs, most=True)[1])
         found = trellis.encode(picks)
-        found = np.concatenate((self.genomes, found[feasible(found)]))
+        found = np.concatenate((self.genomes, found[self.feasible(found)]))
         costs = trellis.costs(found)
         largest = np.lexsort((costs.macs, costs.params))[-1]
         return trellis.decode(found[[largest, costs.macs.argmin()]])
+
+    def allows(self, picks: Picks) -> bool:
+        """Whether that network is feasible."""
+        return bool(self.feasible(self.trellis.encode([picks]))[0])
 
     def sample(self, number: int, rng: random.Random) -> list[dict[str, Label]]:
         """`number` picks, one from each of as many equal parts of the range."""

@@ -27,7 +27,8 @@ from nas.supernet.supernet import Supernet, slice_weight
 class Sandwich:
     """Samples the networks of a step, with a `sampler` feasible ones only.
 
-    What changes no size (activations) is random in the ends too: no option is the teacher's alone.
+    What changes no size (activations) is random in the ends too, as far as that is feasible: no
+    option is the teacher's alone.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Sandwich:
         if self.sampler:
             step[1:-1] = self.sampler.sample(self.num_random, rng)
         for i, picks, free in zip((0, -1), self.ends, self.free, strict=True):
-            step[i] = picks | {key: step[i][key] for key in free}
+            redrawn = picks | {key: step[i][key] for key in free}
+            allowed = not (self.sampler and free) or self.sampler.allows(redrawn)
+            step[i] = redrawn if allowed else picks
         return [fill(self.space, picks) for picks in step]
 
     def sample(self, number: int, rng: random.Random) -> list[Arch]:

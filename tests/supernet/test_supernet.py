@@ -271,6 +271,18 @@ def test_networks_of_equal_multiply_adds_come_alike():
     assert times[macs == often].min() > times[macs == often].max() / 2
 
 
+def test_the_ends_take_no_activation_that_limits_forbid():
+    widths, acts = one_of(8, 16, name="width"), one_of("relu", "relu6", "swish", name="act")
+    space = Arch((Stage(widths, blocks=Block(act=acts)),), Stem(8), Head(16), 8, classes=4)
+    slow = Trellis(space).keys.index("act")
+    sampler = FeasibleSampler(space, lambda genomes: genomes[:, slow] < 2)
+    sandwich = Sandwich(space, num_random=2, sampler=sampler)
+    drawn = [arch for seed in range(30) for arch in sandwich.step(random.Random(seed))[::3]]
+    assert {(arch.stages[0].width, arch.stages[0].blocks.act) for arch in drawn} == {
+        (width, act) for width in (8, 16) for act in ("relu", "relu6")
+    }
+
+
 def test_pools_differ_by_what_is_allowed_and_an_empty_one_is_refused():
     space = SPACES["mbconv_28"]
     trellis = Trellis(space)
