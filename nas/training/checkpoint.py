@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from nas.core.errors import UserError
 from nas.core.files import write_bytes
+from nas.network.weight_files import UNREADABLE, load_checked
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -25,9 +25,9 @@ def read(path: Path, what: str, settings: str, device: torch.device) -> dict[str
     Raises UserError, which calls it `what`, where it cannot be read or began with other settings.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = load_checked(path, device)
         began = state["settings"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         reason = f"cannot read the {what} in {path} ({type(error).__name__})"
         raise UserError(f"{reason}: remove the file to train anew") from None
     if began != settings:
