@@ -19,10 +19,12 @@ def write(path: Path, state: dict[str, Any]) -> None:
     write_bytes(path, data.getvalue())
 
 
-def read(path: Path, what: str, settings: str, device: torch.device) -> dict[str, Any]:
-    """The state at `path`, whose entry "settings" is `settings`.
+def read(
+    path: Path, what: str, settings: str, device: torch.device, network: str = ""
+) -> dict[str, Any]:
+    """The state at `path`, whose entries "settings" and "network" are these; old ones lack it.
 
-    Raises UserError, which calls it `what`, where it cannot be read or began with other settings.
+    Raises UserError, which calls it `what`, where it cannot be read or began with others.
     """
     try:
         state: dict[str, Any] = load_checked(path, device)
@@ -30,9 +32,9 @@ def read(path: Path, what: str, settings: str, device: torch.device) -> dict[str
     except UNREADABLE as error:
         reason = f"cannot read the {what} in {path} ({type(error).__name__})"
         raise UserError(f"{reason}: remove the file to train anew") from None
-    if began != settings:
+    if began != settings or state.get("network", network) != network:
         raise UserError(
-            f"{path} holds a {what} that began with other settings (network or space, seed, data, "
-            "budget, limits): give those, or remove the file to train anew"
+            f"{path} holds a {what} that began with other settings (network or space, seed, number "
+            "of batches, budget, limits): give those, or remove the file to train anew"
         )
     return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -183,13 +184,15 @@ def train(
     with the epochs done and the module ready to be evaluated; true ends the training.
     `checkpoint`, a file to go on from, is written after every epoch.  Equal seeds give equal
     weights on a CPU with equally many threads, killed and resumed or not; torch's own generators
-    are given back as they were.  Raises TrainingFailed.
+    are given back as they were.  Raises TrainingFailed, and UserError for a checkpoint of another
+    seed, budget, number of batches or network; that the images are the same nobody checks.
 
     Processes that are joined (`nas.training.processes`) train one network, each on its share of
     every batch, as one process would on whole ones; `stop` must answer alike in all.
     """
     if device.type == "cpu":
         tune_malloc()
+    network = hashlib.sha256(repr(module).encode()).hexdigest()[:16]
     with (
         name_failures("training"),
         isolated_rng(seed, device),
@@ -197,7 +200,7 @@ def train(
         norms_of_whole_batch(module),
     ):
         to_device(module, device)
-        run = _Run(module, batches, budget, device, progress, loss)
+        run = _Run(module, batches, budget, device, network, progress, loss)
         began = f"{budget!r} {seed} {len(batches)}"
         began += " frozen norms" if budget.norms == "frozen" else ""
         rows = run.resume(checkpoint, began) if checkpoint and checkpoint.exists() else []
@@ -228,6 +231,7 @@ class _Run:
     batches: Loader
     budget: Budget
     device: torch.device
+    network: str  # digest of the module's layers
     progress: Progress | None
     loss: Loss = cross_entropy
     step: int = 0
@@ -283,6 +287,7 @@ class _Run:
         """All that the next epoch depends on."""
         return {
             "settings": began,
+            "network": self.network,
             "weights": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "random": random_state(self.device),
@@ -291,7 +296,7 @@ class _Run:
 
     def resume(self, checkpoint: Path, began: str) -> list[Epoch]:
         """Take over what `state` wrote; the epochs that were done."""
-        state = read(checkpoint, "training", began, self.device)
+        state = read(checkpoint, "training", began, self.device, self.network)
         self.module.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         set_random_state(state["random"], self.device)

@@ -384,6 +384,15 @@ def test_a_killed_training_goes_on_to_the_same_weights(norms, tmp_path):
     (other,) = set(NORMS) - {norms}
     with pytest.raises(UserError, match="training that began with other settings"):
         train(network(), data, replace(SHORT, norms=other), device=CPU, seed=5, checkpoint=path)
+    hard = network()
+    hard[2] = nn.Hardswish()  # whose state has the same names and shapes
+    with pytest.raises(UserError, match=r"other settings \(network or space, seed, number of"):
+        train(hard, data, budget, device=CPU, seed=5, checkpoint=path)
+    state = torch.load(path, weights_only=True)
+    del state["network"]  # as version 0.1 wrote it
+    torch.save(state, path)
+    old = train(network(), data, budget, device=CPU, seed=5, checkpoint=path)
+    assert old.epochs == history.epochs
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="cannot read the training"):
         train(network(), data, budget, device=CPU, seed=5, checkpoint=path)
