@@ -27,22 +27,42 @@ TIMEOUT = timedelta(days=1)
 
 def num_started() -> int:
     """How many processes torchrun started, this one among them; 1 without it."""
-    # schedulers set one of them alone
-    return int(os.environ.get("WORLD_SIZE", "1")) if os.environ.get("RANK") else 1
+    both = os.environ.get("RANK") and os.environ.get("WORLD_SIZE")  # schedulers set one alone
+    return _number("WORLD_SIZE") if both else 1
+
+
+def _told(name: str) -> str:
+    if text := os.environ.get(name):
+        return text
+    raise UserError(
+        f"RANK and WORLD_SIZE are set, {name} is not: start with torchrun, or unset both"
+    )
+
+
+def _number(name: str) -> int:
+    if (text := _told(name)).isdecimal():
+        return int(text)
+    raise UserError(
+        f"{name} must be a whole number from 0, not {text!r}: start with torchrun, or unset RANK "
+        "and WORLD_SIZE"
+    )
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
     """Join the processes that torchrun started, as long as the block lasts; alone, do nothing.
 
-    Tensors on CUDA devices go over NCCL, others over gloo.
+    Tensors on CUDA devices go over NCCL, others over gloo.  Raises UserError where torchrun's
+    variables are not all there.
     """
     number = num_started()
     if number == 1 or together():
         yield
         return
+    if (own := _number("RANK")) >= number:
+        raise UserError(f"RANK must be below WORLD_SIZE={number}, not {own}: start with torchrun")
     if device.type == "cuda":
-        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        local, there = _number("LOCAL_RANK"), torch.cuda.device_count()
         if local >= there:
             raise UserError(
                 f"every process needs a GPU of its own, and there are {there}: "
@@ -51,6 +71,7 @@ def joined(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(local)
     elif device.type != "cpu":
         raise UserError(f"{number} processes cannot share device={device.type}: give device=cpu")
+    _told("MASTER_ADDR"), _number("MASTER_PORT")
     # Its first optimizer has torch import what then would keep the group for ever, and the group's
     # threads now and then end the process with SIGABRT.
     torch.optim.SGD([torch.zeros(1)])

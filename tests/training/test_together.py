@@ -195,6 +195,28 @@ def test_what_cannot_be_shared_is_refused(monkeypatch):
             pass
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"MASTER_ADDR": ""}, "RANK and WORLD_SIZE are set, MASTER_ADDR is not: start with torch"),
+        ({"MASTER_PORT": ""}, "WORLD_SIZE are set, MASTER_PORT is not: .* or unset both"),
+        ({"MASTER_PORT": "http"}, "MASTER_PORT must be a whole number from 0, not 'http': start"),
+        ({"RANK": "first"}, "RANK must be a whole number from 0, not 'first'"),
+        ({"RANK": "2"}, "RANK must be below WORLD_SIZE=2, not 2"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE must be a whole number from 0, not 'two'"),
+        ({"LOCAL_RANK": "", "device": "cuda"}, "WORLD_SIZE are set, LOCAL_RANK is not"),
+    ],
+)
+def test_half_of_what_torchrun_says_is_refused(change, words, monkeypatch):
+    told = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29400"}
+    device = torch.device(change.get("device", "cpu"))
+    for name, value in (told | change).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=words) as error, joined(device):
+        pass
+    assert "\n" not in str(error.value)
+
+
 def test_alone_nothing_changes():
     val = batches(ALL, DATA.val, training=False)
     with joined(CPU):
