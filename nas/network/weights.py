@@ -195,13 +195,13 @@ def _place(name: str, siblings: set[str]) -> int:
 def for_channels(weight: Tensor, channels: int) -> Tensor:
     """A first convolution's weight (O, C, k, k) for pictures of other `channels`.
 
-    One channel takes the sum over C, which is what C equal channels give.  More channels repeat
-    the weights, times C / channels, so that equal channels give the same answer there too.
+    Weights are repeated, times C / channels, and each channel takes an equal part of what the sum
+    lacks then: equal channels give the same answer as C of them.
     """
     given = weight.shape[1]
-    if channels == 1:
-        return weight.sum(1, keepdim=True)
-    return weight.repeat(1, -(-channels // given), 1, 1)[:, :channels] * (given / channels)
+    repeated = weight.repeat(1, -(-channels // given), 1, 1)[:, :channels] * (given / channels)
+    lacking = weight.sum(1, keepdim=True) - repeated.sum(1, keepdim=True)
+    return repeated + lacking / channels
 
 
 def _stem(given: Tensors, own: Tensors) -> Tensors:

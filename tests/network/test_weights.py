@@ -23,7 +23,7 @@ from nas.core.errors import UserError
 from nas.network.modules import Network, build
 from nas.network.pretrained import PRETRAINED, fetch_pretrained
 from nas.network.weight_files import read_weights
-from nas.network.weights import load_weights
+from nas.network.weights import for_channels, load_weights
 from search_spaces.lookup import PUBLISHED
 
 LISTED = [(n, r["state_dict"]) for n, r in records() if r.get("state_dict")]
@@ -165,16 +165,25 @@ def test_for_another_number_of_classes_the_classifier_begins_at_zero():
 
 def test_a_grey_stem_answers_as_the_colour_stem_does_to_equal_channels():
     colour = build(SMALL, seed=1).double()
-    grey, many = (build(replace(SMALL, channels=c), seed=2).double() for c in (1, 5))
-    assert load_weights(grey, colour.state_dict()) == load_weights(many, colour.state_dict()) == ()
+    grey = build(replace(SMALL, channels=1), seed=2).double()
+    assert load_weights(grey, colour.state_dict()) == ()
     x = torch.randn(2, 1, 64, 64, dtype=torch.float64)
     want = logits(colour, x.expand(-1, 3, -1, -1))
-    five, three = many.stem.conv.conv.weight, colour.stem.conv.conv.weight
     torch.testing.assert_close(logits(grey, x), want)
-    torch.testing.assert_close(five, three[:, [0, 1, 2, 0, 1]] * 3 / 5)
     back = build(SMALL, seed=3).double()
     load_weights(back, grey.state_dict())
     torch.testing.assert_close(logits(back, x.expand(-1, 3, -1, -1)), want)
+
+
+@pytest.mark.parametrize("channels", range(1, 7))
+def test_a_stem_for_any_channels_answers_equal_ones_as_that_for_three(channels):
+    weight, x = torch.randn(8, 3, 3, 3), torch.randn(2, 1, 8, 8)
+    made = for_channels(weight, channels)
+    want = nn.functional.conv2d(x.expand(-1, 3, -1, -1), weight)
+    found = nn.functional.conv2d(x.expand(-1, channels, -1, -1), made)
+    torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4)
+    if channels == 6:
+        torch.testing.assert_close(made, weight.repeat(1, 2, 1, 1) / 2)
 
 
 @pytest.mark.parametrize(
