@@ -18,9 +18,12 @@ def paired_interval(differences: NDArray[Any]) -> Interval:
     """The mean of `differences` (S, N), of S >= 2 trainings on N >= 2 images, with its interval.
 
     It is for other trainings and other images alike: both are samples, crossed with each other
-    (Dorfman, Berbaum and Metz 1992); the degrees of freedom are those of Hillis 2007.
+    (Dorfman, Berbaum and Metz 1992); the degrees of freedom are those of Hillis 2007.  Raises
+    ValueError for fewer of either.
     """
     num_seeds, num_images = differences.shape
+    if min(differences.shape) < 2:
+        raise ValueError(f"an interval needs 2 trainings and 2 images, not {differences.shape}")
     by_seed = differences.mean(axis=1, keepdims=True)  # (S, 1)
     by_image = differences.mean(axis=0, keepdims=True)  # (1, N)
     mean = float(differences.mean())

@@ -33,7 +33,7 @@ def permutation_p(
     found, by_chance = a.sum() - centre, drawn - centre
     if two_sided:
         found, by_chance = abs(found), np.abs(by_chance)
-    rounding = 1e-9 * max(1.0, float(np.abs(pooled).sum()))
+    rounding = 1e-9 * float(np.abs(pooled).sum())
     return float((1 + np.sum(by_chance >= found - rounding)) / (1 + PERMUTATIONS))
 
 

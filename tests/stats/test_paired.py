@@ -56,5 +56,11 @@ def test_it_turns_with_the_sign_and_holds_its_mean(rows):
     assert (found.value, found.low, found.high) == pytest.approx(ends)
 
 
+@pytest.mark.parametrize("shape", [(1, 10), (3, 1), (0, 10)])
+def test_one_training_or_one_image_has_no_interval(shape):
+    with pytest.raises(ValueError, match="needs 2 trainings and 2 images"):
+        paired_interval(np.zeros(shape))
+
+
 def test_equal_answers_differ_by_nothing():
     assert paired_interval(np.zeros((3, 10))) == Interval(0.0, 0.0, 0.0)

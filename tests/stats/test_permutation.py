@@ -35,6 +35,13 @@ def test_equal_numbers_are_told_from_nothing():
     assert permutation_p([0.3] * 3, [0.3] * 7, two_sided=True) == 1.0
 
 
+def test_p_does_not_depend_on_the_unit():
+    group, others = np.array([1.0, 2.0, 3.0]), np.zeros(3)
+    p = permutation_p(group, others)
+    assert p == pytest.approx(1 / 20, abs=0.01)  # of the ways to choose three of six
+    assert permutation_p(1e-12 * group, others) == permutation_p(1e12 * group, others) == p
+
+
 def test_nan_drops_out():
     nan = float("nan")
     assert permutation_p([2.0, nan, 3.0], [0.0, 1.0, nan, 0.5]) == permutation_p(
