@@ -4,8 +4,8 @@ oneDNN's weight gradient is slow for kernels over 3x3 (128 images of 240 channel
 core: 1.2 ms for 3x3, 11 ms for 5x5, 23 ms for 7x7) and on maps smaller than the kernel (32 images
 of 1152 channels at 2x2: 12 ms in bfloat16, 0.4 here), and in bfloat16 its input gradient at stride
 2.  All are rewritten here in terms of what is quick: dense products, 3x3 weight gradients and
-forward convolutions.  The values are autograd's but for the order of summation.
-`benchmarks/training_speed.py` measures what it saves.
+forward convolutions.  The values are autograd's but for the order of summation and, in bfloat16,
+where they are rounded.  `benchmarks/training_speed.py` measures what it saves.
 """
 
 from __future__ import annotations

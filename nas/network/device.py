@@ -17,7 +17,7 @@ from nas.network.depthwise import cpu_has_bf16
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
-KEPT_BYTES = 1 << 30  # freed blocks up to this size stay with the process, see keep_freed_memory
+KEPT_BYTES = 1 << 30  # freed blocks up to this size stay with the process, see tune_malloc
 
 
 def resolve_device(name: str) -> torch.device:

@@ -122,7 +122,7 @@ class LinearAct(nn.Module):
     def __init__(self, layer: Linear) -> None:
         super().__init__()
         self.linear = nn.Linear(layer.cin, layer.cout)
-        self.act = ACTIVATIONS[layer.act](inplace=True) if layer.act else nn.Identity()
+        self.act = _activation(layer.act)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, cin) or (N, cin, 1, 1) -> (N, cout)."""

@@ -57,8 +57,9 @@ class Pretrained:
 
 Row = tuple[str, str, int, float]  # our name, file, pixels, top-1 %
 
-# Symmetric padding; norm with eps 1e-5, but 1e-3 for MobileNetV3 and B5 to B7: our names without
-# tf_.  torchvision itself checks these hashes at every download (its pull request 8036).
+# Symmetric padding; norm with eps 1e-5, but 1e-3 for MobileNetV3, B5 to B7 and EfficientNetV2-S:
+# our names without tf_.  torchvision itself checks these hashes at every download (its pull
+# request 8036).
 _TORCHVISION: tuple[Row, ...] = (
     ("mobilenet_v2", "mobilenet_v2-7ebf99e0.pth", 224, 72.154),
     ("mobilenet_v3_large", "mobilenet_v3_large-5c1a4163.pth", 224, 75.274),

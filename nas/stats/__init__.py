@@ -1,1 +1,1 @@
-"""NumPy only: rank correlation, Gaussian process, Pareto front and hypervolume, rewards."""
+"""By NumPy and SciPy: correlation, Gaussian process, Pareto front, rewards, permutation tests."""

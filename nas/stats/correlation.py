@@ -16,7 +16,7 @@ RESAMPLES = 1000  # Efron and Tibshirani 1993: enough for percentile intervals
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure and its 95 % bootstrap interval, by resampling the networks."""
+    """A figure and its 95 % interval, made as whoever gives it says."""
 
     value: float
     low: float

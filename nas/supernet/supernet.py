@@ -233,9 +233,10 @@ def _shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
             }
         case Linear(cin=cin, cout=cout):
             return {"linear.weight": (cout, cin), "linear.bias": (cout,)}
-        case Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle():
-            return {}
-        case Read() | Merge() | Resize() | PerAnchor() | Join():
+        case (
+            Pool() | MaxPool() | Dropout() | Split() | Concat() | Shuffle()
+            | Read() | Merge() | Resize() | PerAnchor() | Join()
+        ):  # fmt: skip
             return {}
     assert_never(layer)
 
