@@ -91,7 +91,8 @@ def train_supernet(
     By the images of `probe` the ranking is seen to settle; `checkpoint` is a file to go on from.
     `clock` gives seconds: `time.process_time` is for machines that others use too.
 
-    Equal seeds and epochs give equal weights on a CPU, resumed or not, with any number of threads.
+    Equal seeds and epochs give equal weights on a CPU, resumed or not, with any number of threads
+    from two; one computes as the others where torch itself has one.
     Raises TrainingFailed where the loss does not stay finite, or memory runs out.
     """
     if device.type == "cpu":
