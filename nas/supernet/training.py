@@ -43,7 +43,7 @@ from nas.training.processes import (
     told_by_first,
 )
 
-SAVE_SECONDS = 30.0  # at most so much of a training is lost to a kill
+SAVE_SECONDS = 30.0  # at most so much of a training, and a step, is lost to a kill
 MAX_ROLLBACKS = 5  # before a training is given up
 TRAINING = Budget(epochs=20, batch_size=64, lr=0.08, warmup=0.05)
 
@@ -91,7 +91,8 @@ def train_supernet(
     By the images of `probe` the ranking is seen to settle; `checkpoint` is a file to go on from.
     `clock` gives seconds: `time.process_time` is for machines that others use too.
 
-    Equal seeds and epochs give equal weights on a CPU, resumed or not, with any number of threads.
+    Equal seeds and epochs give equal weights on a CPU, resumed or not, with any number of threads
+    from two; one computes as the others where torch itself has one.
     Raises TrainingFailed where the loss does not stay finite, or memory runs out.
     """
     if device.type == "cpu":
@@ -140,8 +141,7 @@ class _Training:
         self.probed: list[float] = []  # cross-entropy of the probe networks at the last check
 
     def run_to_end(self) -> SupernetHistory:
-        self.resume()
-        self.good = self.state()
+        self.good = self.resume() or self.state()
         self.began, self.saved = self.clock() - self.history.seconds, time.monotonic()
         while self.part_done() < 1:
             epoch, past = divmod(self.history.steps, len(self.batches))
@@ -179,27 +179,31 @@ class _Training:
         self.count += 1
         history.steps, history.seconds = history.steps + 1, float(spent)
         if history.steps % self.every == 0 or self.part_done() >= 1:
-            self.save_or_roll_back()
+            self.look()
+        late = time.monotonic() - self.saved > SAVE_SECONDS
+        if self.checkpoint and rank() == 0 and (late or self.part_done() >= 1):
+            # between two looks a roll back needs the last good state too
+            between = self.state() | {"good": self.good} if self.count else None
+            write(self.checkpoint, between or self.good)
+            self.saved = time.monotonic()
         if self.progress is not None:
             done = self.part_done()
             self.progress(done, history.seconds * (1 / max(done, 1e-9) - 1), history)
 
-    def save_or_roll_back(self) -> None:
+    def look(self) -> None:
+        """Take the state as a good one, or roll back to the last."""
         loss = float(self.total) / self.count
         self.total, self.count = torch.zeros((), device=self.device), 0
         if reason := self.divergence(loss):
             self.roll_back(reason)
-            return
-        self.min_loss = min(self.min_loss, loss)
-        self.losses.append(loss)
+        else:
+            self.min_loss = min(self.min_loss, loss)
+            self.losses.append(loss)
         done = self.part_done()
-        if done >= 1 or int(done * self.budget.checks) > len(self.history.checks):
+        due = done >= 1 or int(done * self.budget.checks) > len(self.history.checks)
+        if due and self.losses:  # without any the weights are those of the last check
             self.check()
         self.good = self.state()
-        late = time.monotonic() - self.saved > SAVE_SECONDS
-        if self.checkpoint and rank() == 0 and (late or self.part_done() >= 1):
-            write(self.checkpoint, self.good)
-            self.saved = time.monotonic()
 
     def divergence(self, loss: float) -> str | None:
         if not math.isfinite(loss):
@@ -254,6 +258,7 @@ class _Training:
                 "optimizer": self.optimizer.state_dict(),
                 "history": asdict(self.history),
                 "numbers": [self.lr_scale, self.min_loss],
+                "since": [self.total, self.count],
                 "losses": self.losses,
                 "probed": self.probed,
             }
@@ -270,7 +275,8 @@ class _Training:
         text += self.sandwich.sampler.digest if self.sandwich.sampler else ""
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def resume(self) -> None:
+    def resume(self) -> dict[str, Any] | None:
+        """Go on from the checkpoint; the last good state in it, if there is one."""
         state: dict[str, Any] | None = None
         if self.checkpoint and rank() == 0 and self.checkpoint.exists():
             state = read(self.checkpoint, "supernet", self.settings(), torch.device("cpu"))
@@ -279,3 +285,6 @@ class _Training:
             self.lr_scale, self.min_loss = state["numbers"]
             self.losses, self.probed = state["losses"], state["probed"]
             self.history = history_of(state["history"])
+            if since := state.get("since"):  # version 0.1 saved at looks alone
+                self.total, self.count = since[0].to(self.device), since[1]
+        return state and state.get("good")

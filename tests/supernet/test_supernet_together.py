@@ -47,7 +47,7 @@ class Killed(Exception):  # noqa: N818 - what a kill looks like from inside
 
 
 def killed(kept: Path) -> None:
-    """Trained for five steps, of which four are kept."""
+    """Trained for five steps, which are kept."""
 
     def stop(done: float, left: float, history: SupernetHistory) -> None:
         if history.steps == 5:

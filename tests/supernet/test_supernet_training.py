@@ -129,6 +129,25 @@ def test_a_batch_with_a_nan_is_survived_and_named(every, monkeypatch):
     assert history.steps == 18
 
 
+def test_a_training_whose_last_look_diverges_is_ended(tmp_path):
+    path = tmp_path / "supernet.pt"
+    history = train_supernet(
+        Supernet(SPACE), Spoilt(batches(), 2, 5), BUDGET, device=CPU, checkpoint=path
+    )
+    assert [event.step for event in history.returns] == [18]
+    train_supernet(
+        Supernet(SPACE), batches(), BUDGET, device=CPU, checkpoint=path,
+        progress=lambda *_: pytest.fail("a finished training goes on"),
+    )  # fmt: skip
+
+
+def test_the_networks_of_the_looks_before_are_checked_where_the_last_one_diverges(monkeypatch):
+    monkeypatch.setattr("nas.supernet.training.CHECK_EVERY", 2)
+    history = train_supernet(Supernet(SPACE), Spoilt(batches(), 2, 5), BUDGET, device=CPU)
+    assert [event.step for event in history.returns] == [18]
+    assert history.checks[-1].step == 18
+
+
 def test_a_training_that_never_stays_finite_is_given_up_with_a_reason(monkeypatch):
     monkeypatch.setattr("nas.supernet.training.CHECK_EVERY", 1)
     spoilt = Split(DATA.train.images, DATA.train.labels)
@@ -182,7 +201,7 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, monkeypatch):
         with pytest.raises(Killed):
             train(kill, path)
         assert [p.name for p in tmp_path.iterdir()] == ["supernet.pt"]
-        assert steps[0] == {3: 1, 11: 3}[at]
+        assert steps[0] == {3: 1, 11: 4}[at]
     resumed, history = train(checkpoint=path)
     assert torch.equal(resumed, whole)
     assert [replace(c, seconds=0, agreement=0) for c in history.checks] == [
