@@ -108,13 +108,12 @@ def _is_within(place: str, key: str) -> bool:
     return f"{place}.".startswith(f"{key}.")
 
 
-def load_checked(path: Path, device: torch.device) -> Any:
-    """What torch.save wrote; raises one of `UNREADABLE` where a bit of it is another."""
+def check_sums(path: Path) -> None:
+    """Raise one of `UNREADABLE` where a bit of what torch.save wrote is another."""
     if is_zipfile(path):
         with ZipFile(path) as archive:
             if broken := archive.testzip():  # torch does not look at the sums
                 raise BadZipFile(broken)
-    return torch.load(path, map_location=device, weights_only=True)
 
 
 def _content(path: Path) -> Any:
@@ -123,8 +122,9 @@ def _content(path: Path) -> Any:
         if path.suffix == ".safetensors":
             unreadable = (*unreadable, import_module("safetensors").SafetensorError)
             return import_module("safetensors.torch").load_file(path)
+        check_sums(path)
         with torch.serialization.safe_globals(_harmless(path)):
-            return load_checked(path, torch.device("cpu"))
+            return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError as error:
         raise UserError(f"{path.name} needs a package: pip install safetensors") from error
     except unreadable as error:

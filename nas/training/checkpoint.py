@@ -10,7 +10,7 @@ import torch
 
 from nas.core.errors import UserError
 from nas.core.files import write_bytes
-from nas.network.weight_files import UNREADABLE, load_checked
+from nas.network.weight_files import UNREADABLE, check_sums
 
 
 def write(path: Path, state: dict[str, Any]) -> None:
@@ -27,7 +27,8 @@ def read(
     Raises UserError, which calls it `what`, where it cannot be read or began with others.
     """
     try:
-        state: dict[str, Any] = load_checked(path, device)
+        check_sums(path)
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         began = state["settings"]
     except UNREADABLE as error:
         reason = f"cannot read the {what} in {path} ({type(error).__name__})"

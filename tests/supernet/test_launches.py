@@ -49,7 +49,10 @@ class Launches(TorchDispatchMode):
 
 @pytest.mark.parametrize(("dtype", "share"), [(torch.float32, 0.6), (torch.bfloat16, 0.5)])
 def test_a_step_launches_about_half_of_what_autograd_did(dtype, share, monkeypatch):
-    """1,732 in float32 and 2,110 in bfloat16, which a GPU uses, when autograd cut and added."""
+    """1,732 in float32 and 2,110 in bfloat16, which a GPU uses, when autograd cut and added.
+
+    These were steps of 100 convolutions with a norm; the networks of today's have more.
+    """
     monkeypatch.setattr(depthwise, "_pays", lambda *_: False)  # as on a GPU
     space = for_resolution(mbconv(width=0.25, channels=3, classes=10), 32)
     supernet = to_device(Supernet(space, seed=0), CPU)
@@ -67,8 +70,8 @@ def test_a_step_launches_about_half_of_what_autograd_did(dtype, share, monkeypat
     with Launches() as seen:
         for step in range(1, 5):
             train(step)
-    before = {torch.float32: 1732, torch.bfloat16: 2110}[dtype]
-    assert seen.counts.total() / 4 <= share * before, seen.counts
+    before = {torch.float32: 1732, torch.bfloat16: 2110}[dtype] / 100
+    assert seen.counts.total() / seen.counts["native_batch_norm"] <= share * before, seen.counts
     assert seen.counts["slice_backward"] == seen.counts["add_"] == 0
 
 
