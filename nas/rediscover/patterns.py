@@ -155,11 +155,13 @@ HYPOTHESES = {
 
 Number = Callable[[Arch], float]
 
+
+def _of_network(contrast: Callable[[Rows], float]) -> Number:
+    return lambda arch: contrast(rows_of(arch))
+
+
 # What trainings alone are asked: the same differences, and plain choices of the whole network.
-TESTED: dict[str, Number] = {
-    hypothesis.words: lambda arch, of=hypothesis.contrast: of(rows_of(arch))  # type: ignore[misc]
-    for hypothesis in HYPOTHESES.values()
-}
+TESTED = {h.words: _of_network(h.contrast) for h in HYPOTHESES.values()}
 PLAIN: dict[str, Number] = {
     "h-swish in stem and head": lambda arch: arch.stem.act in SMOOTH,
     "share of h-swish in blocks": lambda arch: _mean(row.smooth for row in rows_of(arch)),
