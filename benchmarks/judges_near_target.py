@@ -55,11 +55,16 @@ class Trainings:
     def __init__(self, run: SearchRun, folder: Path) -> None:
         self.run, self.kept = run, KeyedJournal(folder / "trained.jsonl")
 
-    def __call__(self, archs: Sequence[Arch], budget: str, seed: int) -> list[dict[str, Any]]:
-        """Cross-entropy, accuracy and seconds of each, by the validation and the test images."""
+    def __call__(
+        self, archs: Sequence[Arch], budget: str, seed: int, *more: str
+    ) -> list[dict[str, Any]]:
+        """Cross-entropy, accuracy and seconds of each, by the validation and the test images.
+
+        `more` are settings of the budget; one folder has one set of them.
+        """
         keys = [f"{budget}-{seed}-{network_id(arch)}" for arch in archs]
         missing = [arch for arch, key in zip(archs, keys, strict=True) if key not in self.kept]
-        make = SearchSettings.of(f"budget={budget}").budget.make()
+        make = SearchSettings.of(f"budget={budget}", *more).budget.make()
         work = partial(Scratch.open, self.run.load, make, "cpu", seed)
         with (
             WorkerPool(work, self.run.settings.workers) as pool,

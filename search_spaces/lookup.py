@@ -14,6 +14,7 @@ from nas.arch.operators import network_id
 from nas.arch.scaling import for_resolution, scaled
 from nas.arch.serialization import is_file, load
 from nas.core.errors import UserError, unknown
+from nas.core.files import user_path
 from nas.space.choices import Picks, fill, picks_of
 from nas.space.configured import SMALL_BELOW
 from search_spaces import nas_bench_macro
@@ -37,6 +38,7 @@ def resolve_network(name: str, width: float | None = None) -> tuple[Arch, str]:
         stem = f"{path.parent.name}_winner" if path.name == "winner.yaml" else path.stem
         arch = scaled(arch, width=width) if width else arch
         return replace(arch, name=arch.name or stem), f"from {name}"
+    _check_no_folder(name)
     full = name
     if width:
         dense = dense_parts(name)
@@ -45,6 +47,14 @@ def resolve_network(name: str, width: float | None = None) -> tuple[Arch, str]:
     if width and width != 1 and full == name and name in PUBLISHED:
         raise UserError(f"arch={name} has its width already: drop width={width}")
     return PUBLISHED[full], "published"
+
+
+def _check_no_folder(name: str) -> None:
+    """UserError for a folder, of a search or a training, in the place of a network in it."""
+    if name not in PUBLISHED and (folder := user_path(name)).is_dir():
+        kept = (file for file in ("winner.yaml", "network.yaml") if (folder / file).is_file())
+        file = next(kept, "winner.yaml")
+        raise UserError(f"arch={name} is a folder: give arch={name.rstrip('/')}/{file}")
 
 
 def side_of_head(name: str | None) -> int | None:

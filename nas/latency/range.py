@@ -42,7 +42,8 @@ class LatencyRange:
             raise UserError(
                 f"{what}={target_ms:.4g} ms is out of reach: the fastest network of the space "
                 f"takes {self.fastest[0]:.4g} ms, the slowest {self.slowest[0]:.4g}; raise it, "
-                "or lower the width or the input's side (width=, data.resolution=)"
+                "or lower the input's side (data.resolution=) or, where the space has one, its "
+                "width (width=)"
             )
 
 

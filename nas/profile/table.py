@@ -11,7 +11,7 @@ from rich.table import Table
 from nas.arch.arch import Arch
 from nas.arch.blocks import BLOCKS
 from nas.arch.cost import BYTES_PER_ACTIVATION, layers_cost
-from nas.arch.layers import FIRST_DEPTHWISE, Conv, Linear, Operator, SqueezeExcite
+from nas.arch.layers import FIRST_DEPTHWISE, Conv, Linear, MaxPool, Operator, SqueezeExcite
 from nas.arch.operators import operators
 
 TABLE_WIDTH = 120  # characters; in a narrower window or a pipe lines are long, and no figure is cut
@@ -26,7 +26,8 @@ def table_rows(arch: Arch) -> list[dict[str, Any]]:
 def _row(row: Operator) -> dict[str, Any]:
     convs = [layer for layer in row.layers if isinstance(layer, Conv)]
     after = [conv for conv in convs if conv.role != FIRST_DEPTHWISE]
-    kernels = [conv.kernel for conv in after]
+    pools = [layer for layer in row.layers if isinstance(layer, MaxPool)]  # of 3x3 and stride 2
+    kernels = [conv.kernel for conv in after] + [3 for _ in pools]
     squeeze = next((x.squeeze for x in row.layers if isinstance(x, SqueezeExcite)), 0)
     acts = (x.act for x in row.layers if isinstance(x, Conv | Linear) and x.act)
     kind = BLOCKS.get(row.op)
@@ -45,7 +46,7 @@ def _row(row: Operator) -> dict[str, Any]:
         "width": row.cout,
         "se": squeeze or None,
         "act": next(acts, None),
-        "stride": max((conv.stride for conv in convs), default=None),
+        "stride": max([conv.stride for conv in convs] + [2 for _ in pools], default=None),
         "residual": row.residual,
         "macs": macs,
         "params": params,

@@ -53,7 +53,6 @@ class TrainSettings:
         if self.arch is None and self.weights.name == "pretrained":
             raise UserError("weights=pretrained needs a published network: give arch=mobilenet_v2")
         if self.published_name:
-            _check_no_folder(self.published_name)
             resolve_network(self.published_name)
         elif self.weights.name == "pretrained":
             raise UserError(
@@ -92,14 +91,6 @@ class TrainSettings:
     def published_name(self) -> str | None:
         """The published network that is asked for, if any."""
         return None if self.arch is None or is_file(self.arch) else self.arch
-
-
-def _check_no_folder(name: str) -> None:
-    """UserError for a folder, of a search or a training, in the place of a network in it."""
-    if (folder := user_path(name)).is_dir():
-        kept = (file for file in ("winner.yaml", "network.yaml") if (folder / file).is_file())
-        file = next(kept, "winner.yaml")
-        raise UserError(f"arch={name} is a folder: give arch={name.rstrip('/')}/{file}")
 
 
 def completed(overrides: Sequence[str]) -> list[str]:

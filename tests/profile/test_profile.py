@@ -166,3 +166,23 @@ def test_kernels_are_printed_as_in_the_notation():
 def test_what_thop_leaves_over_is_said():
     thop = {"total": 1_234, "norms": 100, "pools": 10}
     assert explain_thop(1_000, thop).endswith("; 124 unexplained")
+
+
+def test_a_pooling_row_has_its_kernel_and_stride():
+    row = next(r for r in table_rows(PUBLISHED["shufflenet_v2"]) if r["operator"] == "maxpool")
+    assert (row["kernel"], row["stride"]) == (3, 2)  # ShuffleNetV2, Ma et al. 2018, Table 5
+
+
+@pytest.mark.parametrize("file", ["winner.yaml", "network.yaml"])
+def test_of_a_folder_the_network_in_it_is_asked_for(tmp_path, file):
+    folder = tmp_path / "mobile"
+    folder.mkdir()
+    (folder / file).write_text(dumps(SMALL))
+    with pytest.raises(UserError, match=f"is a folder: give arch=.*mobile/{file}"):
+        resolve_network(f"{folder}/")
+
+
+def test_a_folder_named_like_a_published_network_is_in_no_ones_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mobilenet_v2").mkdir()
+    assert resolve_network("mobilenet_v2")[1] == "published"
