@@ -39,6 +39,7 @@ ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "judges.json"
 LABELS = 20  # as many as the default search trains
 PROXIES = ("naswot", "grad_norm")
+TRANSFER = {"": False, "_transfer": True}  # of `blend`, by what is added to its name
 
 
 def sample(space: Arch, number: int, seed: int) -> list[Arch]:
@@ -85,7 +86,9 @@ def judges() -> Iterator[tuple[str, JudgeSettings]]:
     for proxy in (LOG_MACS, *PROXIES):
         yield proxy, ZeroCostSettings(proxy)
     yield "oneshot", make_judge(SearchSettings.of("accuracy=oneshot").accuracy)
-    yield f"blend_{LABELS}_labels", PredictorSettings(ZeroCostSettings(LOG_MACS), LABELS)
+    for name, transfer in TRANSFER.items():
+        prior = ZeroCostSettings(LOG_MACS)
+        yield f"blend_{LABELS}_labels{name}", PredictorSettings(prior, LABELS, transfer=transfer)
 
 
 def values_of(judge: JudgeSettings, context: JudgeContext, archs: list[Arch]) -> list[float]:
@@ -129,7 +132,7 @@ def main() -> None:
         seconds = time.process_time() - start  # without the labels of `blend`
         tau = interval(kendall, scores, truth)
         fidelity[name] = {**asdict(tau), "cpu_seconds": seconds}
-        print(f"\r{name:16} tau {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})", flush=True)
+        print(f"\r{name:28} tau {tau.value:.2f} ({tau.low:.2f} to {tau.high:.2f})", flush=True)
     print("two seeds agree at", {k: round(v, 2) for k, v in between.items()})
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     summary = {

@@ -25,6 +25,7 @@ from nas.supernet.training import SupernetProgress
 Estimates = Iterator[tuple[int, Estimate | Failure]]  # (index of the network, what is said of it)
 Thresholds = Mapping[int, float]  # by epochs done: the value below which a training stops
 Load = Callable[[], ImageData]
+Draw = Callable[[int], Sequence[Arch]]  # so many networks, or as many as there are
 
 
 class Judge(Protocol):
@@ -49,7 +50,8 @@ class JudgeContext:
     seed: int = 0
     train: Judge | None = None  # trains networks from scratch, several at a time
     label: Judge | None = None  # the same, each network once in the life of the run; None: `train`
-    draw: Callable[[int], Sequence[Arch]] | None = None  # networks to label; None: random, by seed
+    draw: Draw | None = None  # networks to label; None: random, by seed
+    draw_near: Draw | None = None  # such that are as fast as the target; None: there is no target
     feasible: FeasibleMask | None = None  # which networks of the space; None: all
     checkpoint: Path | None = None  # from which a supernet's training goes on
     progress: SupernetProgress | None = None  # is told how far a supernet's training is

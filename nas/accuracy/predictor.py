@@ -1,17 +1,17 @@
 """Accuracy by a Gaussian process: few true trainings (labels), a cheap judge's scores as its mean.
 
-Labelled are random networks, in a search evenly over latency: those that would take most variance
-away are odd ones, and ranked the others worse.
+Labelled are random networks, in a search evenly over latency and as fast as the target: those that
+would take most variance away are odd ones, and ranked the others worse.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import chain, product
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import (
+    Draw,
     Estimates,
     Judge,
     JudgeContext,
@@ -26,9 +27,11 @@ from nas.accuracy.judge import (
     Thresholds,
     check_judge,
 )
+from nas.accuracy.traits import shape_of
+from nas.accuracy.transferred import loss_ratios
 from nas.arch.arch import Arch
 from nas.arch.cost import cost
-from nas.arch.layers import FIRST_DEPTHWISE, Conv, Linear, Operator, SqueezeExcite
+from nas.arch.layers import Conv, Linear
 from nas.arch.operators import network_id, operators
 from nas.core.errors import UserError
 from nas.core.typed import Range, check_fields
@@ -61,7 +64,7 @@ def features(arch: Arch) -> dict[Key, float]:
     for row in operators(arch):
         stage = row.place.partition("_")[0]
         place = places[stage] = places.get(stage, -1) + 1
-        kernels, hidden, squeeze = _shape(row)
+        kernels, hidden, squeeze = shape_of(row)
         values["place", stage, place, "kernel"] = kernels[-1]
         if len(kernels) > 1:
             values["place", stage, place, "first_kernel"] = kernels[0]
@@ -70,19 +73,6 @@ def features(arch: Arch) -> dict[Key, float]:
         acts = {layer.act for layer in row.layers if isinstance(layer, Conv | Linear)} - {""}
         values |= {("act", stage, act): 1.0 for act in acts}
     return values
-
-
-def _shape(row: Operator) -> tuple[tuple[float, ...], float, bool]:
-    """Kernels of a row, log2 of its most channels over those it takes, whether it has SE.
-
-    The kernels are the largest, and before it that of a depthwise convolution which comes first.
-    """
-    convs = [layer for layer in row.layers if isinstance(layer, Conv)]
-    first = tuple(conv.kernel for conv in convs if conv.role == FIRST_DEPTHWISE)
-    largest = max((conv.kernel for conv in convs if conv.role != FIRST_DEPTHWISE), default=0)
-    widest = max([layer.cout for layer in row.layers if isinstance(layer, Conv | Linear)] or [1])
-    excites = any(isinstance(layer, SqueezeExcite) for layer in row.layers)
-    return (*first, largest), float(np.log2(widest / row.cin)), excites
 
 
 class Columns:
@@ -106,44 +96,69 @@ class Columns:
 
 
 class Correction:
-    """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d]."""
+    """What labels [n] make of a cheap judge's scores [n] of networks with columns `x` [n, d].
 
-    def __init__(self, x: Floats, groups: Ints, scores: Floats, labels: Floats) -> None:
+    Their sizes [n], logarithms of multiply-adds, are a guess beside the scores: how much of either
+    is right the labels say.
+    """
+
+    def __init__(
+        self, x: Floats, groups: Ints, scores: Floats, sizes: Floats, labels: Floats
+    ) -> None:
         self.top = ceiling(labels)
         # of scores that are minus a loss; no loss is taken for less than a tenth of the known ones
         self.min_loss = float(-scores.max()) / 10
-        scores = self._straighten(scores)
+        guesses = self._guesses(scores, sizes)
         self.weights = np.full(int(groups.max()) + 1, 1 / (int(groups.max()) + 1))
-        self.groups, self.centre, self.unit = groups, scores.mean(), scores.std() or 1.0
+        self.groups, self.centre = groups, guesses.mean(axis=0)
+        self.unit = np.where(guesses.std(axis=0) > 0, guesses.std(axis=0), 1.0)
         y = -np.log(self.top - labels)
         self.models: list[tuple[float, GaussianProcess]] = []
         for signal, effect, noise in product(INTERACTIONS, EFFECTS, NOISES):
             hyper = Hyperparameters(self.weights, signal, noise)
-            trend = self._trend(x, scores, effect)
+            trend = self._trend(x, guesses, effect)
             self.models.append((effect, GaussianProcess(x, y, groups, hyper, trend)))
         evidence = np.array([model.log_evidence for _, model in self.models])
         shares = np.exp(evidence - evidence.max())
         self.shares: Floats = shares / shares.sum()
 
-    def _trend(self, x: Floats, scores: Floats, effect: float) -> Floats:
-        """The standardised scores, and main effects as slopes of columns: [n, 1 + d]."""
+    @property
+    def losses(self) -> bool:
+        """Whether all scores that it learnt from are minus a loss."""
+        return self.min_loss > 0
+
+    def _trend(self, x: Floats, guesses: Floats, effect: float) -> Floats:
+        """The standardised guesses, and main effects as slopes of columns: [n, 2 + d]."""
         effects = x * np.sqrt(effect * self.weights)[self.groups]
-        return np.column_stack(((scores - self.centre) / self.unit, effects))
+        return np.column_stack(((guesses - self.centre) / self.unit, effects))
 
-    def _straighten(self, scores: Floats) -> Floats:
-        """Scores that labels follow in a line: where all are minus a loss, minus its logarithm."""
-        return -np.log(np.maximum(-scores, self.min_loss)) if self.min_loss > 0 else scores
+    def _guesses(self, scores: Floats, sizes: Floats) -> Floats:
+        """Scores that labels follow in a line, and sizes: [n, 2].
 
-    def predict(self, x: Floats, scores: Floats) -> tuple[Floats, Floats]:
+        Where all scores are minus a loss, they are minus its logarithm.
+        """
+        straight = -np.log(np.maximum(-scores, self.min_loss)) if self.losses else scores
+        return np.column_stack((straight, sizes))
+
+    def predict(self, x: Floats, scores: Floats, sizes: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation [m] of labels to come, with their noise, in their unit."""
-        scores = self._straighten(scores)
-        parts = [m.predict(x, self._trend(x, scores, effect)) for effect, m in self.models]
+        guesses = self._guesses(scores, sizes)
+        parts = [m.predict(x, self._trend(x, guesses, effect)) for effect, m in self.models]
         means, deviations = (np.array(part) for part in zip(*parts, strict=True))  # [k, m]
         noise = np.array([m.hyper.noise * m.unit**2 for _, m in self.models])
         mean = self.shares @ means
         variance = self.shares @ (deviations**2 + noise[:, None] + (means - mean) ** 2)
         gap = np.exp(-mean)  # top - value; its slope by the mean, too
         return self.top - gap, gap * np.sqrt(variance)
+
+
+def _ones(archs: Sequence[Arch]) -> Floats:
+    return np.ones(len(archs))
+
+
+def sizes_of(archs: Sequence[Arch]) -> Floats:
+    """[n] The logarithm of each network's multiply-adds."""
+    return np.log([cost(arch).macs for arch in archs])
 
 
 def _random_archs(space: Arch, seed: int, number: int) -> list[Arch]:
@@ -154,10 +169,17 @@ def _random_archs(space: Arch, seed: int, number: int) -> list[Arch]:
 
 @dataclass(frozen=True)
 class PredictorSettings(JudgeSettings):
-    """The cheap judge, and how many networks are trained to correct it."""
+    """The cheap judge, and how many networks are trained to correct it.
+
+    near_target   the part of them that is as fast as the target, where a search has to choose
+    transfer      labels, minus losses, are divided by what trainings on other images taught to
+                  expect, so that only the rest is learnt
+    """
 
     prior: JudgeSettings
     num_labels: Annotated[int, Range(MIN_LABELS, MAX_LABELS)] = 20
+    near_target: Annotated[float, Range(0, 1)] = 0.0
+    transfer: bool = False
 
     def __post_init__(self) -> None:
         check_judge("accuracy.prior", self.prior)
@@ -168,8 +190,9 @@ class PredictorSettings(JudgeSettings):
         draw = context.draw or partial(_random_archs, context.space, context.seed)
         train = context.label or context.train
         assert train is not None
-        predictor = Predictor(self.prior.open(context), Columns(draw(MAX_LABELS)))
-        archs, reason = draw(self.num_labels), "there are no more"
+        ratios = loss_ratios() if self.transfer else _ones
+        predictor = Predictor(self.prior.open(context), Columns(draw(MAX_LABELS)), ratios)
+        archs, reason = self._networks(draw, context.draw_near), "there are no more"
         for i, label in train.estimate(archs):
             if isinstance(label, Estimate):
                 predictor.tell(archs[i], label.value)
@@ -183,16 +206,27 @@ class PredictorSettings(JudgeSettings):
             )
         return predictor
 
+    def _networks(self, draw: Draw, draw_near: Draw | None) -> list[Arch]:
+        """The networks to train, none twice; those of `draw` in the place of missing near ones."""
+        wanted = round(self.near_target * self.num_labels) if draw_near else 0
+        near = list(draw_near(wanted)) if draw_near and wanted else []
+        drawn = (near, draw(self.num_labels - len(near)), draw(self.num_labels))
+        distinct = {network_id(arch): arch for arch in chain(*drawn)}
+        return list(distinct.values())[: self.num_labels]
+
 
 @dataclass(eq=False)
 class Predictor:
     """The judge; its estimates are in the unit of the labels, of which more may be told.
 
+    `ratios` [n] of n networks are what labels are divided by before anything is learnt, and scores
+    that are minus a loss, too.
     `labels` are by id, `scores` what the prior says of those networks.
     """
 
     prior: Judge
     columns: Columns
+    ratios: Callable[[Sequence[Arch]], Floats] = _ones
     labels: dict[str, tuple[Arch, float]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     _correction: Correction | None = None
@@ -215,7 +249,11 @@ class Predictor:
         if not priors:
             return
         scores = np.array([prior.value for prior in priors.values()])
-        mean, deviation = correction.predict(self.columns([archs[i] for i in priors]), scores)
+        known = [archs[i] for i in priors]
+        ratios = self.ratios(known)
+        relative = scores / ratios if correction.losses else scores
+        mean, deviation = correction.predict(self.columns(known), relative, sizes_of(known))
+        mean, deviation = mean * ratios, deviation * ratios
         seconds = (time.perf_counter() - start) / len(priors)
         fidelity = f"{len(self.labels)} labels"
         for i, value, error in zip(priors, mean.tolist(), deviation.tolist(), strict=True):
@@ -237,8 +275,10 @@ class Predictor:
                 "and another run="
             )
         archs, labels, scores = zip(*rows, strict=True)
-        x = self.columns(archs)
-        return Correction(x, self.columns.groups, np.array(scores), np.array(labels))
+        x, sizes = self.columns(archs), sizes_of(archs)
+        ratios, known = self.ratios(archs), np.array(scores)
+        known = known / ratios if known.max() < 0 else known
+        return Correction(x, self.columns.groups, known, sizes, np.array(labels) / ratios)
 
 
 def predictor_fidelity(
@@ -251,7 +291,8 @@ def predictor_fidelity(
     cheap, true = np.asarray(scores, np.float64), np.asarray(accuracies, np.float64)
     labelled = np.random.default_rng(seed).permutation(len(archs))[:num_labels]
     columns = Columns(archs)
-    x = columns(archs)
+    x, sizes = columns(archs), sizes_of(archs)
     rest = np.setdiff1d(np.arange(len(archs)), labelled)
-    model = Correction(x[labelled], columns.groups, cheap[labelled], true[labelled])
-    return kendall(model.predict(x[rest], cheap[rest])[0], true[rest])
+    known = (x[labelled], columns.groups, cheap[labelled], sizes[labelled])
+    model = Correction(*known, true[labelled])
+    return kendall(model.predict(x[rest], cheap[rest], sizes[rest])[0], true[rest])

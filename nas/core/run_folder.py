@@ -31,6 +31,8 @@ SINCE = {
     "limit.min_latency_ms": None,
     "label_epochs": None,
     "data.void": 255,
+    "accuracy.near_target": 0.0,
+    "accuracy.transfer": False,
 }
 # How a device is reached, and not what it answers.
 FREE = ("latency.timeout_s", "latency.address", "latency.retries")

@@ -31,6 +31,7 @@ from search_spaces.lookup import PUBLISHED, at_width, check_target
 
 MIN_SEARCHES = 3
 SPACE = "mobilenet_v3"
+BLEND = {"accuracy.transfer": "false", "accuracy.near_target": "0"}
 WITHIN = 0.02  # of the target: by how much a network that is as fast may be faster
 
 
@@ -89,7 +90,7 @@ class RediscoverSettings:
     @classmethod
     def of(cls, *overrides: str) -> RediscoverSettings:
         """The settings that such words on the command line make."""
-        given = compose("rediscover", cls, overrides)
+        given = compose("rediscover", cls, completed(overrides))
         given["run"] = given["run"] or given["space"].name
         return cls(**given)
 
@@ -104,6 +105,10 @@ class RediscoverSettings:
             raise UserError(
                 f"accuracy={self.accuracy.name} trains no judge of its own for each search: give "
                 "accuracy=oneshot or accuracy=blend, or leave it out"
+            )
+        if isinstance(judge, PredictorSettings) and judge.transfer:
+            raise UserError(
+                "accuracy.transfer=true holds an answer that all searches would share: leave it out"
             )
         if self.label_epochs and not isinstance(judge, PredictorSettings):
             raise UserError("label_epochs is for accuracy=blend: leave it out")
@@ -203,3 +208,13 @@ class RediscoverSettings:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def completed(overrides: Sequence[str]) -> list[str]:
+    """What was given, and of accuracy=blend what is its default here.
+
+    Nothing is known before, and all labels are drawn alike, since all networks are near the target.
+    """
+    words = {word.partition("=")[0]: word.partition("=")[2] for word in overrides}
+    missing = BLEND.keys() - words.keys() if words.get("accuracy") == "blend" else ()
+    return [*(f"{name}={BLEND[name]}" for name in sorted(missing)), *overrides]

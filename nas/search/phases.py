@@ -27,6 +27,7 @@ from nas.space.choices import Picks, fill, picks_of
 from search_spaces.lookup import adapted, at_width
 
 SCORED_AT_ONCE = 8  # networks that a judge without training gets at a time
+LABEL_STREAM = 3  # of random numbers: what a judge learns from is no control of its winner
 LADDER = 8  # networks of growing size that are tried right after the published ones
 
 
@@ -85,6 +86,9 @@ def open_judge(run: SearchRun) -> Judge:
             train=run.workers,
             label=LabelJudge(run),
             draw=lambda number: problem.sample_evenly(number, settings.seed),
+            draw_near=lambda number: problem.sample_near(
+                problem.target_ms, number, settings.seed, LABEL_STREAM
+            ),
             feasible=problem.feasible.allows,
             checkpoint=run.folder / "supernet.pt",
             progress=on_progress,

@@ -70,9 +70,12 @@ class Problem:
         genomes = self.feasible.sample_even_in_latency(number, np.random.default_rng(seed))
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(genomes)]
 
-    def sample_near(self, latency_ms: float, number: int, seed: int) -> list[Arch]:
-        """So many random networks as fast as that: at most AS_FAST of it faster, none slower."""
-        drawn = self.feasible.random(NUM_DRAWN, np.random.default_rng([seed, 2]))
+    def sample_near(self, latency_ms: float, number: int, seed: int, stream: int = 2) -> list[Arch]:
+        """So many random networks as fast as that: at most AS_FAST of it faster, none slower.
+
+        Those of another `stream` are others.
+        """
+        drawn = self.feasible.random(NUM_DRAWN, np.random.default_rng([seed, stream]))
         ms = self.feasible.ms(drawn)
         near = drawn[(ms <= latency_ms) & (ms >= (1 - AS_FAST) * latency_ms)][:number]
         return [fill(self.space, picks) for picks in self.feasible.trellis.decode(near)]

@@ -108,6 +108,34 @@ def test_labels_correct_the_cheap_judge():
     assert {a.fidelity for a in found.values()} == {f"{len(judge.labels)} labels"}
 
 
+@pytest.mark.parametrize(
+    ("share", "near", "wanted"),
+    [
+        (0.5, range(12, 24), (4, 4)),
+        (1.0, range(12, 24), (0, 8)),
+        (0.0, range(12, 24), (8, 0)),
+        (0.5, range(12, 14), (6, 2)),  # no more are as fast
+        (0.5, range(4), (8, 4)),  # they are among the others too
+        (0.5, None, (8, 0)),  # no target
+    ],
+)
+def test_a_share_of_the_labels_is_as_fast_as_the_target(share, near, wanted):
+    nets = list({network_id(a): a for a in archs(400)}.values())
+    assert len(nets) >= 24
+    fast = None if near is None else [nets[i] for i in near]
+    context = JudgeContext(
+        SPACE,
+        lambda: None,
+        label=By(true_depth),
+        draw=lambda number: nets[:12][:number],
+        draw_near=fast and (lambda number: fast[:number]),
+    )
+    labels = PredictorSettings(By(noisy_size), 8, near_target=share).open(context).labels
+    count = (sum(network_id(a) in labels for a in part) for part in (nets[:12], fast or ()))
+    assert len(labels) == 8
+    assert tuple(count) == wanted
+
+
 def test_a_label_that_is_told_counts_at_once_and_shrinks_the_error():
     judge = opened(noisy_size, true_depth, 6)
     arch = next(a for a in archs(50) if network_id(a) not in judge.labels)
@@ -135,6 +163,38 @@ def test_a_worthless_prior_does_little_harm_and_a_good_one_is_believed():
     assert taus["good"] > 0.8
 
 
+def test_a_prior_that_is_wrong_of_size_alone_is_put_right():
+    """As where the images that taught it wanted small networks, and these want large ones."""
+    rng, draws = np.random.default_rng(0), Random(0)
+    nets = [fill(mbconv(), random_picks(mbconv(), draws)) for _ in range(120)]
+    size = np.log([cost(arch).macs for arch in nets])
+    size = (size - size.mean()) / size.std()
+    rest = rng.normal(size=120)  # what no column knows, and the prior does
+    true = 0.5 + 0.02 * (2 * size + rest)
+    assert predictor_fidelity(nets, rest - 2 * size, true, 20, seed=0) > 0.75
+
+
+@pytest.mark.parametrize("scores", ["size", "losses"])
+def test_what_is_transferred_is_taken_at_face_value(scores):
+    """Labels that are all nearly as expected leave little to learn, whatever the prior."""
+    nets = list({network_id(a): a for a in archs(400)}.values())
+
+    def expected(networks):
+        return np.array([1 + int(network_id(arch), 16) % 100 / 100 for arch in networks])
+
+    def as_expected(networks):
+        for i, ratio in enumerate(expected(networks)):
+            luck = 1 + int(network_id(networks[i])[:4], 16) % 100 / 10_000
+            yield i, Estimate(-0.2 * ratio * luck, 0.0, 0.0, "loss")
+
+    prior = as_expected if scores == "losses" else noisy_size
+    judge = opened(prior, as_expected, 8)
+    judge.ratios, judge._correction = expected, None
+    found = dict(judge.estimate(nets))
+    values = np.array([found[i].value for i in range(len(nets))])
+    assert values == pytest.approx(-0.2 * expected(nets), rel=0.02)
+
+
 def test_activations_are_told_apart():
     """Of networks that cost the same the activation of stem and head may be all that matters."""
     space, draws = mobilenet_v3(width=0.25, resolution=32, classes=10), Random(0)
@@ -150,15 +210,15 @@ def test_losses_correct_as_their_logarithms_do():
     x, groups = rng.normal(size=(40, 3)), np.array([0, 0, 1])
     logs = rng.uniform(0.2, 2, 40)
     labels = 0.9 - np.exp(-logs) * 0.1
-    found = [
-        Correction(x[:20], groups, scores[:20], labels[:20]).predict(x[20:], scores[20:])[0]
-        for scores in (logs, -np.exp(-logs))
-    ]
-    assert np.allclose(*found)
+    sizes = rng.normal(size=40)
+    models = {
+        kind: Correction(x[:20], groups, scores[:20], sizes[:20], labels[:20])
+        for kind, scores in {"logs": logs, "losses": -np.exp(-logs)}.items()
+    }
+    plain = models["logs"].predict(x[20:], logs[20:], sizes[20:])[0]
+    assert np.allclose(plain, models["losses"].predict(x[20:], -np.exp(-logs)[20:], sizes[20:])[0])
     better = np.full(20, 0.5)  # no loss, though those of all labelled networks were
-    assert np.isfinite(
-        Correction(x[:20], groups, -np.exp(-logs)[:20], labels[:20]).predict(x[20:], better)
-    ).all()
+    assert np.isfinite(models["losses"].predict(x[20:], better, sizes[20:])).all()
 
 
 def test_fidelity_depends_on_the_seed_and_nothing_else():
@@ -171,8 +231,8 @@ def test_fidelity_depends_on_the_seed_and_nothing_else():
 
 def test_constant_labels_and_scores_are_survived():
     x = np.random.default_rng(0).normal(size=(12, 3))
-    model = Correction(x, np.array([0, 0, 1]), np.ones(12), np.full(12, 0.5))
-    mean, deviation = model.predict(x, np.ones(12))
+    model = Correction(x, np.array([0, 0, 1]), np.ones(12), np.ones(12), np.full(12, 0.5))
+    mean, deviation = model.predict(x, np.ones(12), np.ones(12))
     assert np.allclose(mean, 0.5, atol=1e-3)
     assert np.isfinite(deviation).all()
 

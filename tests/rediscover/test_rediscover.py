@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from nas.accuracy.predictor import PredictorSettings
+from nas.accuracy.zero_cost import ZeroCostSettings
 from nas.arch.operators import network_id
 from nas.core.errors import UserError
 from nas.rediscover import run as run_module
@@ -110,12 +112,19 @@ def test_other_settings_are_refused(finished):
         rediscover(RediscoverSettings.of(*TINY, *words))
 
 
+def test_a_blend_begins_with_nothing_known():
+    """What trainings on other images taught would be in the winners of every search."""
+    asked = RediscoverSettings.of("accuracy=blend", "accuracy.num_labels=60")
+    assert asked.accuracy.make() == PredictorSettings(ZeroCostSettings("log_macs"), 60)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["searches=2"], "searches must be a whole number from 3"),
         (["accuracy=log_macs"], "accuracy=log_macs trains no judge of its own"),
         (["label_epochs=2"], "label_epochs is for accuracy=blend"),
+        (["accuracy=blend", "accuracy.transfer=true"], "all searches would share"),
         (["ranked=24", "controls=50", "published=nowhere.json"], "no file nowhere.json"),
         (["ranked=60", "controls=50"], "ranked=60 of controls=50"),
         (["rivals=[mobilenet_v9]"], "mobilenet_v9"),

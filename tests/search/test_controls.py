@@ -15,6 +15,7 @@ from nas.arch.operators import network_id
 from nas.search.controls import NUM_CONTROLS, gain_over_controls
 from nas.search.evaluations import Evaluations, Role
 from nas.search.metrics import Metrics
+from nas.search.phases import LABEL_STREAM
 from nas.search.problem import AS_FAST, Problem
 from nas.space.limits import Limits
 from nas.space.trellis.trellis import Trellis
@@ -65,6 +66,8 @@ def test_controls_are_distinct_and_as_fast_and_the_same_each_time():
     ]
     assert archs != problem.sample_near(latency_ms, 4, 1)
     assert problem.sample_near(1e9, 4, 0) == []
+    labels = problem.sample_near(latency_ms, 4, 0, LABEL_STREAM)
+    assert not {network_id(arch) for arch in labels} & {network_id(arch) for arch in archs}
 
 
 def test_the_gain_is_over_the_best_by_validation(tmp_path):

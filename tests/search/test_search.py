@@ -20,6 +20,7 @@ from nas.arch.cost import cost
 from nas.arch.operators import network_id
 from nas.arch.serialization import load
 from nas.core.errors import UserError
+from nas.search.problem import AS_FAST
 from nas.search.run import search
 from nas.search.settings import SearchSettings
 
@@ -267,6 +268,9 @@ def test_judges_that_do_not_train_score_many_and_train_the_best_alone(judge, tmp
     trained = pd.read_csv(root / "trained.csv")
     assert len(trained) == 4 + labels
     assert trained.filter(like="pick.").notna().all(axis=None), "labels have choices too"
+    if labels:
+        learnt = trained[trained["number"].isna()]["latency_ms"] / summary["target_ms"]
+        assert learnt.between(1 - AS_FAST, 1).sum() >= 2, "of 5 labels 2 are as fast as the target"
     assert "What the scores are worth" in (root / "report.html").read_text()
     scores = [row["score"] for row in trials(tmp_path) if row["state"] == "complete"]
     assert len(scores) == 10
