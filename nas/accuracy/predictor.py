@@ -42,6 +42,7 @@ from nas.stats.gaussian_process import GaussianProcess, Hyperparameters, ceiling
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Key = tuple[Any, ...]
+Ratios = Callable[[Sequence[Arch]], Floats]
 
 # Variances of interactions between blocks, of main effects and of noise, in units of that of the
 # labels.  All combinations count, each by its evidence; a single most probable one ranked worse
@@ -226,7 +227,7 @@ class Predictor:
 
     prior: Judge
     columns: Columns
-    ratios: Callable[[Sequence[Arch]], Floats] = _ones
+    ratios: Ratios = _ones
     labels: dict[str, tuple[Arch, float]] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     _correction: Correction | None = None
@@ -282,17 +283,24 @@ class Predictor:
 
 
 def predictor_fidelity(
-    archs: Sequence[Arch], scores: ArrayLike, accuracies: ArrayLike, num_labels: int, seed: int
+    archs: Sequence[Arch],
+    scores: ArrayLike,
+    accuracies: ArrayLike,
+    num_labels: int,
+    seed: int,
+    ratios: Ratios = _ones,
 ) -> float:
     """Kendall's tau with the true accuracies of those of `archs` that are not labelled.
 
-    `scores` [n] are a cheap judge's, `accuracies` [n] the truth; `seed` draws `num_labels` of them.
+    `scores` [n] are a cheap judge's, `accuracies` [n] the truth, minus a loss where there are
+    `ratios`; `seed` draws `num_labels` of them.
     """
     cheap, true = np.asarray(scores, np.float64), np.asarray(accuracies, np.float64)
     labelled = np.random.default_rng(seed).permutation(len(archs))[:num_labels]
-    columns = Columns(archs)
+    columns, expected = Columns(archs), ratios(archs)
     x, sizes = columns(archs), sizes_of(archs)
     rest = np.setdiff1d(np.arange(len(archs)), labelled)
     known = (x[labelled], columns.groups, cheap[labelled], sizes[labelled])
-    model = Correction(*known, true[labelled])
-    return kendall(model.predict(x[rest], cheap[rest], sizes[rest])[0], true[rest])
+    model = Correction(*known, (true / expected)[labelled])
+    found = model.predict(x[rest], cheap[rest], sizes[rest])[0] * expected[rest]
+    return kendall(found, true[rest])

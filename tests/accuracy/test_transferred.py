@@ -8,9 +8,12 @@ from random import Random
 
 import numpy as np
 import pytest
+from conftest import needs_shared
 from spaces import SPACES
 
 from benchmarks.learn_prior import KEPT, fit, ridge
+from benchmarks.rank_fidelity import networks
+from nas.accuracy.predictor import predictor_fidelity, sizes_of
 from nas.accuracy.traits import traits
 from nas.accuracy.transferred import FARTHEST, LEARNT, LossRatios, loss_ratios
 from nas.arch.arch import Arch, Head, Stage, Stem
@@ -118,3 +121,14 @@ def test_the_strength_of_a_ridge_is_that_of_the_least_error_on_what_is_left_out(
     best = strengths[int(np.argmin([error(s) for s in strengths]))]
     direct = np.linalg.solve(x.T @ x + best * np.eye(8), x.T @ (y - y.mean()))
     assert np.allclose(weights, direct)
+
+
+@needs_shared
+def test_what_was_learnt_in_one_space_does_no_harm_in_another():
+    truth = networks(300, 0)
+    known = (truth.archs, sizes_of(truth.archs), truth.accuracy / 100 - 1, 20)
+    without, within = (
+        np.mean([predictor_fidelity(*known, seed, *more) for seed in range(4)])
+        for more in ((), (loss_ratios(),))
+    )
+    assert within > without - 0.03
