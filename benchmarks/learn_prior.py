@@ -30,7 +30,8 @@ from rich.console import Console
 from benchmarks.judges_near_target import DRAWING, Trainings, distinct
 from benchmarks.rank_fidelity import DRAWS, SHARED
 from benchmarks.rank_fidelity import networks as networks_of_macro
-from nas.accuracy.predictor import predictor_fidelity, sizes_of
+from nas.accuracy.correction import sizes_of
+from nas.accuracy.predictor import predictor_fidelity
 from nas.accuracy.traits import traits
 from nas.accuracy.transferred import LEARNT, loss_ratios
 from nas.arch.arch import Arch

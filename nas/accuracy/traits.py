@@ -1,6 +1,6 @@
 """Numbers that any network has, whatever its space: what it is made of, and where.
 
-Places of a space tell its own networks apart (`nas.accuracy.predictor.features`); these compare
+Places of a space tell its own networks apart (`nas.accuracy.correction.features`); these compare
 networks of different spaces.
 """
 

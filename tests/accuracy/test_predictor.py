@@ -9,15 +9,13 @@ import pytest
 from conftest import SHARED, needs_shared
 from stripes import SPACE, archs
 
+from nas.accuracy.correction import Columns, Correction, features
 from nas.accuracy.estimate import Estimate, Failure
 from nas.accuracy.judge import JudgeContext, JudgeSettings
 from nas.accuracy.predictor import (
     MIN_LABELS,
-    Columns,
-    Correction,
     Predictor,
     PredictorSettings,
-    features,
     predictor_fidelity,
 )
 from nas.accuracy.tabular import TabularSettings

@@ -13,7 +13,8 @@ from spaces import SPACES
 
 from benchmarks.learn_prior import KEPT, fit, ridge
 from benchmarks.rank_fidelity import networks
-from nas.accuracy.predictor import predictor_fidelity, sizes_of
+from nas.accuracy.correction import sizes_of
+from nas.accuracy.predictor import predictor_fidelity
 from nas.accuracy.traits import traits
 from nas.accuracy.transferred import FARTHEST, LEARNT, LossRatios, loss_ratios
 from nas.arch.arch import Arch, Head, Stage, Stem
