@@ -42,7 +42,9 @@ def help_first(settings: SearchSettings) -> None:
 def open_helped(settings: SearchSettings, judge: JudgeSettings, context: JudgeContext) -> Judge:
     """In the first process: the judge, opened together with the others, if there are any."""
     with joined(resolve_device(settings.device)):
-        told_by_first(replace(context, train=None, label=None, draw=None, progress=None))
+        told_by_first(
+            replace(context, train=None, label=None, draw=None, draw_near=None, progress=None)
+        )
         return judge.open(context)
 
 
