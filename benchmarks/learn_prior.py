@@ -42,7 +42,8 @@ from nas.search.settings import SearchSettings
 from nas.search.setup import open_search
 from nas.stats.correlation import interval, kendall
 
-KEPT = Path(__file__).parents[1] / "results" / "reference" / "benchmarks" / "learn_prior"
+RESULTS = Path(__file__).parents[1] / "results"
+KEPT = RESULTS / "reference" / "benchmarks" / "learn_prior"
 SEED, BUDGET = 3, "standard"
 AT_ONCE = 20
 STRENGTHS = np.geomspace(0.1, 1000, 41)
@@ -52,7 +53,7 @@ Floats = NDArray[np.float64]
 
 def train(args: argparse.Namespace, words: Sequence[str]) -> None:
     """Draw the networks once, and train those that are not yet."""
-    own = [f"results={args.folder}", "run=drawn", *DRAWING, *words]
+    own = [f"results={RESULTS / 'benchmarks' / 'learn_prior'}", "run=drawn", *DRAWING, *words]
     with ExitStack() as stack:
         run = open_search(SearchSettings.of(*own), stack, Console(stderr=True))
         problem, path = run.problem, args.folder / "networks.json"

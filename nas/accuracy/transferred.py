@@ -18,8 +18,8 @@ from nas.accuracy.traits import traits
 from nas.arch.arch import Arch
 
 LEARNT = Path(__file__).with_name("transferred.json")
-# Standard deviations of a trait, beyond which no network was that it was learnt from: what is
-# farther away counts as if it were there.
+# Standard deviations of a trait, beyond which hardly a network was that it was learnt from: what
+# is farther away counts as if it were there.
 FARTHEST = 3.0
 
 
