@@ -30,9 +30,9 @@ from nas.arch.cost import cost
 from nas.arch.scaling import for_resolution
 from nas.core.files import write_text
 from nas.core.run_folder import environment
-from nas.network.depthwise import quick_depthwise
 from nas.network.device import autocast, tune_malloc
 from nas.network.modules import build
+from nas.network.quick import quick_gradients
 from nas.space.choices import fill, random_picks
 from nas.training.loop import Budget, train
 from search_spaces.mbconv import mbconv
@@ -49,7 +49,7 @@ class Setting:
     precision: torch.dtype = torch.float32
     channels_last: bool = True
     keep: bool = True  # freed memory
-    quick: bool = True  # depthwise gradients
+    quick: bool = True  # gradients of depthwise layers and poolings
     fused: bool = False  # optimizer
     flush: bool = False  # denormal numbers
     batch: int = 64
@@ -64,9 +64,9 @@ SETTINGS = {
     "plain": Setting(channels_last=False, keep=False, quick=False),
     "channels last": Setting(keep=False, quick=False),
     "+ freed memory kept": Setting(quick=False),
-    "+ quick depthwise": Setting(),
-    "bf16, torch's depthwise": replace(BF16, quick=False),
-    "bf16 + quick depthwise": BF16,
+    "+ quick gradients": Setting(),
+    "bf16, torch's gradients": replace(BF16, quick=False),
+    "bf16 + quick gradients": BF16,
     "bf16 + fused SGD": replace(BF16, fused=True),
     "bf16 + flush denormals": replace(BF16, flush=True),
     "bf16, batch 128": replace(BF16, batch=128),
@@ -107,7 +107,7 @@ def images_per_second(arch: Arch, setting: Setting) -> float:
     sgd = torch.optim.SGD(
         net.parameters(), 0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=setting.fused
     )
-    with quick_depthwise(net) if setting.quick else nullcontext():
+    with quick_gradients(net) if setting.quick else nullcontext():
         steps, start = -WARM_UP, 0.0
         while steps < 1 or time.perf_counter() - start < SECONDS:
             if steps == 0:

@@ -11,8 +11,7 @@ where they are rounded.  `benchmarks/training_speed.py` measures what it saves.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -60,22 +59,6 @@ def is_depthwise(module: nn.Module) -> bool:
         and (module.padding, module.dilation) == ((kernel // 2, kernel // 2), (1, 1))
         and module.padding_mode == "zeros"
     )
-
-
-@contextmanager
-def quick_depthwise(module: nn.Module) -> Iterator[None]:
-    """Give the depthwise convolutions inside `module` the quicker gradients, for the time being.
-
-    Parameters and state-dict keys stay, and afterwards every layer is as it was.
-    """
-    layers = [layer for layer in module.modules() if is_depthwise(layer)]
-    try:
-        for layer in layers:
-            layer.__class__ = DepthwiseConv2d
-        yield
-    finally:
-        for layer in layers:
-            layer.__class__ = nn.Conv2d
 
 
 def _pays(x: Tensor, kernel: int, stride: int) -> bool:

@@ -63,7 +63,7 @@ class ConvNormAct(nn.Module):
     """Convolution, batch norm and activation of one `Conv` layer.
 
     `padding="same"` pads as TensorFlow does: the odd pixel goes to the bottom and the right.
-    A depthwise one is padded on all sides alike, which `quick_depthwise` asks for, on a map that
+    A depthwise one is padded on all sides alike, which `quick_gradients` asks for, on a map that
     is moved by the odd pixel.
     """
 

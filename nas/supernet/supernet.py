@@ -52,6 +52,7 @@ from nas.core.errors import UserError
 from nas.network.depthwise import depthwise_conv2d
 from nas.network.device import layout, to_device
 from nas.network.modules import ACTIVATIONS, GATES, Network, OperatorModule, build
+from nas.network.pooling import pool_globally
 from nas.space.choices import fill
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.largest import extreme_picks, largest_layers, options
@@ -166,7 +167,7 @@ class Supernet(nn.Module):
                 x = F.linear(x.flatten(1), weights["linear.weight"], weights["linear.bias"])
                 return _FUNCTIONS[layer.act](x)
             case Pool():
-                return _pooled(x)
+                return pool_globally(x)
             case MaxPool():
                 return F.max_pool2d(x, 3, stride=2, padding=1)
             case Dropout():
@@ -202,17 +203,8 @@ def _normalised(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.batch_norm(x, None, None, weight, bias, training=True, momentum=0, eps=eps)
 
 
-def _pooled(x: Tensor) -> Tensor:
-    """The means (N, C, 1, 1) of maps (N, C, H, W), channels last.
-
-    `F.adaptive_avg_pool2d` says the same, but brings them into that layout by an operation that
-    is undone by three copies in the backward pass.
-    """
-    return x.mean((2, 3))[:, None, None].permute(0, 3, 1, 2)
-
-
 def _squeeze_excite(weights: dict[str, Tensor], layer: SqueezeExcite, x: Tensor) -> Tensor:
-    scale = F.conv2d(_pooled(x), weights["reduce.weight"], weights["reduce.bias"])
+    scale = F.conv2d(pool_globally(x), weights["reduce.weight"], weights["reduce.bias"])
     scale = F.conv2d(_FUNCTIONS[layer.act](scale), weights["expand.weight"], weights["expand.bias"])
     return x * _FUNCTIONS[layer.gate](scale)
 

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from nas.core.errors import UserError
 from nas.core.typed import Among, Amount, Count, Range, Share, check_fields
-from nas.network.depthwise import quick_depthwise
 from nas.network.device import (
     PRECISIONS,
     autocast,
@@ -28,6 +27,7 @@ from nas.network.device import (
     to_device,
     tune_malloc,
 )
+from nas.network.quick import quick_gradients
 from nas.training.captured import CapturedStep, pays
 from nas.training.checkpoint import read, write
 from nas.training.evaluation import Loader, Score, TrainingFailed, evaluate, name_failures
@@ -196,7 +196,7 @@ def train(
     with (
         name_failures("training"),
         isolated_rng(seed, device),
-        quick_depthwise(module),
+        quick_gradients(module),
         norms_of_whole_batch(module),
     ):
         to_device(module, device)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,10 +18,10 @@ from nas.network.depthwise import (
     depthwise_conv2d,
     flipped_input_gradient,
     is_depthwise,
-    quick_depthwise,
     shifted_weight_gradient,
 )
 from nas.network.modules import ConvNormAct
+from nas.network.quick import quick_gradients
 
 CHANNELS = 6
 
@@ -87,7 +85,7 @@ def test_a_layer_equals_torchs_in_float32(everywhere, kernel, stride, side):
     )
     x = torch.randn(4, CHANNELS, side, side, requires_grad=True)
     wanted = torch.autograd.grad(net(x).square().sum(), (x, net[0].weight))
-    with quick_depthwise(net):
+    with quick_gradients(net):
         assert type(net[0]) is DepthwiseConv2d
         found = torch.autograd.grad(net(x).square().sum(), (x, net[0].weight))
     for one, other in zip(found, wanted, strict=True):
@@ -193,24 +191,12 @@ def test_other_convolutions_are_left_alone(change):
     assert not is_depthwise(nn.Conv2d(8, **(plain | change)))
 
 
-def test_a_module_is_afterwards_what_it_was():
-    net = nn.Sequential(nn.Conv2d(4, 4, 5, padding=2, groups=4, bias=False), nn.ReLU())
-    before = {key: value.clone() for key, value in net.state_dict().items()}
-    with quick_depthwise(net):
-        assert list(net.state_dict()) == list(before)
-    with pytest.raises(RuntimeError, match="groups=3"), quick_depthwise(net):
-        net(torch.zeros(1, 3, 4, 4))
-    assert type(net[0]) is nn.Conv2d
-    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-    torch.save(net, io.BytesIO())
-
-
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.jit itself
 def test_tracing_and_counting_see_a_plain_convolution():
     net = nn.Sequential(nn.Conv2d(4, 4, 5, padding=2, groups=4, bias=False))
     x = torch.randn(2, 4, 9, 9)
     wanted = net(x)
-    with quick_depthwise(net):
+    with quick_gradients(net):
         traced = torch.jit.trace(net, x)
         with FlopCounterMode(display=False) as counter:
             net(x)
