@@ -20,7 +20,6 @@ from nas.stats.pareto import non_dominated
 LEAST = 30  # networks, below which no choice is said to matter
 MOST_SHOWN = 12  # choices beside each other
 MOST_LINES = 1000  # networks that lie behind the front; of more every second, third, ...
-RESAMPLES = 300
 # Lines of one option lie beside each other, over that part of an axis, as far apart as can be.
 SPREAD, GOLDEN = 0.07, 0.618034
 Floats = NDArray[np.float64]
@@ -41,8 +40,8 @@ def picked(rows: pd.DataFrame) -> list[str]:
 
 
 def importances(run: KeptRun) -> list[Importance]:
-    """Of every choice of the judged networks, the largest for the score first; [] for too few."""
-    rows = run.judged
+    """Of every choice of the sampled networks, the largest for the score first; [] for too few."""
+    rows = run.sampled
     rows = rows[rows[picked(rows)].notna().all(axis=1)]
     if len(rows) < LEAST:
         return []
@@ -94,55 +93,48 @@ def short(choice: str) -> str:
 class Preference:
     """How the front's picks of one kind in one stage differ from every option of each alike.
 
+    No test says which differences are chance: the networks of a searched front descend from each
+    other, so that they agree in choices without any effect, too.
+
     distance   total variation, 0 for as often as at random, 1 for never what random gives
-    by_chance  whether networks drawn at random differ as much one time in twenty
     words      the mean option, or the one that is taken most over its share at random
     """
 
     stage: str
     kind: str
     distance: float
-    by_chance: bool
     words: str
 
 
-def preferences(run: KeptRun, seed: int = 0) -> list[Preference]:
+def preferences(run: KeptRun) -> list[Preference]:
     """Of each stage and kind of choice, on the front of score and latency."""
     rows = run.judged
     if not len(rows) or not picked(rows):
         return []
     points = rows[["score", "latency_ms"]].to_numpy(float)
     front = rows[non_dominated(points, (True, False))]
-    draw, found = np.random.default_rng(seed), []
+    found = []
     places = dict.fromkeys(place_of(column.removeprefix(PICK)) for column in picked(rows))
     for stage, kind in places:
         columns = [c for c in picked(rows) if place_of(c.removeprefix(PICK)) == (stage, kind)]
         taken = [front[c][_active(front, c)].dropna() for c in columns]
         options = [rows[c].dropna().unique() for c in columns]
         if sum(map(len, taken)):
-            found.append(_preference(stage, kind, taken, options, draw))
+            found.append(_preference(stage, kind, taken, options))
     return found
 
 
 def _preference(
-    stage: str,
-    kind: str,
-    taken: Sequence[pd.Series],
-    options_of: Sequence[NDArray[Any]],
-    draw: np.random.Generator,
+    stage: str, kind: str, taken: Sequence[pd.Series], options_of: Sequence[NDArray[Any]]
 ) -> Preference:
     """What is `taken` of each of some choices, together, against `options_of` each alike."""
     options = sorted(set().union(*options_of), key=lambda x: (isinstance(x, str), x))
     total = sum(map(len, taken))
     shares = pd.concat(taken).value_counts(normalize=True)
     shares = shares.reindex(options, fill_value=0.0).to_numpy(float)
-    even, drawn = np.zeros(len(options)), np.zeros((RESAMPLES, len(options)))
+    even = np.zeros(len(options))
     for picks, own in zip(taken, options_of, strict=True):
-        alike = np.isin(options, own) / len(own)
-        even += alike * len(picks) / total
-        drawn += draw.multinomial(len(picks), alike, RESAMPLES) / total
-    distance = _distance(shares, even)
-    limit = float(np.quantile(_distance(drawn, even), 0.95))
+        even += np.isin(options, own) / len(own) * len(picks) / total
     if isinstance(options[0], str):
         most = int(np.argmax(shares))
         words = f"{options[most]} {shares[most]:.0%} (at random {even[most]:.0%})"
@@ -150,12 +142,7 @@ def _preference(
         mean, at_random = float(shares @ options), float(even @ options)
         sign = "=" if np.isclose(mean, at_random) else "▲" if mean > at_random else "▼"
         words = f"{sign} {mean:.3g} (at random {at_random:.3g})"
-    return Preference(stage, kind, float(distance), bool(distance <= limit), words)
-
-
-def _distance(shares: NDArray[Any], even: Floats) -> Floats:
-    """Total variation of `shares` [..., options] from `even` [options]."""
-    return np.asarray(np.abs(shares - even).sum(-1) / 2)
+    return Preference(stage, kind, float(np.abs(shares - even).sum() / 2), words)
 
 
 def _active(rows: pd.DataFrame, column: str) -> pd.Series:

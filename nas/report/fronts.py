@@ -30,8 +30,8 @@ from nas.stats.pareto import best_under, knee, non_dominated
 
 LOG_FROM = 5.0  # an axis whose largest cost is over this many times its smallest is logarithmic
 GAIN = (
-    "gain: over the next cheaper network; ≈ less than two standard errors of the difference. "
-    "A network's button draws it."
+    "gain: over the next cheaper network; ≈ less than two standard errors, as if the images were "
+    "not the same. A network's button draws it."
 )
 
 

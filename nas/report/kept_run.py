@@ -16,7 +16,7 @@ from nas.arch.operators import network_id
 from nas.arch.serialization import load
 from nas.core.errors import UserError
 from nas.core.files import parse_yaml
-from nas.report.frames import front_of, read_frame
+from nas.report.frames import PICK, front_of, read_frame
 from nas.report.notation import arch_of
 
 TABLES = ("trials", "trained", "pareto", "random")
@@ -77,6 +77,13 @@ class KeptRun:
         rows = self.tables["trials"]
         rows = rows[(rows["state"] == "complete") & rows["score"].notna()]
         return rows.drop_duplicates("id")
+
+    @cached_property
+    def sampled(self) -> pd.DataFrame:
+        """Random networks that were judged alike, with their choices; else those of the search."""
+        rows = self.tables["random"]
+        rows = rows[(rows["state"] == "complete") & rows["score"].notna()]
+        return rows if any(str(c).startswith(PICK) for c in rows) else self.judged
 
     @cached_property
     def files(self) -> dict[str, str]:

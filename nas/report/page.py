@@ -176,10 +176,10 @@ def _facts(facts: Facts, name: str, named: bool) -> str:
 
 def _choices(run: KeptRun) -> str:
     found = importances(run)
-    return (_importances(found, len(run.judged)) if found else "") + _preferences(preferences(run))
+    return (_importances(found, run) if found else "") + _preferences(preferences(run))
 
 
-def _importances(found: Sequence[Importance], number: int) -> str:
+def _importances(found: Sequence[Importance], run: KeptRun) -> str:
     rows = "".join(
         f'<tr><th scope="row" title="pick.{escape(i.choice)}">{escape(short(i.choice))}</th>'
         f"{_bar(i.score)}{_bar(i.latency)}</tr>"
@@ -188,11 +188,15 @@ def _importances(found: Sequence[Importance], number: int) -> str:
     more = f" The first {SHOWN_IMPORTANCES} of {len(found)} choices." * (
         len(found) > SHOWN_IMPORTANCES
     )
+    networks = (
+        "networks that the search proposed, many of them relatives, which makes choices without "
+        "any effect look as if they had some,"
+    )
+    networks = networks if run.sampled is run.judged else "random networks"
     words = (
-        f"The share of the variance of the {number} judged networks that a choice explains by "
-        "itself (epsilon squared, the correlation ratio less what chance gives). The search does "
-        "not propose at random, and choices act together, so the shares are a guide and do not "
-        f"add up.{more}"
+        f"The share of the variance of {len(run.sampled)} {networks} that a choice explains by "
+        "itself (epsilon squared, the correlation ratio less what chance gives). Choices act "
+        f"together, so the shares do not add up.{more}"
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in ("choice", "score", "latency (log)"))
     return (
@@ -226,9 +230,9 @@ def _preferences(found: Sequence[Preference]) -> str:
     words = (
         "What the front of scores takes in each stage against every option of each block alike, "
         "which is what drawing at random gives: the mean option and ▲ or ▼, or the option that is "
-        "taken most. The stronger the colour, the more they differ (total variation, 0 to 1); pale "
-        "with grey text is within what as many random networks show one time in twenty. Of a stage "
-        "that a network leaves out only its depth counts."
+        "taken most. The stronger the colour, the more they differ (total variation, 0 to 1). The "
+        "networks of a front are relatives and agree in choices without any effect, too: what "
+        "matters is above. Of a stage that a network leaves out only its depth counts."
     )
     return (
         f"<h3>How the front differs from random networks, stage by stage</h3><p>{words}</p>"
@@ -240,10 +244,8 @@ def _preferences(found: Sequence[Preference]) -> str:
 def _cell(p: Preference | None) -> str:
     if p is None:
         return '<td aria-label="no such choice"></td>'
-    kind = ' class="chance"' if p.by_chance else ""
-    note = f"differs by {p.distance:.2f}{', as chance may' if p.by_chance else ''}"
     first, _, rest = p.words.partition(" (")
     return (
-        f'<td{kind} style="--d:{p.distance:.2f}" title="{note}">{escape(first)}'
+        f'<td style="--d:{p.distance:.2f}" title="differs by {p.distance:.2f}">{escape(first)}'
         f"<small>{escape(rest.rstrip(')'))}</small></td>"
     )
