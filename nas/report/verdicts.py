@@ -32,10 +32,12 @@ def describe_gain(gain: Mapping[str, Any]) -> str:
 
 
 def describe_gain_over(row: Mapping[str, Any]) -> str:
-    """One comparison in words."""
+    """One comparison in words; the latency is the table's, and where it was taken the measured."""
+    measured = row.get("measured_ms")
+    whole = "" if measured is None else f", measured {measured:.3g} ms"
     return (
         f"{100 * row['gain']:+.1f} ± {100 * row['gain_se']:.1f} points over {row['name']} "
-        f"({row['test_accuracy']:.1%} on the test images at {row['latency_ms']:.3g} ms, "
+        f"({row['test_accuracy']:.1%} on the test images at {row['latency_ms']:.3g} ms{whole}, "
         f"trained alike)"
     )
 
@@ -155,7 +157,10 @@ def _warnings(run: KeptRun, summary: Mapping[str, Any]) -> Iterator[str]:
     if fidelity and not fidelity["kendall_interval"][0] > 0:
         yield f"Of the judge: {fidelity['words']}."
     if failed := summary.get("failed"):
-        yield f"{failed} trainings failed; trials.csv has the reasons."
+        judged = "networks could not be scored" if "trained" in summary else "trainings failed"
+        yield f"{failed} {judged}; trials.csv has the reasons."
+    if failed := summary.get("trained_failed"):
+        yield f"{failed} trainings failed (trained.csv); the same command tries them again."
     refined = (summary.get("refined") or {}).get("gains", ())
     pairs = [
         *(("winner", row) for row in compared(summary)),

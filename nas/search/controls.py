@@ -49,6 +49,7 @@ def gain_over_controls(run: SearchRun, winner: Mapping[str, Any] | None) -> dict
     gain, error = paired_gain(trained_row(run, winner["id"]), best)
     return {
         **{key: best[key] for key in COMPARED},
+        "measured_ms": run.store.note("measured", dict).get(best["id"]),
         "name": f"the best of {len(rows)} random networks",
         "num_controls": len(rows),
         "gain": gain,

@@ -78,12 +78,12 @@ def define_problem(
     )
     if settings.limit.latency_ms is not None:
         reach.require(settings.limit.latency_ms, "limit.latency_ms")
-    least, most = settings.limit.min_latency_ms or 0.0, min(problem.target_ms, reach.slowest[0])
-    if least > most:
+    least = settings.limit.min_latency_ms or 0.0
+    if least > min(problem.decisive_ms, reach.slowest[0]):
         raise UserError(
             f"limit.min_latency_ms={least:.4g} leaves no network: the target is "
-            f"{problem.target_ms:.4g} ms and the slowest in the space {reach.slowest[0]:.4g} ms; "
-            "lower it"
+            f"{problem.target_ms:.4g} ms, the limit {problem.max_ms:.4g} ms and the slowest in the "
+            f"space {reach.slowest[0]:.4g} ms; lower it"
         )
     if not isinstance(settings.target, str):  # a network that the space cannot reach is a mark
         reach.require(problem.target_ms)

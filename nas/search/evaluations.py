@@ -32,6 +32,9 @@ class Role(StrEnum):
     REFINED = "refined"  # a larger one, shrunk to the target, or its control of uniform width
 
 
+TRAINED = (Role.REFERENCE, Role.LABEL, Role.FINALIST, Role.CONTROL)  # a failure may be mended
+
+
 class Evaluations:
     """The evaluations of a run by role and network, kept in `path` (evaluations.jsonl).
 
@@ -78,16 +81,16 @@ class Evaluations:
         raise KeyError(key)
 
     def missing(self, role: Role, archs: Iterable[Arch]) -> list[Arch]:
-        """Those of `archs` that were not evaluated in that role, each once; failed labels too.
+        """Those of `archs` that were not evaluated in that role, each once; failed trainings too.
 
-        A judge learns from labels for the whole run, so that one is not lost to a full memory.
+        None is lost to a full memory for the whole run.
         """
         by_id = {network_id(arch): arch for arch in archs}
         return [arch for key, arch in by_id.items() if not self._is_known(role, key)]
 
     def _is_known(self, role: Role, key: str) -> bool:
         state = self._state(role, key)
-        return state is not None and not (role is Role.LABEL and state == "failed")
+        return state is not None and not (role in TRAINED and state == "failed")
 
     def is_complete(self, role: Role, arch: Arch) -> bool:
         """Whether it was evaluated in that role, to the end."""

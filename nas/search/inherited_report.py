@@ -99,7 +99,7 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
     path = weights_path(run.folder, arch, "finish")
     if not path.exists():
         return []  # no network within the target was trained again
-    ours = load_tensors(path)
+    ours, measured = load_tensors(path), run.store.note("measured", dict)
     references = baselines(run)[0] if has_baselines(run) else []
     rivals = {Role.REFERENCE: references, Role.CONTROL: controls(run)[0]}
     for role, archs in rivals.items():
@@ -109,6 +109,7 @@ def compared(run: SearchRun, winner: Mapping[str, Any] | None) -> list[dict[str,
             if row and row["state"] == "complete" and path.exists():
                 gain, error = gain_over(ours, load_tensors(path))
                 kept = {k: row[k] for k in COMPARED}
+                kept["measured_ms"] = measured.get(row["id"])
                 found.append({"role": role.value, **kept, "gain": gain, "gain_se": error})
     return found
 

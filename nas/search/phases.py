@@ -87,7 +87,7 @@ def open_judge(run: SearchRun) -> Judge:
             label=LabelJudge(run),
             draw=lambda number: problem.sample_evenly(number, settings.seed),
             draw_near=lambda number: problem.sample_near(
-                problem.target_ms, number, settings.seed, LABEL_STREAM
+                problem.decisive_ms, number, settings.seed, LABEL_STREAM
             ),
             feasible=problem.feasible.allows,
             checkpoint=run.folder / "supernet.pt",

@@ -51,6 +51,11 @@ class Problem:
         slack = LATENCY_SLACK * self.target_ms
         return slack if self.latency_range.fastest[0] <= slack else math.inf
 
+    @property
+    def decisive_ms(self) -> float:
+        """The latency near which the winner will be: the target, or a limit below it."""
+        return min(self.target_ms, self.max_ms)
+
     @cached_property
     def feasible(self) -> ConstrainedSpace:
         """What the limits leave of the space."""

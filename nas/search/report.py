@@ -141,7 +141,10 @@ def write_results(
     if outcome.is_scored:
         unseen = trained[~trained["id"].isin(outcome.labelled)]
         fidelity = judge_fidelity(trials, unseen)
-        summary |= {**count_states(trials), "trained": len(trained), "fidelity": fidelity}
+        states = trained["state"].value_counts()
+        summary |= {**count_states(trials), "fidelity": fidelity}
+        summary |= {"trained": int(states.get("complete", 0))}
+        summary |= {"trained_failed": int(states.get("failed", 0))}
     tables = {"trials": trials, "pareto": front}
     tables |= {"random": random} if len(random) else {}
     tables |= {"trained": trained} if trained is not trials and len(trained) else {}
@@ -201,15 +204,24 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def describe_counts(summary: Mapping[str, Any]) -> str:
+    """How many networks were proposed, judged and trained, and in how many seconds."""
+    how = "solved" if summary.get("accuracy") == "inherited" else "trained"
+    parts = [
+        f"spent {summary['asked']}, distinct {summary['distinct']}",
+        f"{summary['evaluated']} {'scored' if 'trained' in summary else how}",
+        f"{summary['pruned']} stopped early",
+        f"{summary['infeasible']} over a limit",
+        f"{summary['failed']} failed",
+    ]
+    if "trained" in summary:
+        parts.append(f"{summary['trained']} trained, {summary['trained_failed']} failed")
+    return " · ".join([*parts, f"{summary['seconds']:.0f} s"])
+
+
 def print_winner(console: Console, summary: Mapping[str, Any]) -> None:
     """The counts, the winner, and the best published network within the same target."""
-    how = "solved" if summary.get("accuracy") == "inherited" else "trained"
-    console.print(
-        f"searched  spent {summary['asked']}, distinct {summary['distinct']} · "
-        f"{summary['evaluated']} {'scored' if 'trained' in summary else how} · "
-        f"{summary['pruned']} stopped early · {summary['infeasible']} over a limit · "
-        f"{summary['failed']} failed · {summary['seconds']:.0f} s"
-    )
+    console.print(f"searched  {describe_counts(summary)}")
     if gain := summary.get("versus_random"):
         console.print(f"search    {describe_gain(gain)}")
     if fidelity := summary.get("fidelity"):

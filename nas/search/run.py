@@ -34,7 +34,7 @@ from nas.search.inherited_report import (
     write_networks,
 )
 from nas.search.inheriting import run_inheriting
-from nas.search.phases import measure_whole, rows_trained, run_phases
+from nas.search.phases import measure_whole, picks_row, rows_trained, run_phases
 from nas.search.refine import Refined, describe_refined, refine_or_why
 from nas.search.report import (
     Outcome,
@@ -113,14 +113,12 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
     trained = trial_frame(rows_trained(run)) if is_scored else trials
     if run.settings.inherits:
         trained = trial_frame(inherited_rows(run))
-    references, random = (
-        trial_frame([row | {"number": None} for row in run.evaluations.rows(role)])
-        for role in (Role.REFERENCE, Role.RANDOM)
-    )
+    beside = {role: [row | {"number": None} for row in run.evaluations.rows(role)] for role in Role}
+    references = trial_frame(beside[Role.REFERENCE])
+    random = trial_frame([row | picks_row(run, row["id"]) for row in beside[Role.RANDOM]])
     by = "score" if run.settings.inherits else "accuracy"
     if run.settings.inherits:
-        controls = [row | {"number": None} for row in run.evaluations.rows(Role.CONTROL)]
-        references = pd.concat([references, trial_frame(controls)])
+        references = pd.concat([references, trial_frame(beside[Role.CONTROL])])
     labelled = [row["id"] for row in run.evaluations.rows(Role.LABEL)]
     outcome = Outcome(trials, trained, references, random, is_scored, by, labelled)
     summary = write_results(
@@ -149,12 +147,11 @@ def write_report(run: SearchRun, measure: bool, refined: Refined | None = None) 
 
 
 def shown_networks(run: SearchRun, outcome: Outcome) -> dict[str, Arch]:
-    """The networks of the front and the published ones, by id."""
+    """The networks of the front, the published ones and those that the winner is compared with."""
     trained = outcome.trained
     named = trained[(trained["name"] != "") & (trained["state"] == "complete")]
-    ids = pd.concat(
-        [front_of(trained, outcome.ranked_by)["id"], named["id"], outcome.references["id"]]
-    )
+    ids = [*front_of(trained, outcome.ranked_by)["id"], *named["id"], *outcome.references["id"]]
+    ids += [row["id"] for row in run.evaluations.rows(Role.CONTROL)]
     return {str(key): run.arch_of(str(key)) for key in ids}
 
 

@@ -223,12 +223,13 @@ class SearchStudy:
             self.optuna.tell(trial, [score, metrics.latency_ms])
 
     def arch_of(self, key: str) -> Arch | None:
-        """The network of that id, if it is a trial's."""
+        """The network of that id, if it is a trial's that was told."""
         if key not in self.known:
             return None
         trials = self.optuna.get_trials(deepcopy=False)
-        trial = next(t for t in trials if (m := t.user_attrs.get("metrics")) and m["id"] == key)
-        return fill(self.space, trial.params)
+        told = ((t, t.user_attrs.get("metrics")) for t in trials)
+        params = (trial.params for trial, metrics in told if metrics and metrics["id"] == key)
+        return next((fill(self.space, picks) for picks in params), None)
 
     def rows(self) -> list[dict[str, Any]]:
         """Every trial that was told: number, state, name, metrics and picks, as plain values."""

@@ -12,6 +12,7 @@ from spaces import SPACES
 
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
+from nas.report.verdicts import describe_gain_over
 from nas.search.controls import NUM_CONTROLS, gain_over_controls
 from nas.search.evaluations import Evaluations, Role
 from nas.search.metrics import Metrics
@@ -41,11 +42,13 @@ def run_of(folder, accuracies, spread=6, correct="", theirs=""):
         known = replace(metrics(arch, val, test), test_correct=theirs)
         evaluations.add(Role.CONTROL, arch, known, f"random {i}")
     settings = SimpleNamespace(seed=0, spread=spread)
+    store = SimpleNamespace(note=lambda name, make: {network_id(arch): 1.5 for arch in archs})
     ours = problem.sample(1, 8)[0]
     known = replace(metrics(ours, 0.86, 0.85), test_accuracy_se=0.003, test_correct=correct)
     evaluations.add(Role.LABEL, ours, known)
     winner = {"latency_ms": latency_ms, "id": network_id(ours)}
-    return SimpleNamespace(problem=problem, evaluations=evaluations, settings=settings), winner
+    run = SimpleNamespace(problem=problem, evaluations=evaluations, settings=settings, store=store)
+    return run, winner
 
 
 def metrics(arch, val, test):
@@ -70,6 +73,15 @@ def test_controls_are_distinct_and_as_fast_and_the_same_each_time():
     assert not {network_id(arch) for arch in labels} & {network_id(arch) for arch in archs}
 
 
+def test_what_is_learnt_near_the_target_is_within_a_limit_below_it():
+    problem = problem_of()
+    limit = cost(problem.sample(1, 7)[0]).macs * MS + 0.001
+    limited = replace(problem, limits=Limits(latency_ms=limit), target_ms=2 * limit)
+    assert limited.sample_near(limited.target_ms, 4, 0) == []
+    assert len(limited.sample_near(limited.decisive_ms, 4, 0)) == 4
+    assert problem.decisive_ms == problem.target_ms
+
+
 def test_the_gain_is_over_the_best_by_validation(tmp_path):
     run, winner = run_of(tmp_path, [(0.80, 0.86), (0.83, 0.84), (0.81, 0.87), (0.79, 0.79)])
     found = gain_over_controls(run, winner)
@@ -77,6 +89,9 @@ def test_the_gain_is_over_the_best_by_validation(tmp_path):
     assert found["test_accuracy"] == 0.84
     assert found["gain"] == pytest.approx(0.01)
     assert found["gain_se"] == pytest.approx(0.005)  # of runs that kept no answers
+    words = describe_gain_over(found)
+    assert f"at {found['latency_ms']:.3g} ms, measured 1.5 ms, trained alike" in words
+    assert "measured" not in describe_gain_over(found | {"measured_ms": None})
 
 
 @pytest.mark.parametrize("number", [1, 7, 8, 1003])

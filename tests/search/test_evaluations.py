@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,19 @@ from nas.search.evaluations import Evaluations, Role
 from nas.space.choices import fill, random_picks
 
 ARCHS = [fill(SPACE, random_picks(SPACE, random.Random(seed))) for seed in range(4)]
+
+
+def test_a_training_that_failed_is_tried_again_and_a_scoring_is_not(tmp_path):
+    evaluations = Evaluations(tmp_path / "evaluations.jsonl")
+    for role in Role:
+        [(_, metrics)] = evaluations.evaluate(role, ARCHS[:1], Fake())
+        evaluations.add(role, ARCHS[0], replace(metrics, state="failed", reason="its process died"))
+    again = [role for role in Role if evaluations.missing(role, ARCHS[:1])]
+    assert again == [Role.REFERENCE, Role.LABEL, Role.FINALIST, Role.CONTROL]
+    fake = Fake()
+    [(_, metrics)] = evaluations.evaluate(Role.FINALIST, ARCHS[:1], fake)
+    assert (metrics.state, len(fake.seen)) == ("complete", 1)
+    assert evaluations.missing(Role.FINALIST, ARCHS[:1]) == []
 
 
 def cut(line, at):

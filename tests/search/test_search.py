@@ -154,6 +154,9 @@ def test_a_least_latency_that_leaves_nothing_is_refused(first, tmp_path):
     words += ["latency=table", path, "limit.min_latency_ms=9", f"results={tmp_path}"]
     with pytest.raises(UserError, match=r"min_latency_ms=9 leaves no network: the target is .* ms"):
         search(SearchSettings.of(*words))
+    words[-2:] = ["limit.min_latency_ms=0.2", "limit.latency_ms=0.1", f"results={tmp_path}"]
+    with pytest.raises(UserError, match=r"=0.2 leaves no network: .*, the limit 0.1 ms and"):
+        search(SearchSettings.of(*words))
     assert not list(tmp_path.glob("search/*/summary.json"))
 
 

@@ -401,3 +401,19 @@ def test_a_label_that_failed_is_tried_again_and_no_other_evaluation(tmp_path):
     assert not again.missing(Role.FINALIST, archs)
     list(again.evaluate(Role.LABEL, archs, fake := Fake()))
     assert sorted(fake.seen) == sorted(failed)
+
+
+def test_a_network_that_is_being_judged_is_no_trial_yet(tmp_path):
+    """As Ctrl-C leaves it: whoever else knows the network is asked."""
+    own, seen = study(tmp_path), []
+
+    def interrupted(archs):
+        seen.extend(archs)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        own.run(interrupted, trials=4, batch=2, on_result=lambda metrics: None)
+    keys = [network_id(arch) for arch in seen]
+    for key in keys:
+        own.known[key] = Fake().one(seen[keys.index(key)])
+    assert [own.arch_of(key) for key in keys] == [None, None]
