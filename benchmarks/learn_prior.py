@@ -45,6 +45,7 @@ from nas.stats.correlation import interval, kendall
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = RESULTS / "reference" / "benchmarks" / "learn_prior"
 SEED, BUDGET = 3, "standard"
+STREAMS = range(2, 8)  # of random numbers, each of some 150 networks
 AT_ONCE = 20
 STRENGTHS = np.geomspace(0.1, 1000, 41)
 FOLDS = 10
@@ -52,16 +53,19 @@ Floats = NDArray[np.float64]
 
 
 def train(args: argparse.Namespace, words: Sequence[str]) -> None:
-    """Draw the networks once, and train those that are not yet."""
+    """Draw the networks that are missing, and train those that are not yet trained."""
     own = [f"results={RESULTS / 'benchmarks' / 'learn_prior'}", "run=drawn", *DRAWING, *words]
     with ExitStack() as stack:
         run = open_search(SearchSettings.of(*own), stack, Console(stderr=True))
         problem, path = run.problem, args.folder / "networks.json"
-        if not path.exists():
-            near = problem.sample_near(problem.target_ms, 2 * args.networks, SEED)
-            write_json(path, [dumps(arch) for arch in distinct(near, args.networks)])
+        archs = networks(args.folder) if path.exists() else []
+        for stream in STREAMS:  # those that are drawn stay: another machine's table has others
+            if len(archs) < args.networks:
+                near = problem.sample_near(problem.target_ms, args.networks, SEED, stream)
+                archs = distinct([*archs, *near], args.networks)
+        write_json(path, [dumps(arch) for arch in archs])
         write_json(args.folder / "environment.json", environment(seed=SEED))
-        archs = networks(args.folder)
+        archs = archs[: args.networks]
         trainings = Trainings(run, args.folder)
         for i in range(0, len(archs), AT_ONCE):  # each the largest first
             trainings(archs[i : i + AT_ONCE], BUDGET, SEED, f"budget.epochs={args.epochs}")

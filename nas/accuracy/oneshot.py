@@ -13,7 +13,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from nas.accuracy.estimate import Estimate
+from nas.accuracy.estimate import Estimate, Failure, call_safely
 from nas.accuracy.judge import Estimates, JudgeContext, JudgeSettings, Thresholds
 from nas.arch.arch import Arch
 from nas.arch.operators import network_id
@@ -92,29 +92,37 @@ class OneShot:
     known: dict[str, tuple[Estimate, Tensor]] = field(default_factory=dict)
 
     def estimate(self, archs: Sequence[Arch], thresholds: Sequence[Thresholds] = ()) -> Estimates:
-        """Seconds are an equal part of those of all that were scored together."""
-        ids = [network_id(arch) for arch in archs]
+        """Seconds are an equal part of those of all that were scored together.
+
+        A network whose answers are not finite fails.  UserError for want of memory.
+        """
+        ids, failed = [network_id(arch) for arch in archs], dict[str, Failure]()
         new = {key: arch for key, arch in zip(ids, archs, strict=True) if key not in self.known}
         if new:
             start = time.perf_counter()
-            losses, right = self._losses(list(new.values()))
+            weights, (losses, right) = self.weights, self._losses(list(new.values()))
             seconds = (time.perf_counter() - start) / len(new)
             for key, loss, correct in zip(new, losses, right, strict=True):
-                weighed = loss * self.weights
+                weighed = loss * weights
                 value, error = paired_difference(torch.zeros_like(weighed), weighed)
-                val = scored(loss, correct)
-                self.known[key] = Estimate(value, error, seconds, "supernet", val=val), weighed
-        yield from ((i, self.known[key][0]) for i, key in enumerate(ids))
+                if isinstance(val := call_safely(scored, loss, correct), Failure):
+                    failed[key] = val
+                else:
+                    self.known[key] = Estimate(value, error, seconds, "supernet", val=val), weighed
+        yield from ((i, failed.get(key) or self.known[key][0]) for i, key in enumerate(ids))
 
     def _losses(self, archs: Sequence[Arch]) -> tuple[Tensor, Tensor]:
-        return subnet_losses(
-            self.supernet,
-            archs,
-            self._scoring_batches(),
-            device=self.device,
-            precision=self.budget.training.precision,
-            threads=self.budget.threads,
-        )
+        try:
+            return subnet_losses(
+                self.supernet,
+                archs,
+                self._scoring_batches(),
+                device=self.device,
+                precision=self.budget.training.precision,
+                threads=self.budget.threads,
+            )
+        except TrainingFailed as error:
+            raise UserError(f"networks cannot be scored like this: {error}") from None
 
     @cached_property
     def weights(self) -> Tensor:

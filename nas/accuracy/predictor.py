@@ -68,7 +68,11 @@ class PredictorSettings(JudgeSettings):
     transfer: bool = False
 
     def __post_init__(self) -> None:
-        check_judge("accuracy.prior", self.prior)
+        if check_judge("accuracy.prior", self.prior).trains_each:
+            raise UserError(
+                "accuracy.prior must be a judge that trains no network by itself (such as "
+                "log_macs, proxies or oneshot): give accuracy@accuracy.prior= one of them"
+            )
         check_fields(self, "accuracy")
 
     def open(self, context: JudgeContext) -> Predictor:

@@ -52,7 +52,7 @@ def naswot(module: nn.Module, images: Tensor, labels: Tensor) -> float:
         codes = (output.reshape(size, -1) > 0).float()  # (B, units); exact sums below 2^24 units
         on, units = codes @ codes.T, codes.shape[1]
         active = on.diagonal()
-        kernel.add_((2 * on - active[:, None] - active[None, :] + units).double().cpu())
+        kernel.add_((2 * on - active[:, None] - active[None, :] + units).cpu().double())
 
     net = _copy(module)
     for each in net.modules():
@@ -86,7 +86,7 @@ def zico(module: nn.Module, images: Tensor, labels: Tensor) -> float:
     net, score = _copy(module), 0.0
     batches = zip(images.chunk(ZICO_PARTS), labels.chunk(ZICO_PARTS), strict=True)
     for layer in zip(*(_gradients(net, x, y) for x, y in batches), strict=True):
-        gradients = torch.stack(layer).double()
+        gradients = torch.stack(layer).cpu().double()
         deviation, size = gradients.std(0, correction=0), gradients.abs().mean(0)
         varies = deviation > 0
         if varies.any():

@@ -20,10 +20,13 @@ def image_weights(losses: Tensor) -> Tensor:
     """(N,) weights, at least 0 and 1 on average, from losses (A, N) of networks by image.
 
     An image on which better networks lose more counts for nothing rather than against them.
-    All are 1 where the networks do not differ.
+    All are 1 where the networks do not differ; those with losses that are not finite are left out.
     """
+    even, losses = torch.ones_like(losses[0]), losses[losses.isfinite().all(1)]
+    if not len(losses):
+        return even
     _, spread, loadings = torch.linalg.svd(losses - losses.mean(0), full_matrices=False)
     if not spread[0] > ROUNDING * losses.norm():
-        return torch.ones_like(losses[0])
+        return even
     weights = (loadings[0] * loadings[0].sum().sign()).clamp(min=0)
-    return weights / weights.mean() if weights.any() else torch.ones_like(losses[0])
+    return weights / weights.mean() if weights.any() else even

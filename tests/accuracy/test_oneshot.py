@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from stripes import BUDGET, CPU, DATA, SHORT, SPACE, TRAINING, archs, batches
 
+from nas.accuracy import oneshot
 from nas.accuracy.judge import JudgeContext
 from nas.accuracy.oneshot import OneShot, OneShotSettings
 from nas.arch.operators import network_id
@@ -17,7 +19,7 @@ from nas.core.errors import UserError
 from nas.space.trellis.trellis import Trellis
 from nas.supernet.scoring import Tree, subnet_losses
 from nas.supernet.supernet import Supernet
-from nas.training.evaluation import paired_difference
+from nas.training.evaluation import TrainingFailed, paired_difference
 
 
 def test_scores_are_those_of_each_network_alone_in_any_order_and_threads():
@@ -65,6 +67,31 @@ def test_the_judge_scores_alone_as_together_and_remembers(judge):
     losses = [judge.known[key][1] for key in judge.known]
     assert error == pytest.approx(paired_difference(*losses)[1])
     assert judge.history.checks[-1].agreement <= 1
+
+
+def test_a_network_whose_answers_are_not_finite_fails_alone(monkeypatch):
+    judge = OneShotSettings(SHORT).open(JudgeContext(SPACE, lambda: DATA, "cpu", seed=1))
+    first, second = archs(2)
+    spoilt, known = network_id(first), judge._losses
+
+    def losses(asked):
+        found, right = known(asked)
+        for row, arch in zip(found, asked, strict=True):
+            row[3] = math.nan if network_id(arch) == spoilt else row[3]
+        return found, right
+
+    monkeypatch.setattr(judge, "_losses", losses)
+    failed, estimate = (found for _, found in judge.estimate([first, second]))
+    assert failed.reason == ("TrainingFailed: the network answers with numbers that are not finite")
+    assert math.isfinite(estimate.value)
+
+
+def test_too_little_memory_for_scoring_is_one_line(monkeypatch):
+    judge = OneShotSettings(SHORT).open(JudgeContext(SPACE, lambda: DATA, "cpu", seed=1))
+    error = TrainingFailed("out_of_memory", "out of memory while scoring: less")
+    monkeypatch.setattr(oneshot, "subnet_losses", Mock(side_effect=error))
+    with pytest.raises(UserError, match=r"^networks cannot be scored like this: out of memory"):
+        list(judge.estimate(archs(2)))
 
 
 def test_a_supernet_that_cannot_be_trained_is_one_line(monkeypatch):

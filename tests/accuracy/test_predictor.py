@@ -11,6 +11,7 @@ from stripes import SPACE, archs
 
 from nas.accuracy.correction import Columns, Correction, features
 from nas.accuracy.estimate import Estimate, Failure
+from nas.accuracy.inherited import InheritedSettings
 from nas.accuracy.judge import JudgeContext, JudgeSettings
 from nas.accuracy.predictor import (
     MIN_LABELS,
@@ -18,6 +19,7 @@ from nas.accuracy.predictor import (
     PredictorSettings,
     predictor_fidelity,
 )
+from nas.accuracy.scratch import ScratchSettings
 from nas.accuracy.tabular import TabularSettings
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
@@ -132,6 +134,12 @@ def test_a_share_of_the_labels_is_as_fast_as_the_target(share, near, wanted):
     count = (sum(network_id(a) in labels for a in part) for part in (nets[:12], fast or ()))
     assert len(labels) == 8
     assert tuple(count) == wanted
+
+
+@pytest.mark.parametrize("prior", [ScratchSettings(), InheritedSettings(None)])
+def test_a_prior_that_trains_each_network_is_refused(prior):
+    with pytest.raises(UserError, match=r"accuracy.prior must be .* that trains no network"):
+        PredictorSettings(prior)
 
 
 def test_a_label_that_is_told_counts_at_once_and_shrinks_the_error():

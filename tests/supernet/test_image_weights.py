@@ -46,3 +46,13 @@ def test_networks_that_do_not_differ_give_equal_weights():
     losses = torch.rand(20, dtype=torch.float64).expand(5, -1)
     assert np.array_equal(image_weights(losses), np.ones(20))
     assert np.array_equal(image_weights(losses[:1]), np.ones(20))
+
+
+def test_losses_that_are_not_finite_are_left_out():
+    generator = torch.Generator().manual_seed(2)
+    ability = torch.linspace(0, 1, 40, dtype=torch.float64)
+    losses = losses_of(ability, torch.rand(30, generator=generator).double(), 0.1, generator)
+    spoilt = torch.cat((losses, losses[:2]))
+    spoilt[-2, 3], spoilt[-1] = torch.nan, torch.inf
+    assert torch.equal(image_weights(spoilt), image_weights(losses))
+    assert torch.equal(image_weights(spoilt[-2:]), torch.ones(30, dtype=torch.float64))
