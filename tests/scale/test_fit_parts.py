@@ -28,6 +28,7 @@ from nas.scale.fit.comparison import LABELS, Comparison, verdict
 from nas.scale.fit.design import design_fit
 from nas.scale.fit.grid import Scaler, distinct_networks, effective, grid_values, triples
 from nas.scale.fit.journal import CostRatios, open_journal
+from nas.scale.fit.optimum import to_equal_cost
 from nas.scale.fit.response_surface import Data, fit_surface, quadratic, resampled
 from nas.stats.correlation import spearman
 from nas.stats.pareto import non_dominated
@@ -307,3 +308,15 @@ def test_twins_are_named_once():
     alike = Comparison(losses({"fitted": 0.0, "depth": 0.0}, 0.1, 3))
     words = verdict(alike, RATIOS, {"uniform": "fitted", "dwr": "depth"})
     assert "the fitted triple (= uniform) and depth alone (= dWr)" in words
+
+
+def test_losses_are_moved_along_each_networks_own_power_law():
+    slopes, ratios = np.array([-0.25, -0.05, -0.2, 0.1, -0.3]), np.array([1.8, 2.3, 2.0, 1.8, 1.3])
+    drops = slopes * np.log(ratios)
+    moved = drops + to_equal_cost(drops, ratios, 2.0)
+    assert moved[:3] == pytest.approx(slopes[:3] * math.log(2))
+    assert moved[3:] == pytest.approx(drops[3:])  # it grew worse; it hardly grew
+    shrunk = np.array([0.2, -0.1]) * -np.log([0.45, 0.45])
+    assert shrunk + to_equal_cost(shrunk, np.array([0.45, 0.45]), 0.5) == pytest.approx(
+        [0.2 * math.log(2), -0.1 * -math.log(0.45)]
+    )

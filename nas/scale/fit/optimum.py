@@ -53,13 +53,14 @@ def _surface_data(
 def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
     """What to add to losses [..., n] so that networks of cost `ratios` [n] compare at `target`.
 
-    `drops` [..., n] are losses less the baseline's.  They are assumed to follow one power law of
-    the cost, whose exponent is estimated from all networks together.  Where larger networks do
-    worse, as after too little training, nothing is added.
+    `drops` [..., n] are losses less the baseline's.  Each is assumed to follow a power law of the
+    cost that begins at the baseline; its exponent is its own, since ways of scaling differ in it.
+    Nothing is added where the larger network does worse, as after too little training, or where
+    rounding left it nearer to the baseline than to the target.
     """
-    logs = np.log(ratios)
-    slope = np.minimum(drops.sum(axis=-1, keepdims=True) / logs.sum(), 0.0)
-    added: Floats = slope * (math.log(target) - logs)
+    way = np.log(ratios) / math.log(target)  # 0 at the baseline, 1 at the target
+    better = np.where(math.log(target) > 0, np.minimum(drops, 0.0), np.maximum(drops, 0.0))
+    added: Floats = better * (1 / np.where(way > 0.5, way, 1.0) - 1)
     return added
 
 
