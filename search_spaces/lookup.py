@@ -98,11 +98,7 @@ def resolve_baseline(
     network their resolution too; `resolution`, in pixels, overrides all others.  With
     `classes_only` winners for boxes or masks are passed over, and one that is named is a UserError.
     """
-    if name is None:
-        winners = Path(results).glob("search/*/winner.yaml")
-        newest = sorted(winners, key=lambda path: path.stat().st_mtime, reverse=True)
-        fit = (path for path in newest if not (classes_only and load(path).dense))
-        name = str(next(fit, ""))
+    name = newest_winner(results, classes_only) if name is None else name
     if name == "":
         small = (resolution or images().resolution) < SMALL_BELOW
         name = at_width(FALLBACK, FALLBACK_WIDTH) if small else FALLBACK
@@ -115,9 +111,17 @@ def resolve_baseline(
         )
     if trained and not is_file(name):
         return _sized(name, images(), resolution), f"{origin}, sized for the data"
-    if trained:
-        arch = replace(arch, channels=images().channels, classes=images().classes)
+    if trained:  # a head for boxes or masks has classes of its own, and begins anew for others
+        classes = arch.classes if arch.dense else images().classes
+        arch = replace(arch, channels=images().channels, classes=classes)
     return replace(arch, resolution=resolution or arch.resolution), origin
+
+
+def newest_winner(results: str | Path, classes_only: bool) -> str:
+    """The file of the newest search's winner under `results`; "" where there is none."""
+    winners = Path(results).glob("search/*/winner.yaml")
+    newest = sorted(winners, key=lambda path: path.stat().st_mtime, reverse=True)
+    return str(next((path for path in newest if not (classes_only and load(path).dense)), ""))
 
 
 def _sized(name: str, images: ImageSpec, resolution: int | None) -> Arch:

@@ -118,6 +118,7 @@ def _facts(run: TrainingRun) -> dict[str, Any]:
         "name": run.arch.name,
         "arch": arch_string(run.arch),
         "id": network_id(run.arch),
+        "data_fingerprint": run.data.fingerprint,
         "resolution": run.arch.resolution,
         "macs": counts.macs,
         "params": counts.params,

@@ -48,6 +48,11 @@ class TrainSettings:
         resolve_device(self.device)
         check_option("weights", self.weights.name, WEIGHTS)
         check_task(self.task.name, self.data.name)
+        if self.measure and self.latency.node.get("precision") == "int8":
+            raise UserError(
+                "latency.precision=int8 is not for nas.train, whose accuracies are of float32: "
+                "leave it out, and ask nas.export for to=onnx_int8"
+            )
         if self.run is not None:
             check_run(self.run)
         if self.arch is None and self.weights.name == "pretrained":

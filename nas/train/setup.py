@@ -31,7 +31,13 @@ from nas.training.first_weights import ChannelStats, FirstWeights
 from nas.training.loop import Budget, fit_batch
 from nas.training.processes import first_goes_first, own_share
 from search_spaces.inherited import BN_MOMENTUM, LEAST_SIDE
-from search_spaces.lookup import plain_name, resolve_baseline, resolve_network, side_of_head
+from search_spaces.lookup import (
+    newest_winner,
+    plain_name,
+    resolve_baseline,
+    resolve_network,
+    side_of_head,
+)
 
 OWN = "the training images'"
 READING = ("task.min_score", "task.nms_iou", "task.most")  # how answers are read, after training
@@ -144,7 +150,8 @@ def sized_data(settings: TrainSettings, resolution: int | None) -> Component:
         source = source.filled(resolution=resolution)
     if settings.task.name == "classification":
         return source
-    side = settings.resolution or source.node["resolution"] or side_of_head(settings.arch)
+    name = settings.arch or newest_winner(settings.results, classes_only=False)
+    side = settings.resolution or source.node["resolution"] or side_of_head(name)
     return source.updated(resolution=side)
 
 

@@ -88,8 +88,8 @@ class FirstWeights:
         the mean over channels.
         """
         summary = _summary_beside(user_path(self.path)) if self.path else None
-        if summary:
-            mean, std = _read_stats(summary)
+        if summary and (known := _read_stats(summary)):
+            mean, std = known
             origin = f"as {summary} says"
         elif self.pretrained:
             mean, std = self.pretrained.mean, self.pretrained.std
@@ -120,10 +120,12 @@ def _summary_beside(path: Path) -> Path | None:
     return summary if summary.is_file() else None
 
 
-def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...]:
-    """The mean and std that a training left, of images scaled to [0, 1]."""
+def _read_stats(summary: Path) -> tuple[tuple[float, ...], ...] | None:
+    """The mean and std that a training left, of images scaled to [0, 1]; None in another's file."""
     try:
         known = json.loads(summary.read_text(encoding="utf-8"))
+        if isinstance(known, dict) and not known.keys() & {"mean", "std"}:
+            return None
         mean, std = known["mean"], known["std"]
         numbers = [*mean, *std]
         fit = len(mean) == len(std) > 0 and all(type(x) in (int, float) for x in numbers)

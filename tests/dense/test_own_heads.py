@@ -19,7 +19,7 @@ from nas.search.settings import SearchSettings
 from nas.tasks.detection import Detection
 from nas.tasks.segmentation import Segmentation
 from nas.train.settings import TrainSettings
-from nas.train.setup import open_run
+from nas.train.setup import open_run, sized_data
 from search_spaces.lookup import PUBLISHED, adapted, resolve_baseline
 
 SSDLITE, DEEPLAB = (
@@ -63,6 +63,29 @@ def test_boxes_keep_anchors_that_were_made_for_as_many_classes():
         Detection(max_scale=0.05).with_head(arch, boxes_of(0.4, 2))
     other = Detection().with_head(arch, boxes_of(0.4, 3))
     assert (other.dense.min_scale, other.dense.max_scale) == (0.4, 0.8)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_a_file_of_such_a_network_keeps_its_anchors_in_training_too(tmp_path, num_classes):
+    arch = Detection().with_head(SSDLITE, boxes_of(0.1, 2))
+    (tmp_path / "own.yaml").write_text(dumps(arch))
+    spec = ImageSpec(96, 3, num_classes)
+    name = str(tmp_path / "own.yaml")
+    found, _ = resolve_baseline(name, tmp_path, lambda: spec, trained=True, classes_only=False)
+    again = Detection().with_head(found, boxes_of(0.4, num_classes))
+    assert (again.dense == arch.dense) == (num_classes == 2)
+    assert again.classes == num_classes + 1
+
+
+def test_the_newest_winner_with_a_head_is_trained_at_its_own_side(tmp_path):
+    arch = replace(Detection().with_head(SSDLITE, boxes_of(0.1, 2)), resolution=160)
+    folder = tmp_path / "search" / "boxes"
+    folder.mkdir(parents=True)
+    (folder / "winner.yaml").write_text(dumps(arch))
+    words = ["task=detection", "data=coco", f"data.root={tmp_path}", f"results={tmp_path}"]
+    assert sized_data(TrainSettings.of(*words), None).node["resolution"] == 160
+    given = TrainSettings.of(*words, "resolution=224")
+    assert sized_data(given, 224).node["resolution"] == 224
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,7 @@ def test_with_published_weights_a_network_keeps_its_own_constants_and_side(tmp_p
     bad = [{key: value} for key in ("mean", "std") for value in (*odd, "123", None, 3)]
     fine = {"mean": [0.5] * 3, "std": [0.2] * 3}
     texts = [json.dumps(fine | known) for known in (*bad, {"std": [0.2, 0.2, 0.0]})]
-    for text in (*texts, "{", "", "[1]", "null", '{"accuracy": 3}', '{"mean": [], "std": []}'):
+    for text in (*texts, "{", "", "[1]", "null", '{"mean": [], "std": []}'):
         (tmp_path / "summary.json").write_text(text)
         with pytest.raises(UserError, match=r"summary\.json beside .* damaged: .*remove it$") as e:
             ours.stats(data)
@@ -320,6 +320,16 @@ def test_settings_made_directly_are_checked_too():
         replace(settings, arch="mine.yaml", weights=pretrained)
     with pytest.raises(UserError, match="unknown weights 'mine'"):
         replace(settings, weights=Component("mine", {"path": None}))
+
+
+def test_another_tools_summary_beside_the_weights_is_passed_over(tmp_path):
+    images = SimpleNamespace(channels=1, mean=(0.4,), std=(0.2,))
+    weights = FirstWeights(str(tmp_path / "weights.pt"), None, None)
+    (tmp_path / "summary.json").write_text('{"accuracy": 0.8, "epochs": 30}')
+    assert weights.stats(images).mean == (0.4,)
+    (tmp_path / "summary.json").write_text('{"mean": [0.8]}')
+    with pytest.raises(UserError, match="is damaged: mean and std must be lists"):
+        weights.stats(images)
 
 
 @pytest.mark.parametrize(
@@ -348,6 +358,10 @@ def test_settings_made_directly_are_checked_too():
         (["arch=mobilenet_v2", "weights=pretrained", "budget.norms=warm"], "budget.norms 'warm'"),
         (["arch=mine.yaml", "resolution=0"], "resolution must be a whole number"),
         (["arch=mine.yaml", "measure=2"], "measure must be true or false"),
+        (
+            ["arch=mine.yaml", "measure=true", "latency.precision=int8"],
+            "latency.precision=int8 is not for nas.train",
+        ),
         (["arch=mine.yaml", "seed=null"], "seed must be a whole number"),
         (["arch=mine.yaml", "device=tpu"], "tpu"),
         (["arch=mine.yaml", "budget.lr=1e9", "budget.clip_norm=0"], "cannot be trained like this"),
