@@ -70,8 +70,8 @@ def _load_tables(path: str, config: str | None) -> dict[int, Any]:
         user_path(datasets.config.HF_DATASETS_CACHE, "set HF_HOME to a folder that can be written")
     try:
         found = datasets.load_from_disk(local) if saved else datasets.load_dataset(path, config)
-    except (OSError, ValueError, RuntimeError) as error:  # what datasets and its client raise
-        reason = " ".join(str(error).split())[:200]
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise UserError(
             f"cannot load the data set {path!r} ({reason}): check data.path and data.config; "
             "where there is no network, bring a folder made by save_to_disk and give that"

@@ -91,7 +91,7 @@ def examples(run: ExportRun, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
 def _facts(run: ExportRun, row: Mapping[str, Any]) -> dict[str, Any]:
     side, channels = run.arch.resolution, run.arch.channels
     low, high = json.loads(run.facts["range"])
-    ends = {"low": f"{low:g}", "high": f"{high:g}"}
+    ends = {"low": _exact(low), "high": _exact(high)}
     mode, is_deep = "RGB" if channels == 3 else "L", (low, high) != EIGHT_BITS
     return ends | {
         "pil": "Image, ImageOps",
@@ -100,9 +100,14 @@ def _facts(run: ExportRun, row: Mapping[str, Any]) -> dict[str, Any]:
         "channels": channels,
         "colours": EIGHT.format(**ends) if is_deep else COLOURS.format(mode=mode),
         "is_deep": is_deep,
-        "span": f"{high - low:g}",
+        "span": _exact(high - low),
         "classes": len(run.classes),
     }
+
+
+def _exact(number: float) -> str:
+    """As code, without a point where it is whole."""
+    return repr(int(number)) if number == int(number) else repr(number)
 
 
 def _normalised(run: ExportRun, facts: Mapping[str, Any]) -> str:

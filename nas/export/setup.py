@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,10 @@ class ExportRun:
     @property
     def is_same_data(self) -> bool:
         """Whether the images are those of the training, and its test images still unseen."""
-        recorded = self.config.get("images", self.config.get("data_fingerprint"))
-        return bool(recorded == self.data.fingerprint)
+        names = ("data_fingerprint", "images")  # a stopped training's config.yaml may be newer
+        said = (facts.get(name) for facts in (self.summary, self.config) for name in names)
+        recorded = next((text for text in said if isinstance(text, str)), None)
+        return recorded == self.data.fingerprint
 
     @property
     def trained_on(self) -> Mapping[str, int]:
@@ -278,10 +280,10 @@ def load_images(
     source = Component(str(node["name"]), node)
     if settings.root:
         source = source.updated(root=settings.root)
-    if side:
-        source = source.updated(resolution=side)
     try:
-        data: ImageData | DenseData = source.make()
+        data: ImageData | DenseData = (source.updated(resolution=side) if side else source).make()
+        if side and node.get("resolution") not in (None, side):  # one of a search's smaller sides
+            data = replace(data, fingerprint=source.make().fingerprint)
     except UserError as error:
         raise UserError(str(error).replace("data.root", "root")) from None
     return data

@@ -84,7 +84,7 @@ def _rediscover(settings: RediscoverSettings, folder: Path, console: Console) ->
     published = published_rows(settings.published)  # read before anything is spent
     config = {k: v for k, v in config_of(settings).items() if k not in MAY_CHANGE}
     check_config(folder / "config.yaml", config)
-    target_ms = find_target(settings, console)
+    target_ms = find_target(settings, folder, console)
     controls = find_controls(settings, target_ms)
     write_yaml(folder / "config.yaml", config)
     data = load_fewer(settings.data, settings.size.images)

@@ -71,11 +71,15 @@ def run_unknowing(settings: SearchSettings, stack: ExitStack, console: Console) 
     return run
 
 
-def find_target(settings: RediscoverSettings, console: Console) -> float:
+def find_target(settings: RediscoverSettings, folder: Path, console: Console) -> float:
     """The target in milliseconds; that of a network is measured once in the life of the run."""
-    with ExitStack() as stack:
-        given = settings.by_reward(None, settings.target)
-        return open_unknowing(given, stack, console).problem.target_ms
+    kept, key = KeyedJournal(folder / "target.jsonl"), str(settings.target)
+    if key not in kept:
+        with ExitStack() as stack:
+            given = settings.by_reward(None, settings.target)
+            target_ms = open_unknowing(given, stack, console).problem.target_ms
+        kept.add({"key": key, "ms": target_ms})
+    return float(kept[key]["ms"])
 
 
 def find_controls(settings: RediscoverSettings, target_ms: float) -> list[Arch]:

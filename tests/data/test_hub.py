@@ -162,3 +162,11 @@ def test_hub_without_its_package_says_how_to_install_it(monkeypatch: pytest.Monk
     message = refused("needs the package datasets", name="hub", path="a/b")
     assert message.endswith("pip install -e '.[hub]'")
     assert "pip install -e '.[hub]'" in (ROOT / "conf" / "data" / "hub.yaml").read_text()
+
+
+def test_hub_with_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("datasets", reason="needs the extra 'hub'")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "train.csv").write_text('a,b\n1,2\n"unclosed,3\n4,5,6,7\n')
+    error = refused("cannot load the data set", name="hub", path=str(tmp_path / "own"))
+    assert "while generating" not in error

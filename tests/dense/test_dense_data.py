@@ -12,6 +12,7 @@ from annotated_files import SIZE, SPLITS, WRITERS, picture, write_coco, write_ma
 from PIL import Image
 
 from nas.core.errors import UserError
+from nas.data.annotated import reading
 from nas.data.annotated.annotation import CROWD
 from nas.data.annotated.masks import VOID
 from nas.data.dense import load_dense
@@ -129,6 +130,20 @@ def test_an_unreadable_picture_is_counted_or_an_error(coco):
     assert "1 unreadable (images/3.png" in data.described()
     with pytest.raises(UserError, match=r"1 unreadable, the first images/3.png .*=0.049 of 20: "):
         loaded("coco", coco, max_unreadable=0.049)
+
+
+@pytest.mark.parametrize("error", [Image.DecompressionBombError("too large"), RuntimeError("bad")])
+def test_whatever_a_decoder_raises_is_an_unreadable_picture(coco, error, monkeypatch):
+    read = reading.decode_whole
+
+    def decode(file, *rest, **more):
+        if file.name == "3.png":
+            raise error
+        return read(file, *rest, **more)
+
+    monkeypatch.setattr(reading, "decode_whole", decode)
+    data = loaded("coco", coco, max_unreadable=0.1)
+    assert f"1 unreadable (images/3.png {error}" in data.described()
 
 
 def test_a_picture_of_another_size_than_its_annotation_is_left_out(coco):

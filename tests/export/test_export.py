@@ -45,6 +45,7 @@ from nas.export.settings import ExportSettings
 from nas.export.setup import find_files
 from nas.train.run import train
 from nas.train.settings import TrainSettings
+from nas.train.setup import open_run as open_training
 from nas.training.first_weights import first_weights
 
 SMALL = Arch((Stage(8, 2, 2), Stage(16)), Stem(8), Head(32), resolution=20, channels=1, classes=10)
@@ -126,6 +127,19 @@ def test_weights_of_another_network_are_refused(results):
     with pytest.raises(UserError, match="holds weights of another network"):
         exported(results, f"arch={small}", f"weights={other}")
     assert not (results / "export").exists()
+
+
+def test_a_training_begun_anew_makes_no_old_network_look_unseen(results):
+    """It writes config.yaml first and the network last; a summary tells of the old network."""
+    small = results / "train" / "small"
+    (small / "checkpoint.pt").unlink(missing_ok=True)
+    (results / "small.yaml").write_text(dumps(SMALL))
+    words = (f"arch={results / 'small.yaml'}", "run=small", *FEW, f"results={results}")
+    with open_training(TrainSettings.of(*words, "data.seed=1")) as run:
+        fingerprint = run.data.fingerprint
+    assert fingerprint in (small / "config.yaml").read_text()
+    summary, _ = exported(results, f"arch={small}")
+    assert not summary["same_data"]
 
 
 def test_images_that_changed_since_are_told(results, capsys):
@@ -226,6 +240,13 @@ def test_code_of_card_and_guide_clips_deep_pictures_as_training_does(tmp_path):
         off = (known["image"] - (theirs - 0.5) / 0.25)[0, 0]
         assert abs(off).max() < 0.05  # a step of 8 bits is 0.016
         assert np.allclose(mine["image"][0, ..., 0], known["image"][0, 0])
+
+
+def test_code_of_the_card_has_every_digit_of_a_range():
+    facts = {"range": "[1234567.0, 1234890.5]"}
+    run = SimpleNamespace(facts=facts, arch=SimpleNamespace(resolution=16, channels=1), classes=[])
+    told = _facts(run, {"file": ""})
+    assert (told["low"], told["high"], told["span"]) == ("1234567", "1234890.5", "323.5")
 
 
 def test_code_for_boxes_and_masks_prepares_pictures_as_training_does(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -221,7 +222,9 @@ def test_a_blend_learns_from_networks_as_fast_and_its_labels_are_shared(finished
         "budget.epochs=3", "label_epochs=1",
     )  # fmt: skip
     assert settings.describe_judge() == "a model of its own, of 5 trainings of 1 epoch"
-    target = find_target(settings, Console(quiet=True))
+    target = find_target(settings, results, Console(quiet=True))
+    changed = replace(settings, rewards=("mnas",), searches=9)
+    assert find_target(changed, results, Console(quiet=True)) == target
     ranked = find_controls(settings, target)[:2]
     found = search_once(settings, 0, target, ranked, Console(quiet=True))
     assert np.isfinite(found.scores).all()

@@ -17,7 +17,6 @@ from nas.core.errors import UserError
 from nas.data.annotated.annotation import Annotation, Faults, usable_boxes
 from nas.data.annotated.masks import mask_size, read_mask
 from nas.data.decoding import Bytes, decode_whole
-from nas.data.pictures import DAMAGE
 
 BOX_COLUMNS = 6  # left, top, right, bottom in parts of the picture; class from 1; as `ignored`
 
@@ -58,7 +57,7 @@ def _attempt(
         mask = None if one.mask is None else read_mask(one.mask, size, side, num_classes, void)
     except UserError:
         raise
-    except (*DAMAGE, SyntaxError) as error:  # SyntaxError: a broken PNG
+    except Exception as error:  # what decoders raise is of any kind
         faults.add("unreadable", f"{name} {' '.join(str(error).split())[:80]}")
         return None, faults
     faults.add("pictures kept as stored, though EXIF turns them", name, untold)
