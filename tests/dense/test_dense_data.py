@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +13,13 @@ import torch
 from annotated_files import SIZE, SPLITS, WRITERS, picture, write_coco, write_masks, write_yolo
 from PIL import Image
 
+from nas.core.config import usual
 from nas.core.errors import UserError
 from nas.data.annotated import reading
 from nas.data.annotated.annotation import CROWD
 from nas.data.annotated.masks import VOID
 from nas.data.dense import load_dense
+from nas.export.setup import load_images
 
 BOXES = ["coco", "voc", "yolo"]
 
@@ -346,3 +350,12 @@ def test_an_empty_folder_is_one_line(name, tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"data.root is missing"):
         load_dense(name)
+
+
+def test_a_network_of_a_searchs_smaller_side_was_trained_on_the_same_pictures(coco):
+    whole = usual("data", "coco").updated(root=str(coco), resolution=32, max_unreadable=0.1)
+    asked = SimpleNamespace(root=None)
+    small = load_images(asked, {"data": whole.node}, Path("config.yaml"), 16)
+    assert small.resolution == 16
+    assert small.fingerprint == whole.make().fingerprint
+    assert small.fingerprint != whole.updated(resolution=16).make().fingerprint
