@@ -105,13 +105,13 @@ def test_what_was_prepared_is_made_again_where_its_files_were_deleted(run, task)
 
 
 def test_networks_are_trained_again_where_their_weights_were_deleted(run):
-    """One that failed stays so."""
     done, failed = wholes(run)
     for arch, state in ((done, "complete"), (failed, "failed")):
         run.evaluations.add(Role.FINALIST, arch, Metrics(network_id(arch), state, 1.0, 1, 1, 1, ""))
-    finish(run, Role.FINALIST, "finish", [done, failed])
-    finish(run, Role.FINALIST, "finish", [done, failed])
+    finish(run, Role.FINALIST, "finish", [done])
+    finish(run, Role.FINALIST, "finish", [done])
     assert run.workers.done == [("finish", 48)]
+    assert run.evaluations.missing(Role.FINALIST, [done, failed]) == [failed]
 
 
 @pytest.mark.parametrize(("ms", "names"), [(9.0, []), (1.0, ["equal ratios"])])

@@ -389,16 +389,16 @@ def test_members_are_found_again():
         assert picks_of(SPACE, fill(SPACE, picks)) == picks, name
 
 
-def test_a_label_that_failed_is_tried_again_and_no_other_evaluation(tmp_path):
+def test_a_training_that_failed_is_tried_again_and_no_scoring(tmp_path):
     archs = [fill(SPACE, random_picks(SPACE, random.Random(seed))) for seed in range(60)]
     written = Evaluations(tmp_path / "evaluations.jsonl")
-    for role in (Role.LABEL, Role.FINALIST):
+    for role in (Role.LABEL, Role.CHOICE):
         list(written.evaluate(role, archs, Fake()))
     failed = [row["id"] for row in written.rows(Role.LABEL) if row["state"] == "failed"]
     assert failed
     again = Evaluations(tmp_path / "evaluations.jsonl")
     assert [network_id(arch) for arch in again.missing(Role.LABEL, archs)] == failed
-    assert not again.missing(Role.FINALIST, archs)
+    assert not again.missing(Role.CHOICE, archs)
     list(again.evaluate(Role.LABEL, archs, fake := Fake()))
     assert sorted(fake.seen) == sorted(failed)
 
