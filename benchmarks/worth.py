@@ -181,6 +181,15 @@ def mean_and_interval(gains: Sequence[float]) -> dict[str, float | None]:
     return {"mean": mean, "se": error, "low": mean - half, "high": mean + half}
 
 
+def write_summary(result: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write the rows and what they say together, and print that."""
+    summary = summarise(rows)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    write_json(result, {"summary": summary, "rows": rows, "environment": environment()})
+    for line in summary:
+        print(json.dumps(line))
+
+
 def main() -> None:
     """Run what is missing, print, write the file."""
     parser = argparse.ArgumentParser(
@@ -198,12 +207,8 @@ def main() -> None:
         if not (path := row_path(args, method, seed)).exists():
             write_json(path, row := row_of(args, method, seed))
             print(json.dumps(row), flush=True)
-    rows = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(args.folder.glob(ROWS))]
-    summary = summarise(rows)
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULT, {"summary": summary, "rows": rows, "environment": environment()})
-    for line in summary:
-        print(json.dumps(line))
+    paths = sorted(args.folder.glob(ROWS))
+    write_summary(RESULT, [json.loads(path.read_text(encoding="utf-8")) for path in paths])
 
 
 if __name__ == "__main__":

@@ -28,13 +28,12 @@ from unittest.mock import patch
 import pandas as pd
 
 from benchmarks.sampler_problems import TABLE
-from benchmarks.worth import METHODS, summarise
+from benchmarks.worth import METHODS, write_summary
 from nas.accuracy.estimate import Estimate
 from nas.accuracy.executor import LocalExecutor
 from nas.accuracy.pool import Pool, Task
 from nas.arch.cost import cost, layers_cost
 from nas.arch.operators import network_id
-from nas.core.run_folder import environment, write_json
 from nas.latency.block_features import signature
 from nas.search.run import search
 from nas.search.settings import SearchSettings
@@ -141,11 +140,7 @@ def main() -> None:
             rows.append(row := row_of(known, words, method, target, seed, allowed))
             allowed = allowed if method != "default" else 1e6 * row["cpu_seconds"]
             print(json.dumps(row), flush=True)
-    summary = summarise(rows)
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    write_json(RESULT, {"summary": summary, "rows": rows, "environment": environment()})
-    for line in summary:
-        print(json.dumps(line))
+    write_summary(RESULT, rows)
 
 
 if __name__ == "__main__":
