@@ -184,6 +184,8 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     print_winner(console, summary)
     for row in compared(summary):
         console.print(f"against   {describe_gain_over(row)}")
+    if summary["winner"] and lacks_controls(run, summary) and stopped != INTERRUPTED:
+        console.print("against   nothing: no random network as fast as the winner was found")
     if refined := summary.get("refined"):
         print_refined(console, refined)
     if lost := run.workers.num_lost:
@@ -196,6 +198,11 @@ def print_report(run: SearchRun, summary: dict[str, Any], stopped: str | None) -
     if stopped:
         more = "the same command goes on" if stopped == INTERRUPTED else "nothing more to do"
         console.print(f"stopped   {stopped} after {run.study.num_evaluated} networks; {more}")
+
+
+def lacks_controls(run: SearchRun, summary: dict[str, Any]) -> bool:
+    """Whether random networks as fast as the winner were asked for, and there is none."""
+    return bool(run.settings.spread) and summary.get("versus_controls", "") is None
 
 
 def next_steps(run: SearchRun, arch: Arch) -> str:

@@ -18,6 +18,7 @@ from nas.search.evaluations import Evaluations, Role
 from nas.search.metrics import Metrics
 from nas.search.phases import LABEL_STREAM
 from nas.search.problem import AS_FAST, Problem
+from nas.search.run import lacks_controls
 from nas.space.limits import Limits
 from nas.space.trellis.trellis import Trellis
 from nas.training.evaluation import packed, unpacked
@@ -117,3 +118,13 @@ def test_without_controls_nothing_is_said(tmp_path):
     assert gain_over_controls(run, None) is None
     run, winner = run_of(tmp_path, [(0.8, 0.8)], spread=0)
     assert gain_over_controls(run, winner) is None
+
+
+@pytest.mark.parametrize(
+    ("spread", "summary", "lacks"),
+    [(6, {"versus_controls": None}, True), (0, {"versus_controls": None}, False),
+     (6, {"versus_controls": {"gain": 0.1}}, False), (6, {}, False)],
+)  # fmt: skip
+def test_it_is_said_where_no_random_network_is_as_fast(spread, summary, lacks):
+    run = SimpleNamespace(settings=SimpleNamespace(spread=spread))
+    assert lacks_controls(run, summary) == lacks
