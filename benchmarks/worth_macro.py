@@ -5,7 +5,8 @@
 As `benchmarks.worth`, but nothing is trained: a training tells one of the three accuracies that the
 table has of each network, and costs its multiply-adds.  What the default search has spent when it
 names its winner, every other method may spend.  Which accuracy is told changes with the seed; the
-truth is the mean of the other two.  A million multiply-adds count as a millisecond of latency.
+truth is the mean of the other two.  A million multiply-adds count as a millisecond of latency, and
+in the figures as a second.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from itertools import product
-from math import nan
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,8 +86,8 @@ class Told(Pool):
                 raise KeyboardInterrupt
             self.spent, self.asked = self.spent + macs, self.asked + 1
             accuracy = self.known[network_id(arch)][self.column]
-            score = Score(accuracy, nan, nan, nan, IMAGES)
-            yield i, Estimate(accuracy - 1, nan, 0.0, "table", score, score)
+            score = Score(accuracy, math.nan, math.nan, math.nan, IMAGES)
+            yield i, Estimate(accuracy - 1, math.nan, 0.0, "table", score, score)
 
     def close(self) -> None:
         """There is nothing to end."""
@@ -130,7 +130,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=15)
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--methods", nargs="+", choices=MACRO_METHODS, default=MACRO_METHODS)
     args, words = parser.parse_known_args()
     known, rows = accuracies(), []

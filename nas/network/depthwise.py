@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.network.tracing import is_traced
+
 # Dense products win while the map has at most this many times the kernel's taps: a dense row
 # costs H*W multiplications instead of k*k, each about six times quicker (measured on Zen 4).
 DENSE_LIMIT = 2
@@ -66,8 +68,7 @@ def _pays(x: Tensor, kernel: int, stride: int) -> bool:
 
     In bfloat16 only with AVX512_BF16, and at stride 2 too.
     """
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if x.device.type != "cpu" or tracing or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or is_traced():
         return False
     slow = kernel > 3 or _is_small(x, kernel)
     if x.dtype == torch.bfloat16:

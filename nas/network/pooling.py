@@ -14,16 +14,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.network.tracing import is_traced
+
 
 def pool_globally(x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, 1, 1): the mean of each map, as `F.adaptive_avg_pool2d(x, 1)`.
 
     It is exactly that where the layout is no matter or nothing could be recorded (tracing, export).
     """
-    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    if tracing or torch.compiler.is_compiling() or not _pays(x):
+    if is_traced() or not _pays(x):
         return F.adaptive_avg_pool2d(x, 1)
-    return _GlobalPool.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+    pooled: Tensor = _GlobalPool.apply(x)  # type: ignore[no-untyped-call]  # torch's gap
+    return pooled
 
 
 class GlobalPool(nn.AdaptiveAvgPool2d):

@@ -21,17 +21,16 @@ def quick_gradients(module: nn.Module) -> Iterator[None]:
     Parameters, state-dict keys and values stay, and afterwards every layer is as it was.
     """
     layers = list(module.modules())
-    lent = [(layer, own) for layer in layers for fits, own in QUICKER if fits(layer)]
+    lent = [(layer, type(layer), own) for layer in layers for fits, own in QUICKER if fits(layer)]
     overwriting = [layer for layer in layers if isinstance(layer, COPIED) and layer.inplace]
-    plain = [type(layer) for layer, _ in lent]
     try:
-        for layer, quicker in lent:
+        for layer, _, quicker in lent:
             layer.__class__ = quicker
         for layer in overwriting:
             layer.inplace = False
         yield
     finally:
-        for (layer, _), kind in zip(lent, plain, strict=True):
-            layer.__class__ = kind
+        for layer, plain, _ in lent:
+            layer.__class__ = plain
         for layer in overwriting:
             layer.inplace = True

@@ -188,11 +188,12 @@ def _importances(found: Sequence[Importance], run: KeptRun) -> str:
     more = f" The first {SHOWN_IMPORTANCES} of {len(found)} choices." * (
         len(found) > SHOWN_IMPORTANCES
     )
-    networks = (
-        "networks that the search proposed, many of them relatives, which makes choices without "
-        "any effect look as if they had some,"
-    )
-    networks = networks if run.sampled is run.judged else "random networks"
+    networks = "random networks"
+    if run.sampled is run.judged:
+        networks = (
+            "networks that the search proposed, many of them relatives, which makes choices "
+            "without any effect look as if they had some,"
+        )
     words = (
         f"The share of the variance of {len(run.sampled)} {networks} that a choice explains by "
         "itself (epsilon squared, the correlation ratio less what chance gives). Choices act "

@@ -59,7 +59,7 @@ def to_equal_cost(drops: Floats, ratios: Floats, target: float) -> Floats:
     rounding left it nearer to the baseline than to the target.
     """
     way = np.log(ratios) / math.log(target)  # 0 at the baseline, 1 at the target
-    better = np.where(math.log(target) > 0, np.minimum(drops, 0.0), np.maximum(drops, 0.0))
+    better = np.minimum(drops, 0.0) if target > 1 else np.maximum(drops, 0.0)
     added: Floats = better * (1 / np.where(way > 0.5, way, 1.0) - 1)
     return added
 
