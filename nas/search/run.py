@@ -151,7 +151,8 @@ def shown_networks(run: SearchRun, outcome: Outcome) -> dict[str, Arch]:
     trained = outcome.trained
     named = trained[(trained["name"] != "") & (trained["state"] == "complete")]
     ids = [*front_of(trained, outcome.ranked_by)["id"], *named["id"], *outcome.references["id"]]
-    ids += [row["id"] for row in run.evaluations.rows(Role.CONTROL)]
+    controls = run.evaluations.rows(Role.CONTROL)
+    ids += [row["id"] for row in controls if row["state"] == "complete"]
     return {str(key): run.arch_of(str(key)) for key in ids}
 
 

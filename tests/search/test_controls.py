@@ -12,13 +12,15 @@ from spaces import SPACES
 
 from nas.arch.cost import cost
 from nas.arch.operators import network_id
+from nas.report.frames import trial_frame
 from nas.report.verdicts import describe_gain_over
 from nas.search.controls import NUM_CONTROLS, gain_over_controls
 from nas.search.evaluations import Evaluations, Role
 from nas.search.metrics import Metrics
 from nas.search.phases import LABEL_STREAM
 from nas.search.problem import AS_FAST, Problem
-from nas.search.run import lacks_controls
+from nas.search.report import Outcome
+from nas.search.run import lacks_controls, shown_networks
 from nas.space.limits import Limits
 from nas.space.trellis.trellis import Trellis
 from nas.training.evaluation import packed, unpacked
@@ -128,3 +130,13 @@ def test_without_controls_nothing_is_said(tmp_path):
 def test_it_is_said_where_no_random_network_is_as_fast(spread, summary, lacks):
     run = SimpleNamespace(settings=SimpleNamespace(spread=spread))
     assert lacks_controls(run, summary) == lacks
+
+
+def test_controls_that_were_trained_are_measured_whole_too(tmp_path):
+    run, _ = run_of(tmp_path, [(0.8, 0.8), (0.7, 0.7)])
+    first, second = (run.evaluations.arch(r["id"]) for r in run.evaluations.rows(Role.CONTROL))
+    run.evaluations.add(Role.CONTROL, second, replace(metrics(second, 0.7, 0.7), state="failed"))
+    run.arch_of = run.evaluations.arch
+    none = trial_frame([])
+    shown = shown_networks(run, Outcome(none, none, none, none, is_scored=True))
+    assert shown == {network_id(first): first}

@@ -14,7 +14,15 @@ from nas.arch.serialization import load
 from nas.report.frames import COLUMNS, trial_frame
 from nas.report.kept_run import read_run
 from nas.report.page import write_page as page_of
-from nas.search.report import Outcome, print_front, print_winner, summarise, write_results
+from nas.report.verdicts import warnings
+from nas.search.report import (
+    Outcome,
+    describe_counts,
+    print_front,
+    print_winner,
+    summarise,
+    write_results,
+)
 
 ABOUT = {"space": "mbconv", "data": "pictures", "images": [10, 4, 4], "resolution": 28,
          "budget": "quick", "latency": "onnxruntime", "sampler": "nsga2", "seed": 0,
@@ -215,3 +223,17 @@ def test_networks_that_the_judge_learnt_from_do_not_test_it(tmp_path):
     assert fidelity(())["num_networks"] == 12
     assert fidelity([f"net{i}" for i in range(4)])["num_networks"] == 8
     assert fidelity([f"net{i}" for i in range(12)]) is None
+
+
+def test_trainings_that_failed_are_counted_apart_from_scorings(tmp_path):
+    scored = trial_frame([trial(i, 0.8, 1.0 + i, score=float(i)) for i in range(4)])
+    trained = trial_frame([trial(0, 0.8, 1.0), failed(1), failed(2)])
+    outcome = Outcome(scored, trained, trial_frame([]), trial_frame([]), is_scored=True)
+    about = {"target_ms": 99.0, "measured": {}, "about": ABOUT}
+    summary = write_results(tmp_path, outcome, arch_of=lambda key: Arch((Stage(8),)), **about)
+    assert [summary[key] for key in ("evaluated", "failed")] == [4, 0]
+    assert [summary[key] for key in ("trained", "trained_failed")] == [1, 2]
+    assert "4 scored" in describe_counts(summary)
+    assert "0 failed · 1 trained, 2 failed" in describe_counts(summary)
+    words = "2 trainings failed (trained.csv); the same command tries them again."
+    assert words in warnings(read_run(tmp_path))
